@@ -1,0 +1,109 @@
+"""A sparse matrix in compressed rows, with the index types that every kernel expects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+
+from cofactor.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["CSR"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CSR:
+    """Compressed sparse rows.
+
+    SciPy insists on one type for offsets and columns; here offsets are always int64 (more than 2^31 entries
+    work) and columns always int32 (half the memory of the entries).
+
+    Parameters
+    ----------
+    indptr : (n_rows + 1,) int64
+        Where each row starts in ``indices`` and ``values``; ``indptr[0] == 0``.
+    indices : (nnz,) int32
+        Column of every entry, ascending and without repeats inside a row.
+    values : (nnz,) float32
+    n_columns : int
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    values: NDArray[np.float32]
+    n_columns: int
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.indptr) - 1
+
+    @property
+    def nnz(self) -> int:
+        """Number of entries."""
+        return len(self.indices)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(n_rows, n_columns)``."""
+        return self.n_rows, self.n_columns
+
+    def row(self, i: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Columns and values of row ``i`` (views)."""
+        at = slice(self.indptr[i], self.indptr[i + 1])
+        return self.indices[at], self.values[at]
+
+    def row_index(self) -> NDArray[np.int32]:
+        """Row number of every entry, (nnz,) int32."""
+        return np.repeat(np.arange(self.n_rows, dtype=np.int32), np.diff(self.indptr))
+
+    def take(self, rows: ArrayLike) -> CSR:
+        """The given rows, in the given order, as a new matrix."""
+        rows = np.asarray(rows, dtype=np.int64)
+        starts, lengths = self.indptr[rows], np.diff(self.indptr)[rows]
+        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+        at = np.arange(indptr[-1], dtype=np.int64) + np.repeat(starts - indptr[:-1], lengths)
+        return CSR(indptr, self.indices[at], self.values[at], self.n_columns)
+
+    def transposed(self) -> CSR:
+        """Columns as rows, in O(nnz)."""
+        from cofactor.kernels import cpu
+
+        return CSR(*cpu.transpose(self.indptr, self.indices, self.values, self.n_columns), self.n_rows)
+
+    def to_scipy(self) -> sp.csr_matrix:
+        """A ``scipy.sparse.csr_matrix`` with the same entries."""
+        return sp.csr_matrix((self.values, self.indices, self.indptr), shape=self.shape)
+
+    @classmethod
+    def from_scipy(cls, matrix: sp.spmatrix | sp.sparray) -> CSR:
+        """Take over a SciPy matrix of any format; repeated entries are added up."""
+        csr = sp.csr_matrix(matrix, copy=True)
+        csr.sum_duplicates()
+        return cls(
+            csr.indptr.astype(np.int64), csr.indices.astype(np.int32), csr.data.astype(np.float32), csr.shape[1]
+        )
+
+    @classmethod
+    def from_pairs(cls, rows: ArrayLike, columns: ArrayLike, values: ArrayLike, shape: tuple[int, int]) -> CSR:
+        """Build from one (row, column, value) per entry, in any order.
+
+        Raises
+        ------
+        DataError
+            A (row, column) occurs twice.
+        """
+        rows, columns = np.asarray(rows, np.int64), np.asarray(columns, np.int64)
+        key = rows * max(shape[1], 1) + columns
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+        if (twice := np.flatnonzero(key[1:] == key[:-1])).size:
+            r, c = divmod(int(key[twice[0]]), shape[1])
+            raise DataError(f"{twice.size} (row, column) pairs occur twice, the first is ({r}, {c}); aggregate them first")
+        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(rows, minlength=shape[0]), dtype=np.int64)])
+        return cls(indptr, columns[order].astype(np.int32), np.asarray(values, np.float32)[order], shape[1])

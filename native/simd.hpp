@@ -1,0 +1,128 @@
+// Vectors of the CPU at hand, and the one register tile that every dense kernel is made of.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+
+namespace cofactor {
+
+// kTileRows x kTileVectors accumulators fill the register file and leave room for one row of operands:
+// 32 registers with AVX-512 and NEON, 16 otherwise.
+#if defined(__AVX512F__)
+inline constexpr int kLanes = 16, kTileRows = 8, kTileVectors = 3;
+#elif defined(__AVX__)
+inline constexpr int kLanes = 8, kTileRows = 4, kTileVectors = 3;
+#elif defined(__aarch64__)
+inline constexpr int kLanes = 4, kTileRows = 8, kTileVectors = 3;
+#else
+inline constexpr int kLanes = 4, kTileRows = 4, kTileVectors = 2;
+#endif
+
+// Rows of every work matrix are padded with zeros to a multiple of this many floats, on every CPU alike.
+inline constexpr int kPad = 16;
+constexpr std::ptrdiff_t padded(std::ptrdiff_t n) { return (n + kPad - 1) / kPad * kPad; }
+
+using Vec = float __attribute__((vector_size(kLanes * sizeof(float))));
+using VecUnaligned = float __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
+
+inline Vec load(const float* p) { return *reinterpret_cast<const VecUnaligned*>(p); }
+inline void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
+inline Vec broadcast(float x) { return x - Vec{}; }
+
+inline float sum(Vec v) {
+    if constexpr (kLanes == 4) {
+        return (v[0] + v[2]) + (v[1] + v[3]);
+    } else {
+        using Half = float __attribute__((vector_size(kLanes * sizeof(float) / 2)));
+        Half halves[2];
+        std::memcpy(halves, &v, sizeof v);
+        const Half h = halves[0] + halves[1];
+        if constexpr (kLanes == 8) {
+            return (h[0] + h[2]) + (h[1] + h[3]);
+        } else {
+            using Quarter = float __attribute__((vector_size(kLanes * sizeof(float) / 4)));
+            Quarter quarters[2];
+            std::memcpy(quarters, &h, sizeof h);
+            const Quarter q = quarters[0] + quarters[1];
+            return (q[0] + q[2]) + (q[1] + q[3]);
+        }
+    }
+}
+
+// Bit i is set where a[i] > b[i] (never for NaN).
+inline std::uint32_t greater(Vec a, Vec b) {
+#if defined(__AVX512F__)
+    return _mm512_cmp_ps_mask(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), _CMP_GT_OQ);
+#elif defined(__AVX__)
+    return static_cast<std::uint32_t>(
+        _mm256_movemask_ps(_mm256_cmp_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b), _CMP_GT_OQ)));
+#else
+    const auto mask = a > b;
+    std::uint32_t bits = 0;
+    for (int i = 0; i < kLanes; ++i) bits |= static_cast<std::uint32_t>(mask[i] & 1) << i;
+    return bits;
+#endif
+}
+
+inline void prefetch(const float* p, std::ptrdiff_t n) {
+    for (std::ptrdiff_t i = 0; i < n; i += 16) __builtin_prefetch(p + i);
+}
+
+inline float dot(const float* a, const float* b, std::ptrdiff_t n) {  // n: multiple of kPad
+    Vec s0{}, s1{};
+    std::ptrdiff_t i = 0;
+    for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+        s0 += load(a + i) * load(b + i);
+        s1 += load(a + i + kLanes) * load(b + i + kLanes);
+    }
+    for (; i < n; i += kLanes) s0 += load(a + i) * load(b + i);
+    return sum(s0 + s1);
+}
+
+inline void axpy(float alpha, const float* x, float* y, std::ptrdiff_t n) {  // y += alpha x; n: multiple of kPad
+    const Vec a = broadcast(alpha);
+    for (std::ptrdiff_t i = 0; i < n; i += kLanes) store(y + i, load(y + i) + a * load(x + i));
+}
+
+// acc[i][j] += sum_t a[t * a_step + i * a_row] * b[t * b_step + j], j over kVectors vectors, t < depth.
+// With a_row = 1 and a == b this is a piece of a Gramian; with a_step = 1, a piece of a matrix product.
+template <int kRows, int kVectors>
+[[gnu::always_inline]] inline void tile(std::ptrdiff_t depth, const float* a, std::ptrdiff_t a_step,
+                                        std::ptrdiff_t a_row, const float* b, std::ptrdiff_t b_step,
+                                        Vec (&acc)[kRows][kVectors]) {
+    for (std::ptrdiff_t t = 0; t < depth; ++t, a += a_step, b += b_step) {
+        Vec row[kVectors];
+#pragma GCC unroll 8
+        for (int j = 0; j < kVectors; ++j) row[j] = load(b + j * kLanes);
+#pragma GCC unroll 16
+        for (int i = 0; i < kRows; ++i) {
+            const Vec x = broadcast(a[i * a_row]);
+#pragma GCC unroll 8
+            for (int j = 0; j < kVectors; ++j) acc[i][j] += x * row[j];
+        }
+    }
+}
+
+// Calls visit.operator()<vectors>(column) so that the columns [begin, end) are covered by register tiles of up to
+// kTileVectors vectors. begin and end: multiples of kLanes.
+template <class Visit>
+inline void over_tiles(std::ptrdiff_t begin, std::ptrdiff_t end, Visit&& visit) {
+    std::ptrdiff_t left = (end - begin) / kLanes;
+    while (left > 0) {
+        const std::ptrdiff_t width = left == 4 ? 2 : (left < kTileVectors ? left : kTileVectors);  // 4 = 2 + 2
+        if constexpr (kTileVectors >= 3) {
+            if (width == 3) visit.template operator()<3>(begin);
+        }
+        if (width == 2) visit.template operator()<2>(begin);
+        if (width == 1) visit.template operator()<1>(begin);
+        begin += width * kLanes;
+        left -= width;
+    }
+}
+
+}  // namespace cofactor

@@ -1,0 +1,140 @@
+"""The native kernels, compiled for several CPU levels; the best one that this machine can run is chosen at import."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cofactor import _native_baseline
+from cofactor.errors import ParameterError
+from cofactor.kernels.threads import resolve_threads
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from numpy.typing import NDArray
+
+    from cofactor.csr import CSR
+
+    Float = NDArray[np.float32]
+
+__all__ = ["LEVELS", "als_sweep", "gramian", "level", "supported_levels", "top_k", "transpose", "use_level"]
+
+LEVELS = ("baseline", "avx2", "avx512")
+
+
+def supported_levels() -> tuple[str, ...]:
+    """The CPU levels that this machine can run, slowest first."""
+    return LEVELS[: LEVELS.index(_native_baseline.supported_level()) + 1]
+
+
+def use_level(name: str) -> None:
+    """Switch to the kernels of one CPU level: for tests and for comparing; ``COFACTOR_CPU`` does so at import.
+
+    Raises
+    ------
+    ParameterError
+        The level does not exist or this CPU cannot run it.
+    """
+    global _native, level  # noqa: PLW0603
+    if name not in supported_levels():
+        raise ParameterError(f"CPU level {name!r} cannot be used here; this machine runs {', '.join(supported_levels())}")
+    _native = importlib.import_module(f"cofactor._native_{name}")
+    level = name
+
+
+_native: ModuleType
+level: str
+use_level(os.environ.get("COFACTOR_CPU") or supported_levels()[-1])
+
+
+def transpose(
+    indptr: NDArray[np.int64], indices: NDArray[np.int32], values: Float, n_columns: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], Float]:
+    """Offsets, indices and values of the transposed matrix; O(nnz)."""
+    out = np.empty(n_columns + 1, np.int64), np.empty(len(indices), np.int32), np.empty(len(indices), np.float32)
+    _native.transpose(indptr, indices, values, n_columns, *out)
+    return out
+
+
+def gramian(y: Float, *, threads: int | None = None) -> Float:
+    """``y.T @ y`` for y (n, factors) float32, in float32 with blocked sums."""
+    out = np.empty((y.shape[1], y.shape[1]), np.float32)
+    _native.gramian(y, out, resolve_threads(threads))
+    return out
+
+
+def als_sweep(
+    history: CSR,
+    solved: Float,
+    fixed: Float,
+    fixed_gramian: Float,
+    *,
+    alpha: float,
+    unobserved_weight: float,
+    regularization: float,
+    regularization_exponent: float,
+    solver: str,
+    cg_steps: int = 3,
+    cg_tolerance: float = 0.0,
+    block_size: int = 64,
+    threads: int | None = None,
+) -> tuple[float, int]:
+    """Improve every row of ``solved`` (n_rows, factors) in place with ``fixed`` (n_fixed, factors) held.
+
+    Returns
+    -------
+    loss : float
+        Summed over rows: observed and unobserved squares and the regularization of ``solved``.
+    failed_row : int
+        First row whose system was not positive definite (``solved`` is then useless), or -1.
+    """
+    return _native.als_sweep(  # type: ignore[no-any-return]
+        history.indptr, history.indices, history.values, solved, fixed, fixed_gramian,
+        alpha, unobserved_weight, regularization, regularization_exponent,
+        solver, cg_steps, cg_tolerance, block_size, resolve_threads(threads),
+    )  # fmt: skip
+
+
+def top_k(
+    queries: Float,
+    items: Float,
+    k: int,
+    *,
+    bias: Float | None = None,
+    exclude: CSR | None = None,
+    allowed: NDArray[np.int32] | None = None,
+    threads: int | None = None,
+) -> tuple[NDArray[np.int32], Float]:
+    """The k best items of every query by ``queries @ items.T + bias``.
+
+    Parameters
+    ----------
+    queries : (n, factors) float32
+    items : (n_items, factors) float32
+    k : int
+        Cut to the number of items to choose from.
+    bias : (n_items,) float32, optional
+    exclude : CSR (n, n_items), optional
+        Items that must not come back; values are not read.
+    allowed : (m,) int32, optional
+        The only items to choose from, ascending.
+
+    Returns
+    -------
+    rows : (n, k) int32
+        Best first, ties by item row; -1 where no item is left.
+    scores : (n, k) float32
+        Minus infinity where no item is left.
+    """
+    k = max(1, min(k, len(items) if allowed is None else len(allowed)))
+    rows, scores = np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.float32)
+    _native.top_k(
+        queries, items, bias,
+        None if exclude is None else exclude.indptr, None if exclude is None else exclude.indices,
+        allowed, rows, scores, resolve_threads(threads),
+    )  # fmt: skip
+    return rows, scores

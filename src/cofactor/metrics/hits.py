@@ -1,0 +1,196 @@
+"""The structure that every metric reads: where the relevant items stand in each user's list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from cofactor.metrics.tables import cast_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+__all__ = ["Hits", "Relevance", "find_hits"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Relevance:
+    """The relevant items of every user to evaluate, a set of pairs.
+
+    Parameters
+    ----------
+    users : (n_users,) Series
+        Ids, ascending; each has at least one relevant item.
+    items : (n_items,) Series
+        Ids of the items that are relevant to anybody, ascending.
+    pairs : (n_pairs,) int64
+        ``user row * n_items + item row``, ascending, without repeats.
+    """
+
+    users: pl.Series
+    items: pl.Series
+    pairs: NDArray[np.int64]
+
+    @classmethod
+    def from_pairs(cls, pairs: pl.DataFrame) -> Relevance:
+        """Build from a table ``user_id``, ``item_id``; repeated rows count once."""
+        users, items = (pairs[column].unique().sort() for column in ("user_id", "item_id"))
+        keys = np.sort(_rows(pairs["user_id"], users) * len(items) + _rows(pairs["item_id"], items))
+        return cls(users, items, keys[np.diff(keys, prepend=-1) > 0])
+
+    @property
+    def n_relevant(self) -> NDArray[np.int64]:
+        """Number of relevant items of each user, (n_users,) int64."""
+        return np.bincount(self.pairs // len(self.items), minlength=len(self.users))
+
+    def only(self, keep: NDArray[np.bool_]) -> Relevance:
+        """Keep a part of the users, given as an (n_users,) mask."""
+        user, item = np.divmod(self.pairs, len(self.items))
+        kept = keep[user]
+        new_row = np.cumsum(keep, dtype=np.int64) - 1
+        return Relevance(
+            self.users.filter(pl.Series(keep)), self.items, new_row[user[kept]] * len(self.items) + item[kept]
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """The hits of every evaluated user: the relevant items that the user's list holds.
+
+    Parameters
+    ----------
+    n_relevant : (n_users,) int64
+        Number of relevant items of each user, listed or not, at least 1.
+    n_listed : (n_users,) int64
+        Length of each user's list; 0 for a user who got none.
+    user : (n_hits,) int64
+        Row of the user of each hit, ascending.
+    rank : (n_hits,) int64
+        Place of each hit in its list, from 1, ascending within a user.
+    middle_rank : (n_hits,) float64
+        Mean place of the items that share the hit's score; ``rank`` itself where ties were not asked for.
+    best_rank : (n_listed_items,) int64
+        The best place of each item that occurs in any list.
+    n_items : int or None
+        Size of the catalogue, where it is known.
+    """
+
+    n_relevant: NDArray[np.int64]
+    n_listed: NDArray[np.int64]
+    user: NDArray[np.int64]
+    rank: NDArray[np.int64]
+    middle_rank: NDArray[np.float64]
+    best_rank: NDArray[np.int64]
+    n_items: int | None = None
+
+    @property
+    def n_users(self) -> int:
+        """Number of evaluated users."""
+        return len(self.n_relevant)
+
+    @cached_property
+    def nth(self) -> NDArray[np.int64]:
+        """Which of its user's hits each hit is, from 1, (n_hits,) int64."""
+        return np.arange(1, len(self.user) + 1) - np.searchsorted(self.user, self.user)
+
+    def total(self, k: int | None = None, gain: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        """Sum of the gains of each user's hits, (n_users,) float64.
+
+        Parameters
+        ----------
+        k : int, optional
+            Places that count, counted from the top; all if left out.
+        gain : (n_hits,) float64, optional
+            What each hit is worth; 1 if left out, which gives the number of hits.
+        """
+        top = slice(None) if k is None else self.rank <= k
+        weights = None if gain is None else gain[top]
+        return np.bincount(self.user[top], weights, self.n_users).astype(np.float64, copy=False)
+
+
+def find_hits(
+    tables: Iterable[pl.DataFrame],
+    relevance: Relevance,
+    *,
+    k: int | None = None,
+    ties: bool = False,
+    n_items: int | None = None,
+) -> Hits:
+    """Look the relevant items up in recommendation tables.
+
+    Parameters
+    ----------
+    tables : iterable of DataFrame
+        Recommendations (``user_id``, ``item_id``, ``rank``) in batches of whole users, held one at a time.
+        There is at least one. Rows of users who are not evaluated are left out.
+    relevance : Relevance
+    k : int, optional
+        Places that count; all if left out.
+    ties : bool
+        Whether items of equal ``score`` share their ``middle_rank``.
+    n_items : int, optional
+        Size of the catalogue.
+
+    Raises
+    ------
+    DataError
+        The ids are of another type than those of the relevant items.
+    """
+    batches = [_match(table, relevance, k, ties) for table in tables]
+    hits, lengths, items = (pl.concat(parts) for parts in zip(*batches, strict=True))
+    hits = hits.sort("user", "rank")
+    n_listed = np.zeros(len(relevance.users), np.int64)
+    n_listed[lengths["user"].to_numpy()] = lengths["len"].to_numpy()
+    return Hits(
+        n_relevant=relevance.n_relevant,
+        n_listed=n_listed,
+        user=hits["user"].to_numpy(),
+        rank=hits["rank"].to_numpy(),
+        middle_rank=hits["middle"].to_numpy(),
+        best_rank=items.group_by("item_id").agg(pl.col("rank").min())["rank"].to_numpy(),
+        n_items=n_items,
+    )
+
+
+def _match(
+    table: pl.DataFrame, relevance: Relevance, k: int | None, ties: bool
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Find the hits of one batch, the length of its lists, and the best rank of its items."""
+    rank = pl.col("rank").cast(pl.Int64)
+    middle = (
+        rank.mean().over("user_id", "score") if ties and "score" in table.columns else rank.cast(pl.Float64)
+    )
+    lists = (table if k is None else table.filter(rank <= k)).with_columns(rank, middle=middle)
+    lists = lists.join(_numbered(relevance.users, "user_id", "user", table), on="user_id")
+    # A batch holds few of the users: joining it with the pairs of all would cost users x batches.
+    n = len(relevance.items)
+    present = lists["user"].unique().sort().to_numpy()
+    ends = np.array([present[0] * n, (present[-1] + 1) * n]) if present.size else [0, 0]
+    first, last = np.searchsorted(relevance.pairs, ends)
+    hits = (
+        lists.select("user", "item_id", "rank", "middle")
+        .join(_numbered(relevance.items, "item_id", "item", table), on="item_id")
+        .with_columns(pair=pl.col("user") * n + pl.col("item"))
+        .join(pl.DataFrame({"pair": relevance.pairs[first:last]}), on="pair")
+        .select("user", "rank", "middle")
+    )
+    return hits, lists.group_by("user").len(), lists.group_by("item_id").agg(pl.col("rank").min())
+
+
+def _numbered(ids: pl.Series, column: str, row: str, table: pl.DataFrame) -> pl.DataFrame:
+    """Ids as the type they have in the table, with their row numbers."""
+    ids = cast_ids(ids.alias(column), table.schema[column], "recommendations")
+    return pl.DataFrame({column: ids, row: np.arange(len(ids))})
+
+
+def _rows(values: pl.Series, ids: pl.Series) -> NDArray[np.int64]:
+    """Position in ``ids`` of every value, all of which occur."""
+    name = values.name
+    rows = pl.DataFrame({name: ids, "row": np.arange(len(ids))})
+    return values.to_frame().join(rows, on=name, how="left", maintain_order="left")["row"].to_numpy()

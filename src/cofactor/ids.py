@@ -1,0 +1,227 @@
+"""The two-way map between external ids and row numbers."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from uuid import UUID
+
+import numpy as np
+import polars as pl
+
+from cofactor.errors import DataError, ParameterError, UnknownIdError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["IdMap", "IdValues"]
+
+IdValues: TypeAlias = "pl.Series | NDArray[Any] | Iterable[Any]"
+"""What id lookups accept: a Series of polars or pandas, an array, a list or any other iterable."""
+
+_MAX_IDS = 2**31 - 1
+
+
+class IdMap:
+    """External ids in ascending order; the position of an id is its row number.
+
+    The order makes row numbers depend on the set of ids alone, never on the order in which they were met.
+    Categorical and enum ids are ordered by their text.
+
+    Parameters
+    ----------
+    ids : pl.Series
+        Integer, text, categorical, enum or binary; ascending, without repeats and nulls.
+        ``IdMap.from_values`` brings any Series into that form.
+
+    Raises
+    ------
+    DataError
+        The ids are of another type, not ascending, repeated or null.
+
+    Examples
+    --------
+    >>> items = IdMap.from_values(pl.Series(["pear", "apple", "pear"]))
+    >>> len(items)
+    2
+    >>> items.rows(["pear", "plum"])
+    array([ 1, -1], dtype=int32)
+    """
+
+    __slots__ = ("_ids", "_keys")
+
+    def __init__(self, ids: pl.Series) -> None:
+        if not is_id_dtype(ids.dtype):
+            raise DataError(f"ids are integer, text, categorical, enum or binary; received {ids.dtype}")
+        if ids.null_count():
+            raise DataError(f"{ids.null_count()} ids are null")
+        if len(ids) > _MAX_IDS:
+            raise DataError(f"{len(ids)} ids are more than the {_MAX_IDS} that row numbers can count")
+        self._ids = ids.rename("id")
+        self._keys = _sortable(self._ids)
+        if not (self._keys.slice(1) > self._keys.head(max(len(ids) - 1, 0))).all():
+            raise DataError("the ids are not ascending or not unique; use IdMap.from_values")
+
+    @classmethod
+    def from_values(cls, values: IdValues) -> Self:
+        """The distinct values, sorted.
+
+        Raises
+        ------
+        DataError
+            A value is null, or the values are not ids.
+        """
+        ids = _as_series(values)
+        if not is_id_dtype(ids.dtype):
+            raise DataError(f"ids are integer, text, categorical, enum or binary; received {ids.dtype}")
+        ids = ids.unique()
+        return cls(ids.gather(_sortable(ids).arg_sort()))
+
+    @property
+    def ids(self) -> pl.Series:
+        """All ids by row number, in their original dtype."""
+        return self._ids
+
+    @property
+    def dtype(self) -> pl.DataType:
+        """Type of the ids."""
+        return self._ids.dtype
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, IdMap):
+            return NotImplemented
+        return self.dtype == other.dtype and self._keys.equals(other._keys)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(repr(i) for i in self._ids.head(3))
+        return f"IdMap({len(self):,} ids, {self.dtype}: {shown}{', ...' if len(self) > 3 else ''})"
+
+    def rows(self, values: IdValues) -> NDArray[np.int32]:
+        """Row number of every value, -1 where it is unknown or null.
+
+        Takes O(log(len(self))) per value. Integer types of any width may be mixed, and so may text,
+        categorical and enum.
+
+        Returns
+        -------
+        (len(values),) int32
+
+        Raises
+        ------
+        DataError
+            The values are of a kind that cannot be among the ids, such as text where ids are integers.
+        """
+        keys = self._comparable(_as_series(values))
+        if not len(self) or not len(keys):
+            return np.full(len(keys), -1, np.int32)
+        # Positions are clipped into the map; a null finds row 0 and fails the comparison.
+        at = np.minimum(self._keys.search_sorted(keys).to_numpy(), len(self) - 1).astype(np.int32)
+        found = (self._keys.gather(at) == keys).fill_null(value=False).to_numpy()
+        at[~found] = -1
+        return at
+
+    def require(self, values: IdValues, what: str = "id") -> NDArray[np.int32]:
+        """Row number of every value, all of which must be known.
+
+        Parameters
+        ----------
+        values : ids to look up
+        what : str
+            What the ids stand for (``"user"``, ``"item"``), for the message.
+
+        Returns
+        -------
+        (len(values),) int32
+
+        Raises
+        ------
+        UnknownIdError
+            Some values are unknown; the message has their number and the first of them.
+        DataError
+            As for ``rows``.
+        """
+        series = _as_series(values)
+        rows = self.rows(series)
+        if (unknown := np.flatnonzero(rows < 0)).size:
+            first = ", ".join(repr(i) for i in islice(dict.fromkeys(series.gather(unknown[:100])), 5))
+            raise UnknownIdError(
+                f"{unknown.size} of {len(rows)} {what} ids are not among the {len(self)} known ones; "
+                f"the first: {first}"
+            )
+        return rows
+
+    def take(self, rows: ArrayLike) -> pl.Series:
+        """The ids of the given row numbers, in their original dtype.
+
+        Parameters
+        ----------
+        rows : (n,) integer, each in ``0 <= row < len(self)``
+        """
+        return self._ids.gather(np.asarray(rows))
+
+    def _comparable(self, values: pl.Series) -> pl.Series:
+        """Cast looked-up values to the type of the keys; what does not fit becomes null."""
+        keys, dtype = self._keys.dtype, values.dtype
+        if dtype == pl.Null:
+            return values.cast(keys)
+        if dtype == pl.Object:
+            values = _uuids(values, keys)
+        elif keys.is_integer() and dtype.is_float():
+            if (values != values.round()).any():
+                raise self._mismatch(values)
+        elif not is_id_dtype(dtype) or _kind(dtype) != _kind(keys):
+            raise self._mismatch(values)
+        return values.cast(keys, strict=False)
+
+    def _mismatch(self, values: pl.Series) -> DataError:
+        received = values.drop_nulls()[0] if values.count() else None
+        example = f" such as {self._ids[0]!r}" if len(self) else ""
+        return DataError(
+            f"ids of type {values.dtype} such as {received!r} were looked up where ids are {self.dtype}{example}; "
+            "cast them first"
+        )
+
+
+def is_id_dtype(dtype: pl.DataType) -> bool:
+    """Whether values of this type can be ids: integer, text, categorical, enum, binary."""
+    return dtype.is_integer() or dtype in (pl.String, pl.Binary, pl.Categorical, pl.Enum)
+
+
+def _kind(dtype: pl.DataType) -> str:
+    return "integer" if dtype.is_integer() else "binary" if dtype == pl.Binary else "text"
+
+
+def _sortable(ids: pl.Series) -> pl.Series:
+    """Ids whose comparison operators agree with the order of the map."""
+    return ids.cast(pl.String) if ids.dtype in (pl.Categorical, pl.Enum) else ids
+
+
+def _as_series(values: IdValues) -> pl.Series:
+    """Any collection of ids as a Series."""
+    if isinstance(values, pl.Series):
+        return values
+    if isinstance(values, str | bytes) or not hasattr(values, "__iter__"):
+        raise ParameterError(f"ids are a list, an array or a Series; received the single value {values!r}")
+    if not isinstance(values, np.ndarray) and not hasattr(values, "__arrow_c_stream__"):
+        values = list(values)
+    elif getattr(values, "dtype", None) == object:
+        values = list(values)
+    try:
+        return pl.Series("id", values)
+    except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"ids are all of one type: {str(error).splitlines()[0]}") from error
+
+
+def _uuids(values: pl.Series, keys: pl.DataType) -> pl.Series:
+    """``uuid.UUID`` objects as text or as their 16 bytes, whichever the ids are."""
+    objects = values.to_list()
+    if not all(isinstance(v, UUID) for v in objects) or keys.is_integer():
+        raise DataError(f"ids of type {type(objects[0]).__name__} were looked up where ids are {keys}")
+    return pl.Series("id", [v.bytes if keys == pl.Binary else str(v) for v in objects], dtype=keys)

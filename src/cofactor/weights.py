@@ -1,0 +1,148 @@
+"""Ready weight expressions for ``Events.interactions``.
+
+They are plain polars expressions and combine with any other: by ``+ * /``, by aggregations such as ``.sum()`` and
+``.max()``, and with each other. An expression with one value per event is summed over the events of a pair.
+
+>>> import polars as pl
+>>> by_type({"view": 1, "cart": 5}) * half_life("30d")  # doctest: +SKIP
+>>> 1 + pl.len() + 10 * pl.col("add_to_cart").sum()  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, TypeAlias
+
+import polars as pl
+
+from cofactor.errors import ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["EVENT_TYPE", "NEWEST", "TIME", "Duration", "by_type", "capped", "duration", "half_life"]
+
+# Stand for columns that only the events know; Events.interactions puts the real ones in their place.
+EVENT_TYPE, TIME, NEWEST = "cofactor:event_type", "cofactor:time", "cofactor:newest"
+
+Duration: TypeAlias = "str | timedelta"
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def by_type(weights: Mapping[str | int, float], column: str | None = None) -> pl.Expr:
+    """A weight per event, by its type.
+
+    Parameters
+    ----------
+    weights : mapping
+        Weight of every type of event, e.g. ``{"clicks": 1, "carts": 3, "orders": 6}``. An event of another type
+        is an error when the interactions are built; filter such events out first.
+    column : str, optional
+        The column of types; the ``event_type`` role of the events unless given.
+
+    Returns
+    -------
+    pl.Expr
+        One Float64 per event.
+
+    Raises
+    ------
+    ParameterError
+        A weight is not a finite number, or there is none.
+    """
+    if not weights:
+        raise ParameterError("weights is empty; it must hold the weight of every event type")
+    for name, weight in weights.items():
+        if not math.isfinite(weight):
+            raise ParameterError(f"weights[{name!r}] is {weight}; it must be a finite number")
+    # The cast to an enum of the known types fails on any other and lists it; null takes part under its own name.
+    names = [str(name) for name in weights]
+    types = pl.col(column or EVENT_TYPE).cast(pl.String).fill_null("null")
+    code = types.cast(pl.Enum(names)).to_physical()
+    *others, last = (float(weight) for weight in weights.values())
+    expr = pl.lit(last)
+    for position, weight in reversed(list(enumerate(others))):
+        expr = pl.when(code == position).then(weight).otherwise(expr)
+    return expr
+
+
+def half_life(
+    life: Duration, time: str | None = None, reference: datetime | date | str | None = None
+) -> pl.Expr:
+    """A weight per event that halves with age: 1 at the reference, 1/2 one life before it, 1/4 two lives before.
+
+    Parameters
+    ----------
+    life : str or timedelta
+        Such as ``"30d"``; units s, m, h, d, w.
+    time : str, optional
+        A datetime column; the ``time`` role of the events unless given.
+    reference : datetime, date or ISO text, optional
+        The moment of age 0; the newest event unless given. Later events weigh more than 1.
+
+    Returns
+    -------
+    pl.Expr
+        One Float64 per event.
+
+    Raises
+    ------
+    ParameterError
+        ``life`` or ``reference`` cannot be read, or ``life`` is not positive.
+    """
+    span = duration("life", life)
+    at = pl.col(NEWEST) if reference is None else pl.lit(_moment(reference), dtype=pl.Datetime("us"))
+    age = (at - pl.col(time or TIME)).dt.total_microseconds()
+    return (age * (-math.log(2) / (span / timedelta(microseconds=1)))).exp()
+
+
+def capped(weight: pl.Expr, maximum: float) -> pl.Expr:
+    """The weight, but at most ``maximum``: per event, or per pair if ``weight`` is an aggregation.
+
+    ``capped(pl.len(), 5)`` counts up to five events of a pair.
+
+    Raises
+    ------
+    ParameterError
+        ``maximum`` is not a positive finite number.
+    """
+    if not 0 < maximum < math.inf:
+        raise ParameterError(f"maximum is {maximum}; it must be a positive finite number")
+    return weight.clip(upper_bound=maximum)
+
+
+def duration(name: str, value: Duration) -> timedelta:
+    """Read a positive length of time such as ``"28d"``, ``"1.5h"`` or a timedelta.
+
+    Parameters
+    ----------
+    name : str
+        The parameter's name, for the message.
+    value : str or timedelta
+
+    Raises
+    ------
+    ParameterError
+        It cannot be read, or is not positive.
+    """
+    span = value
+    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", value)):
+        span = timedelta(**{_UNITS[match[2]]: float(match[1])})
+    if not isinstance(span, timedelta) or span <= timedelta(0):
+        raise ParameterError(
+            f"{name}={value!r}; it must be a positive number with a unit of s, m, h, d or w, such as '30d', or a timedelta"
+        )
+    return span
+
+
+def _moment(value: datetime | date | str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value if isinstance(value, str) else value.isoformat())
+    except (ValueError, AttributeError) as error:
+        raise ParameterError(
+            f"reference={value!r}; it must be a datetime, a date or such in ISO text"
+        ) from error
+    return moment if moment.tzinfo is None else (moment - moment.utcoffset()).replace(tzinfo=None)  # type: ignore[operator]

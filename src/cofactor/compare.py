@@ -15,7 +15,7 @@ from cofactor.metrics import parse_all
 
 if TYPE_CHECKING:
     from cofactor.events import Events
-    from cofactor.interactions import Interactions
+    from cofactor.interactions import Interactions, Weight
     from cofactor.metrics.tables import TableLike
 
 __all__ = ["compare"]
@@ -27,7 +27,7 @@ def compare(
     test: TableLike,
     metrics: str | Sequence[str] = DEFAULT_METRICS,
     *,
-    weight: pl.Expr | None = None,
+    weight: Weight = None,
     exclude_seen: bool = True,
     candidates: TableLike | None = None,
     intervals: bool = False,
@@ -104,7 +104,7 @@ def _check_models(models: Mapping[str, Any]) -> None:
         raise ParameterError("models: one object is there under two names; make a second one")
 
 
-def _interactions(train: Events | Interactions, weight: pl.Expr | None) -> Interactions:
+def _interactions(train: Events | Interactions, weight: Weight) -> Interactions:
     if hasattr(train, "interactions"):
         return train.interactions() if weight is None else train.interactions(weight=weight)
     if not hasattr(train, "user_items"):

@@ -1,0 +1,40 @@
+import polars as pl
+import pytest
+
+from cofactor.errors import DataError, ParameterError
+from cofactor.metrics import parse
+from cofactor.metrics.hits import Relevance, find_hits
+
+LISTS = pl.DataFrame(
+    {
+        "user_id": [1, 1, 2, 2, 3, 3],
+        "item_id": [7, 8, 7, 9, 5, 6],
+        "rank": [1, 2, 1, 2, 1, 2],
+    }
+)
+TEST = pl.DataFrame({"user_id": [1, 2], "item_id": [0, 0]})
+
+
+def coverage(k, n_items):
+    return parse(f"coverage@{k}").compute(find_hits([LISTS], Relevance.from_pairs(TEST), n_items=n_items))
+
+
+def test_by_hand():
+    assert coverage(1, 10) == 1 / 10
+    assert coverage(2, 10) == 3 / 10
+    assert coverage(9, 10) == 3 / 10
+
+
+def test_batches_do_not_count_an_item_twice():
+    hits = find_hits(LISTS.partition_by("user_id"), Relevance.from_pairs(TEST), n_items=10)
+    assert parse("coverage@2").compute(hits) == 3 / 10
+
+
+def test_the_size_of_the_catalogue_is_needed():
+    with pytest.raises(ParameterError, match="n_items="):
+        coverage(2, None)
+
+
+def test_a_catalogue_that_is_too_small():
+    with pytest.raises(DataError, match="3 distinct items, more than n_items=2"):
+        coverage(2, 2)

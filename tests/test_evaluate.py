@@ -7,6 +7,7 @@ from scipy import sparse
 from cofactor import lists as sources
 from cofactor.errors import DataError, NotFittedError, ParameterError
 from cofactor.evaluate import evaluate, measure
+from cofactor.events import read_events
 from cofactor.ids import IdMap
 from cofactor.interactions import Interactions
 
@@ -191,11 +192,8 @@ def test_a_test_of_interactions():
 
 
 def test_a_test_of_events():
-    class Events:
-        def pairs(self):
-            return PAIRS
-
-    assert evaluate(lists(), Events()).equals(evaluate(lists(), PAIRS))
+    events = read_events(PAIRS.rename({"user_id": "who", "item_id": "what"}), user="who", item="what")
+    assert evaluate(lists(), events).equals(evaluate(lists(), PAIRS))
 
 
 def test_per_user():

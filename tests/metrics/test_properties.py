@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cofactor import evaluate as module
+from cofactor.evaluate import evaluate as measured
 from cofactor.metrics import available, parse
 
 N_ITEMS = 12
@@ -33,7 +33,7 @@ def tables(relevant, ranked):
 
 
 def evaluate(lists, test, names=NAMES, **options):
-    return module.evaluate(lists, test, names, n_items=N_ITEMS, n_bootstrap=20, **options)
+    return measured(lists, test, names, n_items=N_ITEMS, n_bootstrap=20, **options)
 
 
 @st.composite

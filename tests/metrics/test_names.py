@@ -22,7 +22,13 @@ def test_all_names_can_be_read():
 
 @pytest.mark.parametrize(
     ("name", "close"),
-    [("recal@10", "recall"), ("NDCG@10", "ndcg"), ("hit-rate@5", "hit_rate"), ("acu", "auc")],
+    [
+        ("recal@10", "recall"),
+        ("NDCG@10", "ndcg"),
+        ("ngcd@10", "ndcg"),
+        ("hit-rate@5", "hit_rate"),
+        ("acu", "auc"),
+    ],
 )
 def test_an_unknown_name_is_told_a_close_one_and_all(name, close):
     with pytest.raises(ParameterError, match=rf"{name}.*did you mean {close}\?.*recall@k.*coverage@k, auc"):

@@ -3,11 +3,13 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cofactor.evaluate import evaluate as measured
 from cofactor.metrics import available, parse
+
+quick = settings(max_examples=40, deadline=None)
 
 N_ITEMS = 12
 NAMES = [name.replace("@k", f"@{k}") for name in available() for k in (1, 3, 10)]
@@ -42,6 +44,7 @@ def cases(draw):
     return tables(relevant, [draw(rankings) for _ in relevant])
 
 
+@quick
 @given(cases())
 def test_values_are_shares(case):
     test, lists = case
@@ -55,6 +58,7 @@ def test_values_are_shares(case):
     )
 
 
+@quick
 @given(histories)
 def test_a_perfect_list_gets_1(relevant):
     ranked = [[*items, *(set(range(N_ITEMS)) - items)] for items in relevant]
@@ -66,6 +70,7 @@ def test_a_perfect_list_gets_1(relevant):
     np.testing.assert_allclose(evaluate(lists, test, ["recall@12", "map_full@12"])["value"], 1)
 
 
+@quick
 @given(cases(), st.integers(0, 100))
 def test_the_order_of_rows_does_not_matter(case, seed):
     test, lists = case
@@ -75,6 +80,7 @@ def test_the_order_of_rows_does_not_matter(case, seed):
     assert shuffled.equals(evaluate(lists, test))
 
 
+@quick
 @given(cases())
 def test_the_names_of_ids_do_not_matter(case):
     test, lists = case
@@ -85,6 +91,7 @@ def test_the_names_of_ids_do_not_matter(case):
     np.testing.assert_allclose(evaluate(*renamed)["value"], evaluate(lists, test)["value"])
 
 
+@quick
 @given(cases())
 def test_a_longer_list_never_hurts_recall(case):
     test, lists = case
@@ -93,6 +100,7 @@ def test_a_longer_list_never_hurts_recall(case):
         assert (np.diff(values) >= -1e-12).all()
 
 
+@quick
 @given(cases())
 def test_only_the_first_k_places_count(case):
     test, lists = case

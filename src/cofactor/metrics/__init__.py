@@ -97,7 +97,7 @@ def parse(name: str) -> Metric:
         return Metric(name, family, None)
     if family not in PER_USER_AT_K and family not in OVERALL_AT_K:
         known = [*PER_USER_AT_K, *OVERALL_AT_K, *PER_USER_COMPLETE]
-        close = difflib.get_close_matches(family.lower().replace("-", "_"), known, n=1)
+        close = difflib.get_close_matches(family.lower().replace("-", "_"), known, n=1, cutoff=0.5)
         hint = f"; did you mean {close[0]}?" if close else "."
         raise ParameterError(f"metrics: {name!r} is unknown{hint} There are: {', '.join(available())}")
     if not (k.isascii() and k.isdigit() and int(k) >= 1):

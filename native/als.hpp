@@ -38,7 +38,8 @@ struct AlsResult {
 namespace als {
 
 inline constexpr std::ptrdiff_t kBlockFloats = 8192;    // gathered rows that stay in the first-level cache
-inline constexpr std::ptrdiff_t kArenaFloats = 131072;  // gathered histories that stay in the second-level cache
+inline constexpr std::ptrdiff_t kCacheFloats = 131072;  // gathered histories that stay in the second-level cache
+inline constexpr std::ptrdiff_t kArenaFloats = 2097152; // one long history: read in order, faster than gathered again
 inline constexpr int kAhead = 12;                       // rows prefetched ahead of the one being gathered
 inline constexpr std::int64_t kGrain = 16;              // rows a thread takes at a time
 
@@ -210,14 +211,14 @@ private:
                 std::fill_n(solved_ + begin * factors_, factors_, 0.0f);
                 continue;
             }
-            const bool fits = h.n * width_ <= kArenaFloats - used;
+            const bool fits = h.n * width_ <= (n == 0 ? kArenaFloats : kCacheFloats - used);
             if (!fits && n > 0) break;
             if (fits) {
                 h.z = arena_.data() + used;
                 used += h.n * width_;
             }
             batch[n++] = h;
-            if (!fits) {
+            if (h.n * width_ > kCacheFloats) {
                 ++begin;
                 break;
             }

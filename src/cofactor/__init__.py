@@ -1,3 +1,49 @@
 """Recommender systems by matrix factorization, from a raw event log to ranked lists."""
 
+from cofactor import datasets, split, weights
+from cofactor.artifact import load
+from cofactor.compare import compare
+from cofactor.errors import (
+    ArtifactError,
+    CofactorError,
+    CofactorWarning,
+    DataError,
+    MissingExtraError,
+    NotFittedError,
+    ParameterError,
+    UnknownIdError,
+)
+from cofactor.evaluate import evaluate
+from cofactor.events import Events, read_events
+from cofactor.ids import IdMap
+from cofactor.interactions import Interactions
+from cofactor.models import Fallback, ImplicitALS, PersonalPopular, Popular, Random, Recommender
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "ArtifactError",
+    "CofactorError",
+    "CofactorWarning",
+    "DataError",
+    "Events",
+    "Fallback",
+    "IdMap",
+    "ImplicitALS",
+    "Interactions",
+    "MissingExtraError",
+    "NotFittedError",
+    "ParameterError",
+    "PersonalPopular",
+    "Popular",
+    "Random",
+    "Recommender",
+    "UnknownIdError",
+    "compare",
+    "datasets",
+    "evaluate",
+    "load",
+    "read_events",
+    "split",
+    "weights",
+]

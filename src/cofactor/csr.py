@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -76,17 +76,38 @@ class CSR:
 
         return CSR(*cpu.transpose(self.indptr, self.indices, self.values, self.n_columns), self.n_rows)
 
+    def lookup(self, rows: ArrayLike, columns: ArrayLike) -> NDArray[np.float32]:
+        """Value of each (row, column), 0 where the matrix has no entry; O(log nnz) each."""
+        wanted = np.asarray(rows, np.int64) * self.n_columns + np.asarray(columns, np.int64)
+        keys = self.row_index().astype(np.int64) * self.n_columns + self.indices
+        at = np.searchsorted(keys, wanted)
+        hit = at < len(keys)
+        hit[hit] = keys[at[hit]] == wanted[hit]
+        out = np.zeros(len(wanted), np.float32)
+        out[hit] = self.values[at[hit]]
+        return out
+
+    def union(self, other: CSR) -> CSR:
+        """The pattern of both matrices (same shape), all values 1."""
+        rows = np.concatenate([self.row_index(), other.row_index()]).astype(np.int64)
+        key = np.unique(rows * max(self.n_columns, 1) + np.concatenate([self.indices, other.indices]))
+        rows, columns = np.divmod(key, max(self.n_columns, 1))
+        return CSR.from_pairs(rows, columns, np.ones(len(key), np.float32), self.shape)
+
     def to_scipy(self) -> sp.csr_matrix:
         """A ``scipy.sparse.csr_matrix`` with the same entries."""
         return sp.csr_matrix((self.values, self.indices, self.indptr), shape=self.shape)
 
     @classmethod
-    def from_scipy(cls, matrix: sp.spmatrix | sp.sparray) -> CSR:
+    def from_scipy(cls, matrix: Any) -> CSR:
         """Take over a SciPy matrix of any format; repeated entries are added up."""
         csr = sp.csr_matrix(matrix, copy=True)
         csr.sum_duplicates()
         return cls(
-            csr.indptr.astype(np.int64), csr.indices.astype(np.int32), csr.data.astype(np.float32), csr.shape[1]
+            csr.indptr.astype(np.int64),
+            csr.indices.astype(np.int32),
+            csr.data.astype(np.float32),
+            csr.shape[1],
         )
 
     @classmethod
@@ -104,6 +125,10 @@ class CSR:
         key = key[order]
         if (twice := np.flatnonzero(key[1:] == key[:-1])).size:
             r, c = divmod(int(key[twice[0]]), shape[1])
-            raise DataError(f"{twice.size} (row, column) pairs occur twice, the first is ({r}, {c}); aggregate them first")
-        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(rows, minlength=shape[0]), dtype=np.int64)])
+            raise DataError(
+                f"{twice.size} (row, column) pairs occur twice, the first is ({r}, {c}); aggregate them first"
+            )
+        indptr = np.concatenate(
+            [np.zeros(1, np.int64), np.cumsum(np.bincount(rows, minlength=shape[0]), dtype=np.int64)]
+        )
         return cls(indptr, columns[order].astype(np.int32), np.asarray(values, np.float32)[order], shape[1])

@@ -41,7 +41,9 @@ def use_level(name: str) -> None:
     """
     global _native, level  # noqa: PLW0603
     if name not in supported_levels():
-        raise ParameterError(f"CPU level {name!r} cannot be used here; this machine runs {', '.join(supported_levels())}")
+        raise ParameterError(
+            f"CPU level {name!r} cannot be used here; this machine runs {', '.join(supported_levels())}"
+        )
     _native = importlib.import_module(f"cofactor._native_{name}")
     level = name
 
@@ -55,7 +57,11 @@ def transpose(
     indptr: NDArray[np.int64], indices: NDArray[np.int32], values: Float, n_columns: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], Float]:
     """Offsets, indices and values of the transposed matrix; O(nnz)."""
-    out = np.empty(n_columns + 1, np.int64), np.empty(len(indices), np.int32), np.empty(len(indices), np.float32)
+    out = (
+        np.empty(n_columns + 1, np.int64),
+        np.empty(len(indices), np.int32),
+        np.empty(len(indices), np.float32),
+    )
     _native.transpose(indptr, indices, values, n_columns, *out)
     return out
 

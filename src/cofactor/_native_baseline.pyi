@@ -1,0 +1,47 @@
+"""The native kernels; ``_native_avx2`` and ``_native_avx512`` have the same functions."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+level: str
+lanes: int
+
+def supported_level() -> str: ...
+def transpose(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[np.float32],
+    n_columns: int,
+    out_indptr: NDArray[np.int64],
+    out_indices: NDArray[np.int32],
+    out_values: NDArray[np.float32],
+) -> None: ...
+def gramian(y: NDArray[np.float32], out: NDArray[np.float32], threads: int) -> None: ...
+def als_sweep(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[np.float32],
+    solved: NDArray[np.float32],
+    fixed: NDArray[np.float32],
+    gramian: NDArray[np.float32],
+    alpha: float,
+    unobserved_weight: float,
+    regularization: float,
+    regularization_exponent: float,
+    solver: str,
+    cg_steps: int,
+    cg_tolerance: float,
+    block_size: int,
+    threads: int,
+) -> tuple[float, int]: ...
+def top_k(
+    queries: NDArray[np.float32],
+    items: NDArray[np.float32],
+    bias: NDArray[np.float32] | None,
+    excluded_indptr: NDArray[np.int64] | None,
+    excluded_indices: NDArray[np.int32] | None,
+    allowed: NDArray[np.int32] | None,
+    best_items: NDArray[np.int32],
+    best_scores: NDArray[np.float32],
+    threads: int,
+) -> None: ...

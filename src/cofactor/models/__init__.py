@@ -1,0 +1,10 @@
+"""One file = one algorithm = one public class; ``base`` holds their contract."""
+
+from cofactor.models.als import ImplicitALS
+from cofactor.models.base import FactorModel, Recommender
+from cofactor.models.fallback import Fallback
+from cofactor.models.personal_popular import PersonalPopular
+from cofactor.models.popular import Popular
+from cofactor.models.random import Random
+
+__all__ = ["FactorModel", "Fallback", "ImplicitALS", "PersonalPopular", "Popular", "Random", "Recommender"]

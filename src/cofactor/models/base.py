@@ -1,0 +1,394 @@
+"""What every model is and does: the contract between algorithms and everything built on top of them."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from cofactor.csr import CSR
+from cofactor.errors import CofactorWarning, DataError, NotFittedError, ParameterError
+from cofactor.ids import IdMap
+from cofactor.interactions import Interactions
+from cofactor.kernels import cpu
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    Rows = NDArray[np.int32]
+    Float = NDArray[np.float32]
+    Ids = pl.Series | NDArray[Any] | Iterable[Any]
+
+__all__ = ["FactorModel", "Recommender", "TopK", "check_at_least", "check_choice"]
+
+Unknown = Literal["error", "skip"]
+
+
+class TopK(NamedTuple):
+    """Ranked lists by row numbers: ``rows`` (n, k) int32, best first, -1 where a list ends; ``scores`` (n, k) float32."""
+
+    rows: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+
+def check_at_least(name: str, value: float, least: float, *, whole: bool = False, above: bool = False) -> None:
+    """Raise ParameterError unless ``value`` is finite and >= ``least`` (> with ``above``; a whole number with ``whole``)."""
+    kind = "a whole number" if whole else "a finite number"
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if (
+        not number
+        or not np.isfinite(value)
+        or (whole and value != int(value))
+        or value < least
+        or (above and value == least)
+    ):
+        raise ParameterError(f"{name} must be {kind} {'above' if above else 'of at least'} {least}, got {value!r}")
+
+
+def check_choice(name: str, value: object, allowed: Iterable[str]) -> None:
+    """Raise ParameterError unless ``value`` is one of ``allowed``."""
+    if value not in (allowed := tuple(allowed)):
+        raise ParameterError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
+class Recommender(ABC):
+    """A model that ranks items for users.
+
+    A subclass stores its constructor's parameters unchanged under their own names, fits in :meth:`fit` (where it sets
+    ``interactions_`` and learned attributes that end in ``_``) and answers four questions on row numbers:
+    :meth:`_top_k`, :meth:`_top_k_for`, :meth:`_scores` and, where it has the notion, :meth:`_similar_items`.
+    Ids, filters, tables, errors and saving are done here once for all models.
+    """
+
+    registry: ClassVar[dict[str, type[Recommender]]] = {}
+    interactions_: Interactions
+    threads: int | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init_subclass__(**kwargs)
+        if not inspect.isabstract(cls):
+            Recommender.registry[cls.__name__] = cls
+
+    # What a subclass provides.
+
+    @abstractmethod
+    def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
+        """Learn from interactions; ``progress`` shows a bar (default: when stderr is a terminal)."""
+
+    @abstractmethod
+    def _top_k(self, users: Rows, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
+        """Lists for users of the training data. ``exclude`` has one row per user; ``allowed`` is ascending."""
+
+    @abstractmethod
+    def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
+        """Lists for users known only by their history (a row each, over the training data's items)."""
+
+    @abstractmethod
+    def _scores(self, users: Rows, items: Rows) -> Float:
+        """Score of each (user, item) pair."""
+
+    def _similar_items(self, items: Rows, k: int) -> TopK:
+        raise ParameterError(f"{type(self).__name__} has no notion of similar items")
+
+    # What every model does.
+
+    def recommend(
+        self,
+        users: Ids | None = None,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        items: Ids | None = None,
+        exclude: pl.DataFrame | None = None,
+        unknown: Unknown = "error",
+    ) -> pl.DataFrame:
+        """Rank items for users of the training data.
+
+        Parameters
+        ----------
+        users : ids, optional
+            Who to recommend to, in this order; by default everyone in the training data.
+        k : int
+            Length of the lists. A list is shorter, never filled up, where fewer items are left.
+        exclude_seen : bool
+            Leave out what the user has in the training data.
+        items : ids, optional
+            The only items to choose from.
+        exclude : DataFrame with user_id and item_id, optional
+            Pairs to leave out as well.
+        unknown : {"error", "skip"}
+            What to do with users or items that the training data does not hold.
+
+        Returns
+        -------
+        DataFrame
+            ``user_id``, ``item_id``, ``score`` (Float32), ``rank`` (UInt32, from 1). Ties go to the lower item row.
+
+        Raises
+        ------
+        UnknownIdError
+            A user or item is not in the training data and ``unknown="error"``.
+        """
+        x = self._fitted()
+        check_at_least("k", k, 1, whole=True)
+        rows = np.arange(x.n_users, dtype=np.int32) if users is None else _known(x.users, users, "user", unknown)
+        excluded = None
+        if exclude_seen:
+            excluded = x.user_items if users is None else x.user_items.take(rows)
+        if exclude is not None:
+            pairs = _excluded_pairs(exclude, x.users.take(rows), x.items)
+            excluded = pairs if excluded is None else excluded.union(pairs)
+        top = self._top_k(rows, int(k), excluded, self._allowed(items, unknown))
+        return _table(x.users.take(rows), "user_id", x.items, "item_id", top)
+
+    def recommend_for(
+        self,
+        histories: pl.DataFrame | Interactions,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        items: Ids | None = None,
+        unknown: Unknown = "error",
+    ) -> pl.DataFrame:
+        """Rank items for users that ``fit`` never saw, from their histories.
+
+        Parameters
+        ----------
+        histories : DataFrame with user_id, item_id and (optional) weight, or Interactions
+            Weights mean what they meant in training. Items that the training data does not hold are left out and
+            counted in a :class:`CofactorWarning`.
+        k, exclude_seen, items, unknown
+            As in :meth:`recommend`.
+
+        Returns
+        -------
+        DataFrame
+            As :meth:`recommend`, users in order of their first appearance.
+        """
+        x = self._fitted()
+        check_at_least("k", k, 1, whole=True)
+        users, csr = _histories(histories, x.items)
+        top = self._top_k_for(csr, int(k), csr if exclude_seen else None, self._allowed(items, unknown))
+        return _table(users, "user_id", x.items, "item_id", top)
+
+    def similar_items(self, items: Ids | None = None, k: int = 10, *, unknown: Unknown = "error") -> pl.DataFrame:
+        """The k most similar items of each given item (default: of every item), itself left out.
+
+        Returns
+        -------
+        DataFrame
+            ``item_id``, ``similar_item_id``, ``score`` (Float32), ``rank`` (UInt32, from 1).
+        """
+        x = self._fitted()
+        check_at_least("k", k, 1, whole=True)
+        rows = np.arange(x.n_items, dtype=np.int32) if items is None else _known(x.items, items, "item", unknown)
+        return _table(x.items.take(rows), "item_id", x.items, "similar_item_id", self._similar_items(rows, int(k)))
+
+    def predict(self, pairs: pl.DataFrame, *, unknown: Unknown = "error") -> pl.DataFrame:
+        """Score given (user_id, item_id) rows, in their order; with ``unknown="skip"`` unknown ones get a null score.
+
+        Returns
+        -------
+        DataFrame
+            ``user_id``, ``item_id``, ``score`` (Float32).
+        """
+        x = self._fitted()
+        _require_columns(pairs, "pairs")
+        check_choice("unknown", unknown, ("error", "skip"))
+        find = IdMap.require if unknown == "error" else lambda ids, values, _: ids.rows(values)
+        users, items = find(x.users, pairs["user_id"], "user"), find(x.items, pairs["item_id"], "item")
+        known = (users >= 0) & (items >= 0)
+        scores = np.full(len(pairs), np.nan, np.float32)
+        scores[known] = self._scores(users[known], items[known])
+        score = pl.Series("score", scores).set(pl.Series(~known), None)
+        return pairs.select("user_id", "item_id").with_columns(score)
+
+    def params(self) -> dict[str, Any]:
+        """The constructor's parameters and their values."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model to a folder; see :mod:`cofactor.artifact`."""
+        from cofactor.artifact import save
+
+        save(self, folder)
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.params().items())
+        return f"{type(self).__name__}({given})"
+
+    # Shared by the above.
+
+    def _fitted(self) -> Interactions:
+        if not hasattr(self, "interactions_"):
+            raise NotFittedError(f"this {type(self).__name__} has not been fitted; call fit(interactions) first")
+        return self.interactions_
+
+    def _allowed(self, items: Ids | None, unknown: Unknown) -> Rows | None:
+        if items is None:
+            return None
+        allowed = np.unique(_known(self.interactions_.items, items, "item", unknown))
+        if not len(allowed):
+            raise ParameterError("items leaves nothing to recommend; give at least one item of the training data")
+        return allowed
+
+
+def _table(ids: pl.Series, name: str, others: IdMap, other_name: str, top: TopK) -> pl.DataFrame:
+    """Ranked lists as a public table: one row per (id, other id)."""
+    at, column = np.nonzero(top.rows >= 0)
+    return pl.DataFrame(
+        [
+            ids.gather(at).alias(name),
+            others.take(top.rows[at, column]).alias(other_name),
+            pl.Series("score", top.scores[at, column]),
+            pl.Series("rank", (column + 1).astype(np.uint32)),
+        ]
+    )
+
+
+class FactorModel(Recommender):
+    """A model whose scores are inner products of user and item vectors.
+
+    A subclass's ``fit`` sets ``user_factors_`` (n_users, factors) and ``item_factors_`` (n_items, factors), float32.
+    """
+
+    user_factors_: Float
+    item_factors_: Float
+
+    @abstractmethod
+    def _fold_in(self, histories: CSR) -> Float:
+        """Vectors (n, factors) of users known only by their history."""
+
+    def _top_k(self, users: Rows, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
+        vectors = (
+            self.user_factors_
+            if len(users) == len(self.user_factors_) and _is_range(users)
+            else self.user_factors_[users]
+        )
+        return TopK(*cpu.top_k(vectors, self.item_factors_, k, exclude=exclude, allowed=allowed, threads=self.threads))
+
+    def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
+        top = TopK(
+            *cpu.top_k(
+                self._fold_in(histories),
+                self.item_factors_,
+                k,
+                exclude=exclude,
+                allowed=allowed,
+                threads=self.threads,
+            )
+        )
+        top.rows[np.diff(histories.indptr) == 0] = -1  # nothing known, nothing recommended
+        return top
+
+    def _scores(self, users: Rows, items: Rows) -> Float:
+        scores = np.empty(len(users), np.float32)
+        for at in range(0, len(users), 1 << 16):
+            piece = slice(at, at + (1 << 16))
+            np.einsum(
+                "ij,ij->i",
+                self.user_factors_[users[piece]],
+                self.item_factors_[items[piece]],
+                out=scores[piece],
+            )
+        return scores
+
+    def _similar_items(self, items: Rows, k: int) -> TopK:
+        return _most_similar(self.item_factors_, items, k, self.threads)
+
+    def similar_users(self, users: Ids | None = None, k: int = 10, *, unknown: Unknown = "error") -> pl.DataFrame:
+        """The k most similar users (cosine of their vectors) of each given user, itself left out.
+
+        Returns
+        -------
+        DataFrame
+            ``user_id``, ``similar_user_id``, ``score`` (Float32), ``rank`` (UInt32, from 1).
+        """
+        x = self._fitted()
+        check_at_least("k", k, 1, whole=True)
+        rows = np.arange(x.n_users, dtype=np.int32) if users is None else _known(x.users, users, "user", unknown)
+        top = _most_similar(self.user_factors_, rows, int(k), self.threads)
+        return _table(x.users.take(rows), "user_id", x.users, "similar_user_id", top)
+
+
+def _most_similar(vectors: Float, rows: Rows, k: int, threads: int | None) -> TopK:
+    """Cosine neighbours of some rows of ``vectors``, themselves left out; zero vectors are similar to nothing."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32, copy=False)
+    itself = CSR(np.arange(len(rows) + 1, dtype=np.int64), rows, np.ones(len(rows), np.float32), len(vectors))
+    allowed = None if (norms > 0).all() else np.flatnonzero(norms > 0).astype(np.int32)
+    if allowed is not None and not len(allowed):
+        return TopK(np.full((len(rows), 1), -1, np.int32), np.zeros((len(rows), 1), np.float32))
+    top = TopK(*cpu.top_k(unit[rows], unit, k, exclude=itself, allowed=allowed, threads=threads))
+    top.rows[norms[rows, 0] == 0] = -1
+    return top
+
+
+def _is_range(rows: Rows) -> bool:
+    return bool((rows == np.arange(len(rows), dtype=np.int32)).all())
+
+
+def _known(ids: IdMap, values: Ids, what: str, unknown: Unknown) -> Rows:
+    """Row numbers of ids; unknown ones raise, or are left out and counted."""
+    check_choice("unknown", unknown, ("error", "skip"))
+    if unknown == "error":
+        return ids.require(values, what)
+    rows = ids.rows(values)
+    if n := int((rows < 0).sum()):
+        warnings.warn(
+            f"{n} of {len(rows)} {what} ids are not in the training data; skipped",
+            CofactorWarning,
+            stacklevel=3,
+        )
+    return rows[rows >= 0]
+
+
+def _require_columns(table: pl.DataFrame, name: str) -> None:
+    if missing := [c for c in ("user_id", "item_id") if c not in table.columns]:
+        raise DataError(f"{name} lacks the column {missing[0]!r}; it has: {', '.join(table.columns)}")
+
+
+def _excluded_pairs(table: pl.DataFrame, users: pl.Series, items: IdMap) -> CSR:
+    """Pairs to leave out as rows of the users asked for; pairs of other users or unknown items say nothing here."""
+    _require_columns(table, "exclude")
+    asked = pl.DataFrame({"user_id": users}).with_row_index("at")
+    item_rows = items.rows(table["item_id"])
+    pairs = table.select("user_id", row=pl.Series(item_rows)).filter(pl.col("row") >= 0).unique()
+    pairs = asked.join(pairs, on="user_id")
+    return CSR.from_pairs(pairs["at"], pairs["row"], np.ones(len(pairs), np.float32), (len(users), len(items)))
+
+
+def _histories(histories: pl.DataFrame | Interactions, items: IdMap) -> tuple[pl.Series, CSR]:
+    """Users in order of appearance and their histories over the model's items."""
+    table = histories.to_frame() if isinstance(histories, Interactions) else histories
+    _require_columns(table, "histories")
+    if not len(table):
+        raise DataError("histories is empty; give at least one (user_id, item_id) row")
+    if "weight" not in table.columns:
+        table = table.with_columns(weight=pl.lit(1.0))
+    weight = table["weight"].cast(pl.Float32)
+    bad = ~(weight.is_finite() & (weight > 0)).fill_null(value=False)
+    if bad.any():
+        raise DataError(
+            f"histories: {bad.sum()} weights are not positive numbers, the first: {table.filter(bad).head(3).rows()}"
+        )
+    users = table["user_id"].unique(maintain_order=True)
+    table = table.join(pl.DataFrame({"user_id": users}).with_row_index("at"), on="user_id", maintain_order="left")
+    rows = items.rows(table["item_id"])
+    known = table.select("at", "weight", row=pl.Series(rows)).filter(pl.col("row") >= 0)
+    if n := len(table) - len(known):
+        warnings.warn(
+            f"histories: {n} of {len(table)} rows have items that are not in the training data; left out",
+            CofactorWarning,
+            stacklevel=4,
+        )
+    known = known.group_by("at", "row").agg(pl.col("weight").sum())
+    return users, CSR.from_pairs(known["at"], known["row"], known["weight"], (len(users), len(items)))

@@ -1,0 +1,84 @@
+"""Random: the floor that every other model must clear."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cofactor.models.base import Recommender, TopK, check_at_least
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from cofactor.csr import CSR
+    from cofactor.interactions import Interactions
+
+__all__ = ["Random"]
+
+_BLOCK = 1 << 22  # scores held at once
+
+
+class Random(Recommender):
+    """Rank items uniformly at random.
+
+    The score of a (user, item) is a hash of ``seed`` and both row numbers, so that lists do not depend on who else is
+    asked for. Users of :meth:`recommend_for` count from 0 in the order given. O(users x items).
+
+    Parameters
+    ----------
+    seed : int
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
+        """Keep the interactions; ``progress`` changes nothing."""
+        check_at_least("seed", self.seed, 0, whole=True)
+        self.interactions_ = interactions
+        return self
+
+    def _top_k(self, users: NDArray[np.int32], k: int, exclude: CSR | None, allowed: NDArray[np.int32] | None) -> TopK:
+        items = np.arange(self.interactions_.n_items, dtype=np.int32) if allowed is None else allowed
+        k = min(k, len(items))
+        top = TopK(np.full((len(users), k), -1, np.int32), np.full((len(users), k), -np.inf, np.float32))
+        step = max(1, _BLOCK // len(items))
+        for at in range(0, len(users), step):
+            piece = slice(at, min(at + step, len(users)))
+            scores = self._scores(users[piece, None], items[None, :])
+            if exclude is not None:
+                part = exclude.take(np.arange(piece.start, piece.stop))
+                column = np.searchsorted(items, part.indices)
+                hit = (column < len(items)) & (items[np.minimum(column, len(items) - 1)] == part.indices)
+                scores[part.row_index()[hit], column[hit]] = -np.inf
+            best = (
+                np.argpartition(-scores, k - 1, axis=1)[:, :k]
+                if k < len(items)
+                else np.tile(np.arange(k), (len(scores), 1))
+            )
+            chosen = np.take_along_axis(scores, best, axis=1)
+            order = np.lexsort((best, -chosen), axis=1)
+            chosen = np.take_along_axis(chosen, order, axis=1)
+            top.scores[piece] = chosen
+            top.rows[piece] = np.where(np.isfinite(chosen), items[np.take_along_axis(best, order, axis=1)], -1)
+        return top
+
+    def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: NDArray[np.int32] | None) -> TopK:
+        return self._top_k(np.arange(histories.n_rows, dtype=np.int32), k, exclude, allowed)
+
+    def _scores(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
+        key = users.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(self.seed) * np.uint64(
+            0xD1B54A32D192ED03
+        )
+        key = _mix(_mix(key) + items.astype(np.uint64))
+        return ((key >> np.uint64(40)).astype(np.float32)) * np.float32(2.0**-24)
+
+
+def _mix(key: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finalizer of splitmix64 (Steele, Lea & Flood 2014)."""
+    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return key ^ (key >> np.uint64(31))

@@ -107,8 +107,6 @@ def load(folder: str | Path, *, verify: bool = True) -> Recommender:
         users, items = (IdMap(pl.read_parquet(folder / name)["id"]) for name in (_USERS, _ITEMS))
         indptr, indices, values = (arrays.pop(f"interactions.{part}") for part in ("indptr", "indices", "values"))
         csr = CSR(indptr, indices, values, len(items))
-            *(arrays.pop(f"interactions.{part}") for part in ("indptr", "indices", "values")), len(items)
-        )
         return _restore(header["model"], "", arrays, Interactions(users=users, items=items, user_items=csr))
     except (OSError, KeyError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
         raise ArtifactError(f"{folder} is damaged: {error}; save the model again") from error
@@ -134,12 +132,8 @@ def read_header(folder: str | Path) -> dict[str, Any]:
 def check_writable(folder: str | Path) -> None:
     """Raise ArtifactError unless a model can be saved there: asked before long work, not after it."""
     target = Path(folder).absolute()
-    if target.exists() and not (
-        target.is_dir() and (not any(target.iterdir()) or (target / _HEADER).is_file())
-    ):
-        raise ArtifactError(
-            f"{target} exists and is not a saved model; choose another folder, nothing was overwritten"
-        )
+    if target.exists() and not (target.is_dir() and (not any(target.iterdir()) or (target / _HEADER).is_file())):
+        raise ArtifactError(f"{target} exists and is not a saved model; choose another folder, nothing was overwritten")
     parent = next(p for p in target.parents if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise ArtifactError(f"{target} cannot be written: {parent} is not a writable folder")
@@ -171,18 +165,10 @@ def _describe(model: Recommender, prefix: str, arrays: Arrays) -> dict[str, Any]
 def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: Interactions) -> Recommender:
     name = description["class"]
     if name not in Recommender.registry:
-        raise ArtifactError(
-            f"the model is a {name}, which is not known here; import the module that defines it first"
-        )
+        raise ArtifactError(f"the model is a {name}, which is not known here; import the module that defines it first")
     params = dict(description["params"])
-    nested = [
-        key
-        for key, value in params.items()
-        if isinstance(value, list) and value and isinstance(value[0], dict)
-    ]
-    models = [
-        _restore(d, f"{prefix}{key}.{i}.", arrays, x) for key in nested for i, d in enumerate(params.pop(key))
-    ]
+    nested = [key for key, value in params.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
+    models = [_restore(d, f"{prefix}{key}.{i}.", arrays, x) for key in nested for i, d in enumerate(params.pop(key))]
     model = Recommender.registry[name](*models, **params)
     own = {
         k.removeprefix(prefix): a

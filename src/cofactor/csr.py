@@ -13,6 +13,8 @@ from cofactor.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    SparseMatrix = sp.spmatrix[Any] | sp.sparray[Any, Any]
+
 __all__ = ["CSR"]
 
 
@@ -99,9 +101,9 @@ class CSR:
         return sp.csr_matrix((self.values, self.indices, self.indptr), shape=self.shape)
 
     @classmethod
-    def from_scipy(cls, matrix: Any) -> CSR:
+    def from_scipy(cls, matrix: SparseMatrix) -> CSR:
         """Take over a SciPy matrix of any format; repeated entries are added up."""
-        csr = sp.csr_matrix(matrix, copy=True)
+        csr: Any = sp.csr_matrix(matrix, copy=True)  # type: ignore[call-overload]
         csr.sum_duplicates()
         return cls(
             csr.indptr.astype(np.int64),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from cofactor.errors import ParameterError
@@ -12,21 +11,23 @@ __all__ = ["available_memory", "require_memory"]
 
 def available_memory() -> int | None:
     """Bytes that this process can still get, by the machine and by its container's limit; None where unknown."""
-    limits: list[int] = []
+    return min((limit for limit in (_machine(), _container()) if limit is not None), default=None)
+
+
+def _machine() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        limits.append(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")))
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
-        try:
-            limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-        except (AttributeError, ValueError, OSError):
-            pass
+        return None
+
+
+def _container() -> int | None:
     group = Path("/sys/fs/cgroup")
     try:
-        limits.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
-    except (OSError, ValueError):
-        pass
-    return min(limits, default=None)
+        return int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
+    except (OSError, ValueError):  # no cgroup v2, or no limit ("max")
+        return None
 
 
 def require_memory(needed: int, what: str, way_out: str) -> None:
@@ -40,5 +41,6 @@ def require_memory(needed: int, what: str, way_out: str) -> None:
     available = available_memory()
     if available is not None and needed > available:
         raise ParameterError(
-            f"{what} needs {needed / 2**30:,.1f} GiB of memory, {available / 2**30:,.1f} GiB are available; use {way_out}"
+            f"{what} needs {needed / 2**30:,.1f} GiB of memory, "
+            f"{available / 2**30:,.1f} GiB are available; use {way_out}"
         )

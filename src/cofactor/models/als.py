@@ -242,8 +242,8 @@ class ImplicitALS(FactorModel):
         )
         if failed >= 0 or not np.isfinite(loss):
             raise CofactorError(
-                f"the equations of row {failed} have no unique solution in float32: regularization={self.regularization} "
-                f"is too small for these weights (alpha={self.alpha}); raise it, or lower alpha"
+                f"the equations of row {failed} have no unique solution in float32: "
+                f"regularization={self.regularization} is too small for these weights (alpha={self.alpha}); raise it, or lower alpha"
             )
         return float(loss)
 
@@ -254,7 +254,8 @@ class ImplicitALS(FactorModel):
             known = warm_start._fitted().items
             if warm_start.item_factors_.shape[1] != self.factors:
                 raise ParameterError(
-                    f"warm_start has {warm_start.item_factors_.shape[1]} factors, this model {self.factors}; they must be equal"
+                    f"warm_start has {warm_start.item_factors_.shape[1]} factors, this model {self.factors}; "
+                    "they must be equal"
                 )
             rows = known.rows(x.items.ids)
             items[rows >= 0] = warm_start.item_factors_[rows[rows >= 0]]

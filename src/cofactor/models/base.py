@@ -33,14 +33,14 @@ Unknown = Literal["error", "skip"]
 
 
 class TopK(NamedTuple):
-    """Ranked lists by row numbers: ``rows`` (n, k) int32, best first, -1 where a list ends; ``scores`` (n, k) float32."""
+    """Ranked lists of row numbers (n, k) int32, best first, -1 where a list ends, and their scores (n, k) float32."""
 
     rows: NDArray[np.int32]
     scores: NDArray[np.float32]
 
 
 def check_at_least(name: str, value: float, least: float, *, whole: bool = False, above: bool = False) -> None:
-    """Raise ParameterError unless ``value`` is finite and >= ``least`` (> with ``above``; a whole number with ``whole``)."""
+    """Raise ParameterError unless ``value`` is a finite (``whole``) number >= ``least``, or with ``above`` > it."""
     kind = "a whole number" if whole else "a finite number"
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if (

@@ -21,6 +21,8 @@ from cofactor.weights import duration
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from cofactor.events import Events
 
 __all__ = ["Split", "Unknown", "by_time", "cold_users", "k_fold", "leave_last", "random"]
@@ -82,7 +84,7 @@ class Split:
 
     @cached_property
     def unknown(self) -> Unknown:
-        """Counts of the users, items and events of test that train does not hold; reads the log once."""
+        """Counts of the users, items and events of test that train does not hold, computed once."""
         train, test = self.train, self.test
         pairs = test.frame.group_by(test.user, test.item).agg(pl.len().alias("n_events"))
         seen = [train.frame.select(role).unique() for role in (train.user, train.item)]
@@ -158,16 +160,14 @@ def leave_last(events: Events, n: int = 1) -> Split:
     ParameterError
         ``n`` is below 1.
     """
-    if n < 1:
-        raise ParameterError(f"n={n!r}: at least one event per user must go to test")
+    if not isinstance(n, int | np.integer) or n < 1:
+        raise ParameterError(f"n={n!r}: a whole number of events per user, 1 or more, must go to test")
     time = _time(events, "leave_last")
     _time_range(events, time)
     rank, count = pl.col(time).rank("ordinal").over(events.user), pl.len().over(events.user)
     is_test = events.frame.select(((count > n) & (rank > count - n)).cast(pl.UInt8)).collect().to_series()
     if not is_test.sum():
-        raise DataError(
-            f"test would be empty: none of the users has more than n={n} events; choose a smaller n"
-        )
+        raise DataError(f"test would be empty: none of the users has more than n={n} events; choose a smaller n")
     n_users = events.frame.select(pl.col(events.user).n_unique()).collect(engine="streaming").item()
     n_kept = n_users - int(is_test.sum()) // n
     note = f"leave_last: {n_kept:,} of {n_users:,} users have n={n} events or fewer and stay wholly in train"
@@ -229,19 +229,15 @@ def k_fold(events: Events, k: int = 5, seed: int = 0) -> list[Split]:
     ParameterError
         ``k`` is out of range.
     """
-    if not 2 <= k <= 255:
-        raise ParameterError(f"k={k!r}: 2 to 255 folds are possible")
+    if not isinstance(k, int | np.integer) or not 2 <= k <= 255:
+        raise ParameterError(f"k={k!r}: a whole number of folds, 2 to 255, is possible")
     if events.n_events < k:
         raise DataError(f"k={k}: the log has only {events.n_events} events; choose a smaller k")
-    label = _shuffled(np.arange(events.n_events, dtype=np.int64) % k, seed)
-    return [
-        Split(_labelled(events, label, fold, keep=False), _labelled(events, label, fold)) for fold in range(k)
-    ]
+    label = _shuffled(np.resize(np.arange(k, dtype=np.uint8), events.n_events), seed)
+    return [Split(_labelled(events, label, fold, keep=False), _labelled(events, label, fold)) for fold in range(k)]
 
 
-def cold_users(
-    events: Events, fraction: float, seed: int = 0, history_fraction: float | None = None
-) -> Split:
+def cold_users(events: Events, fraction: float, seed: int = 0, history_fraction: float | None = None) -> Split:
     """Hold out ``round(fraction * n_users)`` users with all their events; train never sees them.
 
     Parameters
@@ -270,7 +266,7 @@ def cold_users(
     users = events.frame.select(pl.col(events.user).unique().sort()).collect(engine="streaming").to_series()
     n_cold = _share(fraction, len(users), "users")
     chosen = np.random.default_rng(seed).permutation(len(users))[:n_cold]
-    is_cold = pl.col(events.user).is_in(users.gather(np.sort(chosen)).implode())
+    is_cold = pl.col(events.user).is_in(users.gather(chosen).implode())
     train, cold = events.filter(~is_cold), events.filter(is_cold)
     if history_fraction is None:
         return Split(train, cold)
@@ -341,8 +337,7 @@ def _share(fraction: float, n: int, what: str) -> int:
     return n_test
 
 
-def _shuffled(labels: np.ndarray, seed: int) -> pl.Series:
-    labels = labels.astype(np.uint8, copy=False)
+def _shuffled(labels: NDArray[np.uint8], seed: int) -> pl.Series:
     np.random.default_rng(seed).shuffle(labels)
     return pl.Series(labels)
 

@@ -61,7 +61,7 @@ def existing(path: str | Path, what: str) -> Path:
     DataError
         Nothing is there.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.exists():
         raise DataError(f"{path} does not exist; expected {what}")
     return path
@@ -79,9 +79,7 @@ def bad_line(path: Path, pattern: re.Pattern[str], expected: str, skip: int = 0)
         for number, line in enumerate(lines, start=1):
             if number > skip and not pattern.match(line):
                 return DataError(f"{path}, line {number}: expected {expected!r}, got {line.rstrip()[:80]!r}")
-    return DataError(
-        f"{path}: cannot be read as lines of {expected!r}; is it empty, or a number out of range?"
-    )
+    return DataError(f"{path}: cannot be read as lines of {expected!r}; is it empty, or a number out of range?")
 
 
 def read_ratings(path: Path, layouts: Sequence[Layout] = (TAB, DOUBLE_COLON, COMMA)) -> pl.DataFrame:

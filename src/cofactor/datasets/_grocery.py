@@ -51,9 +51,7 @@ def grocery_products() -> pl.DataFrame:
         The package is not installed.
     """
     kind = pl.coalesce("product_type", "product_category", "department")
-    words = pl.concat_str(kind, "package_size", separator=", ", ignore_nulls=True).str.replace_all(
-        r"\s+", " "
-    )
+    words = pl.concat_str(kind, "package_size", separator=", ", ignore_nulls=True).str.replace_all(r"\s+", " ")
     name = words.str.head(1) + words.str.slice(1).str.to_lowercase()
     return pl.read_parquet(_table("products")).select(
         "product_id",

@@ -70,9 +70,7 @@ def movielens_fold(path: str | Path, fold: int | str) -> Split:
     if str(fold) not in _FOLDS:
         raise ParameterError(f"fold={fold!r}: MovieLens 100K has the folds {', '.join(_FOLDS)}")
     folder = existing(path, "the MovieLens 100K folder")
-    train, test = (
-        _events(existing(folder / f"u{fold}.{side}", "a MovieLens 100K fold")) for side in ("base", "test")
-    )
+    train, test = (_events(existing(folder / f"u{fold}.{side}", "a MovieLens 100K fold")) for side in ("base", "test"))
     return Split(train, test)
 
 

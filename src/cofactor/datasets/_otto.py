@@ -43,9 +43,8 @@ def otto(path: str | Path | Iterable[str | Path]) -> Events:
     DataError
         A file is missing, or a line is of another form; names the file and the line.
     """
-    paths = [Path(path)] if isinstance(path, (str, Path)) else [Path(p) for p in path]
-    for p in paths:
-        existing(p, "a file of OTTO sessions as JSON lines")
+    given = [path] if isinstance(path, str | Path) else path
+    paths = [existing(p, "a file of OTTO sessions as JSON lines") for p in given]
     frame = (
         pl.scan_ndjson(paths, schema=_SCHEMA)
         .filter(pl.col("events").list.len().ne_missing(0))
@@ -65,9 +64,7 @@ def _bad_session(paths: Iterable[Path]) -> DataError | None:
         with open_text(path) as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip() and not _is_session(line):
-                    return DataError(
-                        f"{path}, line {number}: expected {_EXPECTED}, got {line.rstrip()[:80]!r}"
-                    )
+                    return DataError(f"{path}, line {number}: expected {_EXPECTED}, got {line.rstrip()[:80]!r}")
     return None
 
 

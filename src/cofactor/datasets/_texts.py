@@ -35,9 +35,7 @@ class LeaveOneOut(NamedTuple):
     candidates: pl.DataFrame
 
 
-def leave_one_out_with_negatives(
-    train: str | Path, test_rating: str | Path, test_negative: str | Path
-) -> LeaveOneOut:
+def leave_one_out_with_negatives(train: str | Path, test_rating: str | Path, test_negative: str | Path) -> LeaveOneOut:
     """Read a split in the format of neural collaborative filtering (He et al. 2017).
 
     A negative that equals the held-out item or another negative of the same user is left out; how many are is
@@ -70,9 +68,7 @@ def leave_one_out_with_negatives(
     if (twice := test.filter(pl.col("user_id").is_duplicated())).height:
         raise DataError(f"{test_rating}: user {twice['user_id'][0]} has more than one held-out item")
     held_out, negatives = _negatives(test_negative)
-    if (other := held_out.join(test, on=["user_id", "item_id"], how="anti")).height or len(held_out) != len(
-        test
-    ):
+    if (other := held_out.join(test, on=["user_id", "item_id"], how="anti")).height or len(held_out) != len(test):
         example = f", for example {other.row(0)}" if other.height else ""
         raise DataError(
             f"{test_negative} holds out {len(held_out)} pairs, {test_rating} {len(test)}; "
@@ -80,9 +76,7 @@ def leave_one_out_with_negatives(
         )
     candidates = pl.concat([test, negatives]).unique(maintain_order=True)
     if repeats := len(test) + len(negatives) - len(candidates):
-        _warn(
-            f"{test_negative}: left out {repeats} negatives that repeat the held-out item or another negative"
-        )
+        _warn(f"{test_negative}: left out {repeats} negatives that repeat the held-out item or another negative")
     return LeaveOneOut(_train(train), test, candidates.sort("user_id", maintain_order=True))
 
 
@@ -112,12 +106,7 @@ def user_item_lists(path: str | Path) -> Events:
     table = pl.DataFrame({"user_id": tokens.list.first(), "item_id": tokens.list.slice(1)})
     n_items = table["item_id"].list.len()
     try:
-        table = (
-            table.cast({"user_id": pl.Int32})
-            .filter(n_items > 0)
-            .explode("item_id")
-            .cast({"item_id": pl.Int32})
-        )
+        table = table.cast({"user_id": pl.Int32}).filter(n_items > 0).explode("item_id").cast({"item_id": pl.Int32})
     except pl.exceptions.PolarsError as error:
         raise bad_line(path, re.compile(r"\s*(-?\d+( -?\d+)*)?\s*$"), "user item item ...") from error
     if empty := int((n_items == 0).sum()):
@@ -127,9 +116,7 @@ def user_item_lists(path: str | Path) -> Events:
 
 def _train(path: Path) -> Events:
     if path.suffix != ".parquet":
-        return read_events(
-            read_ratings(path, (TAB,)), user="user_id", item="item_id", time="time", rating="rating"
-        )
+        return read_events(read_ratings(path, (TAB,)), user="user_id", item="item_id", time="time", rating="rating")
     columns = pl.scan_parquet(path).collect_schema().names()
     for user, item in (("user", "item"), ("user_id", "item_id")):
         if {user, item} <= set(columns):
@@ -137,9 +124,7 @@ def _train(path: Path) -> Events:
                 user_id=pl.col(user).cast(pl.Int32), item_id=pl.col(item).cast(pl.Int32)
             )
             return read_events(table, user="user_id", item="item_id")
-    raise DataError(
-        f"{path}: expected columns user and item (or user_id and item_id), got {', '.join(columns)}"
-    )
+    raise DataError(f"{path}: expected columns user and item (or user_id and item_id), got {', '.join(columns)}")
 
 
 def _negatives(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -148,19 +133,13 @@ def _negatives(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
         lines = pl.Series("line", file.read().splitlines(), dtype=pl.String)
     parts = (
         pl.DataFrame(lines)
-        .select(
-            pl.col("line").str.extract_groups(
-                r"^\((?<user_id>\d+),\s*(?<item_id>\d+)\)\t(?<negative>[\d\t]+)$"
-            )
-        )
+        .select(pl.col("line").str.extract_groups(r"^\((?<user_id>\d+),\s*(?<item_id>\d+)\)\t(?<negative>[\d\t]+)$"))
         .unnest("line")
     )
     try:
         if parts["user_id"].null_count():
             raise pl.exceptions.ComputeError("a line is of another form")
-        parts = parts.with_columns(
-            pl.col("user_id", "item_id").cast(pl.Int32), pl.col("negative").str.split("\t")
-        )
+        parts = parts.with_columns(pl.col("user_id", "item_id").cast(pl.Int32), pl.col("negative").str.split("\t"))
         negatives = parts.select("user_id", item_id="negative").explode("item_id").cast(pl.Int32)
     except pl.exceptions.PolarsError as error:
         pattern = re.compile(r"\(\d+,\s*\d+\)(\t\d+)+\s*$")

@@ -92,9 +92,9 @@ class CSR:
     def union(self, other: CSR) -> CSR:
         """The pattern of both matrices (same shape), all values 1."""
         rows = np.concatenate([self.row_index(), other.row_index()]).astype(np.int64)
-        key = np.unique(rows * max(self.n_columns, 1) + np.concatenate([self.indices, other.indices]))
-        rows, columns = np.divmod(key, max(self.n_columns, 1))
-        return CSR.from_pairs(rows, columns, np.ones(len(key), np.float32), self.shape)
+        key = np.sort(rows * max(self.n_columns, 1) + np.concatenate([self.indices, other.indices]))
+        rows, columns = np.divmod(key[np.diff(key, prepend=-1) > 0], max(self.n_columns, 1))
+        return CSR.from_pairs(rows, columns, np.ones(len(rows), np.float32), self.shape)
 
     def to_scipy(self) -> sp.csr_matrix:
         """A ``scipy.sparse.csr_matrix`` with the same entries."""

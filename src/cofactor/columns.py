@@ -31,9 +31,10 @@ TimeUnit: TypeAlias = Literal["s", "ms", "us", "ns"]
 Bounds: TypeAlias = tuple[int, int]
 
 _MICROSECONDS: dict[TimeUnit, float] = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
-# Epochs below 1e11 are read as seconds (until the year 5138), below 1e14 as milliseconds (from 1973), and so on.
+# Epochs below 1e11 are read as seconds (to the year 5138), below 1e14 as milliseconds (from 1973), and so on.
 _LIMITS: tuple[tuple[TimeUnit, float], ...] = (("s", 1e11), ("ms", 1e14), ("us", 1e17), ("ns", float("inf")))
 _EXACT_FLOAT = 2**53
+_LAST_MICROSECOND = 253_402_300_799_999_999  # of the year 9999
 
 
 @dataclass(frozen=True)
@@ -140,38 +141,37 @@ def prepare(
     if not row["n"]:
         raise DataError("the log is empty: it has columns, but no events")
 
-    strict = [item] if anonymous != "error" else [user, item]
-    for name in dict.fromkeys(strict):
+    for name in dict.fromkeys([user, item] if anonymous == "error" else [item]):
         _refuse_missing(frame, ids[name], row, hint=_ANONYMOUS_HINT if name == user else _MISSING_HINT)
     for column in ids.values():
         _refuse_fractions(frame, column, row)
     notes = [f"{c.name}: whole-number floats read as integers" for c in ids.values() if c.dtype.is_float()]
     final = {name: column.value for name, column in ids.items()}
-    facts = Facts(row["n"], {c.name: b for c in ids.values() if (b := c.bounds(row))})
-    n_missing, dropped = row[f"missing:{user}"], None
+    bounds = {name: b for name, column in ids.items() if (b := column.bounds(row))}
+    n_events, n_missing, dropped = row["n"], row[f"missing:{user}"], None
     if anonymous == "drop" and n_missing:
-        if n_missing == row["n"]:
-            raise DataError(
-                f"user={user!r}: every one of the {n_missing:,} values is null; nothing would be left"
-            )
-        dropped = f"user={user!r}: dropped {n_missing:,} of {row['n']:,} events without a user"
-        facts = replace(facts, n_events=row["n"] - n_missing)
+        if n_missing == n_events:
+            raise DataError(f"column {user!r}: all {n_missing:,} values are null or NaN; no user would be left")
+        dropped = f"{user}: dropped {n_missing:,} of {n_events:,} events without a user"
+        n_events -= n_missing
         frame = frame.filter(~ids[user].missing)
     elif anonymous == "session" and session is not None:
         final[user], note = _unified(frame, ids[user], ids[session], row)
         notes.append(note)
-        facts.bounds.pop(user, None)
+        bounds.pop(user, None)
+    facts = Facts(n_events, bounds)
     if clock is not None:
-        final[clock.name], facts, note = clock.finish(frame, row, facts)
-        notes += note
+        _refuse_missing(frame, clock, row, hint=_MISSING_HINT, what=clock.fault)
+        final[clock.name], facts, time_notes = clock.finish(row, facts)
+        notes += time_notes
     frame = frame.with_columns(e.alias(name) for name, e in final.items())
     return Prepared(frame, facts, tuple(notes), dropped)
 
 
-_MISSING_HINT = (
-    "Leave such events out first, e.g. pl.scan_parquet(...).filter(pl.col({column!r}).is_not_null())."
+_MISSING_HINT = "Leave such events out first, e.g. pl.scan_parquet(...).filter(pl.col({column!r}).is_not_null())"
+_ANONYMOUS_HINT = (
+    "Choose what becomes of them: anonymous='drop' leaves them out, anonymous='session' takes the session for the user"
 )
-_ANONYMOUS_HINT = "Choose what becomes of them: anonymous='drop' leaves them out, anonymous='session' takes the session for the user."
 
 
 @dataclass(frozen=True)
@@ -182,8 +182,8 @@ class _IdColumn:
     def __post_init__(self) -> None:
         if not (is_id_dtype(self.dtype) or self.dtype.is_float() or self.dtype == pl.Null):
             raise DataError(
-                f"column {self.name!r} has type {self.dtype}; ids are integer, text, categorical, enum, binary or "
-                "whole-number float. Cast the column first"
+                f"column {self.name!r} has type {self.dtype}; ids are integer, text, categorical, enum, binary "
+                "or whole-number float. Cast the column first"
             )
 
     @property
@@ -231,8 +231,8 @@ class _TimeColumn:
     def __post_init__(self) -> None:
         if not (self.dtype.is_numeric() or self.dtype in (pl.Datetime, pl.Date, pl.String, pl.Null)):
             raise DataError(
-                f"time={self.name!r} has type {self.dtype}; times are datetime, date, ISO 8601 text, or numbers that "
-                "count s, ms, us or ns since 1970"
+                f"time={self.name!r} has type {self.dtype}; times are datetime, date, ISO 8601 text, or numbers "
+                "that count s, ms, us or ns since 1970"
             )
 
     @property
@@ -251,9 +251,7 @@ class _TimeColumn:
 
     @property
     def missing(self) -> pl.Expr:
-        return (
-            self.parsed.is_null() | self.parsed.is_nan() if self.dtype.is_float() else self.parsed.is_null()
-        )
+        return self.parsed.is_null() | self.parsed.is_nan() if self.dtype.is_float() else self.parsed.is_null()
 
     def facts(self) -> list[pl.Expr]:
         return [
@@ -262,36 +260,35 @@ class _TimeColumn:
             self.parsed.max().alias(f"high:{self.name}"),
         ]
 
-    def finish(
-        self, frame: pl.LazyFrame, row: Mapping[str, Any], facts: Facts
-    ) -> tuple[pl.Expr, Facts, list[str]]:
-        """The final column, the facts with its range, and what to tell about it."""
-        what = "null or not ISO 8601 (2024-05-31T12:00:00)" if self.dtype == pl.String else "null"
-        _refuse_missing(frame, self, row, hint=_MISSING_HINT, what=what)
+    @property
+    def fault(self) -> str:
+        return "null or not ISO 8601 (2024-05-31T12:00:00)" if self.dtype == pl.String else "null or NaN"
+
+    def finish(self, row: Mapping[str, Any], facts: Facts) -> tuple[pl.Expr, Facts, list[str]]:
+        """Give the final column, the facts with its range, and what to tell about it."""
         low, high = row[f"low:{self.name}"], row[f"high:{self.name}"]
         if not self.dtype.is_numeric():
             zone = getattr(self.dtype, "time_zone", None)
-            note = [f"{self.name}: times converted from {zone} to UTC"] if zone not in (None, "UTC") else []
-            return self.parsed, replace(facts, oldest=low, newest=high), note
+            notes = [] if zone in (None, "UTC") else [f"{self.name}: times converted from {zone} to UTC"]
+            return self.parsed, replace(facts, oldest=low, newest=high), notes
         unit = self.unit or self._inferred(low, high)
         value = _from_epoch(self.parsed, self.dtype, unit)
-        try:
-            range_ = pl.DataFrame({self.name: [low, high]}, schema={self.name: self.dtype}).select(value)
-            oldest, newest = range_.to_series().to_list()
-        except (OverflowError, ValueError) as error:
+        if max(abs(low), abs(high)) * _MICROSECONDS[unit] > _LAST_MICROSECOND:
             raise DataError(
-                f"time={self.name!r}: {low} to {high} read as {unit!r} is beyond any calendar"
-            ) from error
-        how = "given" if self.unit else "inferred; change it with time_unit="
+                f"time={self.name!r}: {low} to {high}, counted in {unit} since 1970, is beyond the year 9999"
+            )
+        ends = pl.DataFrame({self.name: [low, high]}, schema={self.name: self.dtype}).select(value)
+        oldest, newest = ends.to_series().to_list()
+        how = "given" if self.unit else "inferred; time_unit= overrides it"
         note = f"{self.name}: read as {unit} since 1970 ({how}), {oldest} to {newest}"
         return value, replace(facts, oldest=oldest, newest=newest), [note]
 
     def _inferred(self, low: float, high: float) -> TimeUnit:
-        """The unit that puts the newest time after 1973, if it does not put the oldest before that."""
+        """Take the unit that the size of both ends suggests."""
         newest, oldest = (next(unit for unit, limit in _LIMITS if abs(t) < limit) for t in (high, low))
         if newest != oldest:
             raise DataError(
-                f"time={self.name!r}: the smallest value {low} looks like {oldest} since 1970 and the largest, {high}, "
+                f"time={self.name!r}: the smallest value {low} looks like {oldest} since 1970, the largest {high} "
                 f"like {newest}; pass time_unit= if they are of one unit, or repair the column"
             )
         return newest
@@ -308,9 +305,7 @@ def _from_epoch(column: pl.Expr, dtype: pl.DataType, unit: TimeUnit) -> pl.Expr:
     return micros.cast(pl.Datetime("us"))
 
 
-def _unified(
-    frame: pl.LazyFrame, user: _IdColumn, session: _IdColumn, row: Mapping[str, Any]
-) -> tuple[pl.Expr, str]:
+def _unified(frame: pl.LazyFrame, user: _IdColumn, session: _IdColumn, row: Mapping[str, Any]) -> tuple[pl.Expr, str]:
     """Users as text: ``u_<user>`` where known, ``s_<session>`` elsewhere."""
     if row["nobody"]:
         rows = _first_rows(frame, user.missing & session.missing)
@@ -335,10 +330,11 @@ def _refuse_missing(
     what: str = "null or NaN",
 ) -> None:
     count, n = row[f"missing:{column.name}"], row["n"]
+    if count == n:
+        raise DataError(f"column {column.name!r}: all {n:,} values are {what}; is it the right column?")
     if count:
-        share = "all" if count == n else f"{count:,} of {n:,}"
         raise DataError(
-            f"column {column.name!r}: {share} values are {what}; the first rows (from 0): "
+            f"column {column.name!r}: {count:,} of {n:,} values are {what}; the first rows (from 0): "
             f"{_first_rows(frame, column.missing)}. {hint.format(column=column.name)}"
         )
 
@@ -346,8 +342,9 @@ def _refuse_missing(
 def _refuse_fractions(frame: pl.LazyFrame, column: _IdColumn, row: Mapping[str, Any]) -> None:
     if count := row.get(f"fractional:{column.name}"):
         raise DataError(
-            f"column {column.name!r} holds float ids, and {count:,} of {row['n']:,} are no whole numbers below 2^53; "
-            f"the first rows (from 0): {_first_rows(frame, column.fractional)}. Export the ids as integers or text"
+            f"column {column.name!r} holds float ids, and {count:,} of {row['n']:,} are no whole numbers below "
+            f"2^53; the first rows (from 0): {_first_rows(frame, column.fractional)}. Export the ids as integers "
+            "or text"
         )
 
 

@@ -6,14 +6,14 @@ import logging
 import warnings
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from cofactor.columns import Anonymous, Facts, TimeUnit, collect_facts, prepare, require_columns
 from cofactor.errors import CofactorWarning, DataError, ParameterError
-from cofactor.interactions import Interactions, Weight, aggregate
-from cofactor.sources import Format, open_source
+from cofactor.interactions import Interactions, Weight, aggregate, summed
+from cofactor.sources import Format, Source, first_line, open_source
 from cofactor.weights import EVENT_TYPE, NEWEST, TIME
 
 __all__ = ["Events", "read_events"]
@@ -28,14 +28,16 @@ class Events:
     Parameters
     ----------
     frame : pl.LazyFrame
-        One row per event. Columns keep the names they came with; those without a role stay available to filters
-        and weight expressions. Ids are not null, times are Datetime("us") in UTC.
+        One row per event. Columns keep the names they came with; those without a role stay available to
+        filters and weight expressions. Ids are not null, times are Datetime("us") in UTC.
     user, item : str
         Columns of ids.
     time, session, event_type, rating : str, optional
         Columns that play the other roles.
     notes : tuple of str
         What reading inferred or left out, for people.
+    source : Source, optional
+        Where the events were read from, to name the file in errors.
     """
 
     frame: pl.LazyFrame
@@ -47,6 +49,7 @@ class Events:
     event_type: str | None = None
     rating: str | None = None
     notes: tuple[str, ...] = ()
+    source: Source | None = None
 
     @cached_property
     def _facts(self) -> Facts:
@@ -58,11 +61,11 @@ class Events:
         return self._facts.n_events
 
     def filter(self, *predicates: pl.Expr) -> Events:
-        """The events that meet every condition on the log's columns."""
+        """Keep the events that meet every condition on the log's columns."""
         return self.with_frame(self.frame.filter(*predicates))
 
     def with_frame(self, frame: pl.LazyFrame | pl.DataFrame) -> Events:
-        """Other events in the same roles, for example after joining columns to ``events.frame``.
+        """Put other events into the same roles, for example after joining columns to ``events.frame``.
 
         Raises
         ------
@@ -74,11 +77,11 @@ class Events:
         return replace(self, frame=lazy)
 
     def collect(self) -> pl.DataFrame:
-        """All events in memory."""
+        """Bring all events into memory."""
         return self.frame.collect(engine="streaming")
 
     def pairs(self) -> pl.DataFrame:
-        """The distinct pairs of ``user_id`` and ``item_id``, sorted."""
+        """List the distinct pairs of ``user_id`` and ``item_id``, sorted."""
         pairs = self.frame.select(pl.col(self.user).alias("user_id"), pl.col(self.item).alias("item_id"))
         return pairs.unique().sort("user_id", "item_id").collect(engine="streaming")
 
@@ -95,10 +98,10 @@ class Events:
         Parameters
         ----------
         weight : pl.Expr, str or number, optional
-            A polars aggregation over the events of a pair, such as ``1 + pl.len() + 10 * pl.col("cart").sum()``;
-            any column may take part. An expression (or the name of a column) with one value per event is summed.
-            A number is the weight of every pair. Without it, the number of events. ``cofactor.weights`` has
-            ready expressions. Weights are stored as float32.
+            A polars aggregation over the events of a pair, such as
+            ``1 + pl.len() + 10 * pl.col("cart").sum()``; any column may take part. An expression (or the name
+            of a column) with one value per event is summed. A number is the weight of every pair. Without it,
+            the number of events. ``cofactor.weights`` has ready expressions. Stored as float32.
         min_user_count, min_item_count, k_core
             See ``Interactions.filter``.
 
@@ -113,34 +116,50 @@ class Events:
         try:
             x = Interactions(*aggregate(frame, self.user, self.item, expr, self._facts.bounds))
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise DataError(f"the events could not be aggregated: {error}") from error
-        return x.filter(min_user_count, min_item_count, k_core=k_core)
+            raise self._explained(error, expr.meta.root_names()) from error
+        x, report = x.without_rare(min_user_count, min_item_count, k_core=k_core)
+        if report is not None:
+            warnings.warn(report, CofactorWarning, stacklevel=2)
+        return x
 
     def _resolved(self, weight: Weight) -> tuple[pl.LazyFrame, pl.Expr]:
-        """The events with the columns that weights refer to by role, and one number per pair."""
+        """Add the columns that weights refer to by role, and bring the weight to one number per pair."""
         expr = pl.len() if weight is None else pl.col(weight) if isinstance(weight, str) else weight
         if not isinstance(expr, pl.Expr):
             expr = pl.lit(expr)
-        roots, added = expr.meta.root_names(), []
-        for name, role in ((EVENT_TYPE, "event_type"), (TIME, "time")):
+        roots = expr.meta.root_names()
+        added = []
+        for name, role, column in ((EVENT_TYPE, "event_type", self.event_type), (TIME, "time", self.time)):
+            if name in roots and column is None:
+                raise ParameterError(f"this weight needs {role}=; give it to read_events or to the weight itself")
             if name in roots:
-                if (column := getattr(self, role)) is None:
-                    raise ParameterError(
-                        f"this weight needs the {role}; pass {role}= to read_events, or to the weight"
-                    )
-                added.append(pl.col(column).alias(name))
+                added.append(pl.col(str(column)).alias(name))
         if NEWEST in roots:
+            if self.time is None:
+                raise ParameterError("this weight needs reference=, or time= in read_events for the newest event")
             added.append(pl.lit(self._facts.newest, dtype=pl.Datetime("us")).alias(NEWEST))
         frame = self.frame.with_columns(added)
         try:
-            dtype = frame.group_by(self.user, self.item).agg(expr.alias(NEWEST)).collect_schema()[NEWEST]
+            groups = frame.group_by(self.user, self.item).agg(expr.alias("cofactor:weight"))
+            dtype: Any = groups.collect_schema()["cofactor:weight"]
         except pl.exceptions.PolarsError as error:
-            raise ParameterError(f"weight={weight}: {str(error).splitlines()[0]}") from error
-        if isinstance(dtype, pl.List):
-            expr, dtype = expr.sum(), dtype.inner
+            raise ParameterError(f"weight={weight}: {first_line(error)}") from error
+        per_event = dtype == pl.List
+        dtype = dtype.inner if per_event else dtype
         if not (dtype.is_numeric() or dtype == pl.Boolean):
-            raise ParameterError(f"weight={weight} gives {dtype} values; it must give numbers")
-        return frame, expr
+            raise ParameterError(f"weight={weight} gives values of type {dtype}; it must give numbers")
+        return frame, summed(expr) if per_event else expr
+
+    def _explained(self, error: Exception, columns: list[str]) -> DataError:
+        """Turn an error of the aggregation into one that says where to look."""
+        if "to `enum`" in str(error):
+            return DataError(
+                f"an event type has no weight ({first_line(error)}); add it to weights.by_type, or filter such "
+                "events out first"
+            )
+        if self.source is not None:
+            return self.source.explain(error, [self.user, self.item, *columns])
+        return DataError(f"the events could not be aggregated: {first_line(error)}")
 
     def _roles(self) -> dict[str, str | None]:
         roles = ("user", "item", "time", "session", "event_type", "rating")
@@ -148,14 +167,14 @@ class Events:
 
     def __repr__(self) -> str:
         facts: Facts | None = self.__dict__.get("_facts")  # showing events never costs a pass over them
-        lines = ["Events" if facts is None else f"Events: {facts.n_events:,}"]
+        head = "Events" if facts is None else f"Events: {facts.n_events:,}"
         if facts is not None and facts.oldest is not None:
-            lines[0] += f", {facts.oldest} to {facts.newest} UTC"
+            head += f", {facts.oldest} to {facts.newest} UTC"
         schema = self.frame.collect_schema()
-        lines += [f"  {role}: {c} ({schema[c]})" for role, c in self._roles().items() if c is not None]
-        others = [c for c in schema if c not in self._roles().values()]
-        lines += [f"  others: {', '.join(others)}"] if others else []
-        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
+        lines = [f"  {role}: {c} ({schema[c]})" for role, c in self._roles().items() if c is not None]
+        if others := [c for c in schema if c not in self._roles().values()]:
+            lines.append(f"  others: {', '.join(others)}")
+        return "\n".join([head, *lines, *(f"  note: {note}" for note in self.notes)])
 
 
 def read_events(
@@ -169,7 +188,7 @@ def read_events(
     rating: str | None = None,
     anonymous: Anonymous = "error",
     time_unit: TimeUnit | None = None,
-    format: Format | None = None,  # noqa: A002
+    format: Format | None = None,
 ) -> Events:
     """Read an event log, give its columns their roles and check them in one streaming pass.
 
@@ -179,21 +198,21 @@ def read_events(
     ----------
     source
         A path, a glob, a folder, a list of paths; a polars DataFrame or LazyFrame, a pandas DataFrame, or any
-        object with ``__arrow_c_stream__``. Files are Parquet, CSV or TSV (with a header; also .gz), JSON lines
-        (also .gz), Arrow IPC/Feather.
+        object with ``__arrow_c_stream__``. Files are Parquet, CSV or TSV (with a header; also .gz), JSON
+        lines (also .gz), Arrow IPC/Feather.
     user : str or None
         Column of user ids; None takes every session for a user of its own.
     item : str
-        Column of item ids. Ids are of integer, text, categorical, enum or binary type; whole-number floats are
-        read as Int64.
+        Column of item ids. Ids are of integer, text, categorical, enum or binary type; whole-number floats
+        are read as Int64.
     time : str, optional
-        Column of times: datetime, date, ISO 8601 text, or numbers counted from 1970. They become Datetime("us")
-        in UTC.
+        Column of times: datetime, date, ISO 8601 text, or numbers counted from 1970. They become
+        Datetime("us") in UTC.
     session, event_type, rating : str, optional
         Columns for the other roles.
     anonymous : {"error", "drop", "session"}
-        What becomes of events without a user: an error; left out, with a ``CofactorWarning`` that counts them;
-        or ``"session"``: their user is ``s_<session>`` and every known user ``u_<user>``.
+        What becomes of events without a user: an error; left out, with a ``CofactorWarning`` that counts
+        them; or ``"session"``: their user is ``s_<session>`` and every known user ``u_<user>``.
     time_unit : {"s", "ms", "us", "ns"}, optional
         What numeric times count; inferred from their size unless given, and told in ``events.notes``.
     format : {"parquet", "csv", "tsv", "jsonl", "arrow"}, optional
@@ -202,27 +221,24 @@ def read_events(
     Raises
     ------
     DataError
-        A file is missing or damaged (named, with the line where that is known), a column is missing, the log is
-        empty, an id or time is null or NaN, a float id is no whole number.
+        A file is missing or damaged (named, with the line where that is known), a column is missing, the
+        log is empty, an id or time is null or NaN, a float id is no whole number.
     ParameterError
         A parameter is none of its choices, or the source is of no known kind.
     """
-    if user is None and session is None:
+    owner = user if user is not None else session
+    if owner is None:
         raise ParameterError("user=None takes the session for the user, but session= is not given")
+    if owner == item:
+        raise ParameterError(f"user and item are the same column, {item!r}")
     opened = open_source(source, format)
-    roles = {
-        "user": user,
-        "item": item,
-        "time": time,
-        "session": session,
-        "event_type": event_type,
-        "rating": rating,
-    }
+    roles = {"user": user, "item": item, "time": time, "session": session}
+    roles |= {"event_type": event_type, "rating": rating}
     try:
         require_columns(opened.frame.collect_schema().names(), roles)
         prepared = prepare(
             opened.frame,
-            user=user or session,
+            user=owner,
             item=item,
             time=time,
             session=session,
@@ -235,9 +251,16 @@ def read_events(
         warnings.warn(prepared.dropped, CofactorWarning, stacklevel=2)
     for note in prepared.notes:
         _log.info(note)
-    roles["user"] = user or session
     events = Events(
-        prepared.frame, **roles, notes=prepared.notes + ((prepared.dropped,) if prepared.dropped else ())
+        prepared.frame,
+        user=owner,
+        item=item,
+        time=time,
+        session=session,
+        event_type=event_type,
+        rating=rating,
+        notes=(*prepared.notes, *([prepared.dropped] if prepared.dropped else [])),
+        source=opened,
     )
-    events.__dict__["_facts"] = prepared.facts
+    events.__dict__["_facts"] = prepared.facts  # the checks found them already
     return events

@@ -66,7 +66,7 @@ class IdMap:
 
     @classmethod
     def from_values(cls, values: IdValues) -> Self:
-        """The distinct values, sorted.
+        """Build from values that may repeat and come in any order.
 
         Raises
         ------
@@ -122,7 +122,8 @@ class IdMap:
         if not len(self) or not len(keys):
             return np.full(len(keys), -1, np.int32)
         # Positions are clipped into the map; a null finds row 0 and fails the comparison.
-        at = np.minimum(self._keys.search_sorted(keys).to_numpy(), len(self) - 1).astype(np.int32)
+        found_at = self._keys.search_sorted(keys).to_numpy()
+        at: NDArray[np.int32] = np.minimum(found_at, len(self) - 1).astype(np.int32)
         found = (self._keys.gather(at) == keys).fill_null(value=False).to_numpy()
         at[~found] = -1
         return at
@@ -152,13 +153,12 @@ class IdMap:
         if (unknown := np.flatnonzero(rows < 0)).size:
             first = ", ".join(repr(i) for i in islice(dict.fromkeys(series.gather(unknown[:100])), 5))
             raise UnknownIdError(
-                f"{unknown.size} of {len(rows)} {what} ids are not among the {len(self)} known ones; "
-                f"the first: {first}"
+                f"{unknown.size} of {len(rows)} {what} ids are not among the {len(self)} known ones; the first: {first}"
             )
         return rows
 
     def take(self, rows: ArrayLike) -> pl.Series:
-        """The ids of the given row numbers, in their original dtype.
+        """Look up the ids of row numbers, in their original dtype.
 
         Parameters
         ----------
@@ -184,8 +184,8 @@ class IdMap:
         received = values.drop_nulls()[0] if values.count() else None
         example = f" such as {self._ids[0]!r}" if len(self) else ""
         return DataError(
-            f"ids of type {values.dtype} such as {received!r} were looked up where ids are {self.dtype}{example}; "
-            "cast them first"
+            f"ids of type {values.dtype} such as {received!r} were looked up where ids are "
+            f"{self.dtype}{example}; cast them first"
         )
 
 
@@ -209,9 +209,8 @@ def _as_series(values: IdValues) -> pl.Series:
         return values
     if isinstance(values, str | bytes) or not hasattr(values, "__iter__"):
         raise ParameterError(f"ids are a list, an array or a Series; received the single value {values!r}")
-    if not isinstance(values, np.ndarray) and not hasattr(values, "__arrow_c_stream__"):
-        values = list(values)
-    elif getattr(values, "dtype", None) == object:
+    is_array = isinstance(values, np.ndarray) or hasattr(values, "__arrow_c_stream__")
+    if not is_array or getattr(values, "dtype", None) == np.dtype(object):
         values = list(values)
     try:
         return pl.Series("id", values)

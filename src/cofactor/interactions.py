@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
     from numpy.typing import NDArray
 
-__all__ = ["Interactions", "Weight", "aggregate"]
+__all__ = ["Interactions", "Weight", "aggregate", "summed"]
 
 Weight: TypeAlias = "pl.Expr | str | float | None"
 """What ``interactions(weight=...)`` accepts; see ``Events.interactions``."""
@@ -76,11 +76,9 @@ class Interactions:
             A column is missing, an id is null, a weight is not finite and positive, the table is empty.
         """
         frame = df.lazy()
-        require_columns(
-            frame.collect_schema().names(), {"user": "user_id", "item": "item_id", "weight": weight}
-        )
+        require_columns(frame.collect_schema().names(), {"user": "user_id", "item": "item_id", "weight": weight})
         checked = prepare(frame, user="user_id", item="item_id")
-        expr = pl.len() if weight is None else pl.col(weight).sum()
+        expr = pl.len() if weight is None else summed(pl.col(weight))
         return cls(*aggregate(checked.frame, "user_id", "item_id", expr, checked.facts.bounds))
 
     @classmethod
@@ -147,29 +145,33 @@ class Interactions:
         DataError
             Nothing is left.
         """
+        result, report = self.without_rare(min_user_count, min_item_count, k_core=k_core)
+        if report is not None:
+            warnings.warn(report, CofactorWarning, stacklevel=2)
+        return result
+
+    def without_rare(self, min_user_count: int, min_item_count: int, *, k_core: bool) -> tuple[Self, str | None]:
+        """Do as ``filter`` does, but return the report instead of warning."""
         for name, value in (("min_user_count", min_user_count), ("min_item_count", min_item_count)):
             if value < 0:
                 raise ParameterError(f"{name} is {value}; it must be 0 or more")
         kept = _frequent(self.user_items, min_user_count, min_item_count, k_core=k_core)
         if kept.all():
-            return self
+            return self, None
         wanted = f"at least {min_user_count} items a user and {min_item_count} users an item"
         if not kept.any():
             raise DataError(
-                f"nothing is left of {self.nnz:,} interactions with {wanted}; lower the minimum counts"
+                f"nothing is left of {self.nnz:,} interactions with {wanted}; lower min_user_count or min_item_count"
             )
         result = self._with_entries(kept)
-        warnings.warn(
+        return result, (
             f"{wanted}{' (k-core)' if k_core else ''}: left out {self.n_users - result.n_users:,} of "
             f"{self.n_users:,} users, {self.n_items - result.n_items:,} of {self.n_items:,} items and "
-            f"{self.nnz - result.nnz:,} of {self.nnz:,} interactions",
-            CofactorWarning,
-            stacklevel=2,
+            f"{self.nnz - result.nnz:,} of {self.nnz:,} interactions"
         )
-        return result
 
     def _with_entries(self, kept: NDArray[np.bool_]) -> Self:
-        """The given entries (nnz,), and the users and items that still have one."""
+        """Keep the given entries, (nnz,) bool, and the users and items that still have one."""
         matrix = self.user_items
         counts = np.bincount(matrix.row_index()[kept], minlength=self.n_users)
         users, (columns, items) = np.flatnonzero(counts), _dense(matrix.indices[kept], self.n_items)
@@ -197,7 +199,7 @@ class Interactions:
         )
         first = ", ".join(f"user {u!r} item {i!r}: {w:g}" for u, i, w in pairs)
         raise DataError(
-            f"the weight of {bad.size:,} of {len(values):,} (user, item) pairs is not a positive finite number "
+            f"the weight of {bad.size:,} of {len(values):,} (user, item) pairs is not positive and finite "
             f"({counts}); the first: {first}. Filter such events out first, or change the weight expression; "
             "a weight below 1e-45 counts as zero"
         )
@@ -210,14 +212,19 @@ class Interactions:
         )
 
 
+def summed(weight: pl.Expr) -> pl.Expr:
+    """Add up one weight per event; a null among them makes NaN, so that it is found, not passed over."""
+    return weight.cast(pl.Float64).fill_null(np.nan).sum()
+
+
 def aggregate(
     frame: pl.LazyFrame, user: str, item: str, weight: pl.Expr, bounds: Mapping[str, Bounds]
 ) -> tuple[IdMap, IdMap, CSR]:
     """Group events by (user, item) into id maps and sparse rows.
 
-    One pass over ``frame`` when both id columns are integers of moderate range, otherwise one more to find the
-    distinct ids. User and item are packed into one 64-bit key, so that grouping and sorting handle a single
-    integer column; memory is about 40 bytes per distinct pair.
+    One pass over ``frame`` when both id columns are integers of moderate range, otherwise one more to find
+    the distinct ids. User and item are packed into one 64-bit key, so that grouping and sorting handle a
+    single integer column. Takes O(n_events + nnz log nnz).
 
     Parameters
     ----------
@@ -238,12 +245,7 @@ def aggregate(
     for codes in (users, items):
         frame = codes.attach(frame)
     key = (users.expr * 2**items.bits + items.expr).alias(_PAIR)
-    pairs = (
-        frame.group_by(key)
-        .agg(weight.cast(pl.Float32).alias(_WEIGHT))
-        .sort(_PAIR)
-        .collect(engine="streaming")
-    )
+    pairs = frame.group_by(key).agg(weight.cast(pl.Float32).alias(_WEIGHT)).sort(_PAIR).collect(engine="streaming")
     if pairs.is_empty():
         raise DataError("there are no events to make interactions of")
     values = pairs.drop_in_place(_WEIGHT).to_numpy()
@@ -260,8 +262,8 @@ def aggregate(
 class _Codes:
     """Integers 0 <= code < n_codes for the ids of one column, in the order of the ids.
 
-    Integer ids of moderate range are coded by their distance from the smallest; others by their position among
-    the distinct ids, which is joined to the events.
+    Integer ids of moderate range are coded by their distance from the smallest; others by their position
+    among the distinct ids, which is joined to the events.
     """
 
     column: str

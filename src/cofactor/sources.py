@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
-from collections import Counter
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
@@ -15,9 +15,9 @@ import polars as pl
 from cofactor.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
-__all__ = ["Format", "Source", "open_source"]
+__all__ = ["Format", "Source", "first_line", "open_source"]
 
 Format: TypeAlias = Literal["parquet", "csv", "tsv", "jsonl", "arrow"]
 
@@ -55,17 +55,20 @@ class Source:
     files: tuple[str, ...] = ()
     format: Format | None = None
 
-    def explain(self, error: Exception, columns: Sequence[str]) -> DataError:
-        """A ``DataError`` for an error met while reading the given columns: names the file, and the line if it can."""
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    def explain(self, error: Exception, columns: Collection[str]) -> DataError:
+        """Turn an error met while reading columns into one that names the file, and the row if it can."""
         for file in self.files:
-            problem = _problem(file, self.format, columns, self.frame)
-            if problem is not None:
+            if (problem := _problem(file, self.format or "parquet", columns)) is not None:
                 return DataError(f"{file}: {problem}")
-        return DataError(f"the events could not be read: {reason}")
+        return DataError(f"the events could not be processed: {first_line(error)}")
 
 
-def open_source(source: Any, format: Format | None = None) -> Source:  # noqa: ANN401, A002
+def first_line(error: Exception) -> str:
+    """Cut what polars adds about its plan."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def open_source(source: Any, format: Format | None = None) -> Source:  # noqa: ANN401
     """Open a path, glob, folder, list of paths, table or frame lazily.
 
     Raises
@@ -91,28 +94,27 @@ def open_source(source: Any, format: Format | None = None) -> Source:  # noqa: A
         if hasattr(source, "__arrow_c_stream__"):
             return Source(pl.DataFrame(source).lazy())
     except Exception as error:
-        raise DataError(
-            f"the table of type {type(source).__name__} could not be converted: {error}"
-        ) from error
+        raise DataError(f"the table of type {type(source).__name__} could not be converted: {error}") from error
     raise ParameterError(
-        f"source is {type(source).__name__}; it must be a path, a glob, a folder, a list of paths, a polars or pandas "
-        "table, or any object with __arrow_c_stream__"
+        f"source is {type(source).__name__}; it must be a path, a glob, a folder, a list of paths, a polars or "
+        "pandas table, or any object with __arrow_c_stream__"
     )
 
 
-def _open_files(names: list[str], format: Format | None) -> Source:  # noqa: A002
+def _open_files(names: list[str], format: Format | None) -> Source:
     files = [file for name in names for file in _expand(name)]
-    formats = {file: format or _format_of(file) for file in files}
-    if unknown := [file for file, kind in formats.items() if kind is None]:
+    kinds = {format or _format_of(file) for file in files}
+    if None in kinds:
+        unknown = next(file for file in files if _format_of(file) is None)
         raise ParameterError(
-            f"{unknown[0]}: the format cannot be told from the name; known endings are {', '.join(_EXTENSIONS)}. "
+            f"{unknown}: the format cannot be told from the name; known endings are {', '.join(_EXTENSIONS)}. "
             f"Pass format=, one of {', '.join(get_args(Format))}"
         )
-    kinds = Counter(formats.values())
     if len(kinds) > 1:
-        raise ParameterError(f"the files are of several formats ({dict(kinds)}); read one format at a time")
-    kind = next(iter(kinds))
-    assert kind is not None
+        raise ParameterError(
+            f"the {len(files)} files are of several formats ({', '.join(map(str, kinds))}); read one at a time"
+        )
+    kind = next(k for k in kinds if k is not None)
     source = Source(_scan(files, kind), tuple(files), kind)
     try:
         source.frame.collect_schema()
@@ -122,22 +124,18 @@ def _open_files(names: list[str], format: Format | None) -> Source:  # noqa: A00
 
 
 def _expand(name: str) -> list[str]:
-    """The files that a path, glob or folder stands for; addresses such as s3://... are left to polars."""
+    """List the files of a path, glob or folder; addresses such as s3://... are left to polars."""
     path = Path(name).expanduser()
     if "://" in name or path.is_file():
         return [name if "://" in name else str(path)]
     if path.is_dir():
         inside = sorted(str(f) for f in path.rglob("*") if f.is_file() and _format_of(f.name))
-        files = [
-            f for f in inside if not any(p.startswith((".", "_")) for p in Path(f).relative_to(path).parts)
-        ]
+        files = [f for f in inside if not any(p.startswith((".", "_")) for p in Path(f).relative_to(path).parts)]
         if not files:
-            raise DataError(
-                f"{name}: the folder holds no file with a known ending ({', '.join(_EXTENSIONS)})"
-            )
+            raise DataError(f"{name}: the folder holds no file with a known ending ({', '.join(_EXTENSIONS)})")
         return files
     if has_magic(name):
-        if files := sorted(f for f in glob(str(path), recursive=True) if Path(f).is_file()):
+        if files := sorted(f for f in glob(str(path), recursive=True) if Path(f).is_file()):  # noqa: PTH207
             return files
         raise DataError(f"{name}: no file matches")
     raise DataError(f"{name}: no such file or folder")
@@ -147,52 +145,82 @@ def _format_of(name: str) -> Format | None:
     return next((kind for ending, kind in _EXTENSIONS.items() if name.lower().endswith(ending)), None)
 
 
-def _scan(files: Sequence[str], kind: Format) -> pl.LazyFrame:
+def _scan(files: Sequence[str], kind: Format, *, as_text: bool = False) -> pl.LazyFrame:
     paths = list(files)
     if kind == "parquet":
-        return pl.scan_parquet(
-            paths, glob=False, hive_partitioning=any("=" in Path(f).parent.name for f in paths)
-        )
+        return pl.scan_parquet(paths, glob=False, hive_partitioning=any("=" in Path(f).parent.name for f in paths))
     if kind == "arrow":
         return pl.scan_ipc(paths, glob=False)
     if kind == "jsonl":
         return pl.scan_ndjson(paths, infer_schema_length=_INFERRED_ROWS)
     separator = "\t" if kind == "tsv" else ","
-    return pl.scan_csv(paths, separator=separator, infer_schema_length=_INFERRED_ROWS, glob=False)
+    return pl.scan_csv(
+        paths, separator=separator, infer_schema=not as_text, infer_schema_length=_INFERRED_ROWS, glob=False
+    )
 
 
-def _problem(file: str, kind: Format | None, columns: Sequence[str], frame: pl.LazyFrame) -> str | None:
-    """What is wrong with one file, or None if it can be read."""
-    assert kind is not None
+def _problem(file: str, kind: Format, columns: Collection[str]) -> str | None:
+    """Say what is wrong with one file, or None if the columns can be read from it."""
+    schema = pl.Schema()
     try:
         scan = _scan([file], kind)
-        present = [c for c in columns if c in scan.collect_schema()]
-        scan.select(pl.len(), *(pl.col(c).null_count().alias(c) for c in present)).collect(engine="streaming")
+        schema = pl.Schema({c: dtype for c, dtype in scan.collect_schema().items() if c in columns})
+        scan.select(pl.len().alias("n"), pl.col(*schema).null_count()).collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
-        reason = f"not readable as {kind}: {str(error).strip().splitlines()[0]}"
+        fault = f"not readable as {kind} ({first_line(error)})"
+    else:
+        return None
+    try:
+        if kind == "jsonl":
+            return _bad_json_line(file, schema) or fault
+        if kind in ("csv", "tsv"):
+            return _bad_csv_row(file, kind, schema) or fault
+    except (pl.exceptions.PolarsError, OSError, EOFError, UnicodeDecodeError):
+        pass  # the file is damaged beyond single lines
+    return fault
+
+
+def _bad_json_line(file: str, schema: pl.Schema) -> str | None:
+    """Find the first line that is no JSON object, or has text where the lines before had numbers."""
+    numeric = [c for c, dtype in schema.items() if dtype.is_numeric()]
+    for number, line in enumerate(_lines(file), 1):
+        if not line.strip():
+            continue
         try:
-            at = _bad_json_line(file) if kind == "jsonl" else None
-        except (OSError, EOFError, UnicodeDecodeError):
-            at = None
-        return f"line {at[0]}: {at[1]}" if at else reason
+            entry = json.loads(line)
+        except json.JSONDecodeError as error:
+            return f"line {number} is not JSON ({error.msg}): {line.strip()[:60]!r}"
+        if not isinstance(entry, dict):
+            return f"line {number} is not a JSON object: {line.strip()[:60]!r}"
+        for c in numeric:
+            if not isinstance(entry.get(c), int | float | None):
+                return f"line {number}: {c!r} is {entry[c]!r}, but {schema[c]} in the lines before"
     return None
 
 
-def _bad_json_line(file: str) -> tuple[int, str] | None:
-    """Number (from 1) and fault of the first line that is no JSON object."""
-    for number, line in _lines(file):
-        if line.strip():
-            try:
-                if not isinstance(json.loads(line), dict):
-                    return number, f"not a JSON object: {line.strip()[:60]!r}"
-            except json.JSONDecodeError as error:
-                return number, f"not JSON ({error.msg}): {line.strip()[:60]!r}"
+def _bad_csv_row(file: str, kind: Format, schema: pl.Schema) -> str | None:
+    """Find the first value that is not of the type that the first rows have, or the first row that is too long."""
+    separator = "\t" if kind == "tsv" else ","
+    rows = csv.reader(_lines(file), delimiter=separator)
+    header = next(rows, [])
+    for number, row in enumerate(rows):
+        if len(row) > len(header):
+            return f"row {number} (from 0, after the header) has {len(row)} fields, but the header {len(header)}"
+    text = _scan([file], kind, as_text=True).with_row_index("cofactor:row")
+    for c, dtype in schema.items():
+        bad = text.filter(pl.col(c).is_not_null() & pl.col(c).cast(dtype, strict=False).is_null())
+        for number, value in bad.select("cofactor:row", c).head(1).collect(engine="streaming").iter_rows():
+            return (
+                f"row {number} (from 0, after the header): {c!r} is {value!r}, but {dtype} in the first rows. If it "
+                f"is meant, pass pl.scan_csv(..., schema_overrides={{{c!r}: pl.String}}) instead of the path"
+            )
     return None
 
 
-def _lines(file: str) -> Iterator[tuple[int, str]]:
-    opened = (
-        gzip.open(file, "rt", encoding="utf-8") if file.endswith(".gz") else Path(file).open(encoding="utf-8")
-    )
-    with opened as lines:
-        yield from enumerate(lines, 1)
+def _lines(file: str) -> Iterator[str]:
+    if file.endswith(".gz"):
+        with gzip.open(file, "rt", encoding="utf-8") as lines:
+            yield from lines
+    else:
+        with Path(file).open(encoding="utf-8") as lines:
+            yield from lines

@@ -1,7 +1,7 @@
 """Ready weight expressions for ``Events.interactions``.
 
-They are plain polars expressions and combine with any other: by ``+ * /``, by aggregations such as ``.sum()`` and
-``.max()``, and with each other. An expression with one value per event is summed over the events of a pair.
+They are plain polars expressions and combine with any other: by ``+ * /``, by aggregations such as ``.sum()``
+and ``.max()``, and with each other. An expression with one value per event is summed over the events of a pair.
 
 >>> import polars as pl
 >>> by_type({"view": 1, "cart": 5}) * half_life("30d")  # doctest: +SKIP
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 import polars as pl
@@ -33,13 +33,13 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 
 def by_type(weights: Mapping[str | int, float], column: str | None = None) -> pl.Expr:
-    """A weight per event, by its type.
+    """Weigh every event by its type.
 
     Parameters
     ----------
     weights : mapping
-        Weight of every type of event, e.g. ``{"clicks": 1, "carts": 3, "orders": 6}``. An event of another type
-        is an error when the interactions are built; filter such events out first.
+        Weight of every type of event, e.g. ``{"clicks": 1, "carts": 3, "orders": 6}``. An event of another
+        type, or without one, is an error when the interactions are built; filter such events out first.
     column : str, optional
         The column of types; the ``event_type`` role of the events unless given.
 
@@ -58,21 +58,15 @@ def by_type(weights: Mapping[str | int, float], column: str | None = None) -> pl
     for name, weight in weights.items():
         if not math.isfinite(weight):
             raise ParameterError(f"weights[{name!r}] is {weight}; it must be a finite number")
-    # The cast to an enum of the known types fails on any other and lists it; null takes part under its own name.
-    names = [str(name) for name in weights]
+    # The cast to an enum of the known types fails on any other and lists it. No when/then chain: polars evaluates
+    # its branches on masked input, where the cast would fail on types that another branch covers.
     types = pl.col(column or EVENT_TYPE).cast(pl.String).fill_null("null")
-    code = types.cast(pl.Enum(names)).to_physical()
-    *others, last = (float(weight) for weight in weights.values())
-    expr = pl.lit(last)
-    for position, weight in reversed(list(enumerate(others))):
-        expr = pl.when(code == position).then(weight).otherwise(expr)
-    return expr
+    code = types.cast(pl.Enum([str(name) for name in weights])).to_physical()
+    return pl.sum_horizontal((code == position) * float(w) for position, w in enumerate(weights.values()))
 
 
-def half_life(
-    life: Duration, time: str | None = None, reference: datetime | date | str | None = None
-) -> pl.Expr:
-    """A weight per event that halves with age: 1 at the reference, 1/2 one life before it, 1/4 two lives before.
+def half_life(life: Duration, time: str | None = None, reference: datetime | date | str | None = None) -> pl.Expr:
+    """Weigh every event by its age: 1 at the reference, 1/2 one life before it, 1/4 two lives before it.
 
     Parameters
     ----------
@@ -100,7 +94,7 @@ def half_life(
 
 
 def capped(weight: pl.Expr, maximum: float) -> pl.Expr:
-    """The weight, but at most ``maximum``: per event, or per pair if ``weight`` is an aggregation.
+    """Limit a weight to ``maximum``: per event, or per pair if ``weight`` is an aggregation.
 
     ``capped(pl.len(), 5)`` counts up to five events of a pair.
 
@@ -133,7 +127,8 @@ def duration(name: str, value: Duration) -> timedelta:
         span = timedelta(**{_UNITS[match[2]]: float(match[1])})
     if not isinstance(span, timedelta) or span <= timedelta(0):
         raise ParameterError(
-            f"{name}={value!r}; it must be a positive number with a unit of s, m, h, d or w, such as '30d', or a timedelta"
+            f"{name}={value!r}; it must be a positive number with a unit of s, m, h, d or w, such as '30d', "
+            "or a timedelta"
         )
     return span
 
@@ -142,7 +137,5 @@ def _moment(value: datetime | date | str) -> datetime:
     try:
         moment = datetime.fromisoformat(value if isinstance(value, str) else value.isoformat())
     except (ValueError, AttributeError) as error:
-        raise ParameterError(
-            f"reference={value!r}; it must be a datetime, a date or such in ISO text"
-        ) from error
-    return moment if moment.tzinfo is None else (moment - moment.utcoffset()).replace(tzinfo=None)  # type: ignore[operator]
+        raise ParameterError(f"reference={value!r}; it must be a datetime, a date or such in ISO text") from error
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)

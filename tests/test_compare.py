@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 
 from cofactor.compare import compare
-from cofactor.errors import DataError, ParameterError
+from cofactor.errors import DataError, NotFittedError, ParameterError
 from cofactor.evaluate import evaluate
 from cofactor.interactions import Interactions
 
@@ -162,3 +162,15 @@ def test_other_parameters(train):
         compare(MODELS, train, TEST, weight=pl.len())
     with pytest.raises(ParameterError, match="train: Events or Interactions are expected, got DataFrame"):
         compare(MODELS, TRAIN, TEST)
+
+
+def test_fitted_models_are_measured_as_they_are():
+    models = {"good": Fixed(30, 40), "bad": Fixed(10, 20)}
+    first = compare(models, Interactions.from_frame(TRAIN), TEST, "recall@2")
+    fitted_on = models["good"].interactions_
+    again = compare(models, None, TEST, "recall@2")
+    assert again.columns == [c for c in first.columns if c != "fit_seconds"]
+    assert again.drop("recommend_seconds").equals(first.select(again.columns).drop("recommend_seconds"))
+    assert models["good"].interactions_ is fitted_on
+    with pytest.raises(NotFittedError, match="not fitted"):
+        compare({"new": Fixed(10)}, None, TEST, "recall@2")

@@ -23,7 +23,7 @@ __all__ = ["compare"]
 
 def compare(
     models: Mapping[str, Any],
-    train: Events | Interactions,
+    train: Events | Interactions | None,
     test: TableLike,
     metrics: str | Sequence[str] = DEFAULT_METRICS,
     *,
@@ -40,8 +40,9 @@ def compare(
     models : dict
         Models by the name they get in the leaderboard. All are fitted, also those that were before, and are
         left fitted on ``train``.
-    train : Events or Interactions
-        Events become interactions once, for all models.
+    train : Events, Interactions or None
+        Events become interactions once, for all models. None measures the models as they were fitted before,
+        for a second leaderboard of the same models; it has no ``fit_seconds``.
     test : Events, Interactions, or table with ``user_id`` and ``item_id``
     metrics : str or sequence of str
         As in ``evaluate``; the first decides the order.
@@ -71,13 +72,15 @@ def compare(
     """
     names = [metric.name for metric in parse_all(metrics)]
     _check_models(models)
-    interactions = _interactions(train, weight)
+    interactions = None if train is None else _interactions(train, weight)
     rows = []
     for name, model in models.items():
-        with _named(name, "fit"):
-            start = time.perf_counter()
-            model.fit(interactions, **({} if progress is None else {"progress": progress}))
-            fit_seconds = time.perf_counter() - start
+        seconds: dict[str, float] = {}
+        if interactions is not None:
+            with _named(name, "fit"):
+                start = time.perf_counter()
+                model.fit(interactions, **({} if progress is None else {"progress": progress}))
+                seconds["fit_seconds"] = time.perf_counter() - start
         with _named(name, "evaluate"):
             found = measure(model, test, names, exclude_seen=exclude_seen, candidates=candidates)
         row: dict[str, Any] = {"model": name}
@@ -85,7 +88,7 @@ def compare(
             row[metric] = value
             if intervals:
                 row |= {f"{metric}_low": low, f"{metric}_high": high}
-        rows.append(row | {"fit_seconds": fit_seconds, "recommend_seconds": found.recommend_seconds})
+        rows.append(row | seconds | {"recommend_seconds": found.recommend_seconds})
     schema = {column: pl.String if column == "model" else pl.Float64 for column in rows[0]}
     return pl.DataFrame(rows, schema=schema).sort(names[0], descending=True, maintain_order=True)
 
@@ -110,9 +113,7 @@ def _interactions(train: Events | Interactions, weight: Weight) -> Interactions:
     if not hasattr(train, "user_items"):
         raise ParameterError(f"train: Events or Interactions are expected, got {type(train).__name__}")
     if weight is not None:
-        raise ParameterError(
-            "weight: train holds interactions, which have their weights; pass events, or no weight"
-        )
+        raise ParameterError("weight: train holds interactions, which have their weights; pass events, or no weight")
     return train
 
 

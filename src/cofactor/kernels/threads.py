@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+from numbers import Integral
 from pathlib import Path
 
 from cofactor.errors import ParameterError
 
-__all__ = ["available_threads", "resolve_threads"]
+__all__ = ["affinity", "available_threads", "cgroup_quota", "resolve_threads"]
 
 
-def _cgroup_quota() -> float:
+def cgroup_quota() -> float:
     """CPUs that the cgroup (a container's limit) grants; infinity without a limit."""
     v2, v1 = Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu")
     try:
@@ -24,10 +25,15 @@ def _cgroup_quota() -> float:
         return math.inf
 
 
+def affinity() -> int:
+    """CPUs that this process may run on; all of the machine where the system does not tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
 def available_threads() -> int:
     """Threads used by default: CPU affinity and container limit, at least 1."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    return max(1, min(cpus, math.ceil(_cgroup_quota()) if math.isfinite(_cgroup_quota()) else cpus))
+    quota = cgroup_quota()
+    return max(1, min(affinity(), math.ceil(quota) if math.isfinite(quota) else affinity()))
 
 
 def resolve_threads(threads: int | None) -> int:
@@ -41,10 +47,8 @@ def resolve_threads(threads: int | None) -> int:
     asked = os.environ.get("COFACTOR_NUM_THREADS") if threads is None else threads
     if asked is None or asked == "":
         return available_threads()
-    try:
-        n = int(asked)
-    except ValueError:
-        n = 0
-    if n < 1:
-        raise ParameterError(f"threads must be a whole number of at least 1, got {asked!r}")
-    return n
+    whole = asked.strip().isdecimal() if isinstance(asked, str) else isinstance(asked, Integral)
+    if not whole or isinstance(asked, bool) or int(asked) < 1:
+        name = "COFACTOR_NUM_THREADS" if threads is None else "threads"
+        raise ParameterError(f"{name} must be a whole number of at least 1, got {asked!r}")
+    return int(asked)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Random"]
 
-_BLOCK = 1 << 22  # scores held at once
+_BLOCK = 1 << 16  # scores held at once: they stay in cache
 
 
 class Random(Recommender):
@@ -54,11 +54,7 @@ class Random(Recommender):
                 column = np.searchsorted(items, part.indices)
                 hit = (column < len(items)) & (items[np.minimum(column, len(items) - 1)] == part.indices)
                 scores[part.row_index()[hit], column[hit]] = -np.inf
-            best = (
-                np.argpartition(-scores, k - 1, axis=1)[:, :k]
-                if k < len(items)
-                else np.tile(np.arange(k), (len(scores), 1))
-            )
+            best = np.argpartition(scores, len(items) - k, axis=1)[:, len(items) - k :]
             chosen = np.take_along_axis(scores, best, axis=1)
             order = np.lexsort((best, -chosen), axis=1)
             chosen = np.take_along_axis(chosen, order, axis=1)
@@ -70,9 +66,8 @@ class Random(Recommender):
         return self._top_k(np.arange(histories.n_rows, dtype=np.int32), k, exclude, allowed)
 
     def _scores(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
-        key = users.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(self.seed) * np.uint64(
-            0xD1B54A32D192ED03
-        )
+        seed = np.uint64(int(self.seed) * 0xD1B54A32D192ED03 % 2**64)
+        key = users.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + seed
         key = _mix(_mix(key) + items.astype(np.uint64))
         return ((key >> np.uint64(40)).astype(np.float32)) * np.float32(2.0**-24)
 

@@ -85,11 +85,14 @@ def als_sweep(
     regularization_exponent: float,
     solver: str,
     cg_steps: int = 3,
-    cg_tolerance: float = 0.0,
+    cg_tolerance: float = 1e-7,
     block_size: int = 64,
     threads: int | None = None,
 ) -> tuple[float, int]:
     """Improve every row of ``solved`` (n_rows, factors) in place with ``fixed`` (n_fixed, factors) held.
+
+    A row of the solver "cg" is done after ``cg_steps``, or as soon as |residual| <= ``cg_tolerance`` |right-hand side|.
+    Below the roundoff of float32 there is nothing left to improve, and further steps would divide zero by zero.
 
     Returns
     -------

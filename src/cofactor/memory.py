@@ -25,9 +25,13 @@ def _machine() -> int | None:
 def _container() -> int | None:
     group = Path("/sys/fs/cgroup")
     try:
-        return int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
+        free = int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
+        lines = (group / "memory.stat").read_text().splitlines()
     except (OSError, ValueError):  # no cgroup v2, or no limit ("max")
         return None
+    # Cached files count as used, but the kernel gives them back when asked.
+    cached = (line.split() for line in lines if line.startswith(("inactive_file ", "active_file ")))
+    return free + sum(int(size) for _, size in cached)
 
 
 def require_memory(needed: int, what: str, way_out: str) -> None:

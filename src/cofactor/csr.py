@@ -79,7 +79,7 @@ class CSR:
         return CSR(*cpu.transpose(self.indptr, self.indices, self.values, self.n_columns), self.n_rows)
 
     def lookup(self, rows: ArrayLike, columns: ArrayLike) -> NDArray[np.float32]:
-        """Value of each (row, column), 0 where the matrix has no entry; O(log nnz) each."""
+        """Value of each (row, column), 0 where the matrix has no entry; O(nnz + len(rows) log nnz)."""
         wanted = np.asarray(rows, np.int64) * self.n_columns + np.asarray(columns, np.int64)
         keys = self.row_index().astype(np.int64) * self.n_columns + self.indices
         at = np.searchsorted(keys, wanted)
@@ -119,9 +119,13 @@ class CSR:
         Raises
         ------
         DataError
-            A (row, column) occurs twice.
+            A (row, column) occurs twice or lies outside the shape.
         """
         rows, columns = np.asarray(rows, np.int64), np.asarray(columns, np.int64)
+        for name, at, size in (("row", rows, shape[0]), ("column", columns, shape[1])):
+            if len(at) and not (at.min() >= 0 and at.max() < size):
+                first = at[(at < 0) | (at >= size)][0]
+                raise DataError(f"{name} {first} lies outside the shape {shape}")
         key = rows * max(shape[1], 1) + columns
         order = np.argsort(key, kind="stable")
         key = key[order]

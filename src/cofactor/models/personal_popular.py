@@ -58,6 +58,7 @@ class PersonalPopular(Recommender):
         rows, items, weights = rows[order], items[order], weights[order]
         starts = np.searchsorted(rows, np.arange(histories.n_rows))
         rank = np.arange(len(rows)) - starts[rows]
+        k = min(k, int(rank.max(initial=0)) + 1)  # the longest list that anyone can get
         best = rank < k
         top = TopK(np.full((histories.n_rows, k), -1, np.int32), np.full((histories.n_rows, k), -np.inf, np.float32))
         top.rows[rows[best], rank[best]] = items[best]

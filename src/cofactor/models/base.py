@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import warnings
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
@@ -42,14 +43,9 @@ class TopK(NamedTuple):
 def check_at_least(name: str, value: float, least: float, *, whole: bool = False, above: bool = False) -> None:
     """Raise ParameterError unless ``value`` is a finite (``whole``) number >= ``least``, or with ``above`` > it."""
     kind = "a whole number" if whole else "a finite number"
-    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if (
-        not number
-        or not np.isfinite(value)
-        or (whole and value != int(value))
-        or value < least
-        or (above and value == least)
-    ):
+    numbers = (int, np.integer) if whole else (int, float, np.integer, np.floating)
+    number = isinstance(value, numbers) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < least or (above and value == least):
         raise ParameterError(f"{name} must be {kind} {'above' if above else 'of at least'} {least}, got {value!r}")
 
 
@@ -144,7 +140,7 @@ class Recommender(ABC):
         if exclude_seen:
             excluded = x.user_items if users is None else x.user_items.take(rows)
         if exclude is not None:
-            pairs = _excluded_pairs(exclude, x.users.take(rows), x.items)
+            pairs = _excluded_pairs(exclude, rows, x)
             excluded = pairs if excluded is None else excluded.union(pairs)
         top = self._top_k(rows, int(k), excluded, self._allowed(items, unknown))
         return _table(x.users.take(rows), "user_id", x.items, "item_id", top)
@@ -273,21 +269,18 @@ class FactorModel(Recommender):
             if len(users) == len(self.user_factors_) and _is_range(users)
             else self.user_factors_[users]
         )
-        return TopK(*cpu.top_k(vectors, self.item_factors_, k, exclude=exclude, allowed=allowed, threads=self.threads))
+        lengths = np.diff(self.interactions_.user_items.indptr)[users]
+        return self._nearest(vectors, lengths, k, exclude, allowed)
 
     def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
-        top = TopK(
-            *cpu.top_k(
-                self._fold_in(histories),
-                self.item_factors_,
-                k,
-                exclude=exclude,
-                allowed=allowed,
-                threads=self.threads,
-            )
-        )
-        top.rows[np.diff(histories.indptr) == 0] = -1  # nothing known, nothing recommended
-        return top
+        return self._nearest(self._fold_in(histories), np.diff(histories.indptr), k, exclude, allowed)
+
+    def _nearest(
+        self, vectors: Float, history_lengths: NDArray[np.int64], k: int, exclude: CSR | None, allowed: Rows | None
+    ) -> TopK:
+        top = cpu.top_k(vectors, self.item_factors_, k, exclude=exclude, allowed=allowed, threads=self.threads)
+        top[0][history_lengths == 0] = -1  # nothing known, nothing recommended
+        return TopK(*top)
 
     def _scores(self, users: Rows, items: Rows) -> Float:
         scores = np.empty(len(users), np.float32)
@@ -356,14 +349,13 @@ def _require_columns(table: pl.DataFrame, name: str) -> None:
         raise DataError(f"{name} lacks the column {missing[0]!r}; it has: {', '.join(table.columns)}")
 
 
-def _excluded_pairs(table: pl.DataFrame, users: pl.Series, items: IdMap) -> CSR:
+def _excluded_pairs(table: pl.DataFrame, users: Rows, x: Interactions) -> CSR:
     """Pairs to leave out as rows of the users asked for; pairs of other users or unknown items say nothing here."""
     _require_columns(table, "exclude")
-    asked = pl.DataFrame({"user_id": users}).with_row_index("at")
-    item_rows = items.rows(table["item_id"])
-    pairs = table.select("user_id", row=pl.Series(item_rows)).filter(pl.col("row") >= 0).unique()
-    pairs = asked.join(pairs, on="user_id")
-    return CSR.from_pairs(pairs["at"], pairs["row"], np.ones(len(pairs), np.float32), (len(users), len(items)))
+    named = pl.DataFrame({"user": x.users.rows(table["user_id"]), "item": x.items.rows(table["item_id"])})
+    named = named.filter(pl.col("item") >= 0).unique()
+    pairs = pl.DataFrame({"user": users}).with_row_index("at").join(named, on="user")
+    return CSR.from_pairs(pairs["at"], pairs["item"], np.ones(len(pairs), np.float32), (len(users), x.n_items))
 
 
 def _histories(histories: pl.DataFrame | Interactions, items: IdMap) -> tuple[pl.Series, CSR]:
@@ -372,8 +364,12 @@ def _histories(histories: pl.DataFrame | Interactions, items: IdMap) -> tuple[pl
     _require_columns(table, "histories")
     if not len(table):
         raise DataError("histories is empty; give at least one (user_id, item_id) row")
+    if n := table["user_id"].null_count():
+        raise DataError(f"histories: user_id is null in {n} of {len(table)} rows")
     if "weight" not in table.columns:
         table = table.with_columns(weight=pl.lit(1.0))
+    if not table.schema["weight"].is_numeric():
+        raise DataError(f"histories: weight must be a column of numbers, got {table.schema['weight']}")
     weight = table["weight"].cast(pl.Float32)
     bad = ~(weight.is_finite() & (weight > 0)).fill_null(value=False)
     if bad.any():
@@ -388,7 +384,7 @@ def _histories(histories: pl.DataFrame | Interactions, items: IdMap) -> tuple[pl
         warnings.warn(
             f"histories: {n} of {len(table)} rows have items that are not in the training data; left out",
             CofactorWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     known = known.group_by("at", "row").agg(pl.col("weight").sum())
     return users, CSR.from_pairs(known["at"], known["row"], known["weight"], (len(users), len(items)))

@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from cofactor.errors import CofactorError, ParameterError
 from cofactor.kernels import on
+from cofactor.kernels.threads import resolve_threads
 from cofactor.memory import require_memory
 from cofactor.models.base import FactorModel, check_at_least, check_choice
 
@@ -162,9 +163,8 @@ class ImplicitALS(FactorModel):
         """
         self._check()
         x = interactions
-        bytes_needed = 4 * self.factors * (x.n_users + x.n_items) + 12 * x.nnz
         require_memory(
-            bytes_needed,
+            self._bytes_needed(x),
             f"ImplicitALS(factors={self.factors}) on {x.n_users:,} users and {x.n_items:,} items",
             "fewer factors",
         )
@@ -186,8 +186,11 @@ class ImplicitALS(FactorModel):
                 )
                 bar.set_postfix(loss=f"{losses[-1]:.6g}", refresh=False)
                 bar.update()
-                if on_iteration is not None and on_iteration(iteration, losses[-1]) is True:
+                stop = None if on_iteration is None else on_iteration(iteration, losses[-1])
+                if isinstance(stop, bool | np.bool_) and stop:
                     break
+        if not last:
+            self._sweep(x.user_items, users, items, exactly=True)
         self.interactions_, self.user_factors_, self.item_factors_ = x, users, items
         self.loss_history_ = np.array(losses)
         return self
@@ -241,9 +244,10 @@ class ImplicitALS(FactorModel):
             **options,
         )
         if failed >= 0 or not np.isfinite(loss):
+            what = f"the equations of row {failed} have no unique solution" if failed >= 0 else f"the loss is {loss}"
             raise CofactorError(
-                f"the equations of row {failed} have no unique solution in float32: "
-                f"regularization={self.regularization} is too small for these weights (alpha={self.alpha}); raise it, or lower alpha"
+                f"{what} in float32: regularization={self.regularization} is too small for these weights "
+                f"(alpha={self.alpha}); raise it, or lower alpha"
             )
         return float(loss)
 
@@ -268,6 +272,12 @@ class ImplicitALS(FactorModel):
 
     def _penalty(self, history: CSR, vectors: Float, n_fixed: int) -> float:
         return float(self._lambda(np.diff(history.indptr), n_fixed) @ np.einsum("ij,ij->i", vectors, vectors))
+
+    def _bytes_needed(self, x: Interactions) -> int:
+        vectors, transposed = 4 * self.factors * (x.n_users + x.n_items), 12 * x.nnz
+        # The Gramian, its partial sums over slices of vectors, and every thread's system.
+        n_squares = 2 + resolve_threads(self.threads) + min(16, max(x.n_users, x.n_items) // 2048 + 1)
+        return vectors + transposed + 4 * self.factors**2 * n_squares
 
     def _check(self) -> None:
         for name in ("factors", "cg_steps", "block_size", "iterations"):

@@ -14,6 +14,7 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 import polars as pl
@@ -34,7 +35,11 @@ __all__ = ["FORMAT", "check_writable", "load", "read_header", "save"]
 
 FORMAT = 1
 _HEADER, _ARRAYS, _USERS, _ITEMS = "model.json", "arrays.safetensors", "users.parquet", "items.parquet"
-_DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64}
+_FILES = {_HEADER, _ARRAYS, _USERS, _ITEMS}
+_DTYPES = {
+    **{"BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "U16": np.uint16, "I16": np.int16, "F16": np.float16},
+    **{"U32": np.uint32, "I32": np.int32, "F32": np.float32, "U64": np.uint64, "I64": np.int64, "F64": np.float64},
+}
 
 
 def save(model: Recommender, folder: str | Path) -> None:
@@ -47,10 +52,10 @@ def save(model: Recommender, folder: str | Path) -> None:
     """
     from cofactor import __version__
 
-    target = Path(folder).absolute()
+    target = Path(folder).resolve()
     x = model._fitted()
     check_writable(target)
-    beside = target.with_name(f".{target.name}.new-{os.getpid()}")
+    beside = target.with_name(f".{target.name}.new-{uuid4().hex}")
     try:
         beside.mkdir(parents=True)
         arrays: Arrays = {
@@ -70,7 +75,7 @@ def save(model: Recommender, folder: str | Path) -> None:
             "counts": {"users": x.n_users, "items": x.n_items, "interactions": x.nnz},
             "sha256": {name: _sha256(beside / name) for name in (_ARRAYS, _USERS, _ITEMS)},
         }
-        (beside / _HEADER).write_text(json.dumps(header, indent=2) + "\n")
+        (beside / _HEADER).write_text(json.dumps(header, indent=2, default=_number) + "\n")
         _swap(beside, target)
     except OSError as error:
         raise ArtifactError(f"the model could not be written to {target}: {error}") from error
@@ -94,22 +99,22 @@ def load(folder: str | Path, *, verify: bool = True) -> Recommender:
     """
     folder = Path(folder)
     header = read_header(folder)
-    if verify:
-        for name, expected in header["sha256"].items():
-            if not (folder / name).is_file():
-                raise ArtifactError(f"{folder} is incomplete: {name} is missing; save the model again")
-            if _sha256(folder / name) != expected:
+    for name in _FILES:
+        if not (folder / name).is_file():
+            raise ArtifactError(f"{folder} is incomplete: {name} is missing; save the model again")
+    try:
+        for name in _FILES - {_HEADER} if verify else ():
+            if _sha256(folder / name) != header["sha256"][name]:
                 raise ArtifactError(
                     f"{folder / name} is damaged: its sha256 is not the one in {_HEADER}; save the model again"
                 )
-    try:
         arrays = _map(folder / _ARRAYS)
         users, items = (IdMap(pl.read_parquet(folder / name)["id"]) for name in (_USERS, _ITEMS))
         indptr, indices, values = (arrays.pop(f"interactions.{part}") for part in ("indptr", "indices", "values"))
         csr = CSR(indptr, indices, values, len(items))
         return _restore(header["model"], "", arrays, Interactions(users=users, items=items, user_items=csr))
     except (OSError, KeyError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
-        raise ArtifactError(f"{folder} is damaged: {error}; save the model again") from error
+        raise ArtifactError(f"{folder} is damaged: {type(error).__name__} {error}; save the model again") from error
 
 
 def read_header(folder: str | Path) -> dict[str, Any]:
@@ -131,12 +136,24 @@ def read_header(folder: str | Path) -> dict[str, Any]:
 
 def check_writable(folder: str | Path) -> None:
     """Raise ArtifactError unless a model can be saved there: asked before long work, not after it."""
-    target = Path(folder).absolute()
-    if target.exists() and not (target.is_dir() and (not any(target.iterdir()) or (target / _HEADER).is_file())):
-        raise ArtifactError(f"{target} exists and is not a saved model; choose another folder, nothing was overwritten")
+    target = Path(folder).resolve()
+    if target.exists() and not _is_replaceable(target):
+        raise ArtifactError(
+            f"{target} exists and is not just a saved model; choose another folder, nothing was overwritten"
+        )
     parent = next(p for p in target.parents if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise ArtifactError(f"{target} cannot be written: {parent} is not a writable folder")
+
+
+def _is_replaceable(target: Path) -> bool:
+    """Whether a folder is empty or holds a saved model, even a damaged one, and nothing else."""
+    if not target.is_dir() or not {path.name for path in target.iterdir()} <= _FILES:
+        return False
+    try:
+        return not (target / _HEADER).exists() or "cofactor" in json.loads((target / _HEADER).read_text())
+    except (ValueError, TypeError):
+        return True
 
 
 def _describe(model: Recommender, prefix: str, arrays: Arrays) -> dict[str, Any]:
@@ -156,7 +173,7 @@ def _describe(model: Recommender, prefix: str, arrays: Arrays) -> dict[str, Any]
         for name, value in model.params().items()
     }
     try:
-        json.dumps([params, state])
+        json.dumps([params, state], default=_number)
     except TypeError as error:
         raise ParameterError(f"{type(model).__name__} holds a parameter that JSON cannot: {error}") from error
     return {"class": type(model).__name__, "params": params, "state": state}
@@ -180,6 +197,13 @@ def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: Intera
     return model
 
 
+def _number(value: object) -> object:
+    """What JSON does not know: the numbers of NumPy."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} is a {type(value).__name__}")
+
+
 def _are_models(value: object) -> bool:
     return isinstance(value, tuple) and bool(value) and all(isinstance(m, Recommender) for m in value)
 
@@ -193,6 +217,8 @@ def _map(path: Path) -> Arrays:
     """Arrays of a safetensors file as read-only views of the mapped file (the library's own reader copies)."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
+        if length > path.stat().st_size:
+            raise ValueError(f"{path.name} is truncated")
         entries = json.loads(file.read(length))
     mapped = np.memmap(path, np.uint8, "r")
     arrays = {}
@@ -209,11 +235,11 @@ def _swap(new: Path, target: Path) -> None:
     if not target.exists():
         new.rename(target)
         return
-    old = target.with_name(f".{target.name}.old-{os.getpid()}")
+    old = target.with_name(f".{target.name}.old-{uuid4().hex}")
     target.rename(old)
     try:
         new.rename(target)
-    except OSError:
+    except BaseException:
         old.rename(target)
         raise
     shutil.rmtree(old)

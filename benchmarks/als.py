@@ -22,6 +22,7 @@ import numpy as np
 
 import cofactor as cf
 from cofactor.kernels import cpu
+from cofactor.kernels.threads import available_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,12 @@ def start(n: int, factors: int, seed: int) -> Any:
 
 def cofactor_iteration(x: cf.Interactions, factors: int, solver: str, threads: int) -> Callable[[], None]:
     users, items = start(x.n_users, factors, 0), start(x.n_items, factors, 1)
-    options = {"alpha": ALPHA, "unobserved_weight": 1.0, "regularization": REGULARIZATION, "regularization_exponent": 0.0}
+    options = {
+        "alpha": ALPHA,
+        "unobserved_weight": 1.0,
+        "regularization": REGULARIZATION,
+        "regularization_exponent": 0.0,
+    }
 
     def iterate() -> None:
         for history, solved, fixed in ((x.user_items, users, items), (x.item_users, items, users)):
@@ -107,11 +113,12 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=3)
     parser.add_argument("--threads", type=int, default=None)
     args = parser.parse_args()
-    threads = args.threads or cf.kernels.threads.available_threads()
+    threads = args.threads or available_threads()
     x = cf.datasets.synthetic(args.users, args.items, args.interactions, seed=0)
     print(f"{x}, {threads} threads, CPU level {cpu.level}\n", flush=True)
     names = ["cofactor", *args.peers]
-    print(f"| factors | solver | {' | '.join(f'{n} s' for n in names)} | {' | '.join(f'{p} / cofactor' for p in args.peers)} |")
+    ratio_names = " | ".join(f"{p} / cofactor" for p in args.peers)
+    print(f"| factors | solver | {' | '.join(f'{n} s' for n in names)} | {ratio_names} |")
     print("|---:|---|" + "---:|" * (2 * len(names) - 1))
     for factors in args.factors:
         for solver in args.solvers:

@@ -116,7 +116,9 @@ def tune(name: str, task: Task) -> None:
     print(f"| {' | '.join(grid)} | {' | '.join(task.metrics)} | fit s |\n|{'---:|' * (len(grid) + 3)}")
     for values in itertools.product(*grid.values()):
         scores, seconds = measure(inner, **{**CHOSEN[name], **dict(zip(grid, values, strict=True))})
-        print(f"| {' | '.join(map(str, values))} | {' | '.join(f'{s:.4f}' for s in scores)} | {seconds:.0f} |", flush=True)
+        print(
+            f"| {' | '.join(map(str, values))} | {' | '.join(f'{s:.4f}' for s in scores)} | {seconds:.0f} |", flush=True
+        )
 
 
 def report(name: str, task: Task) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cofactor.errors import CofactorWarning, DataError, ParameterError
 from cofactor.events import read_events
+from cofactor.weights import half_life
 
 LOG = pl.DataFrame(
     {
@@ -443,3 +444,11 @@ def test_minimum_counts_are_reported_once():
     ]
     assert reports[0].filename == __file__
     assert x.items.ids.to_list() == ["a"]
+
+
+def test_dropped_events_leave_no_trace_in_the_newest_time():
+    frame = LOG.with_columns(u=pl.Series([3, 1, 3, None]))
+    with pytest.warns(CofactorWarning):
+        events = read(frame, time="t", anonymous="drop")
+    x = events.interactions(half_life("1d"))
+    assert x.to_frame().rows() == [(1, "a", 0.5), (3, "b", 1.25)]

@@ -64,7 +64,8 @@ class Prepared:
     ----------
     frame : pl.LazyFrame
         Ids and times in their final form.
-    facts : Facts
+    facts : Facts or None
+        None if events were dropped: what was found does not hold for the others.
     notes : tuple of str
         What was inferred, for people.
     dropped : str or None
@@ -72,7 +73,7 @@ class Prepared:
     """
 
     frame: pl.LazyFrame
-    facts: Facts
+    facts: Facts | None
     notes: tuple[str, ...] = ()
     dropped: str | None = None
 
@@ -132,40 +133,35 @@ def prepare(
     schema = frame.collect_schema()
     ids = {c: _IdColumn(c, schema[c]) for c in (user, item, session) if c is not None}
     clock = None if time is None else _TimeColumn(time, schema[time], time_unit)
-    exprs = [pl.len().alias("n"), *(e for c in ids.values() for e in c.facts())]
+    exprs = [pl.len().alias("n"), *(e for c in (*ids.values(), clock) if c is not None for e in c.facts())]
     if session is not None:
         exprs.append((ids[user].missing & ids[session].missing).sum().alias("nobody"))
-    if clock is not None:
-        exprs += clock.facts()
     row = frame.select(exprs).collect(engine="streaming").row(0, named=True)
     if not row["n"]:
         raise DataError("the log is empty: it has columns, but no events")
-
     for name in dict.fromkeys([user, item] if anonymous == "error" else [item]):
         _refuse_missing(frame, ids[name], row, hint=_ANONYMOUS_HINT if name == user else _MISSING_HINT)
     for column in ids.values():
         _refuse_fractions(frame, column, row)
+
     notes = [f"{c.name}: whole-number floats read as integers" for c in ids.values() if c.dtype.is_float()]
     final = {name: column.value for name, column in ids.items()}
     bounds = {name: b for name, column in ids.items() if (b := column.bounds(row))}
-    n_events, n_missing, dropped = row["n"], row[f"missing:{user}"], None
-    if anonymous == "drop" and n_missing:
-        if n_missing == n_events:
-            raise DataError(f"column {user!r}: all {n_missing:,} values are null or NaN; no user would be left")
-        dropped = f"{user}: dropped {n_missing:,} of {n_events:,} events without a user"
-        n_events -= n_missing
-        frame = frame.filter(~ids[user].missing)
-    elif anonymous == "session" and session is not None:
+    if anonymous == "session" and session is not None:
         final[user], note = _unified(frame, ids[user], ids[session], row)
         notes.append(note)
         bounds.pop(user, None)
-    facts = Facts(n_events, bounds)
+    facts = Facts(row["n"], bounds)
     if clock is not None:
         _refuse_missing(frame, clock, row, hint=_MISSING_HINT, what=clock.fault)
         final[clock.name], facts, time_notes = clock.finish(row, facts)
         notes += time_notes
+    dropped = None
+    if anonymous == "drop" and row[f"missing:{user}"]:
+        dropped = _dropped(ids[user], row)
+        frame = frame.filter(~ids[user].missing)
     frame = frame.with_columns(e.alias(name) for name, e in final.items())
-    return Prepared(frame, facts, tuple(notes), dropped)
+    return Prepared(frame, None if dropped else facts, tuple(notes), dropped)
 
 
 _MISSING_HINT = "Leave such events out first, e.g. pl.scan_parquet(...).filter(pl.col({column!r}).is_not_null())"
@@ -320,6 +316,13 @@ def _unified(frame: pl.LazyFrame, user: _IdColumn, session: _IdColumn, row: Mapp
         expr,
         f"{user.name}: {n:,} of {row['n']:,} events have no user; their session stands in (s_<session>)",
     )
+
+
+def _dropped(user: _IdColumn, row: Mapping[str, Any]) -> str:
+    n_missing, n = row[f"missing:{user.name}"], row["n"]
+    if n_missing == n:
+        raise DataError(f"column {user.name!r}: all {n:,} values are null or NaN; no user would be left")
+    return f"{user.name}: dropped {n_missing:,} of {n:,} events without a user"
 
 
 def _refuse_missing(

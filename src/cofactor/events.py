@@ -262,5 +262,6 @@ def read_events(
         notes=(*prepared.notes, *([prepared.dropped] if prepared.dropped else [])),
         source=opened,
     )
-    events.__dict__["_facts"] = prepared.facts  # the checks found them already
+    if prepared.facts is not None:
+        events.__dict__["_facts"] = prepared.facts  # the checks found them already
     return events

@@ -79,7 +79,8 @@ class Interactions:
         require_columns(frame.collect_schema().names(), {"user": "user_id", "item": "item_id", "weight": weight})
         checked = prepare(frame, user="user_id", item="item_id")
         expr = pl.len() if weight is None else summed(pl.col(weight))
-        return cls(*aggregate(checked.frame, "user_id", "item_id", expr, checked.facts.bounds))
+        bounds = checked.facts.bounds if checked.facts else {}
+        return cls(*aggregate(checked.frame, "user_id", "item_id", expr, bounds))
 
     @classmethod
     def from_csr(
@@ -245,7 +246,9 @@ def aggregate(
     for codes in (users, items):
         frame = codes.attach(frame)
     key = (users.expr * 2**items.bits + items.expr).alias(_PAIR)
-    pairs = frame.group_by(key).agg(weight.cast(pl.Float32).alias(_WEIGHT)).sort(_PAIR).collect(engine="streaming")
+    groups = frame.group_by(key).agg(weight.cast(pl.Float32).alias(_WEIGHT)).collect(engine="streaming")
+    pairs = groups.sort(_PAIR)  # takes less memory here than as part of the query
+    del groups
     if pairs.is_empty():
         raise DataError("there are no events to make interactions of")
     values = pairs.drop_in_place(_WEIGHT).to_numpy()

@@ -65,7 +65,8 @@ class ImplicitALS(FactorModel):
     alpha : float
         Multiplies the interaction weights.
     unobserved_weight : float
-        Weight of every pair's pull towards zero.
+        Weight of every pair's pull towards zero, to be seen beside ``alpha``: the first parameter to tune, between
+        0.01 (many items, few interactions each) and 1 (few items, repeated interactions).
     regularization_exponent : float
         0: the same regularization for all; 1: proportional to how many terms of the loss a vector takes part in.
     iterations : int
@@ -106,12 +107,12 @@ class ImplicitALS(FactorModel):
 
     def __init__(
         self,
-        factors: int = 64,
+        factors: int = 128,
         *,
-        regularization: float = 0.01,
-        alpha: float = 10.0,
-        unobserved_weight: float = 1.0,
-        regularization_exponent: float = 0.0,
+        regularization: float = 0.003,
+        alpha: float = 1.0,
+        unobserved_weight: float = 0.1,
+        regularization_exponent: float = 1.0,
         iterations: int = 15,
         init_std: float = 0.1,
         solver: Solver = "auto",

@@ -213,10 +213,12 @@ class ImplicitALS(FactorModel):
         history, weights = x.user_items.row(u)
         y = self.item_factors_[history].astype(np.float64)
         w = self.alpha * weights.astype(np.float64)
-        items = self.item_factors_.astype(np.float64)
-        a = self.unobserved_weight * (items.T @ items) + (y * w[:, None]).T @ y
+        a = self.unobserved_weight * on(self.device).gramian(self.item_factors_, threads=self.threads).astype(
+            np.float64
+        )
+        a += (y * w[:, None]).T @ y
         a[np.diag_indices_from(a)] += self._lambda(np.array([len(history)]), x.n_items)
-        contribution = w * (y @ np.linalg.solve(a, items[i]))
+        contribution = w * (y @ np.linalg.solve(a, self.item_factors_[i].astype(np.float64)))
         table = pl.DataFrame({"item_id": x.items.take(history), "weight": weights, "contribution": contribution})
         return table.sort("contribution", descending=True, maintain_order=True)
 

@@ -19,7 +19,7 @@ from cofactor.memory import available_memory
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Diagnosis", "examine"]
+__all__ = ["Diagnosis", "Fact", "examine"]
 
 Fact: TypeAlias = "str | int | float | None"
 
@@ -50,7 +50,7 @@ def examine() -> Diagnosis:
         "versions": _versions(),
         "cpu": _cpu(),
         "threads": _threads(),
-        "memory": {"available_bytes": available_memory()},
+        "memory": {"available": available_memory()},
         "blas": _blas(),
         "extras": _extras(),
     }

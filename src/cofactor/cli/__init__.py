@@ -1,0 +1,20 @@
+"""The command line, ``cofactor train``, ``compare`` ...: commands parse, call the library and print."""
+
+from cofactor.cli.app import app
+from cofactor.cli.compare import compare, evaluate
+from cofactor.cli.demo import demo
+from cofactor.cli.doctor import doctor
+from cofactor.cli.inspect import inspect
+from cofactor.cli.options import unfold
+from cofactor.cli.recommend import recommend, similar
+from cofactor.cli.train import train
+
+__all__ = ["app", "main"]
+
+for command in (demo, train, recommend, similar, evaluate, compare, inspect, doctor):
+    app.command()(unfold(command))
+
+
+def main() -> None:
+    """Run the command that the arguments name; exits 0 (ok), 1 (failed), 2 (usage) or 130 (interrupted)."""
+    app(prog_name="cofactor")

@@ -1,0 +1,146 @@
+"""``cofactor evaluate`` and ``cofactor compare``: how good models are."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+
+from cofactor import split
+from cofactor.artifact import load
+from cofactor.cli.models import build_models
+from cofactor.cli.options import Columns, EventFiles, Json, Metrics, ModelFolder, Params, Repeats, Weighing
+from cofactor.cli.output import note, print_json, print_table
+from cofactor.compare import compare as compare_models
+from cofactor.evaluate import evaluate as evaluate_model
+from cofactor.events import Events
+from cofactor.files import check_output
+from cofactor.interactions import Interactions
+from cofactor.metrics import parse_all
+from cofactor.models import Recommender
+from cofactor.plots import leaderboard_plot, loss_plot, popularity_plot, require_matplotlib
+from cofactor.report import HTML_ENDINGS, Report, readable_leaderboard
+
+__all__ = ["compare", "evaluate", "unseen"]
+
+_METRICS = "recall@10,ndcg@10,map@10"
+
+
+def evaluate(
+    *,
+    model: ModelFolder,
+    test: EventFiles,
+    columns: Columns,
+    metrics: Metrics = _METRICS,
+    repeats: Repeats = False,
+    as_json: Json = False,
+) -> None:
+    """Measure a saved model against events that happened after its training.
+
+    Without --repeats, lists hold new items only, and so does the test: what a user had in training is left out.
+    """
+    names = _names(metrics)
+    fitted = load(model)
+    pairs = columns.read(test).pairs()
+    if not repeats:
+        pairs = _told(pairs, unseen(pairs, fitted.interactions_))
+    found = evaluate_model(fitted, pairs, names, exclude_seen=not repeats)
+    if as_json:
+        print_json({"model": repr(fitted), "repeats": repeats, "metrics": found})
+    else:
+        print_table(found, repr(fitted))
+
+
+def compare(
+    *,
+    events: EventFiles,
+    columns: Columns,
+    weighing: Weighing,
+    test: Annotated[
+        str,
+        typer.Option(
+            "--test",
+            help="What is held out: 28d (the last days), a date, last:1 (events a user), 10% (at random), or a file.",
+        ),
+    ] = "28d",
+    models: Annotated[
+        str, typer.Option("--models", help="Names separated by commas; a+b fills what a leaves empty from b.")
+    ] = "random,popular,personal-popular+popular,als",
+    param: Params = None,
+    metrics: Metrics = _METRICS,
+    repeats: Repeats = False,
+    report: Annotated[Path | None, typer.Option("--report", help="HTML file to write, with plots.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit several models on one part of an event log, and measure them on the other.
+
+    Without --repeats, lists hold new items only, and so does the test: what a user had in training is left out.
+    """
+    names = _names(metrics)
+    made = build_models(_listed(models), param or [])
+    weight = weighing.expression()
+    if report is not None:
+        check_output(report, HTML_ENDINGS)
+        require_matplotlib()
+    train, held_out = _split(columns, columns.read(events), test)
+    x, pairs = train.interactions(weight), held_out.pairs()
+    if not repeats:
+        pairs = _told(pairs, unseen(pairs, x))
+    board = compare_models(made, x, pairs, names, exclude_seen=not repeats, intervals=True)
+    if report is not None:
+        data = f"{x.n_users:,} users, {x.n_items:,} items and {x.nnz:,} interactions to learn from; "
+        lead = f"{data}{pairs.height:,} to find ({test}, {'repeats allowed' if repeats else 'new items only'})."
+        _report(board, made, x, names, lead).write(report)
+    if as_json:
+        print_json({"leaderboard": board, "models": {name: repr(m) for name, m in made.items()}})
+    else:
+        print_table(readable_leaderboard(board), "Leaderboard (95 % intervals)")
+
+
+def unseen(pairs: pl.DataFrame, train: Interactions) -> pl.DataFrame:
+    """The pairs of user_id and item_id that are not in the training data."""
+    users, items = train.users.rows(pairs["user_id"]), train.items.rows(pairs["item_id"])
+    known = (users >= 0) & (items >= 0)
+    seen = known.copy()
+    seen[known] = train.user_items.lookup(users[known], items[known]) > 0
+    return pairs.filter(pl.Series(~seen))
+
+
+def _told(pairs: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
+    if n := pairs.height - kept.height:
+        note(f"{n:,} of {pairs.height:,} test pairs were in the training data and are left out; --repeats keeps them")
+    return kept
+
+
+def _split(columns: Columns, events: Events, test: str) -> split.Split:
+    kind, _, rest = test.partition(":")
+    if kind == "last" and rest.isdigit():
+        return split.leave_last(events, int(rest))
+    if test.endswith("%") and test[:-1].replace(".", "", 1).isdigit():
+        return split.random(events, float(test[:-1]) / 100)
+    if Path(test).exists():
+        return split.Split(events, columns.read(test))
+    return split.by_time(events, test)
+
+
+def _report(
+    board: pl.DataFrame, models: Mapping[str, Recommender], x: Interactions, metrics: list[str], lead: str
+) -> Report:
+    page = Report("Leaderboard", lead)
+    page.table(readable_leaderboard(board), best_first=True)
+    page.figure(leaderboard_plot(board, metrics[:3]), "Bars of the metrics of every model, with 95 % intervals")
+    page.section("Data").figure(popularity_plot(x), "Users per item, and the share of interactions of the top items")
+    losses = {name: m.loss_history_ for name, m in models.items() if hasattr(m, "loss_history_")}
+    if losses:
+        page.section("Training").figure(loss_plot(losses), "Training loss after every iteration")
+    return page.section("Models").facts({name: repr(model) for name, model in models.items()})
+
+
+def _names(metrics: str) -> list[str]:
+    """Read names of metrics, before any work."""
+    return [metric.name for metric in parse_all(_listed(metrics))]
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

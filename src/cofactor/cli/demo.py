@@ -1,0 +1,110 @@
+"""``cofactor demo``: from a real grocery log to leaderboards, recommendations and a report."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+
+from cofactor.artifact import check_writable
+from cofactor.cli.groceries import Results, analyse
+from cofactor.cli.options import Json
+from cofactor.cli.output import note, print_json, print_table, say
+from cofactor.doctor import examine
+from cofactor.files import check_output, write_table
+from cofactor.plots import leaderboard_plot, loss_plot, popularity_plot, require_matplotlib
+from cofactor.report import HTML_ENDINGS, Report, readable_leaderboard
+
+__all__ = ["demo"]
+
+_REPEATS = (
+    "What will a household buy in the four weeks, be it again or for the first time? Groceries are habits: its own "
+    "history is hard to beat."
+)
+_DISCOVERY = (
+    "What will it buy that it had not bought before? Lists and test hold new products only, so that habits say nothing "
+    "and a model has to know what goes with what. Hits are rare: there are tens of thousands of products."
+)
+_METRICS = (
+    "Of the ten products recommended to a household, precision@10 is the share that it bought in the test weeks; "
+    "recall@10 is the share of what it bought that is among the ten; ndcg@10 counts a hit more the higher it stands; "
+    "coverage@10 is the share of the catalogue that is recommended to anybody. In brackets: 95 % bootstrap intervals "
+    "over households."
+)
+_STORIES = (
+    "The household is the one that bought the median number of products in the test weeks, not the one with the most "
+    "hits. Different products may have the same name: kinds of milk, flavours, brands."
+)
+
+
+def demo(
+    output: Annotated[Path, typer.Option("--out", "-o", help="Folder for what is written.")] = Path("cofactor-demo"),
+    as_json: Json = False,
+) -> None:
+    """Compare models on a real grocery log, recommend products by name, and write a report: about a minute."""
+    started = time.perf_counter()
+    model, table, page = output / "model", output / "recommendations.parquet", output / "report.html"
+    check_writable(model)
+    check_output(table)
+    check_output(page, HTML_ENDINGS)
+    require_matplotlib()
+
+    found = analyse(note)
+    found.als.save(model)
+    write_table(found.recommendations, table)
+    _report(found).write(page)
+    seconds = time.perf_counter() - started
+    written = {"recommendations": str(table), "model": str(model), "report": str(page)}
+    if as_json:
+        boards = {"repeats": found.repeats, "discovery": found.discovery}
+        print_json({"facts": found.facts, **boards, "written": written, "seconds": seconds})
+        return
+    _show(found)
+    say(f"\nWritten after {seconds:.0f} s:", "bold")
+    for name, path in written.items():
+        say(f"  {name:16}{path}")
+
+
+def _show(found: Results) -> None:
+    for name, fact in found.facts.items():
+        say(f"{name:14}{fact}")
+    for title, text, board in _boards(found):
+        say(f"\n{title}", "bold")
+        say(text)
+        print_table(readable_leaderboard(board))
+    say(_METRICS, "dim")
+    for title, story in found.stories.items():
+        say()
+        print_table(story, title)
+    say(_STORIES, "dim")
+
+
+def _boards(found: Results) -> tuple[tuple[str, str, pl.DataFrame], ...]:
+    return ("Repeats allowed", _REPEATS, found.repeats), ("Discovery", _DISCOVERY, found.discovery)
+
+
+def _report(found: Results) -> Report:
+    page = Report(
+        "Groceries: what will they buy next?",
+        "A year of purchases of a grocery chain's households: learned from 48 weeks, measured on the last four.",
+    )
+    page.facts(found.facts)
+    for title, text, board in _boards(found):
+        page.section(title).text(text).table(readable_leaderboard(board), best_first=True)
+        page.figure(leaderboard_plot(board, ["ndcg@10", "precision@10", "recall@10"]), f"Leaderboard: {title}")
+    page.text(_METRICS)
+    page.section("One household").text(_STORIES)
+    for title, story in found.stories.items():
+        page.subsection(title).table(story)
+    page.section("The long tail").text(
+        "A few products are bought by most households, most products by a few. A model that knows only what is popular "
+        "never shows the rest."
+    )
+    page.figure(
+        popularity_plot(found.interactions), "Users per product, and the share of purchases of the top products"
+    )
+    page.section("Training").text("Loss of iALS after every sweep over products and households; it may only fall.")
+    page.figure(loss_plot({"iALS": found.als.loss_history_}), "Training loss of iALS by iteration")
+    page.section("Parameters and versions").facts(found.als.params())
+    return page.facts(examine().facts["versions"])

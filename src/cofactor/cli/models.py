@@ -1,0 +1,105 @@
+"""Models by the names and parameters of the command line."""
+
+import re
+from collections.abc import Iterable, Sequence
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import typer
+
+from cofactor.models import Fallback, Recommender
+
+__all__ = ["build_models", "model_names"]
+
+_SHORT = {"implicit-als": "als"}
+
+
+def model_names() -> dict[str, type[Recommender]]:
+    """The models of the library by the names they have here."""
+    classes = [c for c in Recommender.registry.values() if c.__module__.startswith("cofactor.") and c is not Fallback]
+    names = [re.sub(r"(?<=[a-z])(?=[A-Z])", "-", c.__name__).lower() for c in classes]
+    return {_SHORT.get(name, name): c for name, c in zip(names, classes, strict=True)}
+
+
+def build_models(names: Iterable[str], params: Sequence[str]) -> dict[str, Recommender]:
+    """Make models that are not fitted yet.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Such as ``als``; ``personal-popular+popular`` is a chain, in which each fills what those before left empty.
+    params : sequence of str
+        ``name=value`` for every model that has the parameter, ``model.name=value`` for one.
+
+    Raises
+    ------
+    typer.BadParameter
+        A name is not known, or a value is not of the parameter's type.
+    """
+    given = [_assignment(text) for text in params]
+    used: set[tuple[str, str, str]] = set()
+    models = {name: _chain(name, given, used) for name in names}
+    if unused := [one for one in given if one not in used]:
+        _refuse(*unused[0], models)
+    return models
+
+
+def _chain(name: str, given: Iterable[tuple[str, str, str]], used: set[tuple[str, str, str]]) -> Recommender:
+    links = [_one(link, given, used) for link in name.split("+")]
+    return links[0] if len(links) == 1 else Fallback(*links)
+
+
+def _one(name: str, given: Iterable[tuple[str, str, str]], used: set[tuple[str, str, str]]) -> Recommender:
+    known = model_names()
+    if name not in known:
+        raise typer.BadParameter(
+            f"there is no model {name!r}; the models are {', '.join(known)}, or a chain such as als+popular"
+        )
+    hints = _parameters(known[name])
+    mine = [one for one in given if one[0] in ("", name) and one[1] in hints]
+    used.update(mine)
+    return known[name](**{key: _value(hints[key], key, text) for _, key, text in mine})
+
+
+def _assignment(text: str) -> tuple[str, str, str]:
+    """Read ``[model.]name=value``."""
+    target, equals, value = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"--param {text}: write NAME=VALUE")
+    model, _, name = target.strip().rpartition(".")
+    return model, name.replace("-", "_"), value.strip()
+
+
+def _refuse(model: str, name: str, value: str, models: Iterable[str]) -> None:
+    links = list(dict.fromkeys(link for chain in models for link in chain.split("+")))
+    if model and model not in links:
+        raise typer.BadParameter(
+            f"--param {model}.{name}={value}: no model {model!r} was asked for, but {', '.join(links)}"
+        )
+    valid = "; ".join(
+        f"{link} has {', '.join(_parameters(model_names()[link])) or 'no parameters'}"
+        for link in links
+        if model in ("", link)
+    )
+    raise typer.BadParameter(f"--param {name}={value}: there is no such parameter; {valid}")
+
+
+def _parameters(model: type[Recommender]) -> dict[str, Any]:
+    """Types of the constructor's parameters, by name."""
+    return {name: hint for name, hint in get_type_hints(model.__init__).items() if name != "return"}
+
+
+def _value(hint: Any, name: str, text: str) -> Any:  # noqa: ANN401
+    """Turn a text into the type of a parameter."""
+    if get_origin(hint) is Literal:
+        if text in get_args(hint):
+            return text
+        raise typer.BadParameter(f"--param {name}={text}: choose one of {', '.join(get_args(hint))}")
+    choices = [c for c in get_args(hint) or (hint,) if c is not NoneType]
+    if NoneType in get_args(hint) and text.lower() == "none":
+        return None
+    try:
+        return choices[0](text)
+    except ValueError:
+        kind = {int: "a whole number", float: "a number"}.get(choices[0], choices[0].__name__)
+        raise typer.BadParameter(f"--param {name}={text}: {kind} is expected") from None

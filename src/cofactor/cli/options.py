@@ -1,0 +1,180 @@
+"""Arguments and options that several commands share, declared once; groups of them become parameters of commands."""
+
+import inspect
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from enum import StrEnum
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+import typer
+
+from cofactor import weights
+from cofactor.cli.output import note
+from cofactor.errors import CofactorWarning
+from cofactor.events import Events, read_events
+from cofactor.interactions import Weight
+
+__all__ = [
+    "Columns",
+    "EventFiles",
+    "Json",
+    "Metrics",
+    "ModelFolder",
+    "OnUnknown",
+    "Output",
+    "Params",
+    "Places",
+    "Repeats",
+    "Weighing",
+    "unfold",
+]
+
+
+class _Anonymous(StrEnum):
+    ERROR = "error"
+    DROP = "drop"
+    SESSION = "session"
+
+
+class _TimeUnit(StrEnum):
+    S = "s"
+    MS = "ms"
+    US = "us"
+    NS = "ns"
+
+
+class OnUnknown(StrEnum):
+    """What to do with ids that the model does not know."""
+
+    ERROR = "error"
+    SKIP = "skip"
+
+
+EventFiles = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="EVENTS...", help="Event log: Parquet, CSV, JSON lines or Arrow; files, a folder or a glob."
+    ),
+]
+ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", help="File to write: .parquet, .csv, .jsonl or .arrow. Without it, the first rows are shown."
+    ),
+]
+Places = Annotated[int, typer.Option("-k", help="Length of the lists.")]
+Repeats = Annotated[bool, typer.Option("--repeats", help="Items that the user had before may come again.")]
+Metrics = Annotated[str, typer.Option("--metrics", help="Names separated by commas; the first decides the order.")]
+Params = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param",
+        "-p",
+        metavar="NAME=VALUE",
+        help="Parameter of a model, as factors=128 or als.factors=128; repeatable.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of an event log, by role; the options of ``read_events``."""
+
+    user: Annotated[str, typer.Option("--user", help="Column of user ids.")] = "user_id"
+    item: Annotated[str, typer.Option("--item", help="Column of item ids.")] = "item_id"
+    time: Annotated[str | None, typer.Option("--time", help="Column of times.")] = None
+    session: Annotated[str | None, typer.Option("--session", help="Column of session ids.")] = None
+    event_type: Annotated[str | None, typer.Option("--event-type", help="Column of event types.")] = None
+    rating: Annotated[str | None, typer.Option("--rating", help="Column of ratings.")] = None
+    anonymous: Annotated[
+        _Anonymous,
+        typer.Option(
+            "--anonymous", help="Events without a user: stop, leave them out, or let the session be the user."
+        ),
+    ] = _Anonymous.ERROR
+    time_unit: Annotated[
+        _TimeUnit | None, typer.Option("--time-unit", help="What numeric times count; inferred unless given.")
+    ] = None
+
+    def read(self, source: Any) -> Events:  # noqa: ANN401
+        """Read an event log and tell what was inferred or left out."""
+        roles = {role: getattr(self, role) for role in ("user", "item", "time", "session", "event_type", "rating")}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CofactorWarning)  # the notes say the same
+            events = read_events(
+                source,
+                **roles,
+                anonymous=self.anonymous.value,
+                time_unit=None if self.time_unit is None else self.time_unit.value,
+            )
+        for line in events.notes:
+            note(line)
+        return events
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """How the events of a (user, item) become one weight."""
+
+    weight: Annotated[
+        str,
+        typer.Option(
+            "--weight", help="count: number of events; one; sum:COLUMN; type:clicks=1,carts=3: by type of event."
+        ),
+    ] = "count"
+    half_life: Annotated[
+        str | None, typer.Option("--half-life", help="An event loses half its weight in this time, as 30d.")
+    ] = None
+    cap: Annotated[float | None, typer.Option("--cap", help="Largest weight of a (user, item).")] = None
+
+    def expression(self) -> Weight:
+        """The polars aggregation that the options describe."""
+        kind, _, rest = self.weight.partition(":")
+        age = None if self.half_life is None else weights.half_life(self.half_life)
+        pair: pl.Expr
+        if self.weight == "count":
+            pair = pl.len() if age is None else age.sum()
+        elif self.weight == "one":
+            pair = pl.lit(1.0) if age is None else age.max()
+        elif kind in ("type", "sum") and rest:
+            event = weights.by_type(_by_name(rest)) if kind == "type" else pl.col(rest)
+            pair = (event if age is None else event * age).sum()
+        else:
+            raise typer.BadParameter(f"--weight {self.weight}: give count, one, sum:COLUMN or type:NAME=NUMBER,...")
+        return pair if self.cap is None else weights.capped(pair, self.cap)
+
+
+def unfold(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace every parameter of a command that is a group of options by the options of the group."""
+    parameters = inspect.signature(command).parameters.values()
+    groups: dict[str, Any] = {p.name: p.annotation for p in parameters if is_dataclass(p.annotation)}
+    shown: list[inspect.Parameter] = []
+    for parameter in parameters:
+        group = groups.get(parameter.name)
+        shown += [parameter] if group is None else inspect.signature(group).parameters.values()
+
+    @wraps(command)
+    def unfolded(**options: Any) -> None:  # noqa: ANN401
+        given = {name: group(**{f.name: options.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
+        command(**options, **given)
+
+    shown = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in shown]
+    unfolded.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    unfolded.__annotations__ = {p.name: p.annotation for p in shown}
+    return unfolded
+
+
+def _by_name(text: str) -> dict[str | int, float]:
+    """Read ``clicks=1,carts=3``."""
+    try:
+        return {name.strip(): float(number) for name, number in (part.split("=") for part in text.split(","))}
+    except ValueError:
+        raise typer.BadParameter(
+            f"--weight type:{text}: give a number for every type, as type:clicks=1,carts=3"
+        ) from None

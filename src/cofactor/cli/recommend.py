@@ -1,0 +1,118 @@
+"""``cofactor recommend`` and ``cofactor similar``: lists from a saved model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+
+from cofactor.artifact import load
+from cofactor.cli.options import Columns, Json, ModelFolder, OnUnknown, Output, Places, Repeats, Weighing
+from cofactor.cli.output import print_json, print_table, say
+from cofactor.errors import DataError
+from cofactor.files import check_output, write_table
+from cofactor.ids import IdMap
+from cofactor.sources import open_source
+
+__all__ = ["recommend", "similar"]
+
+_IDS = "a file (a column of that name, or the only one; .txt: one a line), or ids separated by commas"
+
+Items = Annotated[str | None, typer.Option("--items", help=f"The only items to choose from: {_IDS}.")]
+Unknown = Annotated[OnUnknown, typer.Option("--unknown", help="Ids that the model does not know: stop, or skip them.")]
+
+
+def recommend(
+    *,
+    model: ModelFolder,
+    columns: Columns,
+    weighing: Weighing,
+    output: Output = None,
+    k: Places = 10,
+    users: Annotated[str | None, typer.Option("--users", help=f"Who to recommend to: {_IDS}. Default: all.")] = None,
+    items: Items = None,
+    repeats: Repeats = False,
+    unknown: Unknown = OnUnknown.ERROR,
+    history: Annotated[
+        str | None,
+        typer.Option(
+            "--history", help="Events of users that training never saw, whom to recommend to; weighed as in training."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Rank items for users: of the training data, or known by a history of events.
+
+    The column and weight options are those of the history.
+    """
+    if history is not None and users is not None:
+        raise typer.BadParameter("--history brings its own users; leave out --users")
+    if output is not None:
+        check_output(output)
+    fitted = load(model)
+    ids = fitted.interactions_
+    allowed = None if items is None else _ids(items, ids.items, "item")
+    if history is None:
+        asked = None if users is None else _ids(users, ids.users, "user")
+        lists = fitted.recommend(asked, k, exclude_seen=not repeats, items=allowed, unknown=unknown.value)
+    else:
+        x = columns.read(history).interactions(weighing.expression())
+        lists = fitted.recommend_for(x, k, exclude_seen=not repeats, items=allowed, unknown=unknown.value)
+    _deliver(lists, "user_id", output, as_json)
+
+
+def similar(
+    *,
+    model: ModelFolder,
+    output: Output = None,
+    k: Places = 10,
+    items: Annotated[str | None, typer.Option("--items", help=f"Of which items: {_IDS}. Default: all.")] = None,
+    unknown: Unknown = OnUnknown.ERROR,
+    as_json: Json = False,
+) -> None:
+    """Find the items most similar to items."""
+    if output is not None:
+        check_output(output)
+    fitted = load(model)
+    asked = None if items is None else _ids(items, fitted.interactions_.items, "item")
+    _deliver(fitted.similar_items(asked, k, unknown=unknown.value), "item_id", output, as_json)
+
+
+def _deliver(lists: pl.DataFrame, subject: str, output: Path | None, as_json: bool) -> None:
+    """Write the lists, or show them."""
+    if output is not None:
+        write_table(lists, output)
+        summary = {"output": str(output), "rows": lists.height, "lists": lists[subject].n_unique()}
+        if as_json:
+            print_json(summary)
+        else:
+            say(f"{summary['lists']:,} lists, {lists.height:,} rows, written to {output}")
+    elif as_json:
+        print_json({"rows": lists})
+    else:
+        print_table(lists)
+
+
+def _ids(text: str, known: IdMap, what: str) -> pl.Series:
+    """Read ids from a file or from the text itself, in the type that the model's ids have."""
+    path = Path(text).expanduser()
+    if path.suffix == ".txt" and path.is_file():
+        values = pl.Series([line.strip() for line in path.read_text().splitlines() if line.strip()], dtype=pl.String)
+    elif path.is_file():
+        values = _column(path, f"{what}_id")
+    else:
+        values = pl.Series([part.strip() for part in text.split(",") if part.strip()], dtype=pl.String)
+    if values.dtype != pl.String or not known.dtype.is_integer():
+        return values
+    numbers = values.cast(pl.Int64, strict=False)
+    if (bad := values.filter(numbers.is_null())).len():
+        raise DataError(f"--{what}s: {bad[0]!r} is neither a file nor a whole number as the model's {what} ids are")
+    return numbers
+
+
+def _column(path: Path, name: str) -> pl.Series:
+    frame = open_source(path).frame
+    names = frame.collect_schema().names()
+    if name not in names and len(names) > 1:
+        raise DataError(f"{path}: there is no column {name!r}, and more than one to choose from: {', '.join(names)}")
+    return frame.select(name if name in names else names[0]).collect().to_series()

@@ -1,0 +1,61 @@
+"""``cofactor train``: from events to a saved model."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cofactor.artifact import check_writable
+from cofactor.cli.models import build_models
+from cofactor.cli.options import Columns, EventFiles, Json, Params, Weighing
+from cofactor.cli.output import print_facts, print_json
+
+__all__ = ["train"]
+
+
+def train(
+    *,
+    events: EventFiles,
+    output: Annotated[Path, typer.Option("--out", "-o", help="Folder for the model.")],
+    columns: Columns,
+    weighing: Weighing,
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", help="als, popular, personal-popular, random, or a chain such as als+popular."),
+    ] = "als",
+    param: Params = None,
+    min_user_count: Annotated[int, typer.Option(help="Least number of items of a user.")] = 0,
+    min_item_count: Annotated[int, typer.Option(help="Least number of users of an item.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Fit a model on an event log and save it."""
+    check_writable(output)
+    made = build_models([model], param or [])[model]
+    weight = weighing.expression()
+    started = time.perf_counter()
+    log = columns.read(events)
+    x = log.interactions(weight, min_user_count=min_user_count, min_item_count=min_item_count)
+    read = time.perf_counter()
+    made.fit(x)
+    fitted = time.perf_counter()
+    made.save(output)
+    losses = [float(loss) for loss in getattr(made, "loss_history_", ())]
+    summary: dict[str, Any] = {
+        "model": repr(made),
+        "events": log.n_events,
+        "users": x.n_users,
+        "items": x.n_items,
+        "interactions": x.nnz,
+        "loss": losses,
+        "read_seconds": read - started,
+        "fit_seconds": fitted - read,
+        "output": str(output),
+    }
+    if as_json:
+        print_json(summary)
+        return
+    counts = {name: f"{summary[name]:,}" for name in ("events", "users", "items", "interactions")}
+    loss = {"loss": f"{losses[0]:.6g} after the first iteration, {losses[-1]:.6g} after the last"} if losses else {}
+    seconds = {"seconds": f"{read - started:.1f} reading, {fitted - read:.1f} fitting"}
+    print_facts({"model": summary["model"], **counts, **loss, **seconds, "saved to": output})

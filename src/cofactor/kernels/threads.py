@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from numbers import Integral
 from pathlib import Path
+
+import numpy as np
 
 from cofactor.errors import ParameterError
 
@@ -44,11 +45,15 @@ def resolve_threads(threads: int | None) -> int:
     ParameterError
         Not a positive whole number.
     """
-    asked = os.environ.get("COFACTOR_NUM_THREADS") if threads is None else threads
-    if asked is None or asked == "":
+    if threads is not None:
+        return _positive("threads", threads)
+    text = os.environ.get("COFACTOR_NUM_THREADS", "")
+    if not text:
         return available_threads()
-    whole = asked.strip().isdecimal() if isinstance(asked, str) else isinstance(asked, Integral)
-    if not whole or isinstance(asked, bool) or int(asked) < 1:
-        name = "COFACTOR_NUM_THREADS" if threads is None else "threads"
-        raise ParameterError(f"{name} must be a whole number of at least 1, got {asked!r}")
-    return int(asked)
+    return _positive("COFACTOR_NUM_THREADS", int(text) if text.isdecimal() else text)
+
+
+def _positive(name: str, value: object) -> int:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise ParameterError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return int(value)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from cofactor.kernels import cpu
+from cofactor.kernels.threads import resolve_threads
 from cofactor.models.base import Recommender, TopK, check_choice
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Popular(Recommender):
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Count; ``progress`` changes nothing."""
         check_choice("by", self.by, ("users", "weight"))
+        resolve_threads(self.threads)
         x = interactions.user_items
         weights = x.values if self.by == "weight" else None
         self.popularity_ = np.bincount(x.indices, weights, minlength=x.n_columns).astype(np.float32)

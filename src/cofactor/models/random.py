@@ -66,7 +66,7 @@ class Random(Recommender):
         return self._top_k(np.arange(histories.n_rows, dtype=np.int32), k, exclude, allowed)
 
     def _scores(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
-        seed = np.uint64(int(self.seed) * 0xD1B54A32D192ED03 % 2**64)
+        seed = np.random.SeedSequence(self.seed).generate_state(1, np.uint64)[0]
         key = users.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + seed
         key = _mix(_mix(key) + items.astype(np.uint64))
         return ((key >> np.uint64(40)).astype(np.float32)) * np.float32(2.0**-24)

@@ -1,0 +1,35 @@
+"""Fixtures that several test files share."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cofactor import Interactions
+from cofactor.csr import CSR
+from cofactor.kernels import cpu
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the twins: from reference import als
+
+
+@pytest.fixture(params=cpu.LEVELS)
+def cpu_level(request):
+    """Run the test with the kernels of each CPU level."""
+    if request.param not in cpu.supported_levels():
+        pytest.skip(f"this CPU cannot run the {request.param} kernels")
+    before = cpu.level
+    cpu.use_level(request.param)
+    yield request.param
+    cpu.use_level(before)
+
+
+@pytest.fixture(scope="session")
+def interactions():
+    """60 users x 40 items, whole and fractional weights; every user and item has an entry."""
+    rng = np.random.default_rng(0)
+    dense = rng.random((60, 40)) < 0.2
+    dense[np.arange(60), np.arange(60) % 40] = True
+    rows, columns = np.nonzero(dense)
+    weights = rng.choice([0.5, 1.0, 2.0, 5.0], len(rows))
+    return Interactions.from_csr(CSR.from_pairs(rows, columns, weights, dense.shape))

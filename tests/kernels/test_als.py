@@ -1,0 +1,233 @@
+"""One half-sweep against its dense float64 twin.
+
+Tolerances are for float32 sums over some hundred terms: 1e-4 of a vector's norm and of the loss.
+"""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from cofactor.csr import CSR
+from cofactor.kernels import cpu
+from reference import als as reference
+
+OPTIONS = {"alpha": 3.0, "unobserved_weight": 0.5, "regularization": 0.2, "regularization_exponent": 0.5}
+CONVERGED = {
+    "cholesky": {"solver": "cholesky"},
+    "cg": {"solver": "cg", "cg_steps": 500},
+    "subspace": {"solver": "subspace", "block_size": 128},
+}
+UNFINISHED = {
+    "cg 1": {"solver": "cg", "cg_steps": 1},
+    "cg 3": {"solver": "cg", "cg_steps": 3},
+    "subspace 1": {"solver": "subspace", "block_size": 1},
+    "subspace 16": {"solver": "subspace", "block_size": 16},
+    "subspace 32": {"solver": "subspace", "block_size": 32},
+}
+by_solver = pytest.mark.parametrize("solver", CONVERGED.values(), ids=CONVERGED.keys())
+by_unfinished = pytest.mark.parametrize("solver", UNFINISHED.values(), ids=UNFINISHED.keys())
+
+
+def make(n_rows, n_columns, lengths=None, seed=0):
+    """Histories of the given lengths (some of them empty), weights from 0.1 to 5."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(0, min(n_columns, 60) + 1, n_rows) if lengths is None else np.asarray(lengths)
+    columns = [np.sort(rng.choice(n_columns, n, replace=False)) for n in lengths]
+    return CSR(
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        np.concatenate([np.zeros(0), *columns]).astype(np.int32),
+        rng.uniform(0.1, 5, lengths.sum()).astype(np.float32),
+        n_columns,
+    )
+
+
+def vectors(n, factors, seed=1):
+    return np.random.default_rng(seed).standard_normal((n, factors), np.float32) / np.float32(np.sqrt(factors))
+
+
+def sweep(history, fixed, solver, *, start=None, threads=1, **changed):
+    solved = np.zeros((history.n_rows, fixed.shape[1]), np.float32) if start is None else start.copy()
+    options = {**OPTIONS, **solver, **changed}
+    loss, failed = cpu.als_sweep(history, solved, fixed, cpu.gramian(fixed, threads=1), threads=threads, **options)
+    assert failed == -1
+    return solved, loss
+
+
+def loss_of(history, solved, fixed, **changed):
+    """The loss from scratch, without the regularization of the fixed side."""
+    options = {**OPTIONS, **changed}
+    rest = {name: value for name, value in options.items() if name != "alpha"}
+    n = np.bincount(history.indices, minlength=history.n_columns)
+    penalty = reference.row_penalty(n, history.n_rows, **rest) @ (fixed.astype(np.float64) ** 2).sum(1)
+    return reference.loss(history, solved, fixed, **options) - penalty
+
+
+def assert_close(got, wanted, tolerance=1e-4):
+    assert np.linalg.norm(got - wanted) <= tolerance * np.linalg.norm(wanted)
+
+
+@cache
+def dense_solution(factors):
+    history, fixed = make(50, 120), vectors(120, factors)
+    solution = reference.solve(history, fixed, **OPTIONS)
+    return history, fixed, solution, loss_of(history, solution, fixed)
+
+
+@by_solver
+@pytest.mark.parametrize("factors", [1, 3, 16, 17, 64, 100])
+def test_every_solver_gives_the_dense_solution(cpu_level, factors, solver):
+    history, fixed, wanted, least = dense_solution(factors)
+    solved, loss = sweep(history, fixed, solver)
+    assert_close(solved, wanted)
+    assert loss == pytest.approx(least, rel=1e-4)
+    assert (np.diff(history.indptr) == 0).any()
+    assert not solved[np.diff(history.indptr) == 0].any()
+
+
+@by_solver
+@pytest.mark.parametrize("exponent", [0.0, 1.0])
+@pytest.mark.parametrize("unobserved_weight", [0.0, 2.0])
+def test_regularization_by_frequency(solver, exponent, unobserved_weight):
+    changed = {"regularization_exponent": exponent, "unobserved_weight": unobserved_weight}
+    history, fixed = make(30, 50), vectors(50, 5)
+    solved, loss = sweep(history, fixed, solver, **changed)
+    assert_close(solved, reference.solve(history, fixed, **{**OPTIONS, **changed}))
+    assert loss == pytest.approx(loss_of(history, solved, fixed, **changed), rel=1e-4)
+
+
+@by_unfinished
+@pytest.mark.parametrize("factors", [3, 17, 64, 100])
+def test_the_loss_is_the_one_from_scratch_and_never_rises(cpu_level, factors, solver):
+    history, fixed = make(40, 120), vectors(120, factors)
+    solved = vectors(40, factors, seed=2)
+    solved[np.diff(history.indptr) == 0] = 0
+    last = loss_of(history, solved, fixed)
+    for _ in range(4):
+        solved, loss = sweep(history, fixed, solver, start=solved)
+        assert loss == pytest.approx(loss_of(history, solved, fixed), rel=1e-4)
+        assert loss <= last * (1 + 1e-5)
+        last = loss
+
+
+@by_unfinished
+def test_repeated_sweeps_reach_the_dense_solution(cpu_level, solver):
+    history, fixed = make(30, 80), vectors(80, 40)
+    solved = None
+    for _ in range(60):
+        solved, _ = sweep(history, fixed, solver, start=solved)
+    assert_close(solved, reference.solve(history, fixed, **OPTIONS), 1e-3)
+
+
+def test_more_steps_of_conjugate_gradient_than_can_help():
+    """Once the residual is gone the solver stops, instead of dividing zero by zero."""
+    history, fixed = make(30, 50), vectors(50, 3)
+    for steps in (3, 10, 1000):
+        solved, _ = sweep(history, fixed, {"solver": "cg", "cg_steps": steps})
+        assert_close(solved, reference.solve(history, fixed, **OPTIONS))
+
+
+@by_solver
+@pytest.mark.parametrize("n", [15, 255, 256, 257, 513, 8191, 8193])
+def test_histories_around_the_size_of_a_block(cpu_level, solver, n):
+    history, fixed = make(5, 9000, [3, n, 0, n + 1, 20]), vectors(9000, 5)
+    solved, _ = sweep(history, fixed, solver)
+    assert_close(solved, reference.solve(history, fixed, **OPTIONS))
+
+
+@pytest.mark.parametrize("solver", [*CONVERGED.values(), *UNFINISHED.values()], ids=[*CONVERGED, *UNFINISHED])
+def test_a_history_longer_than_the_arena_is_streamed(cpu_level, solver):
+    """Histories of more than 2 MiB floats are gathered again block by block."""
+    n = 2**21 // 16 + 100
+    history, fixed = make(4, n, [3, n, 0, 40]), vectors(n, 3)
+    changed = {"alpha": 0.1}  # the float32 system of 131,172 terms stays well conditioned
+    solved, loss = sweep(history, fixed, solver, **changed)
+    if solver in CONVERGED.values() or solver["solver"] == "subspace":  # 3 factors are one block
+        assert_close(solved, reference.solve(history, fixed, **{**OPTIONS, **changed}), 1e-3)
+    assert loss == pytest.approx(loss_of(history, solved, fixed, **changed), rel=1e-4)
+
+
+@by_solver
+@pytest.mark.parametrize("n_rows", [1, 40, 200])
+def test_results_do_not_depend_on_threads(cpu_level, solver, n_rows):
+    history, fixed = make(n_rows, 60), vectors(60, 20)
+    one, loss = sweep(history, fixed, solver, threads=1)
+    for threads in (2, 16):
+        many, loss_many = sweep(history, fixed, solver, threads=threads)
+        assert np.array_equal(one, many)
+        assert loss == loss_many
+
+
+@by_solver
+@pytest.mark.parametrize("shape", [(1, 1), (1, 30), (30, 1)])
+def test_one_user_or_one_item(cpu_level, solver, shape):
+    history, fixed = make(*shape, lengths=np.full(shape[0], shape[1])), vectors(shape[1], 4)
+    solved, loss = sweep(history, fixed, solver)
+    assert_close(solved, reference.solve(history, fixed, **OPTIONS))
+    assert loss == pytest.approx(loss_of(history, solved, fixed), rel=1e-4)
+
+
+@by_solver
+def test_no_interactions_at_all(cpu_level, solver):
+    history = make(20, 30, np.zeros(20, np.int64))
+    solved, loss = sweep(history, vectors(30, 4), solver, start=vectors(20, 4))
+    assert not solved.any()
+    assert loss == 0
+
+
+@by_solver
+def test_no_rows_at_all(cpu_level, solver):
+    solved, loss = sweep(make(0, 30, np.zeros(0, np.int64)), vectors(30, 4), solver)
+    assert solved.shape == (0, 4)
+    assert loss == 0
+
+
+@pytest.mark.parametrize("name", ["cholesky", "subspace"])
+def test_the_first_row_without_a_unique_solution_is_named(cpu_level, name):
+    fixed = np.array([[1, 0], [0, 1], [1, 1]], np.float32)
+    history = CSR.from_pairs([1, 1, 2, 3], [0, 1, 2, 2], np.ones(4), (4, 3))  # row 2: one item for two factors
+    solved = np.zeros((4, 2), np.float32)
+    loss, failed = cpu.als_sweep(
+        history, solved, fixed, cpu.gramian(fixed),
+        alpha=1.0, unobserved_weight=0.0, regularization=0.0, regularization_exponent=0.0, solver=name, threads=1,
+    )  # fmt: skip
+    assert failed == 2
+    assert np.isnan(loss)
+
+
+BROKEN = {
+    "indptr does not start at 0": {"indptr": [1, 1, 2]},
+    "indptr does not end": {"indptr": [0, 1, 3]},
+    "indptr decreases": {"indptr": [0, 3, 2]},
+    "column index is out of range": {"indices": [0, 3]},
+    "values and indices differ": {"values": [1.0]},
+}
+
+
+@pytest.mark.parametrize("message", BROKEN)
+def test_broken_rows_are_refused(message):
+    parts = {"indptr": [0, 1, 2], "indices": [0, 2], "values": [1.0, 1.0], **BROKEN[message]}
+    arrays = (np.array(parts[name], t) for name, t in [("indptr", "i8"), ("indices", "i4"), ("values", "f4")])
+    history = CSR(*arrays, 3)
+    with pytest.raises(ValueError, match=message):
+        sweep(history, vectors(3, 2), CONVERGED["cholesky"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"solved": (3, 4)}, "one row per history"),
+        ({"solved": (2, 5)}, "same number of factors"),
+        ({"gramian": (3, 3)}, "factors x factors"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(changed, message):
+    shapes = {"solved": (2, 4), "gramian": (4, 4), **changed}
+    solved, gramian = (np.zeros(shapes[name], np.float32) for name in ("solved", "gramian"))
+    with pytest.raises(ValueError, match=message):
+        cpu.als_sweep(make(2, 30), solved, vectors(30, 4), gramian, solver="cholesky", threads=1, **OPTIONS)
+
+
+def test_an_unknown_solver_is_refused():
+    with pytest.raises(ValueError, match="solver must be"):
+        sweep(make(2, 30), vectors(30, 4), {"solver": "magic"})

@@ -1,0 +1,159 @@
+"""Exact top-k against a sort of all scores: exactly equal on whole numbers, to 1e-5 on others."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cofactor.csr import CSR
+from cofactor.kernels import cpu
+from reference import topk as reference
+
+PANELS = [1, 7, 8, 9, 12, 13, 23, 24, 25, 47, 48, 49, 97, 511, 513, 1537, 3071, 3073]
+
+
+def whole(rng, *shape):
+    """Small whole numbers: float32 scores are exact and full of ties."""
+    return rng.integers(-2, 3, shape).astype(np.float32)
+
+
+def normal(rng, *shape):
+    return rng.standard_normal(shape, np.float32)
+
+
+def pattern(rng, n_rows, n_columns, density):
+    rows, columns = np.nonzero(rng.random((n_rows, n_columns)) < density)
+    return CSR.from_pairs(rows, columns, np.ones(len(rows)), (n_rows, n_columns))
+
+
+def assert_equal(got, wanted):
+    assert np.array_equal(got[0], wanted[0])
+    assert np.array_equal(got[1], wanted[1])
+
+
+def assert_close(got, wanted, scores):
+    """The same scores place by place, each the score of its item: near ties may swap."""
+    (rows, values), (wanted_rows, wanted_values) = got, wanted
+    assert np.array_equal(rows < 0, wanted_rows < 0)
+    np.testing.assert_allclose(values, wanted_values, rtol=1e-5, atol=1e-5)
+    q, place = np.nonzero(rows >= 0)
+    np.testing.assert_allclose(values[q, place], scores[q, rows[q, place]], rtol=1e-5, atol=1e-5)
+    assert all(len(set(r[r >= 0])) == (r >= 0).sum() for r in rows)
+
+
+@pytest.mark.parametrize("n_items", PANELS)
+def test_item_counts_around_panels_and_chunks(cpu_level, n_items):
+    rng = np.random.default_rng(n_items)
+    queries, items = whole(rng, 9, 5), whole(rng, n_items, 5)
+    for k in (1, 10, n_items):
+        assert_equal(cpu.top_k(queries, items, k, threads=1), reference.top_k(queries, items, k))
+
+
+@pytest.mark.parametrize("factors", [1, 2, 3, 7, 8, 15, 16, 17, 63, 64, 65, 128, 130])
+def test_any_number_of_factors(cpu_level, factors):
+    rng = np.random.default_rng(factors)
+    queries, items, bias = normal(rng, 20, factors), normal(rng, 100, factors), normal(rng, 100)
+    exclude = pattern(rng, 20, 100, 0.2)
+    got = cpu.top_k(queries, items, 10, bias=bias, exclude=exclude)
+    wanted = reference.top_k(queries, items, 10, bias=bias, exclude=exclude)
+    assert_close(got, wanted, reference.scores(queries, items, bias))
+
+
+@pytest.mark.parametrize("n_queries", [0, 1, 3, 4, 7, 8, 9, 63, 64, 65, 300])
+def test_any_number_of_queries(cpu_level, n_queries):
+    rng = np.random.default_rng(n_queries)
+    queries, items = whole(rng, n_queries, 6), whole(rng, 200, 6)
+    exclude = pattern(rng, n_queries, 200, 0.1)
+    got = cpu.top_k(queries, items, 20, exclude=exclude, threads=2)
+    assert_equal(got, reference.top_k(queries, items, 20, exclude=exclude))
+
+
+@st.composite
+def cases(draw):
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    n_queries, n_items, factors = (draw(st.integers(1, high)) for high in (20, 120, 20))
+    options = {"bias": whole(rng, n_items) if draw(st.booleans()) else None}
+    if draw(st.booleans()):
+        options["exclude"] = pattern(rng, n_queries, n_items, draw(st.sampled_from([0.05, 0.5, 0.95, 1.0])))
+    if draw(st.booleans()):
+        chosen = rng.choice(n_items, draw(st.integers(1, n_items)), replace=False)
+        options["allowed"] = np.sort(chosen).astype(np.int32)
+    return whole(rng, n_queries, factors), whole(rng, n_items, factors), draw(st.integers(1, 150)), options
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=cases(), threads=st.sampled_from([1, 2, 40]))
+def test_every_combination_of_filters(cpu_level, case, threads):
+    queries, items, k, options = case
+    assert_equal(
+        cpu.top_k(queries, items, k, threads=threads, **options), reference.top_k(queries, items, k, **options)
+    )
+
+
+def test_everything_equal_goes_by_item(cpu_level):
+    rows, scores = cpu.top_k(np.ones((10, 3), np.float32), np.ones((4000, 3), np.float32), 50)
+    assert np.array_equal(rows, np.tile(np.arange(50), (10, 1)))
+    assert (scores == 3).all()
+
+
+def test_rising_and_falling_scores(cpu_level):
+    one = np.ones((1, 1), np.float32)
+    for items in (np.arange(5000), np.arange(5000)[::-1]):
+        got = cpu.top_k(one, items[:, None].astype(np.float32), 100)
+        assert_equal(got, reference.top_k(one, items[:, None], 100))
+
+
+def test_a_query_gets_the_same_list_alone_and_in_any_batch(cpu_level):
+    """To the last bit: the order of summation does not depend on the neighbours."""
+    rng = np.random.default_rng(0)
+    queries, items, bias = normal(rng, 150, 33), normal(rng, 700, 33), normal(rng, 700)
+    together = cpu.top_k(queries, items, 20, bias=bias, threads=2)
+    for size in (1, 5):
+        parts = [cpu.top_k(queries[at : at + size], items, 20, bias=bias, threads=1) for at in range(0, 150, size)]
+        assert_equal(together, [np.concatenate(part) for part in zip(*parts, strict=True)])
+
+
+def test_everything_excluded_gives_an_empty_list(cpu_level):
+    exclude = CSR(np.array([0, 30, 30]), np.arange(30, dtype=np.int32), np.ones(30, np.float32), 30)
+    rows, scores = cpu.top_k(np.ones((2, 2), np.float32), np.ones((30, 2), np.float32), 3, exclude=exclude)
+    assert np.array_equal(rows, [[-1, -1, -1], [0, 1, 2]])
+    assert np.isneginf(scores[0]).all()
+
+
+def test_k_is_cut_to_what_there_is_to_choose_from():
+    queries, items = np.ones((2, 2), np.float32), np.ones((30, 2), np.float32)
+    assert cpu.top_k(queries, items, 10**9)[0].shape == (2, 30)
+    assert cpu.top_k(queries, items, 10**9, allowed=np.array([3, 7], np.int32))[0].tolist() == [[3, 7]] * 2
+
+
+def test_nan_and_minus_infinity_never_come_back_and_infinity_comes_first(cpu_level):
+    items = np.array([[1], [np.nan], [np.inf], [-np.inf], [2]], np.float32)
+    rows, scores = cpu.top_k(np.ones((9, 1), np.float32), items, 5)
+    assert np.array_equal(rows, [[2, 4, 0, -1, -1]] * 9)
+    assert np.array_equal(scores[0], [np.inf, 2, 1, -np.inf, -np.inf])
+
+
+def test_a_nan_query_gets_an_empty_list_and_harms_no_other(cpu_level):
+    queries = np.ones((9, 2), np.float32)
+    queries[4, 1] = np.nan
+    rows, _ = cpu.top_k(queries, np.ones((20, 2), np.float32), 3)
+    assert np.array_equal(rows, [[-1, -1, -1] if q == 4 else [0, 1, 2] for q in range(9)])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bias": np.zeros(4, np.float32)}, "one value per item"),
+        ({"allowed": np.array([2, 1], np.int32)}, "ascending"),
+        ({"allowed": np.array([5], np.int32)}, "ascending item rows"),
+        ({"exclude": CSR(np.array([0, 0]), np.zeros(0, np.int32), np.zeros(0, np.float32), 5)}, "one row per query"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        cpu.top_k(np.ones((2, 3), np.float32), np.ones((5, 3), np.float32), 2, **options)
+
+
+def test_queries_and_items_of_different_length_are_refused():
+    with pytest.raises(ValueError, match="same number of factors"):
+        cpu.top_k(np.ones((2, 3), np.float32), np.ones((5, 4), np.float32), 2)

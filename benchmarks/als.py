@@ -85,7 +85,7 @@ def irspack_iteration(x: cf.Interactions, factors: int, solver: str, threads: in
         .set_loss_type(ials.LossType.IALSPP)
         .build()
     )
-    kind = {"cholesky": ials.SolverType.Cholesky, "cg": ials.SolverType.CG, "subspace": ials.SolverType.IALSPP}[solver]
+    kind = {"cholesky": ials.SolverType.CHOLESKY, "cg": ials.SolverType.CG, "subspace": ials.SolverType.IALSPP}[solver]
     sweep = (
         ials.IALSSolverConfigBuilder()
         .set_n_threads(threads)

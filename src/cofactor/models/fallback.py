@@ -25,6 +25,7 @@ class Fallback(Recommender):
     """Lists of the first model, completed by the second, then the third ...
 
     Scores are the ones of the model that gave the item: compare them within a model only; ``rank`` is the order.
+    Scores of given pairs (:meth:`predict`) and similar items come from the first model.
 
     Parameters
     ----------

@@ -16,7 +16,15 @@ from cofactor.models import Fallback, ImplicitALS, PersonalPopular, Popular, Ran
 
 __all__ = ["ALS", "METRICS", "WEIGHT", "Groceries", "Results", "analyse", "read_groceries"]
 
-ALS: dict[str, Any] = {"factors": 64, "alpha": 1.0, "regularization": 10.0, "iterations": 12, "seed": 0}
+ALS: dict[str, Any] = {
+    "factors": 64,
+    "alpha": 1.0,
+    "unobserved_weight": 1.0,
+    "regularization": 10.0,
+    "regularization_exponent": 0.0,
+    "iterations": 12,
+    "seed": 0,
+}
 WEIGHT = pl.len().log1p()
 METRICS = ("ndcg@10", "precision@10", "recall@10", "coverage@10")
 

@@ -1,7 +1,7 @@
 """``cofactor inspect``: what a saved model or an event log holds."""
 
 import re
-from collections.abc import Sequence
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -47,9 +47,9 @@ def _model(folder: Path, as_json: bool) -> None:
             "sha256": list(header["sha256"].values()),
         }
     )
-    losses: Sequence[float] = getattr(model, "loss_history_", ())
+    losses: list[float] = list(getattr(model, "loss_history_", []))
     facts = {"model": header["model"]["class"], "created": header["created"], "cofactor": header["cofactor"]}
-    facts |= {"loss": float(losses[-1])} if len(losses) else {}
+    facts |= {"loss": float(losses[-1])} if losses else {}
     if as_json:
         print_json({**facts, "params": header["model"]["params"], "counts": header["counts"], "files": files})
         return
@@ -81,7 +81,9 @@ def _events(path: str, as_json: bool) -> None:
     if not {"user", "item"} <= roles.keys():
         command = None
     else:
-        command = f"cofactor compare {path} " + " ".join(f"--{role} {column}" for role, column in roles.items())
+        command = shlex.join(
+            ["cofactor", "compare", path, *(w for role, name in roles.items() for w in (f"--{role}", name))]
+        )
     n_events = counts[-1] or 0
     if as_json:
         facts = {"files": source.files, "format": source.format, "events": n_events, "roles": roles}

@@ -56,9 +56,7 @@ class OnUnknown(StrEnum):
 
 EventFiles = Annotated[
     list[str],
-    typer.Argument(
-        metavar="EVENTS...", help="Event log: Parquet, CSV, JSON lines or Arrow; files, a folder or a glob."
-    ),
+    typer.Argument(metavar="EVENTS", help="Event log: Parquet, CSV, JSON lines or Arrow; files, a folder or a glob."),
 ]
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]
 Output = Annotated[

@@ -1,0 +1,75 @@
+import polars as pl
+import pytest
+
+import cofactor as cf
+from cofactor.cli.compare import unseen
+
+
+@pytest.fixture
+def earlier_model(log, run, tmp_path):
+    """A model of the log without its last tenth."""
+    pl.read_parquet(log).head(1350).write_parquet(tmp_path / "earlier.parquet")
+    run("train", tmp_path / "earlier.parquet", "-o", tmp_path / "m", "-m", "popular")
+    return tmp_path / "m"
+
+
+def test_evaluate_leaves_out_what_was_seen(earlier_model, later, run, run_json):
+    model, pairs = cf.load(earlier_model), cf.read_events(later, user="user_id", item="item_id").pairs()
+    new = unseen(pairs, model.interactions_)
+    assert 0 < new.height < pairs.height
+    result = run("evaluate", earlier_model, later)
+    assert f"{pairs.height - new.height} of {pairs.height} test pairs" in result.stderr
+    found = run_json("evaluate", earlier_model, later, "--metrics", "recall@5,coverage@5")["metrics"]
+    assert found == cf.evaluate(model, new, ["recall@5", "coverage@5"]).to_dicts()
+    found = run_json("evaluate", earlier_model, later, "--metrics", "recall@5", "--repeats")["metrics"]
+    assert found == cf.evaluate(model, pairs, ["recall@5"], exclude_seen=False).to_dicts()
+
+
+def test_unseen():
+    train = cf.Interactions.from_frame(pl.DataFrame({"user_id": [1, 1, 2], "item_id": [5, 6, 6]}))
+    pairs = pl.DataFrame({"user_id": [1, 2, 2, 9, 1], "item_id": [5, 5, 6, 5, 9]})
+    assert unseen(pairs, train).rows() == [(2, 5), (9, 5), (1, 9)]
+
+
+def test_compare_prints_a_leaderboard_and_writes_a_report(log, run, tmp_path):
+    options = ["--time", "time", "-p", "factors=4", "-p", "als.iterations=2", "--report", tmp_path / "r.html"]
+    result = run("compare", log, *options)
+    for name in ("random", "popular", "personal-popular+popular", "als", "recall@10", "fit s"):
+        assert name in result.stdout
+    page = (tmp_path / "r.html").read_text()
+    assert page.count("data:image/svg+xml") == 3
+    assert "ImplicitALS(factors=4" in page
+    assert list(tmp_path.iterdir()) == [tmp_path / "r.html"]
+
+
+@pytest.mark.parametrize("test", ["28d", "2024-03-10", "last:2", "10%", "file"])
+def test_what_is_held_out(log, later, run_json, test):
+    test = str(later) if test == "file" else test
+    options = ["--time", "time", "--test", test, "--models", "popular,random", "--metrics", "ndcg@5", "--repeats"]
+    found = run_json("compare", log, *options)
+    assert [row["model"] for row in found["leaderboard"]] == ["popular", "random"]
+    assert found["leaderboard"][0]["ndcg@5_low"] <= found["leaderboard"][0]["ndcg@5"]
+    assert found["models"]["random"] == "Random(seed=0)"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--metrics", "recal@10"], "recall"),
+        (["--test", "soon"], "test="),
+        (["--test", "28d", "--report", "r.pdf"], "must end in one of .html"),
+        (["--test", "100d"], "train would be empty"),
+        (["--test", "101%"], "fraction"),
+    ],
+)
+def test_failures(log, run, options, message):
+    assert message in run("compare", log, "--time", "time", *options, expect=1).stderr
+
+
+def test_a_split_in_time_needs_times(log, run):
+    assert "time" in run("compare", log, expect=1).stderr
+
+
+def test_a_report_needs_matplotlib_before_the_work(run, monkeypatch):
+    monkeypatch.setattr("cofactor.plots.find_spec", lambda name: None)
+    assert "cofactor[plots]" in run("compare", "no-such.csv", "--report", "r.html", expect=1).stderr

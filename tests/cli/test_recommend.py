@@ -1,0 +1,111 @@
+import polars as pl
+import pytest
+
+import cofactor as cf
+
+READERS = {
+    ".parquet": pl.read_parquet,
+    ".csv": pl.read_csv,
+    ".jsonl": pl.read_ndjson,
+    ".ndjson": pl.read_ndjson,
+    ".arrow": pl.read_ipc,
+    ".feather": pl.read_ipc,
+}
+
+
+@pytest.mark.parametrize("ending", READERS)
+def test_writes_the_lists_in_the_format_of_the_name(model, run, tmp_path, ending):
+    path = tmp_path / "new" / f"lists{ending}"
+    expected = cf.load(model).recommend(k=3)
+    shown = run("recommend", model, "-o", path, "-k", 3).stdout
+    assert f"{expected.height // 3} lists, {expected.height} rows" in shown
+    found = READERS[ending](path)
+    assert (
+        found.select("user_id", "item_id", "rank")
+        .cast(pl.Int64)
+        .equals(expected.select("user_id", "item_id", "rank").cast(pl.Int64))
+    )
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_shows_the_first_rows(model, run):
+    result = run("recommend", model, "-k", 5)
+    assert f"{cf.load(model).interactions_.n_users * 5 - 20} more rows" in result.stdout
+
+
+def test_users_items_and_repeats(model, run_json, tmp_path):
+    (tmp_path / "users.txt").write_text("3\n\n1\n")
+    pl.DataFrame({"item_id": [4, 5], "name": ["a", "b"]}).write_csv(tmp_path / "items.csv")
+    found = run_json(
+        "recommend", model, "--users", tmp_path / "users.txt", "--items", tmp_path / "items.csv", "--repeats"
+    )
+    rows = pl.DataFrame(found["rows"])
+    assert rows["user_id"].to_list() == [3, 3, 1, 1]
+    assert set(rows["item_id"]) == {4, 5}
+
+
+def test_users_from_a_table_with_one_column(model, run_json, tmp_path):
+    pl.DataFrame({"who": [7, 2]}).write_parquet(tmp_path / "users.parquet")
+    rows = run_json("recommend", model, "--users", tmp_path / "users.parquet", "-k", 1)["rows"]
+    assert [row["user_id"] for row in rows] == [7, 2]
+
+
+def test_text_ids_stay_texts(log, run, run_json, tmp_path):
+    table = pl.read_parquet(log).with_columns(pl.col("user_id", "item_id").cast(pl.String))
+    table.write_parquet(tmp_path / "log.parquet")
+    run("train", tmp_path / "log.parquet", "-o", tmp_path / "m", "-m", "popular")
+    assert run_json("recommend", tmp_path / "m", "--users", "7, 11", "-k", 1)["rows"][1]["user_id"] == "11"
+
+
+def test_unknown_users(model, run):
+    assert "the first: 999" in run("recommend", model, "--users", "1,999", expect=1).stderr
+    result = run("recommend", model, "--users", "1,999", "--unknown", "skip")
+    assert result.stderr == "note: 1 of 2 user ids are not in the training data; skipped\n"
+    assert "neither a file nor a whole number" in run("recommend", model, "--users", "ann", expect=1).stderr
+
+
+def test_history_of_new_users(model, run_json, later):
+    found = pl.DataFrame(run_json("recommend", model, "--history", later, "-k", 2)["rows"])
+    events = cf.read_events(later, user="user_id", item="item_id")
+    expected = cf.load(model).recommend_for(events.interactions(), k=2)
+    assert found.select("user_id", "item_id").equals(expected.select("user_id", "item_id").cast(pl.Int64))
+
+
+def test_history_brings_its_own_users(model, run, later):
+    assert "leave out --users" in run("recommend", model, "--history", later, "--users", "1", expect=2).stderr
+
+
+def test_similar(model, run, run_json, tmp_path):
+    found = pl.DataFrame(run_json("similar", model, "--items", "5", "-k", 3)["rows"])
+    expected = cf.load(model).similar_items([5], k=3)
+    assert found["similar_item_id"].to_list() == expected["similar_item_id"].to_list()
+    run("similar", model, "-k", 2, "-o", tmp_path / "s.csv")
+    assert pl.read_csv(tmp_path / "s.csv").columns == ["item_id", "similar_item_id", "score", "rank"]
+    assert "999" in run("similar", model, "--items", "999", expect=1).stderr
+
+
+def test_a_model_without_similar_items(log, run, tmp_path):
+    run("train", log, "-o", tmp_path / "m", "-m", "random")
+    assert "no notion of similar items" in run("similar", tmp_path / "m", expect=1).stderr
+
+
+@pytest.mark.parametrize("command", ["recommend", "similar"])
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("lists.xlsx", "must end in one of .parquet"),
+        ("file/lists.csv", "cannot be written"),
+        ("folder.csv", "is a folder"),
+    ],
+)
+def test_outputs_are_checked_before_the_model_is_read(run, tmp_path, command, output, message):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.csv").mkdir()
+    assert message in run(command, tmp_path / "no-model", "-o", tmp_path / output, expect=1).stderr
+
+
+def test_bad_parameters(model, run, tmp_path):
+    assert "k must be a whole number of at least 1" in run("recommend", model, "-k", 0, expect=1).stderr
+    (tmp_path / "two.csv").write_text("a,b\n1,2\n")
+    assert "no column 'user_id'" in run("recommend", model, "--users", tmp_path / "two.csv", expect=1).stderr
+    assert "not a saved model" in run("recommend", tmp_path, expect=1).stderr

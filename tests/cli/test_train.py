@@ -1,0 +1,117 @@
+import polars as pl
+import pytest
+
+import cofactor as cf
+
+TYPES = "type:view=1,cart=3,order=9"
+
+
+def test_saves_a_model_and_sums_up(log, run, tmp_path):
+    result = run("train", log, "-o", tmp_path / "m", "--param", "factors=4", "-p", "als.iterations=2", "--cap", 2)
+    assert "1,500" in result.stdout
+    assert "after the first iteration" in result.stdout
+    model = cf.load(tmp_path / "m")
+    assert (model.factors, model.iterations) == (4, 2)
+    assert model.interactions_.user_items.values.max() == 2
+
+
+def test_json(log, run_json, tmp_path):
+    summary = run_json("train", log, "-o", tmp_path / "m", "-m", "personal-popular+popular", "--min-item-count", 3)
+    assert summary["events"] == 1500
+    assert summary["model"] == "Fallback(PersonalPopular(), Popular(by='users', threads=None))"
+    assert summary["loss"] == []
+    assert list(tmp_path.iterdir()) == [tmp_path / "m"]
+
+
+@pytest.mark.parametrize(
+    ("options", "weight"),
+    [
+        ([], pl.len()),
+        (["--weight", "one"], 1.0),
+        (["--weight", TYPES], cf.weights.by_type({"view": 1, "cart": 3, "order": 9})),
+        (["--weight", "sum:quantity"], pl.col("quantity")),
+        (["--half-life", "30d"], cf.weights.half_life("30d")),
+        (["--half-life", "30d", "--weight", "one"], cf.weights.half_life("30d").max()),
+        (["--half-life", "30d", "--weight", TYPES, "--cap", "5"], None),
+    ],
+)
+def test_weights(log, run, tmp_path, options, weight):
+    path = tmp_path / "log.parquet"
+    table = pl.read_parquet(log).with_columns(quantity=pl.int_range(1, pl.len() + 1) % 5 + 1)
+    table.write_parquet(path)
+    run("train", path, "-o", tmp_path / "m", "-m", "popular", "--time", "time", "--event-type", "event_type", *options)
+    if weight is None:
+        by_type = cf.weights.by_type({"view": 1, "cart": 3, "order": 9})
+        weight = cf.weights.capped((by_type * cf.weights.half_life("30d")).sum(), 5)
+    events = cf.read_events(table, user="user_id", item="item_id", time="time", event_type="event_type")
+    expected = events.interactions(weight).to_frame()
+    found = cf.load(tmp_path / "m").interactions_.to_frame()
+    assert found.drop("weight").equals(expected.drop("weight"))
+    assert found["weight"].to_numpy() == pytest.approx(expected["weight"].to_numpy(), rel=1e-6)
+
+
+def test_columns_and_notes(log, run, tmp_path):
+    table = pl.read_parquet(log).select(pl.col("time").dt.epoch("s").alias("at"), who="user_id", what="item_id")
+    anonymous = pl.when(pl.int_range(pl.len()) < 10).then(None).otherwise(pl.col("who"))
+    path = tmp_path / "log.csv"
+    table.with_columns(anonymous.alias("who"), visit="who").write_csv(path)
+    columns = ["--user", "who", "--item", "what", "--time", "at", "--session", "visit"]
+    popular = ["-o", tmp_path / "m", "-m", "popular"]
+    result = run("train", path, *popular, *columns, "--anonymous", "drop")
+    assert result.stderr.count("note: ") == 2  # the unit of the times, and what was dropped, each once
+    assert "10 of 1,500" in result.stderr
+    run("train", path, *popular, *columns, "--anonymous", "session")
+    assert cf.load(tmp_path / "m").interactions_.users.ids[0].startswith("s_")
+    assert "null" in run("train", path, *popular, *columns, expect=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-p", "fctors=3"], "als has factors, regularization"),
+        (["-p", "factors=many"], "a whole number is expected"),
+        (["-p", "alpha=x"], "a number is expected"),
+        (["-p", "solver=magic"], "choose one of auto, cholesky"),
+        (["-p", "factors"], "write NAME=VALUE"),
+        (["-p", "popular.by=weight"], "no model 'popular' was asked for, but als"),
+        (["-m", "magic"], "the models are als"),
+        (["--weight", "heavy"], "give count, one, sum:COLUMN"),
+        (["--weight", "type:view"], "a number for every type"),
+        (["--anonymous", "maybe"], "maybe"),
+    ],
+)
+def test_what_cannot_be_understood_is_a_usage_error(log, run, tmp_path, options, message):
+    result = run("train", log, "-o", tmp_path / "m", *options, expect=2, env={"COLUMNS": "1000"})
+    assert message in result.stderr
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--user", "uid"], "user='uid': there is no such column; the columns are ['user_id'"),
+        (["-p", "factors=0"], "factors must be a whole number of at least 1"),
+        (["--min-user-count", "1000"], "nothing is left"),
+        (["--cap", "-1"], "maximum is -1"),
+        (["--half-life", "30d"], "time"),
+    ],
+)
+def test_what_fails_is_one_line(log, run, tmp_path, options, message):
+    result = run("train", log, "-o", tmp_path / "m", *options, expect=1)
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_target_is_checked_before_the_events_are_read(run, tmp_path):
+    (tmp_path / "file").touch()
+    result = run("train", "no-such.csv", "-o", tmp_path / "file" / "m", expect=1)
+    assert "cannot be written" in result.stderr
+
+
+def test_none_is_a_value(log, run, tmp_path):
+    run("train", log, "-o", tmp_path / "m", "-m", "als+popular", "-p", "threads=none", "-p", "factors=2")
+    als, popular = cf.load(tmp_path / "m").models
+    assert (als.threads, als.factors, popular.threads) == (None, 2, None)

@@ -69,7 +69,7 @@ def test_writes_as_a_whole(tmp_path):
 def test_readable_leaderboard():
     found = readable_leaderboard(BOARD)
     assert found.columns == ["model", "ndcg@10", "coverage@10", "fit s"]
-    assert found.row(0) == ("als", "0.2500 (0.2400 - 0.2600)", "0.5000", "1.23")
+    assert found.row(0) == ("als", "0.2500 (0.2400-0.2600)", "0.5000", "1.23")
     plain = readable_leaderboard(BOARD.select("model", "ndcg@10"))
     assert plain["ndcg@10"].to_list() == ["0.2500", "0.1250"]
 

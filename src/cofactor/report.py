@@ -24,7 +24,7 @@ HTML_ENDINGS = (".html", ".htm")
 
 _STYLE = """
 body { font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color: #1f2933; background: #fff;
-       max-width: 68rem; margin: 2.5rem auto 4rem; padding: 0 1.25rem; }
+       max-width: 72rem; margin: 2.5rem auto 4rem; padding: 0 1.25rem; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; }
 h2 { font-size: 1.3rem; margin: 2.6rem 0 .4rem; padding-top: 1.2rem; border-top: 1px solid #e4e7eb; }
 h3 { font-size: 1.05rem; margin: 1.6rem 0 .2rem; }
@@ -35,7 +35,7 @@ div.wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: .6rem 0 1.2rem; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th { text-align: left; color: #52606d; font-weight: 600; border-bottom: 2px solid #cbd2d9; }
 th, td { padding: .3rem .9rem .3rem 0; vertical-align: top; }
-td { border-bottom: 1px solid #eef0f2; }
+td, tbody th { border-bottom: 1px solid #eef0f2; }
 td:first-child { white-space: nowrap; }
 .number { text-align: right; white-space: nowrap; }
 tr.best td { font-weight: 600; }
@@ -148,7 +148,7 @@ def readable_leaderboard(board: pl.DataFrame) -> pl.DataFrame:
     Returns
     -------
     DataFrame
-        ``model``, the metrics as text, such as ``0.412 (0.405 - 0.419)``, and the seconds.
+        ``model``, the metrics as text, such as ``0.4120 (0.4050-0.4190)``, and the seconds.
     """
     columns = []
     for name in board.columns:
@@ -169,7 +169,7 @@ def _interval_free(values: pl.Series) -> pl.Series:
 
 
 def _interval(value: float, low: float | None, high: float | None) -> str:
-    return f"{value:.4f}" if low is None else f"{value:.4f} ({low:.4f} - {high:.4f})"
+    return f"{value:.4f}" if low is None else f"{value:.4f} ({low:.4f}-{high:.4f})"
 
 
 def _is_numeric(column: pl.Series) -> bool:

@@ -70,6 +70,8 @@ def test_readable_leaderboard():
     found = readable_leaderboard(BOARD)
     assert found.columns == ["model", "ndcg@10", "coverage@10", "fit s"]
     assert found.row(0) == ("als", "0.2500 (0.2400-0.2600)", "0.5000", "1.23")
+    compact = readable_leaderboard(BOARD.with_columns(recommend_seconds=0.1), compact=True)
+    assert compact.row(0) == ("als", "0.250 ±0.010", "0.500", "1.23")
     plain = readable_leaderboard(BOARD.select("model", "ndcg@10"))
     assert plain["ndcg@10"].to_list() == ["0.2500", "0.1250"]
 

@@ -137,39 +137,42 @@ class Report:
         return self
 
 
-def readable_leaderboard(board: pl.DataFrame) -> pl.DataFrame:
+def readable_leaderboard(board: pl.DataFrame, *, compact: bool = False) -> pl.DataFrame:
     """A leaderboard of ``compare`` for people: every metric with its interval in one cell.
 
     Parameters
     ----------
     board : DataFrame
         With or without intervals.
+    compact : bool
+        Whether to save room: three digits, half the width of the interval, and no seconds of recommending.
 
     Returns
     -------
     DataFrame
-        ``model``, the metrics as text, such as ``0.4120 (0.4050-0.4190)``, and the seconds.
+        ``model``, the metrics as text, such as ``0.4120 (0.4050-0.4190)`` or ``0.412 ±0.007``, and the seconds.
     """
     columns = []
     for name in board.columns:
-        if name.endswith(("_low", "_high")):
+        if name.endswith(("_low", "_high")) or (compact and name == "recommend_seconds"):
             continue
         if name.endswith("_seconds"):
             columns.append(pl.Series(name.replace("_seconds", " s"), [f"{v:.2f}" for v in board[name]]))
-        elif f"{name}_low" in board.columns:
-            cells = board.select(name, f"{name}_low", f"{name}_high").iter_rows()
-            columns.append(pl.Series(name, [_interval(*values) for values in cells]))
+        elif board.schema[name] == pl.String:
+            columns.append(board[name])
         else:
-            columns.append(board[name] if board.schema[name] == pl.String else _interval_free(board[name]))
+            ends = [
+                board[end] if end in board.columns else [None] * board.height for end in (f"{name}_low", f"{name}_high")
+            ]
+            cells = [_measured(*values, compact=compact) for values in zip(board[name], *ends, strict=True)]
+            columns.append(pl.Series(name, cells))
     return pl.DataFrame(columns)
 
 
-def _interval_free(values: pl.Series) -> pl.Series:
-    return pl.Series(values.name, [f"{v:.4f}" for v in values])
-
-
-def _interval(value: float, low: float | None, high: float | None) -> str:
-    return f"{value:.4f}" if low is None else f"{value:.4f} ({low:.4f}-{high:.4f})"
+def _measured(value: float, low: float | None, high: float | None, *, compact: bool) -> str:
+    if low is None or high is None:
+        return f"{value:.3f}" if compact else f"{value:.4f}"
+    return f"{value:.3f} ±{(high - low) / 2:.3f}" if compact else f"{value:.4f} ({low:.4f}-{high:.4f})"
 
 
 def _is_numeric(column: pl.Series) -> bool:

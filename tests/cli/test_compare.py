@@ -36,10 +36,17 @@ def test_compare_prints_a_leaderboard_and_writes_a_report(log, run, tmp_path):
     result = run("compare", log, *options)
     for name in ("random", "popular", "personal-popular+popular", "als", "recall@10", "fit s"):
         assert name in result.stdout
+    assert "±" not in result.stdout
     page = (tmp_path / "r.html").read_text()
     assert page.count("data:image/svg+xml") == 3
     assert "ImplicitALS(factors=4" in page
     assert list(tmp_path.iterdir()) == [tmp_path / "r.html"]
+
+
+def test_a_narrow_terminal_gets_a_narrow_leaderboard(log, run):
+    shown = run("compare", log, "--time", "time", "--models", "popular,random", env={"COLUMNS": "80"}).stdout
+    assert "±" in shown
+    assert len(shown.splitlines()) == 7
 
 
 @pytest.mark.parametrize("test", ["28d", "2024-03-10", "last:2", "10%", "file"])

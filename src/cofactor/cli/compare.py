@@ -11,7 +11,7 @@ from cofactor import split
 from cofactor.artifact import load
 from cofactor.cli.models import build_models
 from cofactor.cli.options import Columns, EventFiles, Json, Metrics, ModelFolder, Params, Repeats, Weighing
-from cofactor.cli.output import note, print_json, print_table
+from cofactor.cli.output import note, print_json, print_leaderboard, print_table
 from cofactor.compare import compare as compare_models
 from cofactor.evaluate import evaluate as evaluate_model
 from cofactor.events import Events
@@ -95,7 +95,7 @@ def compare(
     if as_json:
         print_json({"leaderboard": board, "models": {name: repr(m) for name, m in made.items()}})
     else:
-        print_table(readable_leaderboard(board), "Leaderboard (95 % intervals)")
+        print_leaderboard(board, "Leaderboard (95 % intervals)")
 
 
 def unseen(pairs: pl.DataFrame, train: Interactions) -> pl.DataFrame:

@@ -10,7 +10,7 @@ import typer
 from cofactor.artifact import check_writable
 from cofactor.cli.groceries import Results, analyse
 from cofactor.cli.options import Json
-from cofactor.cli.output import note, print_json, print_table, say
+from cofactor.cli.output import note, print_json, print_leaderboard, print_table, say
 from cofactor.doctor import examine
 from cofactor.files import check_output, write_table
 from cofactor.plots import leaderboard_plot, loss_plot, popularity_plot, require_matplotlib
@@ -19,8 +19,8 @@ from cofactor.report import HTML_ENDINGS, Report, readable_leaderboard
 __all__ = ["demo"]
 
 _REPEATS = (
-    "What will a household buy in the four weeks, be it again or for the first time? Groceries are habits: its own "
-    "history is hard to beat."
+    "What will a household buy in the four weeks, be it again or for the first time? Groceries are habits: what it "
+    "bought most often before, filled up with what is popular, is hard to beat."
 )
 _DISCOVERY = (
     "What will it buy that it had not bought before? Lists and test hold new products only, so that habits say nothing "
@@ -29,8 +29,8 @@ _DISCOVERY = (
 _METRICS = (
     "Of the ten products recommended to a household, precision@10 is the share that it bought in the test weeks; "
     "recall@10 is the share of what it bought that is among the ten; ndcg@10 counts a hit more the higher it stands; "
-    "coverage@10 is the share of the catalogue that is recommended to anybody. In brackets: 95 % bootstrap intervals "
-    "over households."
+    "coverage@10 is the share of the catalogue that is recommended to anybody. Intervals are 95 % bootstrap "
+    "intervals over households."
 )
 _STORIES = (
     "The household is the one that bought the median number of products in the test weeks, not the one with the most "
@@ -71,13 +71,13 @@ def _show(found: Results) -> None:
         say(f"{name:14}{fact}")
     for title, text, board in _boards(found):
         say(f"\n{title}", "bold")
-        say(text)
-        print_table(readable_leaderboard(board))
-    say(_METRICS, "dim")
+        say(text, paragraph=True)
+        print_leaderboard(board)
+    say(_METRICS, "dim", paragraph=True)
     for title, story in found.stories.items():
         say()
         print_table(story, title)
-    say(_STORIES, "dim")
+    say(_STORIES, "dim", paragraph=True)
 
 
 def _boards(found: Results) -> tuple[tuple[str, str, pl.DataFrame], ...]:

@@ -115,7 +115,7 @@ def analyse(tell: Callable[[str], object]) -> Results:
     models: dict[str, Recommender] = {
         "random": Random(seed=0),
         "popular": Popular(),
-        "own history, then popular": Fallback(PersonalPopular(), Popular()),
+        "history+popular": Fallback(PersonalPopular(), Popular()),
         "iALS": als,
     }
     tell("Fitting four models, each once, and measuring them twice ...")

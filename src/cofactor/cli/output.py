@@ -9,19 +9,22 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cofactor.report import readable_leaderboard
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["complain", "note", "print_facts", "print_json", "print_table", "say"]
+__all__ = ["complain", "note", "print_facts", "print_json", "print_leaderboard", "print_table", "say"]
 
 
-def say(text: str = "", style: str = "") -> None:
-    """Print a line on stdout."""
-    _console().print(Text(text, style), soft_wrap=True)
+def say(text: str = "", style: str = "", *, paragraph: bool = False) -> None:
+    """Print a line on stdout; only a paragraph is broken into lines, other text stays fit for copying."""
+    _console().print(Text(text, style), soft_wrap=not paragraph)
 
 
 def note(text: str) -> None:
@@ -39,17 +42,29 @@ def print_json(payload: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(_plain(payload), indent=2, default=str, allow_nan=False) + "\n")
 
 
+def print_leaderboard(board: pl.DataFrame, title: str | None = None) -> None:
+    """Print a leaderboard of ``compare``, in fewer characters where the terminal is narrow."""
+    console, readable = _console(), readable_leaderboard(board)
+    wanted = console.measure(_table(readable, title), options=console.options.update(max_width=1000)).maximum
+    print_table(readable_leaderboard(board, compact=True) if wanted > console.width else readable, title)
+
+
 def print_table(frame: pl.DataFrame, title: str | None = None, *, rows: int = 20) -> None:
     """Print the first rows of a table, and how many more there are."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    _console().print(_table(frame.head(rows), title))
+    if frame.height > rows:
+        say(f"... {frame.height - rows:,} more rows", "dim")
+
+
+def _table(frame: pl.DataFrame, title: str | None) -> Table:
+    table = Table(
+        title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD, pad_edge=False
+    )
     for name, dtype in frame.schema.items():
         table.add_column(Text(name), justify="right" if dtype.is_numeric() else "left", overflow="fold")
-    for row in frame.head(rows).iter_rows():
+    for row in frame.iter_rows():
         table.add_row(*(Text(_cell(value)) for value in row))
-    console = _console()
-    console.print(table)
-    if frame.height > rows:
-        console.print(Text(f"... {frame.height - rows:,} more rows", "dim"))
+    return table
 
 
 def print_facts(facts: Mapping[str, object], title: str | None = None) -> None:

@@ -37,19 +37,20 @@ struct AlsResult {
 
 namespace als {
 
-inline constexpr std::ptrdiff_t kBlockFloats = 8192;    // gathered rows that stay in the first-level cache
-inline constexpr std::ptrdiff_t kCacheFloats = 131072;  // gathered histories that stay in the second-level cache
-inline constexpr std::ptrdiff_t kArenaFloats = 2097152; // one long history: read in order, faster than gathered again
-inline constexpr int kAhead = 12;                       // rows prefetched ahead of the one being gathered
-inline constexpr std::int64_t kGrain = 16;              // rows a thread takes at a time
+inline constexpr std::ptrdiff_t kBlockFloats = 8192;     // gathered rows that stay in the first-level cache
+inline constexpr std::ptrdiff_t kCacheFloats = 131072;   // gathered histories that stay in the second-level cache
+inline constexpr std::ptrdiff_t kArenaFloats = 2097152;  // one long history: read in order, faster than gathered again
+inline constexpr int kAhead = 12;                        // rows prefetched ahead of the one being gathered
+inline constexpr std::int64_t kGrain = 16;               // rows a thread takes at a time
+inline constexpr float kRoundoff = 1e-14f;               // squared relative residual that float32 cannot go below
 
 // One history: entries [begin, begin + n) of the CSR; z when it is gathered whole.
 struct History {
     std::int64_t row = 0, begin = 0;
     std::ptrdiff_t n = 0;
     float lambda = 0.0f;
-    double weight = 0.0;     // sum of w
-    float* z = nullptr;      // n x width, or null: too long, gathered block by block each time
+    double weight = 0.0;        // sum of w
+    float* z = nullptr;         // n x width, or null: too long, gathered block by block each time
     float* residual = nullptr;  // subspace: s - z.x
 };
 
@@ -58,9 +59,16 @@ class Worker {
 public:
     Worker(const Csr& history, const float* fixed, std::ptrdiff_t n_fixed, std::ptrdiff_t factors, const float* gramian,
            const AlsOptions& options, float* solved)
-        : csr_(history), fixed_(fixed), n_fixed_(n_fixed), factors_(factors), width_(padded(factors)),
-          gramian_(gramian), options_(options), solved_(solved),
-          block_rows_(std::clamp<std::ptrdiff_t>(kBlockFloats / width_, 16, 256)), block_(block_rows_ * width_),
+        : csr_(history),
+          fixed_(fixed),
+          n_fixed_(n_fixed),
+          factors_(factors),
+          width_(padded(factors)),
+          gramian_(gramian),
+          options_(options),
+          solved_(solved),
+          block_rows_(std::clamp<std::ptrdiff_t>(kBlockFloats / width_, 16, 256)),
+          block_(block_rows_ * width_),
           scale_(block_rows_) {
         if (options.solver == AlsSolver::cholesky) {
             system_ = Buffer(width_ * width_);
@@ -139,8 +147,8 @@ private:
     }
 
     // out += sum_k t_k z_k
-    static void add_rows(const float* z, std::ptrdiff_t stride, std::ptrdiff_t n, const float* t, std::ptrdiff_t columns,
-                         float* out) {
+    static void add_rows(const float* z, std::ptrdiff_t stride, std::ptrdiff_t n, const float* t,
+                         std::ptrdiff_t columns, float* out) {
         over_tiles(0, columns, [&]<int kVectors>(std::ptrdiff_t j) {
             Vec acc[1][kVectors];
             for (int v = 0; v < kVectors; ++v) acc[0][v] = load(out + j + v * kLanes);
@@ -241,11 +249,12 @@ private:
             const float* pi = p + i * width_;
             float* oi = out + i * width_;
             axpy(batch[i].lambda, pi, oi, width_);
-            over_history(batch[i], 0, width_, [&](const float* z, std::ptrdiff_t stride, std::ptrdiff_t, std::ptrdiff_t m) {
-                float t[256];
-                dots(z, stride, m, pi, width_, t);
-                add_rows(z, stride, m, t, width_, oi);
-            });
+            over_history(batch[i], 0, width_,
+                         [&](const float* z, std::ptrdiff_t stride, std::ptrdiff_t, std::ptrdiff_t m) {
+                             float t[256];
+                             dots(z, stride, m, pi, width_, t);
+                             add_rows(z, stride, m, t, width_, oi);
+                         });
         }
     }
 
@@ -259,7 +268,8 @@ private:
         for (int i = 0; i < kTileRows * width_; ++i) p[i] = r[i] = b[i] - q[i];
         for (int i = 0; i < n; ++i) {
             rr[i] = dot(r + i * width_, r + i * width_, width_);
-            enough[i] = options_.cg_tolerance * options_.cg_tolerance * dot(b + i * width_, b + i * width_, width_);
+            enough[i] = std::max(options_.cg_tolerance * options_.cg_tolerance, kRoundoff) *
+                        dot(b + i * width_, b + i * width_, width_);
         }
         for (int step = 0; step < options_.cg_steps; ++step) {
             bool converged = true;
@@ -283,7 +293,8 @@ private:
         double loss = 0.0;  // sum w - 2 x.b + x'Ax with Ax = b - r
         for (int i = 0; i < n; ++i) {
             loss += batch[i].weight;
-            for (std::ptrdiff_t j = i * width_; j < (i + 1) * width_; ++j) loss -= static_cast<double>(x[j]) * (b[j] + r[j]);
+            for (std::ptrdiff_t j = i * width_; j < (i + 1) * width_; ++j)
+                loss -= static_cast<double>(x[j]) * (b[j] + r[j]);
         }
         return loss;
     }
@@ -319,27 +330,30 @@ private:
                 for (std::ptrdiff_t j = 0; j < columns; ++j) gradient[j] = -gx[i * width_ + j] - h.lambda * xi[j];
                 const float* start = gramian_ + c * width_ + c;
                 std::ptrdiff_t start_stride = width_;
-                over_history(h, c, columns, [&](const float* z, std::ptrdiff_t stride, std::ptrdiff_t first, std::ptrdiff_t m) {
-                    add_rows(z, stride, m, h.residual + first, columns, gradient);
-                    add_gramian(m, columns, z, stride, start, start_stride, a, columns);
-                    start = a;
-                    start_stride = columns;
-                });
+                over_history(h, c, columns,
+                             [&](const float* z, std::ptrdiff_t stride, std::ptrdiff_t first, std::ptrdiff_t m) {
+                                 add_rows(z, stride, m, h.residual + first, columns, gradient);
+                                 add_gramian(m, columns, z, stride, start, start_stride, a, columns);
+                                 start = a;
+                                 start_stride = columns;
+                             });
                 add_diagonal(a, columns, filled, h.lambda);
                 if (!cholesky(columns, a, inverse)) return fail(h.row);
                 cholesky_solve(columns, a, inverse, gradient, step);
                 axpy(1.0f, step, xi, columns);
-                over_history(h, c, columns, [&](const float* z, std::ptrdiff_t stride, std::ptrdiff_t first, std::ptrdiff_t m) {
-                    float t[256];
-                    dots(z, stride, m, step, columns, t);
-                    for (std::ptrdiff_t k = 0; k < m; ++k) h.residual[first + k] -= t[k];
-                });
+                over_history(h, c, columns,
+                             [&](const float* z, std::ptrdiff_t stride, std::ptrdiff_t first, std::ptrdiff_t m) {
+                                 float t[256];
+                                 dots(z, stride, m, step, columns, t);
+                                 for (std::ptrdiff_t k = 0; k < m; ++k) h.residual[first + k] -= t[k];
+                             });
             }
         }
         multiply_rows(width_, width_, x, width_, gramian_, width_, gx, width_);
         double loss = 0.0;
         for (int i = 0; i < n; ++i) {
-            for (std::ptrdiff_t k = 0; k < batch[i].n; ++k) loss += static_cast<double>(batch[i].residual[k]) * batch[i].residual[k];
+            for (std::ptrdiff_t k = 0; k < batch[i].n; ++k)
+                loss += static_cast<double>(batch[i].residual[k]) * batch[i].residual[k];
             for (std::ptrdiff_t j = i * width_; j < (i + 1) * width_; ++j) {
                 loss += static_cast<double>(x[j]) * (gx[j] + batch[i].lambda * x[j]);
             }
@@ -374,9 +388,12 @@ private:
 
 // g (factors x factors) = y' y for y (n x factors). The slices and the order of their sum do not depend on the number
 // of threads, so neither does the result.
-inline void gramian(const float* y, std::int64_t n, std::ptrdiff_t factors, float* g, int threads, Interrupt& interrupt) {
-    const std::ptrdiff_t width = padded(factors), block = std::clamp<std::ptrdiff_t>(als::kBlockFloats / width, 16, 256);
+inline void gramian(const float* y, std::int64_t n, std::ptrdiff_t factors, float* g, int threads,
+                    Interrupt& interrupt) {
+    const std::ptrdiff_t width = padded(factors),
+                         block = std::clamp<std::ptrdiff_t>(als::kBlockFloats / width, 16, 256);
     const std::int64_t slices = std::clamp<std::int64_t>(n / 2048, 1, factors <= 256 ? 64 : 16);
+    threads = static_cast<int>(std::min<std::int64_t>(slices, threads));
     std::vector<Buffer> sums, blocks;
     for (std::int64_t s = 0; s < slices; ++s) sums.emplace_back(width * width);
     for (int t = 0; t < threads; ++t) blocks.emplace_back(block * width);
@@ -404,11 +421,14 @@ inline AlsResult als_sweep(const Csr& history, float* solved, const float* fixed
     const std::ptrdiff_t width = padded(factors);
     Buffer scaled(width * width);
     for (std::ptrdiff_t i = 0; i < factors; ++i) {
-        for (std::ptrdiff_t j = 0; j < factors; ++j) scaled.data()[i * width + j] = options.unobserved_weight * g[i * factors + j];
+        for (std::ptrdiff_t j = 0; j < factors; ++j)
+            scaled.data()[i * width + j] = options.unobserved_weight * g[i * factors + j];
     }
     const std::int64_t n = history.n_rows();
+    threads = static_cast<int>(std::clamp<std::int64_t>((n + als::kGrain - 1) / als::kGrain, 1, threads));
     std::vector<als::Worker> workers;
-    for (int t = 0; t < threads; ++t) workers.emplace_back(history, fixed, n_fixed, factors, scaled.data(), options, solved);
+    for (int t = 0; t < threads; ++t)
+        workers.emplace_back(history, fixed, n_fixed, factors, scaled.data(), options, solved);
     std::vector<double> losses((n + als::kGrain - 1) / als::kGrain, 0.0);
     parallel_for(n, als::kGrain, threads, interrupt, [&](std::int64_t begin, std::int64_t end, int worker) {
         losses[begin / als::kGrain] = workers[worker].solve(begin, end);
@@ -416,7 +436,8 @@ inline AlsResult als_sweep(const Csr& history, float* solved, const float* fixed
     AlsResult result{0.0, -1};
     for (const double loss : losses) result.loss += loss;
     for (const als::Worker& w : workers) {
-        if (w.failed() >= 0 && (result.failed_row < 0 || w.failed() < result.failed_row)) result.failed_row = w.failed();
+        if (w.failed() >= 0 && (result.failed_row < 0 || w.failed() < result.failed_row))
+            result.failed_row = w.failed();
     }
     return result;
 }

@@ -41,7 +41,8 @@ cofactor::Csr csr(const In1<std::int64_t>& indptr, const In1<std::int32_t>& indi
                   std::int64_t n_columns) {
     check(indptr.size() >= 1, "indptr is empty");
     check(indptr.data()[0] == 0, "indptr does not start at 0");
-    check(static_cast<std::size_t>(indptr.data()[indptr.size() - 1]) == indices.size(), "indptr does not end at the number of indices");
+    check(static_cast<std::size_t>(indptr.data()[indptr.size() - 1]) == indices.size(),
+          "indptr does not end at the number of indices");
     check(values == nullptr || values->size() == indices.size(), "values and indices differ in length");
     for (std::size_t r = 1; r < indptr.size(); ++r) check(indptr.data()[r - 1] <= indptr.data()[r], "indptr decreases");
     for (const std::int32_t c : view(indices)) check(c >= 0 && c < n_columns, "a column index is out of range");
@@ -93,24 +94,28 @@ std::pair<double, std::int64_t> als_sweep(In1<std::int64_t> indptr, In1<std::int
     check(gramian.shape(0) == factors && gramian.shape(1) == factors, "gramian must be factors x factors");
     check(block_size >= 1, "block_size must be at least 1");
     using cofactor::AlsSolver;
-    const AlsSolver kind = solver == "cholesky" ? AlsSolver::cholesky : solver == "cg" ? AlsSolver::cg : AlsSolver::subspace;
+    const AlsSolver kind = solver == "cholesky" ? AlsSolver::cholesky
+                           : solver == "cg"     ? AlsSolver::cg
+                                                : AlsSolver::subspace;
     check(kind != AlsSolver::subspace || solver == "subspace", "solver must be cholesky, cg or subspace");
     const cofactor::AlsOptions options{alpha, unobserved_weight, regularization, regularization_exponent,
-                                       kind, cg_steps, cg_tolerance, block_size};
+                                       kind,  cg_steps,          cg_tolerance,   block_size};
     cofactor::AlsResult result{};
     run(threads, [&](cofactor::Interrupt& interrupt) {
-        result = cofactor::als_sweep(history, solved.data(), fixed.data(), fixed.shape(0), factors, gramian.data(), options,
-                                     threads, interrupt);
+        result = cofactor::als_sweep(history, solved.data(), fixed.data(), fixed.shape(0), factors, gramian.data(),
+                                     options, threads, interrupt);
     });
     return {result.loss, result.failed_row};
 }
 
-void top_k(InMatrix queries, InMatrix items, std::optional<In1<float>> bias, std::optional<In1<std::int64_t>> excluded_indptr,
-           std::optional<In1<std::int32_t>> excluded_indices, std::optional<In1<std::int32_t>> allowed,
-           OutMatrix<std::int32_t> best_items, OutMatrix<float> best_scores, int threads) {
+void top_k(InMatrix queries, InMatrix items, std::optional<In1<float>> bias,
+           std::optional<In1<std::int64_t>> excluded_indptr, std::optional<In1<std::int32_t>> excluded_indices,
+           std::optional<In1<std::int32_t>> allowed, OutMatrix<std::int32_t> best_items, OutMatrix<float> best_scores,
+           int threads) {
     const std::int64_t n_items = items.shape(0);
     check(queries.shape(1) == items.shape(1), "queries and items must have the same number of factors");
-    check(best_items.shape(0) == queries.shape(0) && best_scores.shape(0) == queries.shape(0), "outputs must have one row per query");
+    check(best_items.shape(0) == queries.shape(0) && best_scores.shape(0) == queries.shape(0),
+          "outputs must have one row per query");
     check(best_items.shape(1) == best_scores.shape(1) && best_items.shape(1) >= 1, "outputs must have k >= 1 columns");
     check(!bias || bias->size() == items.shape(0), "bias must have one value per item");
     check(excluded_indptr.has_value() == excluded_indices.has_value(), "excluded needs both indptr and indices");
@@ -125,10 +130,15 @@ void top_k(InMatrix queries, InMatrix items, std::optional<In1<float>> bias, std
             check(a[i] >= 0 && a[i] < n_items && (i == 0 || a[i - 1] < a[i]), "allowed must hold ascending item rows");
         }
     }
-    const cofactor::TopKQuery query{queries.data(), static_cast<std::int64_t>(queries.shape(0)), items.data(), n_items,
+    const cofactor::TopKQuery query{queries.data(),
+                                    static_cast<std::int64_t>(queries.shape(0)),
+                                    items.data(),
+                                    n_items,
                                     static_cast<std::ptrdiff_t>(items.shape(1)),
-                                    bias ? view(*bias) : std::span<const float>{}, excluded_indptr ? &excluded : nullptr,
-                                    allowed ? view(*allowed) : std::span<const std::int32_t>{}, allowed.has_value(),
+                                    bias ? view(*bias) : std::span<const float>{},
+                                    excluded_indptr ? &excluded : nullptr,
+                                    allowed ? view(*allowed) : std::span<const std::int32_t>{},
+                                    allowed.has_value(),
                                     static_cast<std::int64_t>(best_items.shape(1))};
     run(threads, [&](cofactor::Interrupt& interrupt) {
         cofactor::top_k(query, best_items.data(), best_scores.data(), threads, interrupt);
@@ -139,9 +149,11 @@ void top_k(InMatrix queries, InMatrix items, std::optional<In1<float>> bias, std
 const char* supported_level() {
 #if defined(__x86_64__) || defined(_M_X64)
     __builtin_cpu_init();
-    if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))) return "baseline";
+    if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")))
+        return "baseline";
     const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd");
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                        __builtin_cpu_supports("avx512cd");
     return avx512 ? "avx512" : "avx2";
 #else
     return "baseline";
@@ -160,6 +172,7 @@ NB_MODULE(COFACTOR_MODULE, m) {
     m.def("als_sweep", &als_sweep, "indptr"_a, "indices"_a, "values"_a, "solved"_a.noconvert(), "fixed"_a, "gramian"_a,
           "alpha"_a, "unobserved_weight"_a, "regularization"_a, "regularization_exponent"_a, "solver"_a, "cg_steps"_a,
           "cg_tolerance"_a, "block_size"_a, "threads"_a);
-    m.def("top_k", &top_k, "queries"_a, "items"_a, "bias"_a.none(), "excluded_indptr"_a.none(), "excluded_indices"_a.none(),
-          "allowed"_a.none(), "best_items"_a.noconvert(), "best_scores"_a.noconvert(), "threads"_a);
+    m.def("top_k", &top_k, "queries"_a, "items"_a, "bias"_a.none(), "excluded_indptr"_a.none(),
+          "excluded_indices"_a.none(), "allowed"_a.none(), "best_items"_a.noconvert(), "best_scores"_a.noconvert(),
+          "threads"_a);
 }

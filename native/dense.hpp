@@ -9,8 +9,8 @@
 namespace cofactor {
 
 // upper(out) = upper(start) + z' z for z (n x width) with row stride z_stride; out and start have their own strides
-// and may be the same matrix. Only 16-bit-aligned blocks of the upper triangle are touched. width: multiple of kPad.
-// n * width^2 / 2 multiply-adds.
+// and may be the same matrix. Of the lower triangle only what shares a tile with the diagonal is touched. width:
+// multiple of kPad. n * width^2 / 2 multiply-adds.
 inline void add_gramian(std::ptrdiff_t n, std::ptrdiff_t width, const float* z, std::ptrdiff_t z_stride,
                         const float* start, std::ptrdiff_t start_stride, float* out, std::ptrdiff_t out_stride) {
     for (std::ptrdiff_t i = 0; i < width; i += kTileRows) {

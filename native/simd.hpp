@@ -35,23 +35,14 @@ inline void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
 inline Vec broadcast(float x) { return x - Vec{}; }
 
 inline float sum(Vec v) {
-    if constexpr (kLanes == 4) {
-        return (v[0] + v[2]) + (v[1] + v[3]);
-    } else {
-        using Half = float __attribute__((vector_size(kLanes * sizeof(float) / 2)));
-        Half halves[2];
-        std::memcpy(halves, &v, sizeof v);
-        const Half h = halves[0] + halves[1];
-        if constexpr (kLanes == 8) {
-            return (h[0] + h[2]) + (h[1] + h[3]);
-        } else {
-            using Quarter = float __attribute__((vector_size(kLanes * sizeof(float) / 4)));
-            Quarter quarters[2];
-            std::memcpy(quarters, &h, sizeof h);
-            const Quarter q = quarters[0] + quarters[1];
-            return (q[0] + q[2]) + (q[1] + q[3]);
-        }
+    float x[kLanes];
+    store(x, v);
+#pragma GCC unroll 4
+    for (int half = kLanes / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
+        for (int i = 0; i < half; ++i) x[i] += x[i + half];
     }
+    return x[0];
 }
 
 // Bit i is set where a[i] > b[i] (never for NaN).

@@ -77,7 +77,8 @@ private:
 // Walks along one query's excluded items, which are ascending, as candidates come in ascending order.
 class Excluded {
 public:
-    Excluded(std::span<const std::int32_t> items, std::int64_t& at, std::int64_t end) : items_(items), at_(at), end_(end) {}
+    Excluded(std::span<const std::int32_t> items, std::int64_t& at, std::int64_t end)
+        : items_(items), at_(at), end_(end) {}
 
     bool holds(std::int32_t item) {
         while (at_ < end_ && items_[at_] < item) ++at_;
@@ -122,7 +123,9 @@ inline void top_k(const TopKQuery& q, std::int32_t* best_items, float* best_scor
             for (std::int64_t c = begin * kPanel; c < end * kPanel; ++c) {
                 float* to = packed.data() + c / kPanel * kPanel * q.factors + c % kPanel;
                 const bool filled = c < n_chunk;  // the last panel is filled up with minus infinity
-                bias.data()[c] = !filled ? -std::numeric_limits<float>::infinity() : q.bias.empty() ? 0.0f : q.bias[candidate(chunk + c)];
+                bias.data()[c] = !filled          ? -std::numeric_limits<float>::infinity()
+                                 : q.bias.empty() ? 0.0f
+                                                  : q.bias[candidate(chunk + c)];
                 const float* from = q.items + (filled ? candidate(chunk + c) : 0) * q.factors;
                 for (std::ptrdiff_t j = 0; j < q.factors; ++j) to[j * kPanel] = filled ? from[j] : 0.0f;
             }
@@ -138,12 +141,14 @@ inline void top_k(const TopKQuery& q, std::int32_t* best_items, float* best_scor
                         for (int v = 0; v < kTileVectors; ++v) acc[r][v] = load(start + v * kLanes);
                     }
                     if (rows == kTileRows) {
-                        tile<kTileRows, kTileVectors>(q.factors, q.queries + first * q.factors, 1, q.factors, items, kPanel, acc);
+                        tile<kTileRows, kTileVectors>(q.factors, q.queries + first * q.factors, 1, q.factors, items,
+                                                      kPanel, acc);
                     } else {
                         for (std::int64_t r = 0; r < rows; ++r) {
                             Vec one[1][kTileVectors];
                             for (int v = 0; v < kTileVectors; ++v) one[0][v] = load(start + v * kLanes);
-                            tile<1, kTileVectors>(q.factors, q.queries + (first + r) * q.factors, 1, 0, items, kPanel, one);
+                            tile<1, kTileVectors>(q.factors, q.queries + (first + r) * q.factors, 1, 0, items, kPanel,
+                                                  one);
                             for (int v = 0; v < kTileVectors; ++v) acc[r][v] = one[0][v];
                         }
                     }
@@ -161,7 +166,8 @@ inline void top_k(const TopKQuery& q, std::int32_t* best_items, float* best_scor
                                 if (!(scores[lane] > threshold)) continue;
                                 const std::int32_t item = candidate(chunk + panel * kPanel + v * kLanes + lane);
                                 if (q.excluded != nullptr &&
-                                    Excluded(q.excluded->indices, at[query], q.excluded->indptr[query + 1]).holds(item)) {
+                                    Excluded(q.excluded->indices, at[query], q.excluded->indptr[query + 1])
+                                        .holds(item)) {
                                     continue;
                                 }
                                 best.push(scores[lane], item);

@@ -119,9 +119,7 @@ def test_auc_by_hand(model):
 def test_auc_of_short_lists(model):
     full = model.recommend
     model.recommend = lambda users, k, exclude_seen: full(users, 2, exclude_seen=exclude_seen)
-    with pytest.raises(
-        DataError, match=r"auc needs complete lists.*2 of 2 users.*'u1' has 2 of 3 items.*candidates="
-    ):
+    with pytest.raises(DataError, match=r"auc needs complete lists.*2 of 2 users.*'u1' has 2 of 3 items.*candidates="):
         evaluate(model, TEST, "auc")
 
 
@@ -271,9 +269,7 @@ def test_parameters_out_of_range(options, message):
 
 def test_intervals():
     rng = np.random.default_rng(0)
-    table = pl.DataFrame(
-        {"user_id": np.arange(300), "item_id": rng.integers(0, 3, 300), "rank": np.ones(300, int)}
-    )
+    table = pl.DataFrame({"user_id": np.arange(300), "item_id": rng.integers(0, 3, 300), "rank": np.ones(300, int)})
     test = pl.DataFrame({"user_id": np.arange(300), "item_id": np.ones(300, int)})
     narrow, wide = (evaluate(table, test, "recall@1", confidence=c).row(0, named=True) for c in (0.5, 0.99))
     assert wide["low"] < narrow["low"] < narrow["value"] < narrow["high"] < wide["high"]
@@ -315,9 +311,7 @@ def test_candidates_with_repeats_strangers_and_unknown_items(model):
 
 def test_the_held_out_item_must_be_a_candidate(model):
     candidates = pl.DataFrame({"user_id": ["u1"], "item_id": [30]})
-    with pytest.raises(
-        DataError, match=r"candidates: 2 test .*user 'u1', item 40.*together with the negatives"
-    ):
+    with pytest.raises(DataError, match=r"candidates: 2 test .*user 'u1', item 40.*together with the negatives"):
         evaluate(model, TEST.filter(pl.col("user_id") != "new"), candidates=candidates)
 
 

@@ -207,9 +207,7 @@ def measure(
         raise ParameterError(f"unknown_users: 'exclude' or 'zero' is expected, got {unknown_users!r}")
     relevance = Relevance.from_pairs(pairs_of(test))
     k = None if any(metric.k is None for metric in wanted) else max(metric.k or 0 for metric in wanted)
-    lists = lists_of(
-        model_or_table, relevance, k, exclude_seen=exclude_seen, candidates=candidates, n_items=n_items
-    )
+    lists = lists_of(model_or_table, relevance, k, exclude_seen=exclude_seen, candidates=candidates, n_items=n_items)
     n_unknown = int((~lists.known).sum())
     if n_unknown == len(relevance.users):
         raise DataError(

@@ -80,9 +80,7 @@ def lists_of(
     if getattr(model_or_table, "interactions_", None) is None:
         raise NotFittedError(f"{name} is not fitted: call fit first, or compare, which fits")
     if n_items is not None:
-        raise ParameterError(
-            f"n_items: {n_items} was given, but {name} knows the size of its catalogue; leave it out"
-        )
+        raise ParameterError(f"n_items: {n_items} was given, but {name} knows the size of its catalogue; leave it out")
     if candidates is not None:
         return _from_candidates(model_or_table, relevance, candidates)
     return _from_model(model_or_table, relevance, k, exclude_seen)
@@ -96,11 +94,7 @@ def _from_table(table: TableLike, relevance: Relevance, k: int | None, n_items: 
     if k is None and n_items is None:
         raise ParameterError("auc of a table needs the size of the catalogue: pass n_items=<number of items>")
     listed = frame["user_id"].unique()
-    known = (
-        cast_ids(relevance.users, listed.dtype, "recommendations")
-        .is_in(listed.implode())
-        .fill_null(value=False)
-    )
+    known = cast_ids(relevance.users, listed.dtype, "recommendations").is_in(listed.implode()).fill_null(value=False)
     return Lists(
         tables=[frame],
         known=known.to_numpy(),

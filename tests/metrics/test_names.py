@@ -45,9 +45,7 @@ def test_something_that_is_no_text():
         parse(10)
 
 
-@pytest.mark.parametrize(
-    "name", ["recall", "recall@", "recall@0", "recall@-1", "recall@1.5", "recall@x", "recall@²"]
-)
+@pytest.mark.parametrize("name", ["recall", "recall@", "recall@0", "recall@-1", "recall@1.5", "recall@x", "recall@²"])
 def test_k_is_a_whole_number_from_1(name):
     with pytest.raises(ParameterError, match=rf"{name}.*k >= 1.*recall@10"):
         parse(name)

@@ -17,9 +17,7 @@ N_ITEMS = 40
 def case():
     """Lists of 15 of 40 items for 60 users, and 1 to 20 relevant items each."""
     rng = np.random.default_rng(5)
-    lists = [
-        (user, item, rank) for user in range(60) for rank, item in enumerate(rng.permutation(N_ITEMS)[:15], 1)
-    ]
+    lists = [(user, item, rank) for user in range(60) for rank, item in enumerate(rng.permutation(N_ITEMS)[:15], 1)]
     test = [(user, item) for user in range(60) for item in rng.permutation(N_ITEMS)[: rng.integers(1, 21)]]
     return (
         pl.DataFrame(lists, schema=["user_id", "item_id", "rank"], orient="row"),
@@ -70,9 +68,7 @@ def pandas_frame(frame):
 
 @pytest.fixture(scope="module")
 def rectools():
-    return pytest.importorskip(
-        "rectools.metrics", reason="RecTools is not installed (it asks for NumPy below 2)"
-    )
+    return pytest.importorskip("rectools.metrics", reason="RecTools is not installed (it asks for NumPy below 2)")
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -99,9 +95,7 @@ def test_rectools(rectools, case, family, theirs, options):
 @pytest.mark.filterwarnings("ignore")
 def test_rectools_coverage(rectools, case):
     lists, test = case
-    expected = [
-        rectools.CatalogCoverage(k=k, normalize=True).calc(pandas_frame(lists), range(N_ITEMS)) for k in K
-    ]
+    expected = [rectools.CatalogCoverage(k=k, normalize=True).calc(pandas_frame(lists), range(N_ITEMS)) for k in K]
     names = [f"coverage@{k}" for k in K]
     np.testing.assert_allclose(evaluate(lists, test, names, n_items=N_ITEMS)["value"], expected)
 
@@ -114,11 +108,7 @@ def test_rectools_auc(rectools):
         schema=["user_id", "item_id", "rank"],
         orient="row",
     )
-    test = (
-        lists.group_by("user_id", maintain_order=True)
-        .agg(pl.col("item_id").sample(5, seed=7))
-        .explode("item_id")
-    )
+    test = lists.group_by("user_id", maintain_order=True).agg(pl.col("item_id").sample(5, seed=7)).explode("item_id")
     # Their curve goes over the first k items that are not relevant: here over all.
     metric = rectools.PartialAUC(k=N_ITEMS - 5)
     expected = metric.calc_per_user(pandas_frame(lists), pandas_frame(test)).sort_index()

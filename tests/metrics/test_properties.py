@@ -25,9 +25,7 @@ def tables(relevant, ranked):
     """A test table and complete lists; a user's id is 10 times the position."""
     users = [10 * u for u in range(len(relevant))]
     test = [(u, item) for u, items in zip(users, relevant, strict=True) for item in items]
-    lists = [
-        (u, item, rank) for u, items in zip(users, ranked, strict=True) for rank, item in enumerate(items, 1)
-    ]
+    lists = [(u, item, rank) for u, items in zip(users, ranked, strict=True) for rank, item in enumerate(items, 1)]
     return (
         pl.DataFrame(test, schema=["user_id", "item_id"], orient="row"),
         pl.DataFrame(lists, schema=["user_id", "item_id", "rank"], orient="row"),
@@ -53,9 +51,7 @@ def test_values_are_shares(case):
     for column in ("value", "low", "high"):
         assert result[column].drop_nulls().is_between(-1e-12, 1 + 1e-12).all()
     per_user = evaluate(lists, test, PER_USER, per_user=True).drop("user_id")
-    np.testing.assert_allclose(
-        per_user.mean().row(0), result.filter(pl.col("metric").is_in(PER_USER))["value"]
-    )
+    np.testing.assert_allclose(per_user.mean().row(0), result.filter(pl.col("metric").is_in(PER_USER))["value"])
 
 
 @quick
@@ -63,9 +59,7 @@ def test_values_are_shares(case):
 def test_a_perfect_list_gets_1(relevant):
     ranked = [[*items, *(set(range(N_ITEMS)) - items)] for items in relevant]
     test, lists = tables(relevant, ranked)
-    names = [
-        n for n in NAMES if parse(n).family in ("truncated_recall", "hit_rate", "ndcg", "map", "mrr", "auc")
-    ]
+    names = [n for n in NAMES if parse(n).family in ("truncated_recall", "hit_rate", "ndcg", "map", "mrr", "auc")]
     np.testing.assert_allclose(evaluate(lists, test, names)["value"], 1)
     np.testing.assert_allclose(evaluate(lists, test, ["recall@12", "map_full@12"])["value"], 1)
 

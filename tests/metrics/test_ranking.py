@@ -74,9 +74,7 @@ def test_a_gap_in_the_ranks_is_a_miss():
 
 def test_batches_of_users_give_the_same():
     whole = find_hits([LISTS], Relevance.from_pairs(TEST))
-    parts = find_hits(
-        LISTS.sort("user_id", descending=True).partition_by("user_id"), Relevance.from_pairs(TEST)
-    )
+    parts = find_hits(LISTS.sort("user_id", descending=True).partition_by("user_id"), Relevance.from_pairs(TEST))
     for field in ("n_relevant", "n_listed", "user", "rank", "middle_rank"):
         np.testing.assert_array_equal(getattr(whole, field), getattr(parts, field))
     np.testing.assert_array_equal(np.sort(whole.best_rank), np.sort(parts.best_rank))

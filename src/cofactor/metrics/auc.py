@@ -29,7 +29,5 @@ def auc(hits: Hits) -> NDArray[np.float64]:
     """
     n_hits = hits.total()
     n_other = hits.n_listed - n_hits
-    wrong = (
-        hits.total(gain=hits.middle_rank) - n_hits * (n_hits + 1) / 2 + (hits.n_relevant - n_hits) * n_other
-    )
+    wrong = hits.total(gain=hits.middle_rank) - n_hits * (n_hits + 1) / 2 + (hits.n_relevant - n_hits) * n_other
     return np.where(hits.n_listed > 0, 1 - wrong / np.maximum(hits.n_relevant * n_other, 1), 0.0)

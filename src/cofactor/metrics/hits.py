@@ -163,9 +163,7 @@ def _match(
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Find the hits of one batch, the length of its lists, and the best rank of its items."""
     rank = pl.col("rank").cast(pl.Int64)
-    middle = (
-        rank.mean().over("user_id", "score") if ties and "score" in table.columns else rank.cast(pl.Float64)
-    )
+    middle = rank.mean().over("user_id", "score") if ties and "score" in table.columns else rank.cast(pl.Float64)
     lists = (table if k is None else table.filter(rank <= k)).with_columns(rank, middle=middle)
     lists = lists.join(_numbered(relevance.users, "user_id", "user", table), on="user_id")
     # A batch holds few of the users: joining it with the pairs of all would cost users x batches.

@@ -39,17 +39,13 @@ def read_table(table: TableLike, columns: Sequence[str], what: str) -> pl.DataFr
     try:
         frame = table if isinstance(table, pl.DataFrame) else pl.DataFrame(table)
     except (TypeError, ValueError) as error:
-        raise DataError(
-            f"{what}: a table with {', '.join(columns)} is expected, got {type(table).__name__}"
-        ) from error
+        raise DataError(f"{what}: a table with {', '.join(columns)} is expected, got {type(table).__name__}") from error
     if missing := [column for column in columns if column not in frame.columns]:
         raise DataError(f"{what}: no column {', '.join(missing)}; the columns are {', '.join(frame.columns)}")
     for column in columns:
         if n_null := frame[column].null_count():
             first = frame[column].is_null().arg_max()
-            raise DataError(
-                f"{what}: {n_null} null(s) in {column}, the first in row {first}; drop or fill them"
-            )
+            raise DataError(f"{what}: {n_null} null(s) in {column}, the first in row {first}; drop or fill them")
     return frame
 
 

@@ -2,6 +2,7 @@ import gzip
 import logging
 import uuid
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -149,6 +150,13 @@ def test_corrupt_pages_of_a_weight_column_are_found_when_it_is_read(tmp_path):
     events = read(path)
     with pytest.raises(DataError, match=r"log\.parquet: not readable as parquet"):
         events.interactions(pl.col("n").sum())
+
+
+@pytest.mark.parametrize("name", ["log.parquet", "log.csv", "log.jsonl", "log.arrow"])
+def test_names_that_look_like_globs(tmp_path, name):
+    path = tmp_path / f"[1]{name}"
+    WRITERS[name](path)
+    assert read(path).n_events == len(LOG)
 
 
 def test_bad_json_line(tmp_path):
@@ -362,8 +370,14 @@ def test_text_that_is_no_iso_time():
 def test_null_times():
     with pytest.raises(DataError, match="'t': 1 of 2 values are null"):
         with_times([datetime(2024, 1, 1), None])
-    with pytest.raises(DataError, match="'t': 1 of 2 values are null or NaN"):
-        with_times([1.6e9, float("nan")])
+    for bad in ("nan", "inf", "-inf"):
+        with pytest.raises(DataError, match="'t': 1 of 2 values are null, NaN or infinite"):
+            with_times([1.6e9, float(bad)])
+
+
+def test_times_of_another_type():
+    with pytest.raises(DataError, match="time='t' has type Decimal"):
+        with_times([Decimal(1_600_000_000), Decimal(1_600_000_001)])
 
 
 def test_times_of_other_types():

@@ -225,7 +225,8 @@ class _TimeColumn:
     unit: TimeUnit | None
 
     def __post_init__(self) -> None:
-        if not (self.dtype.is_numeric() or self.dtype in (pl.Datetime, pl.Date, pl.String, pl.Null)):
+        is_number = self.dtype.is_integer() or self.dtype.is_float()
+        if not (is_number or self.dtype in (pl.Datetime, pl.Date, pl.String, pl.Null)):
             raise DataError(
                 f"time={self.name!r} has type {self.dtype}; times are datetime, date, ISO 8601 text, or numbers "
                 "that count s, ms, us or ns since 1970"
@@ -247,7 +248,7 @@ class _TimeColumn:
 
     @property
     def missing(self) -> pl.Expr:
-        return self.parsed.is_null() | self.parsed.is_nan() if self.dtype.is_float() else self.parsed.is_null()
+        return self.parsed.is_null() | ~self.parsed.is_finite() if self.dtype.is_float() else self.parsed.is_null()
 
     def facts(self) -> list[pl.Expr]:
         return [
@@ -258,7 +259,9 @@ class _TimeColumn:
 
     @property
     def fault(self) -> str:
-        return "null or not ISO 8601 (2024-05-31T12:00:00)" if self.dtype == pl.String else "null or NaN"
+        if self.dtype == pl.String:
+            return "null or not ISO 8601 (2024-05-31T12:00:00)"
+        return "null, NaN or infinite" if self.dtype.is_float() else "null"
 
     def finish(self, row: Mapping[str, Any], facts: Facts) -> tuple[pl.Expr, Facts, list[str]]:
         """Give the final column, the facts with its range, and what to tell about it."""

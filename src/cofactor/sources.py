@@ -6,7 +6,7 @@ import csv
 import gzip
 import json
 from dataclasses import dataclass
-from glob import glob, has_magic
+from glob import escape, glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -152,7 +152,8 @@ def _scan(files: Sequence[str], kind: Format, *, as_text: bool = False) -> pl.La
     if kind == "arrow":
         return pl.scan_ipc(paths, glob=False)
     if kind == "jsonl":
-        return pl.scan_ndjson(paths, infer_schema_length=_INFERRED_ROWS)
+        literal = [path if "://" in path else escape(path) for path in paths]  # the one scan without glob=False
+        return pl.scan_ndjson(literal, infer_schema_length=_INFERRED_ROWS)
     separator = "\t" if kind == "tsv" else ","
     return pl.scan_csv(
         paths, separator=separator, infer_schema=not as_text, infer_schema_length=_INFERRED_ROWS, glob=False

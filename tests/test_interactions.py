@@ -111,6 +111,8 @@ def test_from_frame_refuses_bad_tables():
         Interactions.from_frame(good.select("user_id"))
     with pytest.raises(DataError, match="weight='w'"):
         Interactions.from_frame(good, weight="w")
+    with pytest.raises(DataError, match="weight='w' is a column of String"):
+        Interactions.from_frame(good.with_columns(w=pl.lit("2")), weight="w")
     with pytest.raises(DataError, match="empty"):
         Interactions.from_frame(good.clear())
     with pytest.raises(DataError, match="'item_id'"):

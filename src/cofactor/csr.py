@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     SparseMatrix = sp.spmatrix[Any] | sp.sparray[Any, Any]
 
-__all__ = ["CSR"]
+__all__ = ["CSR", "offsets"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,8 +67,9 @@ class CSR:
     def take(self, rows: ArrayLike) -> CSR:
         """The given rows, in the given order, as a new matrix."""
         rows = np.asarray(rows, dtype=np.int64)
-        starts, lengths = self.indptr[rows], np.diff(self.indptr)[rows]
-        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+        starts = self.indptr[rows]
+        lengths = self.indptr[rows + 1] - starts
+        indptr = offsets(lengths)
         at = np.arange(indptr[-1], dtype=np.int64) + np.repeat(starts - indptr[:-1], lengths)
         return CSR(indptr, self.indices[at], self.values[at], self.n_columns)
 
@@ -134,7 +135,10 @@ class CSR:
             raise DataError(
                 f"{twice.size} (row, column) pairs occur twice, the first is ({r}, {c}); aggregate them first"
             )
-        indptr = np.concatenate(
-            [np.zeros(1, np.int64), np.cumsum(np.bincount(rows, minlength=shape[0]), dtype=np.int64)]
-        )
+        indptr = offsets(np.bincount(rows, minlength=shape[0]))
         return cls(indptr, columns[order].astype(np.int32), np.asarray(values, np.float32)[order], shape[1])
+
+
+def offsets(counts: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Where each row starts, given its number of entries: (n_rows,) integer to (n_rows + 1,) int64."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])

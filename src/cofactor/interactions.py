@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from cofactor.columns import Bounds, prepare, require_columns
-from cofactor.csr import CSR
+from cofactor.csr import CSR, offsets
 from cofactor.errors import CofactorWarning, DataError, ParameterError
 from cofactor.ids import IdMap
 
@@ -73,10 +73,14 @@ class Interactions:
         Raises
         ------
         DataError
-            A column is missing, an id is null, a weight is not finite and positive, the table is empty.
+            A column is missing, an id is null, a weight is no number, or not finite and positive, the table is
+            empty.
         """
         frame = df.lazy()
-        require_columns(frame.collect_schema().names(), {"user": "user_id", "item": "item_id", "weight": weight})
+        schema = frame.collect_schema()
+        require_columns(schema.names(), {"user": "user_id", "item": "item_id", "weight": weight})
+        if weight is not None and not (schema[weight].is_numeric() or schema[weight] == pl.Boolean):
+            raise DataError(f"weight={weight!r} is a column of {schema[weight]}; weights are numbers, cast it first")
         checked = prepare(frame, user="user_id", item="item_id")
         expr = pl.len() if weight is None else summed(pl.col(weight))
         bounds = checked.facts.bounds if checked.facts else {}
@@ -176,7 +180,7 @@ class Interactions:
         matrix = self.user_items
         counts = np.bincount(matrix.row_index()[kept], minlength=self.n_users)
         users, (columns, items) = np.flatnonzero(counts), _dense(matrix.indices[kept], self.n_items)
-        csr = CSR(_offsets(counts[users]), columns, matrix.values[kept], len(items))
+        csr = CSR(offsets(counts[users]), columns, matrix.values[kept], len(items))
         return type(self)(IdMap(self.users.take(users)), IdMap(self.items.take(items)), csr)
 
     def _check_weights(self) -> None:
@@ -334,7 +338,3 @@ def _dense(codes: NDArray[np.integer], n_codes: int) -> tuple[NDArray[np.int32],
     present = np.zeros(n_codes, np.bool_)
     present[codes] = True
     return (np.cumsum(present, dtype=np.int32) - 1)[codes], np.flatnonzero(present)
-
-
-def _offsets(counts: NDArray[np.integer]) -> NDArray[np.int64]:
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])

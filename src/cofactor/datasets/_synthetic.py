@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from cofactor.csr import CSR
+from cofactor.csr import CSR, offsets
 from cofactor.errors import ParameterError
 from cofactor.events import Events, read_events
 from cofactor.interactions import Interactions
@@ -112,7 +112,7 @@ def synthetic(
     topic_items = item_factors.T
     rng = np.random.default_rng([seed, 1])
     degrees = _degrees(_activity(n_users, rng), n_interactions, n_items)
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(degrees)])
+    indptr = offsets(degrees)
     indices = np.empty(n_interactions, np.int32)
     topic_steps = _steps(topic_items)
     for start, stop in _user_chunks(indptr):

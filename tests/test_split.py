@@ -88,7 +88,9 @@ def test_ways_to_name_the_cut(test):
     assert numbers(test) == [2, 3]
 
 
-@pytest.mark.parametrize(("test", "side"), [("400d", "train"), (date(2030, 1, 1), "test"), (NEW_YEAR, "train")])
+@pytest.mark.parametrize(
+    ("test", "side"), [("400d", "train"), ("5000000d", "train"), (date(2030, 1, 1), "test"), (NEW_YEAR, "train")]
+)
 def test_an_empty_side_names_the_cut_and_the_range_of_the_log(test, side):
     with pytest.raises(DataError, match=rf"{side} would be empty.*from 2024-01-01 00:00:00 to 2024-01-01 09:00:00"):
         split.by_time(make([1, 1], [1, 2], [0, 9]), test)

@@ -100,7 +100,7 @@ def test_missing_roles_are_named():
     assert pair_weights(events, weights.half_life("1d", time="when", reference="2024-01-02")) == [0.5]
 
 
-@pytest.mark.parametrize("life", ["30 days", "0d", "d", "-1d", 30, timedelta(0)])
+@pytest.mark.parametrize("life", ["30 days", "0d", "d", "-1d", 30, timedelta(0), "9999999999d"])
 def test_unreadable_half_life(life):
     with pytest.raises(ParameterError, match="life="):
         weights.half_life(life)

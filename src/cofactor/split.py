@@ -303,7 +303,8 @@ def _cut(test: str | timedelta | date | datetime, newest: datetime) -> datetime:
     if isinstance(test, str):
         test = _parsed(test)
     if isinstance(test, timedelta):
-        return newest - duration("test", test)
+        span = duration("test", test)
+        return newest - span if span < newest - datetime.min else datetime.min
     if isinstance(test, datetime):
         return test.astimezone(UTC).replace(tzinfo=None) if test.tzinfo else test
     if isinstance(test, date):

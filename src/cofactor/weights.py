@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -124,7 +125,8 @@ def duration(name: str, value: Duration) -> timedelta:
     """
     span = value
     if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", value)):
-        span = timedelta(**{_UNITS[match[2]]: float(match[1])})
+        with suppress(OverflowError):
+            span = timedelta(**{_UNITS[match[2]]: float(match[1])})
     if not isinstance(span, timedelta) or span <= timedelta(0):
         raise ParameterError(
             f"{name}={value!r}; it must be a positive number with a unit of s, m, h, d or w, such as '30d', "

@@ -158,8 +158,9 @@ def test_models_that_cannot_be_compared(models, message, train):
 def test_other_parameters(train):
     with pytest.raises(ParameterError, match="did you mean recall"):
         compare(MODELS, train, TEST, ["recal@3"])
-    with pytest.raises(ParameterError, match="weight: train holds interactions"):
-        compare(MODELS, train, TEST, weight=pl.len())
+    for without_events in (train, None):
+        with pytest.raises(ParameterError, match="weight: only events are weighed"):
+            compare(MODELS, without_events, TEST, weight=pl.len())
     with pytest.raises(ParameterError, match="train: Events or Interactions are expected, got DataFrame"):
         compare(MODELS, TRAIN, TEST)
 

@@ -64,15 +64,14 @@ def compare(
     Raises
     ------
     ParameterError
-        No model, a name that is not a non-empty text, an unknown metric, or a weight for interactions that
-        have theirs.
+        No model, a name that is not a non-empty text, an unknown metric, or a weight without events to weigh.
     CofactorError
         Of the same type as the error of the model that failed, which it names. Errors that are not of
         cofactor pass through, with a note that names the model.
     """
     names = [metric.name for metric in parse_all(metrics)]
     _check_models(models)
-    interactions = None if train is None else _interactions(train, weight)
+    interactions = _interactions(train, weight)
     rows = []
     for name, model in models.items():
         seconds: dict[str, float] = {}
@@ -107,13 +106,13 @@ def _check_models(models: Mapping[str, Any]) -> None:
         raise ParameterError("models: one object is there under two names; make a second one")
 
 
-def _interactions(train: Events | Interactions, weight: Weight) -> Interactions:
-    if hasattr(train, "interactions"):
+def _interactions(train: Events | Interactions | None, weight: Weight) -> Interactions | None:
+    if train is not None and hasattr(train, "interactions"):
         return train.interactions() if weight is None else train.interactions(weight=weight)
-    if not hasattr(train, "user_items"):
+    if train is not None and not hasattr(train, "user_items"):
         raise ParameterError(f"train: Events or Interactions are expected, got {type(train).__name__}")
     if weight is not None:
-        raise ParameterError("weight: train holds interactions, which have their weights; pass events, or no weight")
+        raise ParameterError("weight: only events are weighed, and train holds none; pass events, or no weight")
     return train
 
 

@@ -39,6 +39,11 @@ class TopK(NamedTuple):
     rows: NDArray[np.int32]
     scores: NDArray[np.float32]
 
+    @classmethod
+    def empty(cls, n: int, k: int) -> Self:
+        """Lists of ``n`` with ``k`` places, none of them filled."""
+        return cls(np.full((n, k), -1, np.int32), np.full((n, k), -np.inf, np.float32))
+
 
 def check_at_least(name: str, value: float, least: float, *, whole: bool = False, above: bool = False) -> None:
     """Raise ParameterError unless ``value`` is a finite (``whole``) number >= ``least``, or with ``above`` > it."""
@@ -319,7 +324,7 @@ def _most_similar(vectors: Float, rows: Rows, k: int, threads: int | None) -> To
     itself = CSR(np.arange(len(rows) + 1, dtype=np.int64), rows, np.ones(len(rows), np.float32), len(vectors))
     allowed = None if (norms > 0).all() else np.flatnonzero(norms > 0).astype(np.int32)
     if allowed is not None and not len(allowed):
-        return TopK(np.full((len(rows), 1), -1, np.int32), np.zeros((len(rows), 1), np.float32))
+        return TopK.empty(len(rows), 1)
     top = TopK(*cpu.top_k(unit[rows], unit, k, exclude=itself, allowed=allowed, threads=threads))
     top.rows[norms[rows, 0] == 0] = -1
     return top

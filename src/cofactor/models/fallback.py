@@ -81,7 +81,7 @@ class Fallback(Recommender):
     ) -> TopK:
         n_items = self.interactions_.n_items
         k = min(k, n_items if allowed is None else len(allowed))
-        top = TopK(np.full((n, k), -1, np.int32), np.full((n, k), -np.inf, np.float32))
+        top = TopK.empty(n, k)
         length = np.zeros(n, np.int64)
         for model in self.models:
             short = np.flatnonzero(length < k)

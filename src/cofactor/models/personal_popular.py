@@ -60,7 +60,7 @@ class PersonalPopular(Recommender):
         rank = np.arange(len(rows)) - starts[rows]
         k = min(k, int(rank.max(initial=0)) + 1)  # the longest list that anyone can get
         best = rank < k
-        top = TopK(np.full((histories.n_rows, k), -1, np.int32), np.full((histories.n_rows, k), -np.inf, np.float32))
+        top = TopK.empty(histories.n_rows, k)
         top.rows[rows[best], rank[best]] = items[best]
         top.scores[rows[best], rank[best]] = weights[best]
         return top

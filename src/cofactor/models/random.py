@@ -44,7 +44,7 @@ class Random(Recommender):
     def _top_k(self, users: NDArray[np.int32], k: int, exclude: CSR | None, allowed: NDArray[np.int32] | None) -> TopK:
         items = np.arange(self.interactions_.n_items, dtype=np.int32) if allowed is None else allowed
         k = min(k, len(items))
-        top = TopK(np.full((len(users), k), -1, np.int32), np.full((len(users), k), -np.inf, np.float32))
+        top = TopK.empty(len(users), k)
         step = max(1, _BLOCK // len(items))
         for at in range(0, len(users), step):
             piece = slice(at, min(at + step, len(users)))

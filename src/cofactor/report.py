@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-__all__ = ["HTML_ENDINGS", "Report", "readable_leaderboard"]
+__all__ = ["HTML_ENDINGS", "Report", "readable", "readable_leaderboard"]
 
 HTML_ENDINGS = (".html", ".htm")
 
@@ -88,7 +88,7 @@ class Report:
         head = "".join(f"<th{c}>{escape(name)}</th>" for c, name in zip(classes, frame.columns, strict=True))
         rows = []
         for number, row in enumerate(frame.iter_rows()):
-            cells = "".join(f"<td{c}>{escape(_cell(value))}</td>" for c, value in zip(classes, row, strict=True))
+            cells = "".join(f"<td{c}>{escape(readable(value))}</td>" for c, value in zip(classes, row, strict=True))
             rows.append(f"<tr class='best'>{cells}</tr>" if best_first and number == 0 else f"<tr>{cells}</tr>")
         return self._add(
             f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
@@ -181,7 +181,8 @@ def _is_numeric(column: pl.Series) -> bool:
     return column.dtype.is_numeric()
 
 
-def _cell(value: object) -> str:
+def readable(value: object) -> str:
+    """A cell of a table as text: four digits of a float, nothing for None."""
     if value is None:
         return ""
     return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cofactor.report import readable_leaderboard
+from cofactor.report import readable, readable_leaderboard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,9 +44,9 @@ def print_json(payload: Mapping[str, Any]) -> None:
 
 def print_leaderboard(board: pl.DataFrame, title: str | None = None) -> None:
     """Print a leaderboard of ``compare``, in fewer characters where the terminal is narrow."""
-    console, readable = _console(), readable_leaderboard(board)
-    wanted = console.measure(_table(readable, title), options=console.options.update(max_width=1000)).maximum
-    print_table(readable_leaderboard(board, compact=True) if wanted > console.width else readable, title)
+    console, full = _console(), readable_leaderboard(board)
+    wanted = console.measure(_table(full, title), options=console.options.update(max_width=1000)).maximum
+    print_table(readable_leaderboard(board, compact=True) if wanted > console.width else full, title)
 
 
 def print_table(frame: pl.DataFrame, title: str | None = None, *, rows: int = 20) -> None:
@@ -69,7 +69,7 @@ def _table(frame: pl.DataFrame, title: str | None) -> Table:
     for name, dtype in frame.schema.items():
         table.add_column(Text(name), justify="right" if dtype.is_numeric() else "left", overflow="fold")
     for row in frame.iter_rows():
-        table.add_row(*(Text(_cell(value)) for value in row))
+        table.add_row(*(Text(readable(value)) for value in row))
     return table
 
 
@@ -79,7 +79,7 @@ def print_facts(facts: Mapping[str, object], title: str | None = None) -> None:
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(Text(name), Text(_cell(value)))
+        table.add_row(Text(name), Text(readable(value)))
     _console().print(table)
 
 
@@ -88,12 +88,6 @@ def _console(*, stderr: bool = False) -> Console:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 200  # a pipe or a file has no edge to wrap at
     return console
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _plain(value: object) -> object:

@@ -50,6 +50,11 @@ def test_users_from_a_table_with_one_column(model, run_json, tmp_path):
     assert [row["user_id"] for row in rows] == [7, 2]
 
 
+def test_more_users_than_the_name_of_a_file_can_hold(model, run_json):
+    rows = run_json("recommend", model, "--users", ",".join(["7"] * 300), "-k", 1)["rows"]
+    assert len(rows) == 300
+
+
 def test_text_ids_stay_texts(log, run, run_json, tmp_path):
     table = pl.read_parquet(log).with_columns(pl.col("user_id", "item_id").cast(pl.String))
     table.write_parquet(tmp_path / "log.parquet")

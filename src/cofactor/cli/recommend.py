@@ -96,9 +96,10 @@ def _deliver(lists: pl.DataFrame, subject: str, output: Path | None, as_json: bo
 def _ids(text: str, known: IdMap, what: str) -> pl.Series:
     """Read ids from a file or from the text itself, in the type that the model's ids have."""
     path = Path(text).expanduser()
-    if path.suffix == ".txt" and path.is_file():
+    is_file = _is_file(path)
+    if path.suffix == ".txt" and is_file:
         values = pl.Series([line.strip() for line in path.read_text().splitlines() if line.strip()], dtype=pl.String)
-    elif path.is_file():
+    elif is_file:
         values = _column(path, f"{what}_id")
     else:
         values = pl.Series([part.strip() for part in text.split(",") if part.strip()], dtype=pl.String)
@@ -108,6 +109,13 @@ def _ids(text: str, known: IdMap, what: str) -> pl.Series:
     if (bad := values.filter(numbers.is_null())).len():
         raise DataError(f"--{what}s: {bad[0]!r} is neither a file nor a whole number as the model's {what} ids are")
     return numbers
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a list of ids that is too long for the name of a file
+        return False
 
 
 def _column(path: Path, name: str) -> pl.Series:

@@ -59,6 +59,15 @@ def test_against_all_pairs(seed):
     assert auc(scores, relevant, n_unlisted) == pytest.approx(by_pairs(scores, relevant, n_unlisted))
 
 
+def test_only_neighbours_are_tied():
+    """As in the list of a chain of models, whose scores say nothing about each other."""
+    table = pl.DataFrame({"user_id": 1, "item_id": [7, 8, 9, 10], "rank": [1, 2, 3, 4], "score": [1.0, 1.0, 2.0, 1.0]})
+    test = pl.DataFrame({"user_id": [1], "item_id": [7]})
+    for lists in (table, table.reverse()):
+        values = parse("auc").compute(find_hits([lists], Relevance.from_pairs(test), ties=True))
+        assert values.tolist() == [pytest.approx((1 / 2 + 1 + 1) / 3)]
+
+
 def test_without_scores_nothing_is_tied():
     table = pl.DataFrame({"user_id": [1, 1, 1], "item_id": [7, 8, 9], "rank": [1, 2, 3]})
     test = pl.DataFrame({"user_id": [1, 2], "item_id": [8, 7]})

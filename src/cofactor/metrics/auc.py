@@ -17,7 +17,7 @@ __all__ = ["auc"]
 def auc(hits: Hits) -> NDArray[np.float64]:
     r"""Share of the (relevant, not relevant) pairs of items that are in the right order; a tie is half right.
 
-    With the mean places :math:`m_j` of the user's h hits (items of equal score share theirs) in a list of n
+    With the mean places :math:`m_j` of the user's h hits (neighbours of equal score share theirs) in a list of n
     items, :math:`N = n - h` of which are not relevant, the number of pairs in the wrong order is that of the
     Mann-Whitney test, and relevant items that are not listed at all are behind everything:
 

@@ -74,7 +74,8 @@ class Hits:
     rank : (n_hits,) int64
         Place of each hit in its list, from 1, ascending within a user.
     middle_rank : (n_hits,) float64
-        Mean place of the items that share the hit's score; ``rank`` itself where ties were not asked for.
+        Mean place of the hit and the items next to it that have its score; ``rank`` itself where ties were not
+        asked for.
     best_rank : (n_listed_items,) int64
         The best place of each item that occurs in any list.
     n_items : int or None
@@ -133,7 +134,7 @@ def find_hits(
     k : int, optional
         Places that count; all if left out.
     ties : bool
-        Whether items of equal ``score`` share their ``middle_rank``.
+        Whether items next to each other of equal ``score`` share their ``middle_rank``.
     n_items : int, optional
         Size of the catalogue.
 
@@ -163,7 +164,11 @@ def _match(
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Find the hits of one batch, the length of its lists, and the best rank of its items."""
     rank = pl.col("rank").cast(pl.Int64)
-    middle = rank.mean().over("user_id", "score") if ties and "score" in table.columns else rank.cast(pl.Float64)
+    middle = rank.cast(pl.Float64)
+    if ties and "score" in table.columns:
+        # Neighbours only: a chain of models has equal scores at places that have nothing to do with each other.
+        table = table.sort("user_id", "rank")
+        middle = rank.mean().over("user_id", pl.col("score").rle_id())
     lists = (table if k is None else table.filter(rank <= k)).with_columns(rank, middle=middle)
     lists = lists.join(_numbered(relevance.users, "user_id", "user", table), on="user_id")
     # A batch holds few of the users: joining it with the pairs of all would cost users x batches.

@@ -44,8 +44,17 @@ cofactor::Csr csr(const In1<std::int64_t>& indptr, const In1<std::int32_t>& indi
     check(static_cast<std::size_t>(indptr.data()[indptr.size() - 1]) == indices.size(),
           "indptr does not end at the number of indices");
     check(values == nullptr || values->size() == indices.size(), "values and indices differ in length");
-    for (std::size_t r = 1; r < indptr.size(); ++r) check(indptr.data()[r - 1] <= indptr.data()[r], "indptr decreases");
-    for (const std::int32_t c : view(indices)) check(c >= 0 && c < n_columns, "a column index is out of range");
+    for (std::size_t r = 1; r < indptr.size(); ++r) {
+        check(indptr.data()[r - 1] <= indptr.data()[r], "indptr decreases");
+    }
+    const std::span<const std::int64_t> start = view(indptr);
+    const std::span<const std::int32_t> column = view(indices);
+    for (std::size_t r = 1; r < start.size(); ++r) {
+        std::int64_t least = 0;
+        for (std::int64_t e = start[r - 1]; e < start[r]; least = column[e++] + 1ll) {
+            check(column[e] >= least && column[e] < n_columns, "columns must be ascending inside a row and in range");
+        }
+    }
     return {view(indptr), view(indices), values == nullptr ? std::span<const float>{} : view(*values)};
 }
 
@@ -76,6 +85,7 @@ void transpose(In1<std::int64_t> indptr, In1<std::int32_t> indices, In1<float> v
 }
 
 void gramian(InMatrix y, OutMatrix<float> out, int threads) {
+    check(y.shape(1) >= 1, "y must have at least one factor");
     check(out.shape(0) == y.shape(1) && out.shape(1) == y.shape(1), "out must be factors x factors");
     run(threads, [&](cofactor::Interrupt& interrupt) {
         cofactor::gramian(y.data(), y.shape(0), y.shape(1), out.data(), threads, interrupt);

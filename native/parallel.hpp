@@ -140,16 +140,14 @@ void parallel_for(std::int64_t n, std::int64_t grain, int threads, Interrupt& in
 class Buffer {
 public:
     Buffer() = default;
-    explicit Buffer(std::size_t n) : size_(n), data_(n ? new (std::align_val_t{64}) float[n]() : nullptr) {}
+    explicit Buffer(std::size_t n) : data_(n ? new (std::align_val_t{64}) float[n]() : nullptr) {}
     float* data() { return data_.get(); }
     const float* data() const { return data_.get(); }
-    std::size_t size() const { return size_; }
 
 private:
     struct Free {
         void operator()(float* p) const { ::operator delete[](p, std::align_val_t{64}); }
     };
-    std::size_t size_ = 0;
     std::unique_ptr<float[], Free> data_;
 };
 

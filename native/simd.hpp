@@ -35,14 +35,16 @@ inline void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
 inline Vec broadcast(float x) { return x - Vec{}; }
 
 inline float sum(Vec v) {
-    float x[kLanes];
-    store(x, v);
-#pragma GCC unroll 4
-    for (int half = kLanes / 2; half > 0; half /= 2) {
-#pragma GCC unroll 8
-        for (int i = 0; i < half; ++i) x[i] += x[i + half];
-    }
-    return x[0];
+#if defined(__AVX__)
+    __m256 parts[kLanes / 8];
+    std::memcpy(parts, &v, sizeof v);
+    const __m256 all = kLanes == 8 ? parts[0] : _mm256_add_ps(parts[0], parts[kLanes / 8 - 1]);
+    const __m128 half = _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1));
+    const __m128 quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)));
+#else
+    return (v[0] + v[2]) + (v[1] + v[3]);
+#endif
 }
 
 // Bit i is set where a[i] > b[i] (never for NaN).

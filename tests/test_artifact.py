@@ -326,3 +326,9 @@ def test_interactions_that_do_not_fit_the_ids_are_an_error_even_unverified(folde
     pl.DataFrame({"id": range(7)}).write_parquet(folder / "users.parquet")
     with pytest.raises(cf.ArtifactError, match=r"is damaged: DataError the matrix has shape \(60, 40\), but .* 7 us"):
         cf.load(folder, verify=False)
+
+
+def test_a_save_killed_between_its_renames_is_told_where_the_former_model_is(tmp_path):
+    (tmp_path / ".model.old-123").mkdir()
+    with pytest.raises(cf.ArtifactError, match=r"former model in .*\.model\.old-123, rename it back"):
+        cf.load(tmp_path / "model")

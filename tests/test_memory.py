@@ -10,6 +10,7 @@ GIB = 2**30
 def files(tmp_path, monkeypatch):
     """Let the system's files be read from a folder, which starts empty."""
     monkeypatch.setattr(memory, "Path", lambda path: tmp_path / path.lstrip("/"))
+    monkeypatch.setattr(memory, "groups", lambda: iter([tmp_path / "sys/fs/cgroup"]))
 
     def write(**contents):
         for name, text in contents.items():

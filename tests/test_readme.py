@@ -40,7 +40,6 @@ def shop(tmp_path, monkeypatch):
     (tmp_path / "shop.csv.gz").write_bytes(gzip.compress(with_visitors.drop("timestamp").write_csv().encode()))
     monkeypatch.chdir(tmp_path)
     return {
-        "pl": pl,
         "in_stock": [1, 2, 3, 17],
         "already_mailed": pl.DataFrame({"user_id": [1], "item_id": [2]}),
         "new_histories": pl.DataFrame({"user_id": ["new", "new"], "item_id": [1, 2]}),

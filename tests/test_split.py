@@ -317,3 +317,15 @@ def test_an_empty_log():
     ):
         with pytest.raises(DataError):
             cut()
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "0"])
+def test_seeds_are_whole_numbers_from_0(seed):
+    events = synthetic_events(50, 20, 300)
+    for wrong in (
+        lambda: split.random(events, 0.2, seed),
+        lambda: split.k_fold(events, 2, seed),
+        lambda: split.cold_users(events, 0.2, seed),
+    ):
+        with pytest.raises(ParameterError, match="seed must be a whole number of at least 0"):
+            wrong()

@@ -9,7 +9,10 @@ from cofactor.kernels import threads
 
 @pytest.fixture
 def cgroup(tmp_path, monkeypatch):
+    """The root of the control groups, in a folder; the process is in ``inner/most``."""
     monkeypatch.setattr(threads, "Path", lambda path: tmp_path / path.removeprefix("/sys/fs/cgroup/"))
+    monkeypatch.setattr(threads, "groups", lambda: iter([tmp_path / "inner/most", tmp_path / "inner", tmp_path]))
+    (tmp_path / "inner" / "most").mkdir(parents=True)
     return tmp_path
 
 
@@ -24,6 +27,12 @@ def no_environment(monkeypatch):
 def test_quota_of_cgroup_2(cgroup, text, quota):
     (cgroup / "cpu.max").write_text(text)
     assert threads.cgroup_quota() == quota
+
+
+def test_the_tightest_quota_of_nested_groups(cgroup):
+    for group, text in (("", "max 100000"), ("inner", "150000 100000"), ("inner/most", "400000 100000")):
+        (cgroup / group / "cpu.max").write_text(text)
+    assert threads.cgroup_quota() == 1.5
 
 
 @pytest.mark.parametrize(("quota", "cpus"), [("-1", math.inf), ("50000", 0.5), ("400000", 4.0)])

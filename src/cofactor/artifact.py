@@ -121,7 +121,9 @@ def read_header(folder: str | Path) -> dict[str, Any]:
     """What ``model.json`` says, after a check of its format."""
     path = Path(folder) / _HEADER
     if not path.is_file():
-        raise ArtifactError(f"{folder} is not a saved model: it has no {_HEADER}")
+        left = sorted(path.parent.absolute().parent.glob(f".{path.parent.absolute().name}.old-*"))
+        hint = f"; an interrupted save left the former model in {left[-1]}, rename it back" if left else ""
+        raise ArtifactError(f"{folder} is not a saved model: it has no {_HEADER}{hint}")
     try:
         header = json.loads(path.read_text())
         number = header["format"]

@@ -16,7 +16,7 @@ from cofactor.metrics import parse_all
 if TYPE_CHECKING:
     from cofactor.events import Events
     from cofactor.interactions import Interactions, Weight
-    from cofactor.metrics.tables import TableLike
+    from cofactor.tables import TableLike
 
 __all__ = ["compare"]
 

@@ -14,7 +14,7 @@ from cofactor.lists import Recommending, lists_of
 from cofactor.metrics import parse_all
 from cofactor.metrics.hits import Relevance, find_hits
 from cofactor.metrics.intervals import mean_interval
-from cofactor.metrics.tables import TableLike, pairs_of
+from cofactor.tables import TableLike, pairs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -56,7 +56,7 @@ class IdMap:
         if not is_id_dtype(ids.dtype):
             raise DataError(f"ids are integer, text, categorical, enum or binary; received {ids.dtype}")
         if ids.null_count():
-            raise DataError(f"{ids.null_count()} ids are null")
+            raise DataError(f"{ids.null_count()} id(s) are null")
         if len(ids) > _MAX_IDS:
             raise DataError(f"{len(ids)} ids are more than the {_MAX_IDS} that row numbers can count")
         self._ids = ids.rename("id")

@@ -14,6 +14,7 @@ from cofactor.columns import Bounds, prepare, require_columns
 from cofactor.csr import CSR, offsets
 from cofactor.errors import CofactorWarning, DataError, ParameterError
 from cofactor.ids import IdMap
+from cofactor.tables import TableLike, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,12 +61,12 @@ class Interactions:
         self._check_weights()
 
     @classmethod
-    def from_frame(cls, df: pl.DataFrame | pl.LazyFrame, weight: str | None = None) -> Self:
+    def from_frame(cls, df: TableLike, weight: str | None = None) -> Self:
         """Build from a table with the columns ``user_id`` and ``item_id``.
 
         Parameters
         ----------
-        df : table
+        df : polars, pandas or Arrow table
             Repeated pairs are added up.
         weight : str, optional
             The column of weights; without it every row weighs 1.
@@ -76,7 +77,7 @@ class Interactions:
             A column is missing, an id is null, a weight is no number, or not finite and positive, the table is
             empty.
         """
-        frame = df.lazy()
+        frame = df if isinstance(df, pl.LazyFrame) else read_table(df, (), "interactions").lazy()
         schema = frame.collect_schema()
         require_columns(schema.names(), {"user": "user_id", "item": "item_id", "weight": weight})
         if weight is not None and not (schema[weight].is_numeric() or schema[weight] == pl.Boolean):

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from cofactor.errors import DataError, NotFittedError, ParameterError
-from cofactor.metrics.tables import TableLike, cast_ids, check_lists, read_table
+from cofactor.tables import TableLike, cast_ids, check_lists, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cofactor.cgroup import groups
 from cofactor.errors import ParameterError
 
 __all__ = ["available_memory", "require_memory"]
@@ -23,7 +24,10 @@ def _machine() -> int | None:
 
 
 def _container() -> int | None:
-    group = Path("/sys/fs/cgroup")
+    return min((free for group in groups() if (free := _free(group)) is not None), default=None)
+
+
+def _free(group: Path) -> int | None:
     try:
         free = int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
         lines = (group / "memory.stat").read_text().splitlines()

@@ -265,7 +265,7 @@ def cold_users(events: Events, fraction: float, seed: int = 0, history_fraction:
     """
     users = events.frame.select(pl.col(events.user).unique().sort()).collect(engine="streaming").to_series()
     n_cold = _share(fraction, len(users), "users")
-    chosen = np.random.default_rng(seed).permutation(len(users))[:n_cold]
+    chosen = _generator(seed).permutation(len(users))[:n_cold]
     is_cold = pl.col(events.user).is_in(users.gather(chosen).implode())
     train, cold = events.filter(~is_cold), events.filter(is_cold)
     if history_fraction is None:
@@ -338,8 +338,14 @@ def _share(fraction: float, n: int, what: str) -> int:
     return n_test
 
 
+def _generator(seed: int) -> np.random.Generator:
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise ParameterError(f"seed must be a whole number of at least 0, got {seed!r}")
+    return np.random.default_rng(seed)
+
+
 def _shuffled(labels: NDArray[np.uint8], seed: int) -> pl.Series:
-    np.random.default_rng(seed).shuffle(labels)
+    _generator(seed).shuffle(labels)
     return pl.Series(labels)
 
 

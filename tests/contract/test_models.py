@@ -183,7 +183,7 @@ def test_everything_excluded_is_an_empty_list(model):
 
 
 def test_exclude_needs_its_columns(model):
-    with pytest.raises(cf.DataError, match="exclude lacks the column 'item_id'; it has: user_id, product"):
+    with pytest.raises(cf.DataError, match="exclude: no column item_id; the columns are user_id, product"):
         model.recommend(exclude=pl.DataFrame({"user_id": [1], "product": [1]}))
 
 
@@ -301,9 +301,9 @@ def test_unknown_items_of_histories_are_counted(model):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"user_id": [1], "product": [2]}, "histories lacks the column 'item_id'"),
+        ({"user_id": [1], "product": [2]}, "histories: no column item_id; the columns are user_id, product"),
         ({"user_id": [], "item_id": []}, "histories is empty"),
-        ({"user_id": [1, None], "item_id": [2, 2]}, "user_id is null in 1 of 2 rows"),
+        ({"user_id": [1, None], "item_id": [2, 2]}, r"histories: 1 null\(s\) in user_id, the first in row 1"),
         ({"user_id": [1, 1], "item_id": [2, 3], "weight": [1, 0]}, r"1 weights are not positive .*\(1, 3, 0\)"),
         ({"user_id": [1], "item_id": [2], "weight": [-1]}, "1 weights are not positive"),
         ({"user_id": [1], "item_id": [2], "weight": [float("nan")]}, "1 weights are not positive"),
@@ -332,8 +332,16 @@ def test_predict_says_nothing_of_unknown_ids(model):
         model.predict(unknown)
     scores = model.predict(unknown, unknown="skip")["score"]
     assert scores.is_null().to_list() == [False, True, True]
-    with pytest.raises(cf.DataError, match="pairs lacks the column 'user_id'"):
+    with pytest.raises(cf.DataError, match="pairs: no column user_id; the columns are item_id"):
         model.predict(pl.DataFrame({"item_id": [1]}))
+
+
+def test_tables_of_other_libraries_are_welcome(model):
+    table = pairs((0, 1), (3, 2))
+    for other in (table.to_pandas(), table.lazy(), table.to_arrow()):
+        assert_frame_equal(model.predict(other), model.predict(table))
+        assert_frame_equal(model.recommend_for(other, k=3), model.recommend_for(table, k=3))
+        assert_frame_equal(model.recommend(k=3, exclude=other), model.recommend(k=3, exclude=table))
 
 
 def test_similar_items_are_other_items(model):

@@ -199,9 +199,15 @@ BROKEN = {
     "indptr does not start at 0": {"indptr": [1, 1, 2]},
     "indptr does not end": {"indptr": [0, 1, 3]},
     "indptr decreases": {"indptr": [0, 3, 2]},
-    "column index is out of range": {"indices": [0, 3]},
+    "columns must be ascending inside a row and in range": {"indices": [0, 3]},
     "values and indices differ": {"values": [1.0]},
 }
+
+
+def test_columns_out_of_order_are_refused():
+    history = CSR(np.array([0, 2]), np.array([2, 0], "i4"), np.ones(2, "f4"), 3)
+    with pytest.raises(ValueError, match="columns must be ascending"):
+        sweep(history, vectors(3, 2), CONVERGED["cholesky"])
 
 
 @pytest.mark.parametrize("message", BROKEN)

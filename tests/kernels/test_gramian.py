@@ -28,3 +28,8 @@ def test_results_do_not_depend_on_threads(cpu_level, n):
 def test_any_memory_order_is_read():
     y = vectors(100, 8)
     assert np.array_equal(cpu.gramian(np.asfortranarray(y)), cpu.gramian(y))
+
+
+def test_no_factors_are_refused():
+    with pytest.raises(ValueError, match="at least one factor"):
+        cpu.gramian(np.zeros((3, 0), np.float32))

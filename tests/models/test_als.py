@@ -222,6 +222,13 @@ def test_training_goes_on_where_it_stopped(interactions):
     np.testing.assert_allclose(resumed.loss_history_, straight.loss_history_[5:], rtol=1e-6)
 
 
+@every_solver
+def test_the_loss_never_rises_where_training_goes_on(interactions, solver):
+    half = make(iterations=3, **solver).fit(interactions)
+    resumed = make(iterations=3, **solver).fit(interactions, warm_start=half)
+    assert resumed.loss_history_[0] <= half.loss_history_[-1] * (1 + 1e-6)
+
+
 def test_warm_start_goes_by_item_id(interactions):
     """Other users, fewer items, in another order of rows: close to the solution from the first iteration."""
     some = interactions.to_frame().filter(pl.col("item_id") > 5).with_columns(-pl.col("item_id"))

@@ -8,22 +8,27 @@ from pathlib import Path
 
 import numpy as np
 
+from cofactor.cgroup import groups
 from cofactor.errors import ParameterError
 
 __all__ = ["affinity", "available_threads", "cgroup_quota", "resolve_threads"]
 
 
 def cgroup_quota() -> float:
-    """CPUs that the cgroup (a container's limit) grants; infinity without a limit."""
-    v2, v1 = Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu")
-    try:
-        if v2.exists():
-            quota, period = v2.read_text().split()
-        else:
-            quota, period = ((v1 / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
-        return math.inf if quota in ("max", "-1") else int(quota) / int(period)
-    except (OSError, ValueError):
-        return math.inf
+    """CPUs that the control group (a container's limit) grants; infinity without a limit."""
+    limits = [_quota((group / "cpu.max").read_text().split()) for group in groups() if (group / "cpu.max").exists()]
+    v1 = Path("/sys/fs/cgroup/cpu")
+    if not limits and v1.exists():
+        limits = [_quota([_text(v1 / f"cpu.cfs_{name}_us") for name in ("quota", "period")])]
+    return min(limits, default=math.inf)
+
+
+def _quota(words: list[str]) -> float:
+    return int(words[0]) / int(words[1]) if len(words) == 2 and words[0].isdecimal() else math.inf
+
+
+def _text(path: Path) -> str:
+    return path.read_text().strip() if path.exists() else ""
 
 
 def affinity() -> int:

@@ -152,8 +152,9 @@ class ImplicitALS(FactorModel):
         progress : bool, optional
             Show a bar with the loss; by default when stderr is a terminal.
         warm_start : ImplicitALS, optional
-            A fitted model whose item vectors are taken over, by item id, to go on from there: the same data continues
-            as if it had never stopped, other data starts close to its solution.
+            A fitted model whose item vectors are taken over, by item id, and whose users are solved for them first:
+            with the exact solver the same data continues as if it had never stopped, with the others from no worse
+            a loss; other data starts close to its solution.
         on_iteration : callable, optional
             Called with (iteration from 1, loss); returning True ends the training.
 
@@ -170,7 +171,7 @@ class ImplicitALS(FactorModel):
             "fewer factors",
         )
         users, items = np.zeros((x.n_users, self.factors), np.float32), self._start(x, warm_start)
-        self._sweep(x.user_items, users, items)
+        self._sweep(x.user_items, users, items, exactly=warm_start is not None)
         losses: list[float] = []
         with tqdm(
             total=self.iterations,

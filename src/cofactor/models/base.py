@@ -16,6 +16,7 @@ from cofactor.errors import CofactorWarning, DataError, NotFittedError, Paramete
 from cofactor.ids import IdMap
 from cofactor.interactions import Interactions
 from cofactor.kernels import cpu
+from cofactor.tables import TableLike, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["FactorModel", "Recommender", "TopK", "check_at_least", "check_choice"]
 
 Unknown = Literal["error", "skip"]
+_PAIR = ("user_id", "item_id")
 
 
 class TopK(NamedTuple):
@@ -108,7 +110,7 @@ class Recommender(ABC):
         *,
         exclude_seen: bool = True,
         items: Ids | None = None,
-        exclude: pl.DataFrame | None = None,
+        exclude: TableLike | None = None,
         unknown: Unknown = "error",
     ) -> pl.DataFrame:
         """Rank items for users of the training data.
@@ -152,7 +154,7 @@ class Recommender(ABC):
 
     def recommend_for(
         self,
-        histories: pl.DataFrame | Interactions,
+        histories: TableLike | Interactions,
         k: int = 10,
         *,
         exclude_seen: bool = True,
@@ -193,7 +195,7 @@ class Recommender(ABC):
         rows = np.arange(x.n_items, dtype=np.int32) if items is None else _known(x.items, items, "item", unknown)
         return _table(x.items.take(rows), "item_id", x.items, "similar_item_id", self._similar_items(rows, int(k)))
 
-    def predict(self, pairs: pl.DataFrame, *, unknown: Unknown = "error") -> pl.DataFrame:
+    def predict(self, pairs: TableLike, *, unknown: Unknown = "error") -> pl.DataFrame:
         """Score given (user_id, item_id) rows, in their order; with ``unknown="skip"`` unknown ones get a null score.
 
         Returns
@@ -202,15 +204,15 @@ class Recommender(ABC):
             ``user_id``, ``item_id``, ``score`` (Float32).
         """
         x = self._fitted()
-        _require_columns(pairs, "pairs")
+        table = read_table(pairs, _PAIR, "pairs").select(_PAIR)
         check_choice("unknown", unknown, ("error", "skip"))
         find = IdMap.require if unknown == "error" else lambda ids, values, _: ids.rows(values)
-        users, items = find(x.users, pairs["user_id"], "user"), find(x.items, pairs["item_id"], "item")
+        users, items = find(x.users, table["user_id"], "user"), find(x.items, table["item_id"], "item")
         known = (users >= 0) & (items >= 0)
-        scores = np.full(len(pairs), np.nan, np.float32)
+        scores = np.full(len(table), np.nan, np.float32)
         scores[known] = self._scores(users[known], items[known])
         score = pl.Series("score", scores).set(pl.Series(~known), None)
-        return pairs.select("user_id", "item_id").with_columns(score)
+        return table.with_columns(score)
 
     def params(self) -> dict[str, Any]:
         """The constructor's parameters and their values."""
@@ -236,7 +238,7 @@ class Recommender(ABC):
     def _allowed(self, items: Ids | None, unknown: Unknown) -> Rows | None:
         if items is None:
             return None
-        allowed = np.unique(_known(self.interactions_.items, items, "item", unknown))
+        allowed = np.unique(_known(self.interactions_.items, items, "item", unknown, stacklevel=4))
         if not len(allowed):
             raise ParameterError("items leaves nothing to recommend; give at least one item of the training data")
         return allowed
@@ -334,7 +336,7 @@ def _is_range(rows: Rows) -> bool:
     return bool((rows == np.arange(len(rows), dtype=np.int32)).all())
 
 
-def _known(ids: IdMap, values: Ids, what: str, unknown: Unknown) -> Rows:
+def _known(ids: IdMap, values: Ids, what: str, unknown: Unknown, stacklevel: int = 3) -> Rows:
     """Row numbers of ids; unknown ones raise, or are left out and counted."""
     check_choice("unknown", unknown, ("error", "skip"))
     if unknown == "error":
@@ -344,33 +346,26 @@ def _known(ids: IdMap, values: Ids, what: str, unknown: Unknown) -> Rows:
         warnings.warn(
             f"{n} of {len(rows)} {what} ids are not in the training data; skipped",
             CofactorWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
     return rows[rows >= 0]
 
 
-def _require_columns(table: pl.DataFrame, name: str) -> None:
-    if missing := [c for c in ("user_id", "item_id") if c not in table.columns]:
-        raise DataError(f"{name} lacks the column {missing[0]!r}; it has: {', '.join(table.columns)}")
-
-
-def _excluded_pairs(table: pl.DataFrame, users: Rows, x: Interactions) -> CSR:
+def _excluded_pairs(exclude: TableLike, users: Rows, x: Interactions) -> CSR:
     """Pairs to leave out as rows of the users asked for; pairs of other users or unknown items say nothing here."""
-    _require_columns(table, "exclude")
+    table = read_table(exclude, _PAIR, "exclude")
     named = pl.DataFrame({"user": x.users.rows(table["user_id"]), "item": x.items.rows(table["item_id"])})
     named = named.filter(pl.col("item") >= 0).unique()
     pairs = pl.DataFrame({"user": users}).with_row_index("at").join(named, on="user")
     return CSR.from_pairs(pairs["at"], pairs["item"], np.ones(len(pairs), np.float32), (len(users), x.n_items))
 
 
-def _histories(histories: pl.DataFrame | Interactions, items: IdMap) -> tuple[pl.Series, CSR]:
+def _histories(histories: TableLike | Interactions, items: IdMap) -> tuple[pl.Series, CSR]:
     """Users in order of appearance and their histories over the model's items."""
     table = histories.to_frame() if isinstance(histories, Interactions) else histories
-    _require_columns(table, "histories")
+    table = read_table(table, _PAIR, "histories")
     if not len(table):
         raise DataError("histories is empty; give at least one (user_id, item_id) row")
-    if n := table["user_id"].null_count():
-        raise DataError(f"histories: user_id is null in {n} of {len(table)} rows")
     if "weight" not in table.columns:
         table = table.with_columns(weight=pl.lit(1.0))
     if not table.schema["weight"].is_numeric():

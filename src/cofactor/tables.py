@@ -1,4 +1,4 @@
-"""Reading and checking the tables that metrics are given: test pairs, recommendations, candidates."""
+"""Reading and checking the tables that users hand in: histories, pairs, test sets, recommendations, candidates."""
 
 from __future__ import annotations
 

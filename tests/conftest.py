@@ -1,14 +1,20 @@
 """Fixtures that several test files share."""
 
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from cofactor import Interactions
 from cofactor.csr import CSR
 from cofactor.kernels import cpu
+
+# Machines that test for others are slow and noisy, and must find the same examples every time.
+settings.register_profile("cofactor", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("cofactor")
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the twins: from reference import als
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from cofactor.csr import CSR
 from cofactor.errors import DataError
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 
 @st.composite

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cofactor import datasets
 from cofactor.errors import CofactorWarning, DataError, MissingExtraError, ParameterError
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 DATA = os.environ.get("COFACTOR_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="COFACTOR_DATA is not set: the published data are not here")
 

@@ -319,7 +319,7 @@ def test_epoch_units_are_inferred_and_told(unit, scale, dtype, caplog):
 
 
 @given(st.datetimes(datetime(1975, 1, 1), datetime(2100, 1, 1)), st.sampled_from(["s", "ms", "us", "ns"]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_epoch_round_trip(moment, unit):
     micros = (moment - datetime(1970, 1, 1)) // timedelta(microseconds=1)
     per_unit = {"s": 10**6, "ms": 10**3, "us": 1}

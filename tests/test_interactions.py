@@ -40,7 +40,7 @@ def logs(draw):
     return draw(st.lists(st.tuples(user, item, weights), min_size=1, max_size=40))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(logs())
 def test_equals_a_dictionary(rows):
     expected = {}
@@ -66,7 +66,7 @@ def check_csr(m):
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=40), st.randoms())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_order_of_rows_does_not_matter(rows, random):
     shuffled = random.sample(rows, len(rows))
     a, b = (Interactions.from_frame(table(r, weight=False)) for r in (rows, shuffled))
@@ -178,7 +178,7 @@ def test_k_core_repeats_until_all_counts_hold():
 
 
 @given(st.sets(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=1), st.integers(0, 3), st.integers(0, 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_k_core_is_the_largest_fixed_point(pairs, min_user, min_item):
     expected = set(pairs)
     while True:

@@ -13,7 +13,7 @@ from cofactor.errors import DataError, ParameterError
 from cofactor.events import Events, read_events
 
 NEW_YEAR = datetime(2024, 1, 1)
-quick = settings(max_examples=50, deadline=None)
+quick = settings(max_examples=50)
 
 
 def make(users, items, hours=None) -> Events:

@@ -10,7 +10,7 @@ from cofactor import datasets
 from cofactor.datasets import _synthetic
 from cofactor.errors import ParameterError
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 
 
 @quick

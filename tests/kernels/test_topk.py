@@ -81,7 +81,7 @@ def cases(draw):
     return whole(rng, n_queries, factors), whole(rng, n_items, factors), draw(st.integers(1, 150)), options
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=cases(), threads=st.sampled_from([1, 2, 40]))
 def test_every_combination_of_filters(cpu_level, case, threads):
     queries, items, k, options = case

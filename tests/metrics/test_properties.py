@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cofactor.evaluate import evaluate as measured
 from cofactor.metrics import available, parse
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 
 N_ITEMS = 12
 NAMES = [name.replace("@k", f"@{k}") for name in available() for k in (1, 3, 10)]

@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # what implicit asks for: its threads are its own
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads of one library must not spin while another one works
 
 import numpy as np
 
@@ -119,7 +120,7 @@ def main() -> None:
     names = ["cofactor", *args.peers]
     ratio_names = " | ".join(f"{p} / cofactor" for p in args.peers)
     print(f"| factors | solver | {' | '.join(f'{n} s' for n in names)} | {ratio_names} |")
-    print("|---:|---|" + "---:|" * (2 * len(names) - 1))
+    print("|---:|---|" + "---:|" * (len(names) + len(args.peers)))
     for factors in args.factors:
         for solver in args.solvers:
             running = [n for n in names if solver in SOLVERS.get(n, (solver,))]

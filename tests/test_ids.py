@@ -123,7 +123,7 @@ def test_constructor_wants_ascending_unique_ids(ids):
 
 
 def test_null_ids_and_wrong_types():
-    with pytest.raises(DataError, match="1 id\(s\) are null"):
+    with pytest.raises(DataError, match=r"1 id\(s\) are null"):
         IdMap.from_values(pl.Series([1, None]))
     with pytest.raises(DataError, match="received Float64"):
         IdMap.from_values([1.5])

@@ -17,7 +17,7 @@ SOURCES = {
 # From the ground up. A module imports its own layer and the ones before it; the longest matching name counts.
 LAYERS = [
     ["errors", "files"],
-    ["csr", "ids", "memory", "cgroup", "tables"],
+    ["checks", "csr", "ids", "memory", "cgroup", "tables"],
     ["columns", "sources", "weights", "events", "interactions", "split", "datasets"],
     ["_native_baseline", "kernels"],
     ["models"],

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from cofactor.checks import check_at_least
 from cofactor.errors import DataError, ParameterError
 from cofactor.weights import duration
 
@@ -339,8 +340,7 @@ def _share(fraction: float, n: int, what: str) -> int:
 
 
 def _generator(seed: int) -> np.random.Generator:
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        raise ParameterError(f"seed must be a whole number of at least 0, got {seed!r}")
+    check_at_least("seed", seed, 0, whole=True)
     return np.random.default_rng(seed)
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from cofactor.cgroup import groups
-from cofactor.errors import ParameterError
+from cofactor.checks import check_at_least
 
 __all__ = ["affinity", "available_threads", "cgroup_quota", "resolve_threads"]
 
@@ -58,7 +57,6 @@ def resolve_threads(threads: int | None) -> int:
     return _positive("COFACTOR_NUM_THREADS", int(text) if text.isdecimal() else text)
 
 
-def _positive(name: str, value: object) -> int:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise ParameterError(f"{name} must be a whole number of at least 1, got {value!r}")
+def _positive(name: str, value: Any) -> int:  # noqa: ANN401
+    check_at_least(name, value, 1, whole=True)
     return int(value)

@@ -26,11 +26,12 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
+from cofactor.checks import check_at_least, check_choice
 from cofactor.errors import CofactorError, ParameterError
 from cofactor.kernels import on
 from cofactor.kernels.threads import resolve_threads
 from cofactor.memory import require_memory
-from cofactor.models.base import FactorModel, check_at_least, check_choice
+from cofactor.models.base import FactorModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import warnings
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 import polars as pl
 
+from cofactor.checks import check_at_least, check_choice
 from cofactor.csr import CSR
 from cofactor.errors import CofactorWarning, DataError, NotFittedError, ParameterError
 from cofactor.ids import IdMap
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Float = NDArray[np.float32]
     Ids = pl.Series | NDArray[Any] | Iterable[Any]
 
-__all__ = ["FactorModel", "Recommender", "TopK", "check_at_least", "check_choice"]
+__all__ = ["FactorModel", "Recommender", "TopK"]
 
 Unknown = Literal["error", "skip"]
 _PAIR = ("user_id", "item_id")
@@ -45,21 +45,6 @@ class TopK(NamedTuple):
     def empty(cls, n: int, k: int) -> Self:
         """Lists of ``n`` with ``k`` places, none of them filled."""
         return cls(np.full((n, k), -1, np.int32), np.full((n, k), -np.inf, np.float32))
-
-
-def check_at_least(name: str, value: float, least: float, *, whole: bool = False, above: bool = False) -> None:
-    """Raise ParameterError unless ``value`` is a finite (``whole``) number >= ``least``, or with ``above`` > it."""
-    kind = "a whole number" if whole else "a finite number"
-    numbers = (int, np.integer) if whole else (int, float, np.integer, np.floating)
-    number = isinstance(value, numbers) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < least or (above and value == least):
-        raise ParameterError(f"{name} must be {kind} {'above' if above else 'of at least'} {least}, got {value!r}")
-
-
-def check_choice(name: str, value: object, allowed: Iterable[str]) -> None:
-    """Raise ParameterError unless ``value`` is one of ``allowed``."""
-    if value not in (allowed := tuple(allowed)):
-        raise ParameterError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
 
 
 class Recommender(ABC):

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from cofactor.checks import check_choice
 from cofactor.kernels import cpu
 from cofactor.kernels.threads import resolve_threads
-from cofactor.models.base import Recommender, TopK, check_choice
+from cofactor.models.base import Recommender, TopK
 
 if TYPE_CHECKING:
     from typing import Self

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cofactor.models.base import Recommender, TopK, check_at_least
+from cofactor.checks import check_at_least
+from cofactor.models.base import Recommender, TopK
 
 if TYPE_CHECKING:
     from typing import Self

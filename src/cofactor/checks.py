@@ -1,0 +1,30 @@
+"""Checks of parameters, worded alike everywhere."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cofactor.errors import ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["check_at_least", "check_choice"]
+
+
+def check_at_least(name: str, value: Any, least: float, *, whole: bool = False, above: bool = False) -> None:  # noqa: ANN401
+    """Raise ParameterError unless ``value`` is a finite (``whole``) number >= ``least``, or with ``above`` > it."""
+    kind = "a whole number" if whole else "a finite number"
+    numbers = (int, np.integer) if whole else (int, float, np.integer, np.floating)
+    number = isinstance(value, numbers) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < least or (above and value == least):
+        raise ParameterError(f"{name} must be {kind} {'above' if above else 'of at least'} {least}, got {value!r}")
+
+
+def check_choice(name: str, value: object, allowed: Iterable[str]) -> None:
+    """Raise ParameterError unless ``value`` is one of ``allowed``."""
+    if value not in (allowed := tuple(allowed)):
+        raise ParameterError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")

@@ -1,11 +1,21 @@
-"""Seconds per iteration of implicit ALS: cofactor beside implicit and irspack, same matrix, same run.
+"""Implicit ALS beside implicit and irspack: same matrix, same loss, same run, and the share of what the machine can do.
 
     pip install '.[bench]'
-    python benchmarks/als.py                                  # 138 k users x 27 k items, 17 M pairs, long-tailed
-    python benchmarks/als.py --factors 64 --interactions 1_000_000
+    python benchmarks/als.py                              # seconds per iteration, every solver, 32 to 512 factors
+    python benchmarks/als.py convergence --plot loss.svg  # seconds to the loss that a peer ends with
+    python benchmarks/als.py threads                      # speed-up with threads, beside that of sgemm
+    python benchmarks/als.py growth                       # seconds against interactions and against factors
+    python benchmarks/als.py memory                       # peak of whole fits, each in a fresh process
+    python benchmarks/als.py scale                        # 5 M users, 1 M items, 200 M pairs, 64 factors
 
-Iterations of all libraries are interleaved and medians compared, since machines drift. An iteration is one sweep over
-the users and one over the items; conjugate gradient takes 3 steps everywhere.
+Every option works with every table: ``--users 5000 --items 2000 --interactions 200_000 --factors 64`` is a quick try.
+The runs of all libraries are interleaved and medians compared, since machines drift. The matrix is synthetic and
+long-tailed; an iteration is one sweep over the users and one over the items.
+
+implicit and irspack run as they do best: one BLAS thread, as implicit asks for, and no threads that spin in one
+library while another works. implicit's exact solver makes one BLAS call per interaction and factor, 15 to 30 ns each,
+with every release of SciPy since 1.13. irspack's wheels are compiled for AVX without fused multiply-add; built from
+source with ``CFLAGS=-march=native``, as its documentation says, it is faster. The first line of output tells which.
 """
 
 from __future__ import annotations
@@ -13,128 +23,175 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # what implicit asks for: its threads are its own
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads of one library must not spin while another one works
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+import _als_convergence
+import _als_memory
+import ceiling
 import numpy as np
+from _als_libraries import ALL_SOLVERS, BLOCK, LIBRARIES, SOLVERS, check, versions, with_cofactor
+from _measure import interleaved, print_header, print_row
 
 import cofactor as cf
 from cofactor.kernels import cpu
 from cofactor.kernels.threads import available_threads
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import scipy.sparse as sp
-
-ALPHA, REGULARIZATION = 10.0, 0.01
-
-
-def start(n: int, factors: int, seed: int) -> Any:
-    return np.random.default_rng(seed).normal(0, 0.1 / np.sqrt(factors), (n, factors)).astype(np.float32)
+SIZES = {
+    "scale": {"users": 5_000_000, "items": 1_000_000, "interactions": 200_000_000, "factors": [64]},
+    "sweep": {"factors": [32, 64, 128, 256, 512]},
+    "growth": {"factors": [32, 64, 128, 256, 512]},
+}
+OTHERWISE = {"users": 138_000, "items": 27_000, "interactions": 17_000_000, "factors": [64, 128]}
 
 
-def cofactor_iteration(x: cf.Interactions, factors: int, solver: str, threads: int) -> Callable[[], None]:
-    users, items = start(x.n_users, factors, 0), start(x.n_items, factors, 1)
-    options = {
-        "alpha": ALPHA,
-        "unobserved_weight": 1.0,
-        "regularization": REGULARIZATION,
-        "regularization_exponent": 0.0,
-    }
-
-    def iterate() -> None:
-        for history, solved, fixed in ((x.user_items, users, items), (x.item_users, items, users)):
-            gramian = cpu.gramian(fixed, threads=threads)
-            cpu.als_sweep(history, solved, fixed, gramian, solver=solver, threads=threads, **options)
-
-    return iterate
+def matrix(args: argparse.Namespace) -> cf.Interactions:
+    x = cf.datasets.synthetic(args.users, args.items, args.interactions, seed=0)
+    print(f"{x}\n", flush=True)
+    return x
 
 
-def implicit_iteration(x: cf.Interactions, factors: int, solver: str, threads: int) -> Callable[[], None]:
-    from implicit.cpu import _als
-    from threadpoolctl import threadpool_limits
+def share_of_ceiling(x: cf.Interactions, factors: int, solver: str, seconds: float, figures: dict[str, float]) -> float:
+    """Needed operations of an iteration, over what the machine does in that time.
 
-    users, items = start(x.n_users, factors, 0), start(x.n_items, factors, 1)
-    confidence: sp.csr_matrix = x.user_items.to_scipy() * np.float32(1 + ALPHA)
-    sides = ((confidence, users, items), (confidence.T.tocsr(), items, users))
+    A multiply-add counts two operations. Gramians are left out.
 
-    def iterate() -> None:
-        with threadpool_limits(1, "blas"):
-            for history, solved, fixed in sides:
-                if solver == "cg":
-                    _als.least_squares_cg(history, solved, fixed, REGULARIZATION, num_threads=threads, cg_steps=3)
-                else:
-                    _als.least_squares(history, solved, fixed, REGULARIZATION, num_threads=threads)
-
-    return iterate
-
-
-def irspack_iteration(x: cf.Interactions, factors: int, solver: str, threads: int) -> Callable[[], None]:
-    from irspack.recommenders import ials
-
-    config = (
-        ials.IALSModelConfigBuilder()
-        .set_K(factors)
-        .set_alpha0(1.0 / ALPHA)
-        .set_reg(REGULARIZATION / ALPHA)
-        .set_nu(0.0)
-        .set_init_stdev(0.1)
-        .set_loss_type(ials.LossType.IALSPP)
-        .build()
-    )
-    kind = {"cholesky": ials.SolverType.CHOLESKY, "cg": ials.SolverType.CG, "subspace": ials.SolverType.IALSPP}[solver]
-    sweep = (
-        ials.IALSSolverConfigBuilder()
-        .set_n_threads(threads)
-        .set_solver_type(kind)
-        .set_max_cg_steps(3)
-        .set_ialspp_subspace_dimension(64)
-        .build()
-    )
-    trainer = ials.CoreTrainer(config, x.user_items.to_scipy())
-    return lambda: trainer.step(sweep)
+    - cholesky: per interaction and side ``factors^2`` (the lower triangle of an outer product), per row
+      ``factors^3 / 3``.
+    - subspace, blocks of b factors: per interaction and side ``factors (b + 6)`` (the lower triangles of the blocks,
+      the score, and its correction and gradient in every block), per row ``factors b^2 / 3 + 2 factors^2`` (solving,
+      and the gradient of the unobserved).
+    - cg: every interaction's row gathered once per side, in pieces of 128 bytes.
+    """
+    nnz = 2 * x.nnz
+    rows = sum(int(np.count_nonzero(np.diff(side.indptr))) for side in (x.user_items, x.item_users))
+    if solver == "cg":
+        return nnz * factors / 32 / seconds / (figures["gathers"] * 1e6)
+    flops = nnz * factors**2 + rows * factors**3 / 3
+    if solver == "subspace":
+        b = min(BLOCK, factors)
+        flops = nnz * factors * (b + 6) + rows * (factors * b**2 / 3 + 2 * factors**2)
+    return flops / seconds / (figures["sgemm"] * 1e9)
 
 
-LIBRARIES = {"cofactor": cofactor_iteration, "implicit": implicit_iteration, "irspack": irspack_iteration}
-SOLVERS = {"implicit": ("cg", "cholesky")}  # the others have all three
+def sweep(args: argparse.Namespace) -> None:
+    """The main table."""
+    x, names = matrix(args), ["cofactor", *args.peers]
+    ratios = [f"{p} / cofactor" for p in args.peers]
+    print_header(["factors", "solver", *(f"{n} s" for n in names), *ratios, "share", "of the ceiling"])
+    slow: set[tuple[str, str]] = set()
+    for factors in args.factors:
+        for solver in args.solvers:
+            running = [n for n in names if solver in SOLVERS[n] and (n, solver) not in slow]
+            steps = {n: LIBRARIES[n](x, factors, solver, args.threads).step for n in running}
+            kind = "gathers" if solver == "cg" else "sgemm"
+            ceilings = {kind: lambda kind=kind: getattr(ceiling, kind)(args.threads, 1)}
+            seconds, figures = interleaved(steps, args.iterations, ceilings)
+            median = {n: statistics.median(s) for n, s in seconds.items()}
+            figure = statistics.median(figures[kind])
+            share = share_of_ceiling(x, factors, solver, median["cofactor"], {kind: figure})
+            unit = f"{figure:.0f} {'M gathers/s' if solver == 'cg' else 'GFLOP/s'}"
+            slow |= {(n, solver) for n in median if n != "cofactor" and median[n] > args.patience}
+            cells = [f"{median[n]:.2f}" if n in median else "-" for n in names]
+            faster = [f"{median[p] / median['cofactor']:.1f}" if p in median else "-" for p in args.peers]
+            print_row(factors, solver, *cells, *faster, f"{share:.0%}", unit)
+
+
+def threads(args: argparse.Namespace) -> None:
+    """Speed-up over one thread, and that of the machine's ceilings."""
+    x, counts = matrix(args), range(1, args.threads + 1)
+    print_header(["factors", "", *(f"threads: {t}" for t in counts), *(f"{t} / 1" for t in counts[1:])])
+    for factors in args.factors:
+        for solver in args.solvers:
+            steps = {str(t): with_cofactor(x, factors, solver, t).step for t in counts}
+            seconds, _ = interleaved(steps, args.iterations)
+            median = [statistics.median(s) for s in seconds.values()]
+            print_row(factors, solver, *(f"{s:.2f} s" for s in median), *(f"{median[0] / s:.2f}" for s in median[1:]))
+    for name, unit in (("sgemm", "GFLOP/s"), ("gathers", "M/s"), ("copies", "GB/s")):
+        measure = getattr(ceiling, name)
+        rounds = [[measure(t, 1) for t in counts] for _ in range(args.iterations)]
+        median = [statistics.median(figures) for figures in zip(*rounds, strict=True)]
+        print_row("", name, *(f"{f:.1f} {unit}" for f in median), *(f"{f / median[0]:.2f}" for f in median[1:]))
+
+
+def growth(args: argparse.Namespace) -> None:
+    """Seconds of an iteration against interactions, then against factors.
+
+    Users and items grow with the interactions, so that histories stay as long as they are.
+    """
+    print(f"{args.factors[0]} factors, users and items in proportion to the interactions\n")
+    columns = [text for s in args.solvers for text in (f"{s} s", "s per M")]
+    print_header(["interactions", "users", "items", *columns])
+    for n in args.grow:
+        part = n / args.interactions
+        x = cf.datasets.synthetic(int(args.users * part), int(args.items * part), n, seed=0)
+        median = _medians(x, args.factors[0], args)
+        print_row(
+            f"{n:,}", f"{x.n_users:,}", f"{x.n_items:,}",
+            *(text for s in median for text in (f"{s:.2f}", f"{s / n * 1e6:.3f}")),
+        )  # fmt: skip
+    print()
+    x = matrix(args)
+    print_header(["factors", *columns])
+    for factors in args.factors:
+        median = _medians(x, factors, args)
+        print_row(factors, *(text for s in median for text in (f"{s:.2f}", f"{s / x.nnz * 1e6:.3f}")))
+
+
+def _medians(x: cf.Interactions, factors: int, args: argparse.Namespace) -> list[float]:
+    steps = {s: with_cofactor(x, factors, s, args.threads).step for s in args.solvers}
+    return [statistics.median(s) for s in interleaved(steps, args.iterations)[0].values()]
+
+
+def convergence(args: argparse.Namespace) -> None:
+    """Seconds to the loss that every peer ends with."""
+    check(["cofactor", *args.peers])
+    _als_convergence.run(matrix(args), args)
+
+
+WAYS: dict[str, Any] = {
+    "sweep": sweep,
+    "convergence": convergence,
+    "threads": threads,
+    "growth": growth,
+    "memory": _als_memory.run,
+    "scale": _als_memory.run,
+}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", choices=WAYS, default="sweep")
+    parser.add_argument("--users", type=int)
+    parser.add_argument("--items", type=int)
+    parser.add_argument("--interactions", type=int)
+    parser.add_argument("--factors", type=int, nargs="+")
+    parser.add_argument("--solvers", nargs="+", choices=ALL_SOLVERS, default=ALL_SOLVERS)
+    parser.add_argument("--peers", nargs="*", choices=("implicit", "irspack"), help="default: both, none for scale")
+    parser.add_argument("--iterations", type=int, help="default: 3, 15 for convergence")
+    parser.add_argument("--threads", type=int, default=available_threads())
+    parser.add_argument("--patience", type=float, default=120, help="seconds; a peer slower than that is left out")
+    parser.add_argument("--grow", type=int, nargs="+", default=[10**6, 4 * 10**6, 16 * 10**6, 64 * 10**6])
+    parser.add_argument("--plot", type=Path, help="where convergence draws the losses")
+    parser.add_argument("--folder", type=Path, help="where memory and scale put their matrix for a while")
+    args = parser.parse_args()
+    for name, value in (OTHERWISE | SIZES.get(args.what, {})).items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    if args.peers is None:
+        args.peers = [] if args.what in ("scale", "threads", "growth") else ["implicit", "irspack"]
+    args.iterations = args.iterations or (15 if args.what == "convergence" else 3)
+    return args
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--users", type=int, default=138_000)
-    parser.add_argument("--items", type=int, default=27_000)
-    parser.add_argument("--interactions", type=int, default=17_000_000)
-    parser.add_argument("--factors", type=int, nargs="+", default=[64, 128])
-    parser.add_argument("--solvers", nargs="+", default=["cg", "cholesky", "subspace"])
-    parser.add_argument("--peers", nargs="*", default=["implicit", "irspack"])
-    parser.add_argument("--iterations", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=None)
-    args = parser.parse_args()
-    threads = args.threads or available_threads()
-    x = cf.datasets.synthetic(args.users, args.items, args.interactions, seed=0)
-    print(f"{x}, {threads} threads, CPU level {cpu.level}\n", flush=True)
+    args = arguments()
     names = ["cofactor", *args.peers]
-    ratio_names = " | ".join(f"{p} / cofactor" for p in args.peers)
-    print(f"| factors | solver | {' | '.join(f'{n} s' for n in names)} | {ratio_names} |")
-    print("|---:|---|" + "---:|" * (len(names) + len(args.peers)))
-    for factors in args.factors:
-        for solver in args.solvers:
-            running = [n for n in names if solver in SOLVERS.get(n, (solver,))]
-            steps = {n: LIBRARIES[n](x, factors, solver, threads) for n in running}
-            seconds: dict[str, list[float]] = {n: [] for n in running}
-            for _ in range(args.iterations):
-                for name, step in steps.items():
-                    begin = time.perf_counter()
-                    step()
-                    seconds[name].append(time.perf_counter() - begin)
-            median = {n: statistics.median(s) for n, s in seconds.items()}
-            cells = [f"{median[n]:.2f}" if n in median else "-" for n in names]
-            ratios = [f"{median[p] / median['cofactor']:.1f}" if p in median else "-" for p in args.peers]
-            print(f"| {factors} | {solver} | {' | '.join(cells)} | {' | '.join(ratios)} |", flush=True)
+    print(f"{versions(names)}; NumPy {np.__version__}, {args.threads} threads, CPU level {cpu.level}")
+    WAYS[args.what](args)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,8 @@ def plot(panels: Mapping[int, Curves]) -> Any:
         axes = figure.add_subplot(1, len(panels), number)
         _plain(axes, "both")
         best = min(min(curve.losses) for curve in curves.values())
-        ends, values = [], []
+        ends: list[tuple[float, str, str]] = []
+        values: list[float] = []
         for (name, solver), curve in curves.items():
             seconds, above = np.array(list(accumulate(curve.seconds))), np.array(curve.losses) / best - 1
             seconds, above = seconds[above > 0], above[above > 0]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ALPHA, REGULARIZATION, BLOCK, CG_STEPS = 10.0, 0.01, 64, 3
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "alpha": ALPHA,
     "unobserved_weight": 1.0,
     "regularization": REGULARIZATION,

@@ -1,30 +1,50 @@
 // Small dense linear algebra on padded, row-major, upper-triangular work matrices.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "simd.hpp"
 
 namespace cofactor {
 
+// Tiles of a Gramian: wide ones are low and narrow ones high, so that there are few broadcasts, one for each row.
+inline constexpr int kGramianVectors = kLanes == 16 ? 6 : kTileVectors;
+constexpr int gramian_rows(int vectors) { return kLanes != 16 ? kTileRows : vectors >= 4 ? 4 : vectors >= 2 ? 8 : 16; }
+inline constexpr std::ptrdiff_t kStrip = kLanes > kTileRows ? kLanes : kTileRows;  // rows that share their columns
+
 // upper(out) = upper(start) + z' z for z (n x width) with row stride z_stride; out and start have their own strides
 // and may be the same matrix. Of the lower triangle only what shares a tile with the diagonal is touched. width:
-// multiple of kPad. n * width^2 / 2 multiply-adds.
+// multiple of kPad. n * width^2 / 2 multiply-adds. each(tile, t) is called at every step of every tile.
+template <class Each>
 inline void add_gramian(std::ptrdiff_t n, std::ptrdiff_t width, const float* z, std::ptrdiff_t z_stride,
-                        const float* start, std::ptrdiff_t start_stride, float* out, std::ptrdiff_t out_stride) {
-    for (std::ptrdiff_t i = 0; i < width; i += kTileRows) {
-        over_tiles(i / kLanes * kLanes, width, [&]<int kVectors>(std::ptrdiff_t j) {
-            Vec acc[kTileRows][kVectors];
-            for (int r = 0; r < kTileRows; ++r) {
-                for (int v = 0; v < kVectors; ++v) acc[r][v] = load(start + (i + r) * start_stride + j + v * kLanes);
-            }
-            tile<kTileRows, kVectors>(n, z + i, z_stride, 1, z + j, z_stride, acc);
-            for (int r = 0; r < kTileRows; ++r) {
-                for (int v = 0; v < kVectors; ++v) store(out + (i + r) * out_stride + j + v * kLanes, acc[r][v]);
+                        const float* start, std::ptrdiff_t start_stride, float* out, std::ptrdiff_t out_stride,
+                        const Each& each) {
+    std::ptrdiff_t number = 0;
+    for (std::ptrdiff_t strip = 0; strip < width; strip += kStrip) {
+        over_tiles<kGramianVectors>(strip, width, [&]<int kVectors>(std::ptrdiff_t j) {
+            constexpr int kRows = gramian_rows(kVectors);
+            for (std::ptrdiff_t i = strip; i < strip + kStrip; i += kRows, ++number) {
+                Vec acc[kRows][kVectors];
+                for (int r = 0; r < kRows; ++r) {
+                    for (int v = 0; v < kVectors; ++v)
+                        acc[r][v] = load(start + (i + r) * start_stride + j + v * kLanes);
+                }
+                tile<kRows, kVectors>(n, z + i, z_stride, 1, z + j, z_stride, acc,
+                                      [&](std::ptrdiff_t t) { each(number, t); });
+                for (int r = 0; r < kRows; ++r) {
+                    for (int v = 0; v < kVectors; ++v) store(out + (i + r) * out_stride + j + v * kLanes, acc[r][v]);
+                }
             }
         });
     }
+}
+
+inline void add_gramian(std::ptrdiff_t n, std::ptrdiff_t width, const float* z, std::ptrdiff_t z_stride,
+                        const float* start, std::ptrdiff_t start_stride, float* out, std::ptrdiff_t out_stride) {
+    add_gramian(n, width, z, z_stride, start, start_stride, out, out_stride, [](std::ptrdiff_t, std::ptrdiff_t) {});
 }
 
 // out (kTileRows x columns) = p (kTileRows x depth) times g (depth x columns). columns: multiple of kPad.
@@ -38,6 +58,65 @@ inline void multiply_rows(std::ptrdiff_t depth, std::ptrdiff_t columns, const fl
         }
     });
 }
+
+// out += sum_k t_k z_k over the n rows of z (n x columns). columns: multiple of kLanes.
+inline void add_rows(const float* z, std::ptrdiff_t stride, std::ptrdiff_t n, const float* t, std::ptrdiff_t columns,
+                     float* out) {
+    over_tiles(0, columns, [&]<int kVectors>(std::ptrdiff_t j) {
+        Vec acc[1][kVectors];
+        for (int v = 0; v < kVectors; ++v) acc[0][v] = load(out + j + v * kLanes);
+        tile<1, kVectors>(n, t, 1, 0, z + j, stride, acc);
+        for (int v = 0; v < kVectors; ++v) store(out + j + v * kLanes, acc[0][v]);
+    });
+}
+
+// out[k] = z_k . p over the n rows of z (n x columns), four at a time so that p is loaded once for them.
+inline void dots(const float* z, std::ptrdiff_t stride, std::ptrdiff_t n, const float* p, std::ptrdiff_t columns,
+                 float* out) {
+    const std::ptrdiff_t whole = n / 4 * 4;
+    for (std::ptrdiff_t k = 0; k < whole; k += 4, z += 4 * stride) {
+        Vec s[4] = {};
+        for (std::ptrdiff_t j = 0; j < columns; j += kLanes) {
+            const Vec x = load(p + j);
+            for (int r = 0; r < 4; ++r) s[r] += load(z + r * stride + j) * x;
+        }
+        for (int r = 0; r < 4; ++r) out[k + r] = sum(s[r]);
+    }
+    for (std::ptrdiff_t k = whole; k < n; ++k, z += stride) out[k] = dot(z, p, columns);
+}
+
+// The block of kTileRows rows on the diagonal, a = u' u: u (unscaled: l' d with a unit diagonal in l) eliminates in
+// place, so that the chain of dependent operations has one division and no square root per row.
+struct DiagonalBlock {
+    float u[kTileRows][kTileRows];  // u[r][s], s > r: multiplier of row s when row r is eliminated
+    float inverse[kTileRows];       // 1 / sqrt(pivot)
+
+    // False when the block is not positive definite.
+    bool factor(const float* a, std::ptrdiff_t stride) {
+        float d[kTileRows][kTileRows];
+#pragma GCC unroll 16
+        for (int r = 0; r < kTileRows; ++r) {
+#pragma GCC unroll 16
+            for (int s = r; s < kTileRows; ++s) d[r][s] = a[r * stride + s];
+        }
+#pragma GCC unroll 16
+        for (int r = 0; r < kTileRows; ++r) {
+            const float reciprocal = 1.0f / d[r][r];
+#pragma GCC unroll 16
+            for (int s = r + 1; s < kTileRows; ++s) {
+                u[r][s] = d[r][s] * reciprocal;
+#pragma GCC unroll 16
+                for (int t = s; t < kTileRows; ++t) d[s][t] -= u[r][s] * d[r][t];
+            }
+        }
+        bool positive = true;
+        for (int r = 0; r < kTileRows; ++r) {
+            positive = positive && d[r][r] > 0.0f && d[r][r] <= std::numeric_limits<float>::max();
+            inverse[r] = 1.0f / std::sqrt(d[r][r]);
+        }
+        return positive;
+    }
+};
 
 // a = u' u in place, u upper triangular, a (n x n) with row stride n, n a multiple of kPad; inverse_diagonal gets
 // 1 / u[k][k]. Left-looking by blocks of kTileRows rows, so that every entry is loaded and stored once per block.
@@ -55,49 +134,60 @@ inline bool cholesky(std::ptrdiff_t n, float* a, float* inverse_diagonal) {
                 }
             }
         });
-        float d[kTileRows][kTileRows];  // the block on the diagonal, factored apart
-        for (int r = 0; r < kTileRows; ++r) {
-            for (int s = r; s < kTileRows; ++s) d[r][s] = a[(k + r) * n + k + s];
-        }
-        for (int r = 0; r < kTileRows; ++r) {
-            if (!(d[r][r] > 0.0f) || !std::isfinite(d[r][r])) return false;
-            const float inverse = 1.0f / std::sqrt(d[r][r]);
-            inverse_diagonal[k + r] = inverse;
-            for (int s = r; s < kTileRows; ++s) d[r][s] *= inverse;
-            for (int s = r + 1; s < kTileRows; ++s) {
-                for (int t = s; t < kTileRows; ++t) d[s][t] -= d[r][s] * d[r][t];
-            }
-        }
-        for (std::ptrdiff_t j = first; j < n; j += kLanes) {  // solve d' (rows of u) = (rows of a)
+        DiagonalBlock block;
+        if (!block.factor(a + k * n + k, n)) return false;
+        std::copy_n(block.inverse, kTileRows, inverse_diagonal + k);
+        for (std::ptrdiff_t j = first; j < n; j += kLanes) {  // eliminate, then scale: the rows of u
             Vec row[kTileRows];
 #pragma GCC unroll 16
             for (int r = 0; r < kTileRows; ++r) row[r] = load(a + (k + r) * n + j);
 #pragma GCC unroll 16
             for (int r = 0; r < kTileRows; ++r) {
-                row[r] *= broadcast(inverse_diagonal[k + r]);
 #pragma GCC unroll 16
-                for (int s = r + 1; s < kTileRows; ++s) row[s] -= broadcast(d[r][s]) * row[r];
+                for (int s = r + 1; s < kTileRows; ++s) row[s] -= broadcast(block.u[r][s]) * row[r];
             }
 #pragma GCC unroll 16
-            for (int r = 0; r < kTileRows; ++r) store(a + (k + r) * n + j, row[r]);
+            for (int r = 0; r < kTileRows; ++r) store(a + (k + r) * n + j, row[r] * broadcast(block.inverse[r]));
         }
     }
     return true;
 }
 
-// x = (u' u)^-1 b with what cholesky() left; b is overwritten.
+// x = (u' u)^-1 b with what cholesky() left, by blocks of kTileRows rows; b is overwritten.
 inline void cholesky_solve(std::ptrdiff_t n, const float* u, const float* inverse_diagonal, float* b, float* x) {
-    for (std::ptrdiff_t k = 0; k < n; ++k) {  // u' z = b, z in x
-        const std::ptrdiff_t first = k / kLanes * kLanes;
-        x[k] = b[k] * inverse_diagonal[k];
-        axpy(-x[k], u + k * n + first, b + first, n - first);
+    for (std::ptrdiff_t k = 0; k < n; k += kTileRows) {  // u' z = b, -z in x
+        const float* diagonal = u + k * n + k;
+        float z[kTileRows];
+#pragma GCC unroll 16
+        for (int r = 0; r < kTileRows; ++r) z[r] = b[k + r];
+#pragma GCC unroll 16
+        for (int r = 0; r < kTileRows; ++r) {
+            z[r] *= inverse_diagonal[k + r];
+#pragma GCC unroll 16
+            for (int s = r + 1; s < kTileRows; ++s) z[s] -= diagonal[r * n + s] * z[r];
+        }
+        for (int r = 0; r < kTileRows; ++r) x[k + r] = -z[r];
+        const std::ptrdiff_t rest = (k + kTileRows) / kLanes * kLanes;
+        add_rows(u + k * n + rest, n, kTileRows, x + k, n - rest, b + rest);
     }
     for (std::ptrdiff_t k = 0; k < n; ++k) b[k] = 0.0f;
-    for (std::ptrdiff_t k = n; k-- > 0;) {  // u x = z, x in b, where entries not yet known are zero
-        const std::ptrdiff_t first = k / kLanes * kLanes;
-        b[k] = (x[k] - dot(u + k * n + first, b + first, n - first)) * inverse_diagonal[k];
+    for (std::ptrdiff_t k = n - kTileRows; k >= 0;
+         k -= kTileRows) {  // u x = z, x in b, entries not yet known being zero
+        const float* diagonal = u + k * n + k;
+        const std::ptrdiff_t rest = (k + kTileRows) / kLanes * kLanes;
+        float z[kTileRows];
+        dots(u + k * n + rest, n, kTileRows, b + rest, n - rest, z);
+#pragma GCC unroll 16
+        for (int r = 0; r < kTileRows; ++r) z[r] = -x[k + r] - z[r];
+#pragma GCC unroll 16
+        for (int r = kTileRows; r-- > 0;) {
+            z[r] *= inverse_diagonal[k + r];
+#pragma GCC unroll 16
+            for (int s = 0; s < r; ++s) z[s] -= diagonal[s * n + r] * z[r];
+        }
+        for (int r = 0; r < kTileRows; ++r) b[k + r] = z[r];
     }
-    for (std::ptrdiff_t k = 0; k < n; ++k) x[k] = b[k];
+    std::copy_n(b, n, x);
 }
 
 }  // namespace cofactor

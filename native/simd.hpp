@@ -47,6 +47,31 @@ inline float sum(Vec v) {
 #endif
 }
 
+// out[i] = sum of the lanes of v[i]
+inline void sums(const Vec (&v)[8], float* out) {
+#if defined(__AVX512F__) && (defined(__clang__) || __GNUC__ >= 12)
+#define COFACTOR_QUARTERS(a, b, i, j, k, l)                                                                           \
+    __builtin_shufflevector(a, b, i, j, k, l, i + 4, j + 4, k + 4, l + 4, i + 8, j + 8, k + 8, l + 8, i + 12, j + 12, \
+                            k + 12, l + 12)
+    // In each quarter of a vector: fold gives a0 + a2, b0 + b2, a1 + a3, b1 + b3; pair makes sums of four vectors.
+    const auto fold = [](Vec a, Vec b) {
+        return COFACTOR_QUARTERS(a, b, 0, 16, 1, 17) + COFACTOR_QUARTERS(a, b, 2, 18, 3, 19);
+    };
+    const auto pair = [](Vec a, Vec b) {
+        return COFACTOR_QUARTERS(a, b, 0, 1, 16, 17) + COFACTOR_QUARTERS(a, b, 2, 3, 18, 19);
+    };
+#undef COFACTOR_QUARTERS
+    const Vec low = pair(fold(v[0], v[1]), fold(v[2], v[3])), high = pair(fold(v[4], v[5]), fold(v[6], v[7]));
+    const Vec halves = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+                       __builtin_shufflevector(low, high, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+    const auto all = __builtin_shufflevector(halves, halves, 0, 1, 2, 3, 8, 9, 10, 11) +
+                     __builtin_shufflevector(halves, halves, 4, 5, 6, 7, 12, 13, 14, 15);
+    std::memcpy(out, &all, sizeof all);
+#else
+    for (int i = 0; i < 8; ++i) out[i] = sum(v[i]);
+#endif
+}
+
 // Bit i is set where a[i] > b[i] (never for NaN).
 inline std::uint32_t greater(Vec a, Vec b) {
 #if defined(__AVX512F__)
@@ -82,13 +107,20 @@ inline void axpy(float alpha, const float* x, float* y, std::ptrdiff_t n) {  // 
     for (std::ptrdiff_t i = 0; i < n; i += kLanes) store(y + i, load(y + i) + a * load(x + i));
 }
 
+// Does nothing between two steps of a tile.
+struct Nothing {
+    void operator()(std::ptrdiff_t) const {}
+};
+
 // acc[i][j] += sum_t a[t * a_step + i * a_row] * b[t * b_step + j], j over kVectors vectors, t < depth.
 // With a_row = 1 and a == b this is a piece of a Gramian; with a_step = 1, a piece of a matrix product.
-template <int kRows, int kVectors>
+// each(t) is called at every step, to prefetch what comes next.
+template <int kRows, int kVectors, class Each = Nothing>
 [[gnu::always_inline]] inline void tile(std::ptrdiff_t depth, const float* a, std::ptrdiff_t a_step,
                                         std::ptrdiff_t a_row, const float* b, std::ptrdiff_t b_step,
-                                        Vec (&acc)[kRows][kVectors]) {
+                                        Vec (&acc)[kRows][kVectors], Each each = {}) {
     for (std::ptrdiff_t t = 0; t < depth; ++t, a += a_step, b += b_step) {
+        each(t);
         Vec row[kVectors];
 #pragma GCC unroll 8
         for (int j = 0; j < kVectors; ++j) row[j] = load(b + j * kLanes);
@@ -101,18 +133,24 @@ template <int kRows, int kVectors>
     }
 }
 
-// Calls visit.operator()<vectors>(column) so that the columns [begin, end) are covered by register tiles of up to
-// kTileVectors vectors. begin and end: multiples of kLanes.
-template <class Visit>
-inline void over_tiles(std::ptrdiff_t begin, std::ptrdiff_t end, Visit&& visit) {
-    std::ptrdiff_t left = (end - begin) / kLanes;
-    while (left > 0) {
-        const std::ptrdiff_t width = left == 4 ? 2 : (left < kTileVectors ? left : kTileVectors);  // 4 = 2 + 2
-        if constexpr (kTileVectors >= 3) {
-            if (width == 3) visit.template operator()<3>(begin);
-        }
-        if (width == 2) visit.template operator()<2>(begin);
+// Calls visit.operator()<vectors>(column) so that the columns [begin, end) are covered by register tiles of up to kMost
+// vectors, of nearly equal width. begin and end: multiples of kLanes.
+template <int kMost = kTileVectors, class Visit>
+[[gnu::always_inline]] inline void over_tiles(std::ptrdiff_t begin, std::ptrdiff_t end, Visit&& visit) {
+    static_assert(kMost <= 6);
+    for (std::ptrdiff_t left = (end - begin) / kLanes; left > 0;) {
+        const std::ptrdiff_t width = left <= kMost ? left : left < 2 * kMost ? (left + 1) / 2 : kMost;
         if (width == 1) visit.template operator()<1>(begin);
+        if constexpr (kMost >= 2)
+            if (width == 2) visit.template operator()<2>(begin);
+        if constexpr (kMost >= 3)
+            if (width == 3) visit.template operator()<3>(begin);
+        if constexpr (kMost >= 4)
+            if (width == 4) visit.template operator()<4>(begin);
+        if constexpr (kMost >= 5)
+            if (width == 5) visit.template operator()<5>(begin);
+        if constexpr (kMost >= 6)
+            if (width == 6) visit.template operator()<6>(begin);
         begin += width * kLanes;
         left -= width;
     }

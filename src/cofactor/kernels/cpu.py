@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 
     Float = NDArray[np.float32]
 
-__all__ = ["LEVELS", "als_sweep", "gramian", "level", "supported_levels", "top_k", "transpose", "use_level"]
+__all__ = [
+    "LEVELS",
+    "als_sweep",
+    "empty_vectors",
+    "gramian",
+    "level",
+    "supported_levels",
+    "top_k",
+    "transpose",
+    "use_level",
+]
 
 LEVELS = ("baseline", "avx2", "avx512")
 
@@ -71,6 +81,13 @@ def gramian(y: Float, *, threads: int | None = None) -> Float:
     out = np.empty((y.shape[1], y.shape[1]), np.float32)
     _native.gramian(y, out, resolve_threads(threads))
     return out
+
+
+def empty_vectors(n: int, factors: int) -> Float:
+    """Uninitialised vectors (n, factors) float32 that start at a cache line: ``als_sweep`` copies others."""
+    floats = np.empty(n * factors + 16, np.float32)
+    skip = -floats.ctypes.data % 64 // 4
+    return floats[skip : skip + n * factors].reshape(n, factors)
 
 
 def als_sweep(

@@ -171,7 +171,8 @@ class ImplicitALS(FactorModel):
             f"ImplicitALS(factors={self.factors}) on {x.n_users:,} users and {x.n_items:,} items",
             "fewer factors",
         )
-        users, items = np.zeros((x.n_users, self.factors), np.float32), self._start(x, warm_start)
+        items, users = self._start(x, warm_start), on(self.device).empty_vectors(x.n_users, self.factors)
+        users[:] = 0
         self._sweep(x.user_items, users, items, exactly=warm_start is not None)
         losses: list[float] = []
         with tqdm(
@@ -257,7 +258,8 @@ class ImplicitALS(FactorModel):
         return float(loss)
 
     def _start(self, x: Interactions, warm_start: ImplicitALS | None) -> Float:
-        items = np.random.default_rng(self.seed).standard_normal((x.n_items, self.factors), np.float32)
+        items = on(self.device).empty_vectors(x.n_items, self.factors)
+        np.random.default_rng(self.seed).standard_normal(out=items, dtype=np.float32)
         items *= np.float32(self.init_std / np.sqrt(self.factors))
         if warm_start is not None:
             known = warm_start._fitted().items

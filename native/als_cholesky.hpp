@@ -1,0 +1,60 @@
+// Implicit ALS, exact: every row's system is built and solved. n width^2 / 2 + width^3 / 6 multiply-adds a row.
+#pragma once
+
+#include <limits>
+#include <vector>
+
+#include "als_problem.hpp"
+
+namespace cofactor::als {
+
+// Works on z, the scaled rows: sum_k w_k y_k y_k' = Z'Z and sum_k w_k y_k = Z's.
+class ExactSolver {
+public:
+    explicit ExactSolver(const Problem& problem)
+        : problem_(problem), block_(problem), system_(problem.width * problem.width), vectors_(3 * problem.width) {}
+
+    // Solves the row; its loss, or NaN when the system is not positive definite.
+    double solve(std::int64_t row) {
+        const std::int64_t begin = problem_.history.indptr[row], end = problem_.history.indptr[row + 1];
+        if (begin == end) {
+            std::fill_n(problem_.solved_row(row), problem_.factors, 0.0f);
+            return 0.0;
+        }
+        float *a = system_.data(), *b = vectors_.data();
+        accumulate(begin, end, problem_.gramian, a, b);
+        return finish(row, a, b);
+    }
+
+    // a = start + Z'Z and b = Z's over entries [begin, end), begin < end.
+    void accumulate(std::int64_t begin, std::int64_t end, const float* start, float* a, float* b) {
+        const std::ptrdiff_t width = problem_.width;
+        std::fill_n(b, width, 0.0f);
+        for (; begin < end; begin += block_.rows(), start = a) {
+            const std::ptrdiff_t n = std::min<std::int64_t>(block_.rows(), end - begin);
+            block_.gather(begin, n, 0, width);
+            add_rows(block_.z(), width, n, block_.scale(), width, b);
+            add_gramian(n, width, block_.z(), width, start, width, a, width, block_);
+        }
+    }
+
+    double finish(std::int64_t row, float* a, float* b) {
+        const std::ptrdiff_t width = problem_.width;
+        float *inverse = vectors_.data() + width, *x = inverse + width, *solved = problem_.solved_row(row);
+        add_diagonal(a, width, problem_.factors, problem_.lambda(row));
+        std::copy_n(b, problem_.factors, solved);  // kept for the loss: cholesky_solve overwrites b
+        if (!cholesky(width, a, inverse)) return std::numeric_limits<double>::quiet_NaN();
+        cholesky_solve(width, a, inverse, b, x);
+        double fitted = 0.0;
+        for (std::ptrdiff_t j = 0; j < problem_.factors; ++j) fitted += static_cast<double>(solved[j]) * x[j];
+        std::copy_n(x, problem_.factors, solved);
+        return problem_.weight(row) - fitted;  // at the minimum
+    }
+
+private:
+    const Problem& problem_;
+    Block block_;
+    Buffer system_, vectors_;
+};
+
+}  // namespace cofactor::als

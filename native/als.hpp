@@ -192,13 +192,19 @@ inline AlsResult als_sweep(const Csr& history, float* solved, const float* fixed
                            std::ptrdiff_t factors, const float* g, const AlsOptions& options, int threads,
                            Interrupt& interrupt) {
     const std::ptrdiff_t width = padded(factors);
-    Buffer scaled(width * width);
+    const std::ptrdiff_t block =
+        options.solver == AlsSolver::subspace ? std::min(padded(options.block_size), width) : width;
+    Buffer scaled(width * width), panels(width * width);
     for (std::ptrdiff_t i = 0; i < factors; ++i) {
         for (std::ptrdiff_t j = 0; j < factors; ++j) {
             scaled.data()[i * width + j] = options.unobserved_weight * g[i * factors + j];
         }
     }
-    als::Problem problem{history, fixed, n_fixed, n_fixed, factors, width, scaled.data(), options, solved};
+    for (std::ptrdiff_t c = 0; c < width; c += block) {
+        pack_panels(width, std::min(block, width - c), scaled.data() + c, width, panels.data() + c * width);
+    }
+    als::Problem problem{history,       fixed,         n_fixed, n_fixed, factors, width,
+                         scaled.data(), panels.data(), block,   options, solved};
     std::optional<als::PaddedRows> rows;
     if (width != factors || reinterpret_cast<std::uintptr_t>(fixed) % 64 != 0) {
         rows.emplace(history, fixed, n_fixed, factors, threads, interrupt);
@@ -215,7 +221,8 @@ inline AlsResult als_sweep(const Csr& history, float* solved, const float* fixed
         case AlsSolver::cg:
             return als::sweep_cg(problem, threads, interrupt);
         default:
-            return als::sweep_subspaces(problem, threads, interrupt);
+            return block == width ? als::sweep_exactly(problem, threads, interrupt)
+                                  : als::sweep_subspaces(problem, threads, interrupt);
     }
 }
 

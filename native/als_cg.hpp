@@ -92,7 +92,8 @@ struct CgRow {
 };
 
 struct CgBatch {
-    CgRow* rows;            // kTileRows of them, some without a row
+    int n;
+    CgRow* rows;            // n <= kTileRows of them
     float *x, *r, *p;       // kTileRows x width: vector, residual, direction
     const float* observed;  // kTileRows x width: Z's - Z'Zx to start, Z'Zp to step, from the passes
     float* q;               // kTileRows x width: scratch
@@ -100,10 +101,9 @@ struct CgBatch {
 
 inline void start(const Problem& problem, const CgBatch& b) {
     const std::ptrdiff_t width = problem.width;
-    multiply_rows(width, width, b.x, width, problem.gramian, width, b.q, width);
-    for (int i = 0; i < kTileRows; ++i) {
+    multiply_rows(b.n, 0, width, width, width, b.x, width, problem.panels, b.q, width);
+    for (int i = 0; i < b.n; ++i) {
         CgRow& row = b.rows[i];
-        if (row.row < 0) continue;
         const std::ptrdiff_t at = i * width;
         axpy(row.lambda, b.x + at, b.q + at, width);
         row.loss += dot(b.x + at, b.q + at, width);
@@ -121,8 +121,8 @@ inline void start(const Problem& problem, const CgBatch& b) {
 inline std::int64_t step(const Problem& problem, const CgBatch& b) {
     const std::ptrdiff_t width = problem.width;
     const float tolerance = problem.options.cg_tolerance;
-    multiply_rows(width, width, b.p, width, problem.gramian, width, b.q, width);
-    for (int i = 0; i < kTileRows; ++i) {
+    multiply_rows(b.n, 0, width, width, width, b.p, width, problem.panels, b.q, width);
+    for (int i = 0; i < b.n; ++i) {
         CgRow& row = b.rows[i];
         if (row.done) continue;
         float *p = b.p + i * width, *q = b.q + i * width, *r = b.r + i * width;
@@ -145,6 +145,10 @@ inline std::int64_t step(const Problem& problem, const CgBatch& b) {
 
 inline CgRow new_row(const Problem& problem, std::int64_t row) {
     return {row, problem.lambda(row), 0.0f, problem.weight(row), 0.0, false};
+}
+
+inline bool any_left(const CgRow* rows, std::ptrdiff_t n) {
+    return std::any_of(rows, rows + n, [](const CgRow& row) { return !row.done; });
 }
 
 // Long histories, a group at a time, all threads together.
@@ -189,23 +193,23 @@ private:
 
     double improve_group(std::size_t first, int threads, Interrupt& interrupt) {
         const std::ptrdiff_t width = problem_.width;
-        const std::size_t n = std::min<std::size_t>(group_, rows_.size() - first);
+        in_group_ = std::min(group_, static_cast<std::ptrdiff_t>(rows_.size() - first));
         std::fill_n(x_.data(), group_ * width, 0.0f);
-        for (std::ptrdiff_t i = 0; i < group_; ++i) state_[i] = {};
-        for (std::size_t i = 0; i < n; ++i) {
+        for (std::ptrdiff_t i = 0; i < in_group_; ++i) {
             state_[i] = new_row(problem_, rows_[first + i]);
             std::copy_n(problem_.solved_row(state_[i].row), problem_.factors, x_.data() + i * width);
         }
         passes<true>(x_.data(), threads, interrupt, [&](const CgBatch& batch) { start(problem_, batch); });
         std::atomic<std::int64_t> failed{-1};
-        for (int k = 0; k < problem_.options.cg_steps && !interrupt.stopped() && failed < 0; ++k) {
+        for (int k = 0; k < problem_.options.cg_steps && failed < 0 && any_left(state_.data(), in_group_); ++k) {
             passes<false>(p_.data(), threads, interrupt, [&](const CgBatch& batch) {
                 if (const std::int64_t row = step(problem_, batch); row >= 0) failed = row;
             });
+            if (interrupt.stopped()) break;
         }
         failed_ = failed;
         double loss = 0.0;
-        for (std::size_t i = 0; i < n; ++i) {
+        for (std::ptrdiff_t i = 0; i < in_group_; ++i) {
             std::copy_n(x_.data() + i * width, problem_.factors, problem_.solved_row(state_[i].row));
             loss += state_[i].loss;
         }
@@ -219,19 +223,21 @@ private:
         parallel_for(slices_, 1, threads, interrupt,
                      [&](std::int64_t slice, std::int64_t, int) { pass_slice<kResidual>(slice, p); });
         if (interrupt.stopped()) return;
-        parallel_for(group_ / kTileRows, 1, threads, interrupt, [&](std::int64_t batch, std::int64_t, int) {
-            const std::ptrdiff_t at = batch * kTileRows * width, size = kTileRows * width;
-            float* observed = observed_.data() + at;
-            std::fill_n(observed, size, 0.0f);
-            for (std::int64_t s = 0; s < slices_; ++s) {
-                axpy(1.0f, partial_.data() + s * group_ * width + at, observed, size);
-                for (int i = 0; kResidual && i < kTileRows; ++i) {
-                    state_[batch * kTileRows + i].loss += losses_[s * group_ + batch * kTileRows + i];
+        parallel_for(
+            (in_group_ + kTileRows - 1) / kTileRows, 1, threads, interrupt, [&](std::int64_t batch, std::int64_t, int) {
+                const int n = static_cast<int>(std::min<std::ptrdiff_t>(kTileRows, in_group_ - batch * kTileRows));
+                const std::ptrdiff_t at = batch * kTileRows * width, size = kTileRows * width;
+                float* observed = observed_.data() + at;
+                std::fill_n(observed, size, 0.0f);
+                for (std::int64_t s = 0; s < slices_; ++s) {
+                    axpy(1.0f, partial_.data() + s * group_ * width + at, observed, size);
+                    for (int i = 0; kResidual && i < n; ++i) {
+                        state_[batch * kTileRows + i].loss += losses_[s * group_ + batch * kTileRows + i];
+                    }
                 }
-            }
-            then(
-                {&state_[batch * kTileRows], x_.data() + at, r_.data() + at, p_.data() + at, observed, q_.data() + at});
-        });
+                then({n, &state_[batch * kTileRows], x_.data() + at, r_.data() + at, p_.data() + at, observed,
+                      q_.data() + at});
+            });
     }
 
     template <bool kResidual>
@@ -244,14 +250,14 @@ private:
         std::fill_n(partial, group_ * width, 0.0f);
         std::fill_n(&losses_[slice * group_], group_, 0.0);
         std::vector<std::int64_t>& at = cursors_[slice];
-        for (std::ptrdiff_t i = 0; i < group_; ++i) {
+        for (std::ptrdiff_t i = 0; i < in_group_; ++i) {
             if (state_[i].done) continue;
             const auto *from = indices.data() + indptr[state_[i].row], *to = indices.data() + indptr[state_[i].row + 1];
             at[i] = std::lower_bound(from, to, begin) - indices.data();
         }
         for (std::int64_t chunk = begin; chunk < end; chunk += chunk_) {
             const std::int64_t limit = std::min(chunk + chunk_, end);
-            for (std::ptrdiff_t i = 0; i < group_; ++i) {
+            for (std::ptrdiff_t i = 0; i < in_group_; ++i) {
                 if (state_[i].done) continue;
                 const std::int64_t from = at[i], most = indptr[state_[i].row + 1];
                 std::int64_t to = from;
@@ -266,7 +272,7 @@ private:
     const Problem& problem_;
     std::int64_t chunk_, slices_;  // fixed rows that stay in cache; parts of the fixed rows that are worked on apart
     std::vector<std::int64_t> rows_;
-    std::ptrdiff_t group_;
+    std::ptrdiff_t group_, in_group_ = 0;
     std::vector<CgRow> state_;
     Buffer x_, r_, p_, q_, observed_, partial_;
     std::vector<double> losses_;
@@ -283,9 +289,9 @@ public:
     double improve(std::int64_t& begin, std::int64_t end, const LongRows& others) {
         const std::ptrdiff_t width = problem_.width;
         CgRow rows[kTileRows];
-        const CgBatch batch{rows, vector(0), vector(1), vector(2), vector(3), vector(4)};
+        CgBatch batch{0, rows, vector(0), vector(1), vector(2), vector(3), vector(4)};
+        int& n = batch.n;
         std::fill_n(batch.x, 4 * kTileRows * width, 0.0f);
-        int n = 0;
         for (std::ptrdiff_t floats = 0; begin < end && n < kTileRows; ++begin) {
             const std::ptrdiff_t length = problem_.length(begin);
             if (length == 0) std::fill_n(problem_.solved_row(begin), problem_.factors, 0.0f);
@@ -297,8 +303,7 @@ public:
         }
         for (int i = 0; i < n; ++i) rows[i].loss = pass<true>(rows[i], batch.x + i * width, i);
         start(problem_, batch);
-        const auto left = [&] { return std::any_of(rows, rows + n, [](const CgRow& row) { return !row.done; }); };
-        for (int k = 0; k < problem_.options.cg_steps && left(); ++k) {
+        for (int k = 0; k < problem_.options.cg_steps && any_left(rows, n); ++k) {
             std::fill_n(vector(3), kTileRows * width, 0.0f);
             for (int i = 0; i < n; ++i) {
                 if (!rows[i].done) pass<false>(rows[i], batch.p + i * width, i);

@@ -12,7 +12,10 @@ namespace cofactor::als {
 class ExactSolver {
 public:
     explicit ExactSolver(const Problem& problem)
-        : problem_(problem), block_(problem), system_(problem.width * problem.width), vectors_(3 * problem.width) {}
+        : problem_(problem),
+          block_(problem, std::clamp<std::ptrdiff_t>(kBlockFloats / problem.width, 16, 256), problem.width),
+          system_(problem.width * problem.width),
+          vectors_(3 * problem.width) {}
 
     // Solves the row; its loss, or NaN when the system is not positive definite.
     double solve(std::int64_t row) {

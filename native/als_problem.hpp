@@ -41,6 +41,8 @@ struct Problem {
     std::int64_t n_fixed;
     std::ptrdiff_t factors, width;
     const float* gramian;  // a0 G, width x width, zero-padded
+    const float* panels;   // its columns for multiply_rows, each block of `block` of them apart
+    std::ptrdiff_t block;
     AlsOptions options;
     float* solved;  // n_rows x factors
 
@@ -80,12 +82,8 @@ inline void add_diagonal(float* a, std::ptrdiff_t n, std::ptrdiff_t filled, floa
 // entries that follow are asked for, so that memory and arithmetic overlap.
 class Block {
 public:
-    explicit Block(const Problem& problem)
-        : problem_(problem),
-          rows_(std::clamp<std::ptrdiff_t>(kBlockFloats / problem.width, 16, 256)),
-          z_(rows_ * problem.width),
-          scale_(rows_),
-          next_(rows_) {}
+    Block(const Problem& problem, std::ptrdiff_t rows, std::ptrdiff_t columns)
+        : problem_(problem), rows_(rows), z_(rows * columns), scale_(rows), next_(rows) {}
 
     std::ptrdiff_t rows() const { return rows_; }
     const float* z() const { return z_.data(); }

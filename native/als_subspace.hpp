@@ -14,10 +14,12 @@ class SubspaceSolver {
 public:
     explicit SubspaceSolver(const Problem& problem)
         : problem_(problem),
-          block_(problem),
-          columns_(std::min(padded(problem.options.block_size), problem.width)),
+          columns_(problem.block),
+          block_(problem, kPiece, columns_),
           system_(columns_ * columns_),
-          vectors_((2 * kTileRows + 3) * std::max(columns_, problem.width)),
+          vectors_(kTileRows * problem.width + 3 * columns_),
+          before_(kTileRows * columns_),
+          after_(kTileRows * columns_),
           arena_(kArenaFloats) {
         std::ptrdiff_t longest = kArenaFloats / problem.width;
         for (std::int64_t row = 0; row < problem.history.n_rows(); ++row) {
@@ -48,7 +50,7 @@ public:
             residual += length;
             used += floats;
         }
-        const double loss = sweep(rows, n, x, x + kTileRows * width);
+        const double loss = sweep(rows, n, x);
         for (int i = 0; i < n; ++i) std::copy_n(x + i * width, problem_.factors, problem_.solved_row(rows[i].row));
         return loss;
     }
@@ -56,64 +58,84 @@ public:
     std::int64_t failed() const { return failed_; }
 
 private:
+    static constexpr std::ptrdiff_t kPiece = 128;            // entries worked on at a time
     static constexpr std::ptrdiff_t kArenaFloats = 2097152;  // one long history: faster in order than gathered again
 
     struct Row {
         std::int64_t row, begin;
         std::ptrdiff_t n;
         float lambda;
-        float* z;         // n x width, or null: too long, gathered block by block each time
+        float* z;  // its scaled rows, each block of columns apart (n x columns); null: too long, gathered each time
         float* residual;  // s - z.x
     };
 
-    // visit(z, stride, first, n): the scaled rows of a history, block by block, columns [c, c + columns).
+    // visit(z, first, n): the scaled rows of a history piece by piece, columns [c, c + columns) side by side.
     template <class Visit>
     void over_history(const Row& h, std::ptrdiff_t c, std::ptrdiff_t columns, Visit&& visit) {
-        for (std::ptrdiff_t first = 0; first < h.n; first += block_.rows()) {
-            const std::ptrdiff_t n = std::min(block_.rows(), h.n - first);
+        for (std::ptrdiff_t first = 0; first < h.n; first += kPiece) {
+            const std::ptrdiff_t n = std::min(kPiece, h.n - first);
             if (h.z != nullptr) {
-                visit(h.z + first * problem_.width + c, problem_.width, first, n);
+                visit(h.z + c * h.n + first * columns, first, n);
             } else {
                 block_.gather(h.begin + first, n, c, columns);
-                visit(block_.z(), columns, first, n);
+                visit(block_.z(), first, n);
             }
         }
     }
 
     // Gathers the history where it fits; residual = s - Z x.
     void start_residual(const Row& h, const float* x) {
-        const std::ptrdiff_t width = problem_.width;
-        for (std::ptrdiff_t first = 0; first < h.n; first += block_.rows()) {
-            const std::ptrdiff_t n = std::min(block_.rows(), h.n - first);
-            float* to = h.z != nullptr ? h.z + first * width : nullptr;
-            block_.gather(h.begin + first, n, 0, width, to);
-            float t[256];
-            dots(to != nullptr ? to : block_.z(), width, n, x, width, t);
-            for (std::ptrdiff_t k = 0; k < n; ++k) h.residual[first + k] = block_.scale()[k] - t[k];
+        for (std::ptrdiff_t first = 0; first < h.n; first += kPiece) {
+            const std::ptrdiff_t n = std::min(kPiece, h.n - first);
+            for (std::ptrdiff_t c = 0; c < problem_.width; c += columns_) {
+                const std::ptrdiff_t columns = std::min(columns_, problem_.width - c);
+                float* to = h.z != nullptr ? h.z + c * h.n + first * columns : nullptr;
+                block_.gather(h.begin + first, n, c, columns, to);
+                if (c == 0) std::copy_n(block_.scale(), n, h.residual + first);
+                subtract_dots(to != nullptr ? to : block_.z(), n, x + c, columns, h.residual + first);
+            }
         }
     }
 
-    double sweep(const Row* rows, int n, float* x, float* gx) {
+    // residual -= z x
+    static void subtract_dots(const float* z, std::ptrdiff_t n, const float* x, std::ptrdiff_t columns,
+                              float* residual) {
+        float t[kPiece];
+        dots(z, columns, n, x, columns, t);
+        for (std::ptrdiff_t k = 0; k < n; ++k) residual[k] -= t[k];
+    }
+
+    // A step for every block of coordinates. What G adds to the loss is summed up on the way: with the blocks before c
+    // already moved, x_c . (2 sum_b<c G_cb x_b + G_cc x_c) is the share of block c.
+    double sweep(const Row* rows, int n, float* x) {
         const std::ptrdiff_t width = problem_.width;
+        double loss = 0.0;
         for (int i = 0; i < n; ++i) start_residual(rows[i], x + i * width);
         for (std::ptrdiff_t c = 0; c < width; c += columns_) {
             const std::ptrdiff_t columns = std::min(columns_, width - c);
-            multiply_rows(width, columns, x, width, problem_.gramian + c, width, gx, width);
+            const float* panels = problem_.panels + c * width;
+            multiply_rows(n, 0, c, width, columns, x, width, panels, before_.data(), columns);
+            multiply_rows(n, c, width, width, columns, x, width, panels, after_.data(), columns);
             for (int i = 0; i < n; ++i) {
-                if (!improve_block(rows[i], c, columns, x + i * width + c, gx + i * width)) {
+                float *before = before_.data() + i * columns, *gx = after_.data() + i * columns;
+                axpy(1.0f, before, gx, columns);
+                if (!improve_block(rows[i], c, columns, x + i * width + c, gx)) {
                     failed_ = rows[i].row;
                     return std::numeric_limits<double>::quiet_NaN();
                 }
             }
+            multiply_rows(n, c, c + columns, width, columns, x, width, panels, after_.data(), columns);
+            for (int i = 0; i < n; ++i) {
+                const float *before = before_.data() + i * columns, *own = after_.data() + i * columns;
+                const float* xi = x + i * width + c;
+                for (std::ptrdiff_t j = 0; j < columns; ++j) {
+                    loss += static_cast<double>(xi[j]) * (2.0f * before[j] + own[j] + rows[i].lambda * xi[j]);
+                }
+            }
         }
-        multiply_rows(width, width, x, width, problem_.gramian, width, gx, width);
-        double loss = 0.0;
         for (int i = 0; i < n; ++i) {
             for (std::ptrdiff_t k = 0; k < rows[i].n; ++k) {
                 loss += static_cast<double>(rows[i].residual[k]) * rows[i].residual[k];
-            }
-            for (std::ptrdiff_t j = i * width; j < (i + 1) * width; ++j) {
-                loss += static_cast<double>(x[j]) * (gx[j] + rows[i].lambda * x[j]);
             }
         }
         return loss;
@@ -121,14 +143,14 @@ private:
 
     // The Newton step of coordinates [c, c + columns) of one row; x and gx start at c.
     bool improve_block(const Row& h, std::ptrdiff_t c, std::ptrdiff_t columns, float* x, const float* gx) {
-        float *a = system_.data(), *gradient = vectors_.data() + 2 * kTileRows * problem_.width;
+        float *a = system_.data(), *gradient = vectors_.data() + kTileRows * problem_.width;
         float *step = gradient + columns, *inverse = step + columns;
         for (std::ptrdiff_t j = 0; j < columns; ++j) gradient[j] = -gx[j] - h.lambda * x[j];
         const float* start = problem_.gramian + c * problem_.width + c;
         std::ptrdiff_t start_stride = problem_.width;
-        over_history(h, c, columns, [&](const float* z, std::ptrdiff_t stride, std::ptrdiff_t first, std::ptrdiff_t n) {
-            add_rows(z, stride, n, h.residual + first, columns, gradient);
-            add_gramian(n, columns, z, stride, start, start_stride, a, columns);
+        over_history(h, c, columns, [&](const float* z, std::ptrdiff_t first, std::ptrdiff_t n) {
+            add_rows(z, columns, n, h.residual + first, columns, gradient);
+            add_gramian(n, columns, z, columns, start, start_stride, a, columns);
             start = a;
             start_stride = columns;
         });
@@ -136,18 +158,16 @@ private:
         if (!cholesky(columns, a, inverse)) return false;
         cholesky_solve(columns, a, inverse, gradient, step);
         axpy(1.0f, step, x, columns);
-        over_history(h, c, columns, [&](const float* z, std::ptrdiff_t stride, std::ptrdiff_t first, std::ptrdiff_t n) {
-            float t[256];
-            dots(z, stride, n, step, columns, t);
-            for (std::ptrdiff_t k = 0; k < n; ++k) h.residual[first + k] -= t[k];
+        over_history(h, c, columns, [&](const float* z, std::ptrdiff_t first, std::ptrdiff_t n) {
+            subtract_dots(z, n, step, columns, h.residual + first);
         });
         return true;
     }
 
     const Problem& problem_;
-    Block block_;
     std::ptrdiff_t columns_;
-    Buffer system_, vectors_, arena_, residual_;
+    Block block_;
+    Buffer system_, vectors_, before_, after_, arena_, residual_;
     std::int64_t failed_ = -1;
 };
 

@@ -47,16 +47,41 @@ inline void add_gramian(std::ptrdiff_t n, std::ptrdiff_t width, const float* z, 
     add_gramian(n, width, z, z_stride, start, start_stride, out, out_stride, [](std::ptrdiff_t, std::ptrdiff_t) {});
 }
 
-// out (kTileRows x columns) = p (kTileRows x depth) times g (depth x columns). columns: multiple of kPad.
-inline void multiply_rows(std::ptrdiff_t depth, std::ptrdiff_t columns, const float* p, std::ptrdiff_t p_stride,
-                          const float* g, std::ptrdiff_t g_stride, float* out, std::ptrdiff_t out_stride) {
+// Columns of g (depth x columns) laid out for multiply_rows: the columns of each register tile apart, row after row.
+inline void pack_panels(std::ptrdiff_t depth, std::ptrdiff_t columns, const float* g, std::ptrdiff_t g_stride,
+                        float* panels) {
     over_tiles(0, columns, [&]<int kVectors>(std::ptrdiff_t j) {
-        Vec acc[kTileRows][kVectors] = {};
-        tile<kTileRows, kVectors>(depth, p, 1, p_stride, g + j, g_stride, acc);
-        for (int r = 0; r < kTileRows; ++r) {
+        constexpr std::ptrdiff_t kColumns = kVectors * kLanes;
+        for (std::ptrdiff_t t = 0; t < depth; ++t) {
+            std::copy_n(g + t * g_stride + j, kColumns, panels + j * depth + t * kColumns);
+        }
+    });
+}
+
+// out (kRows x columns) = p times rows [begin, end) of what was packed; p (kRows x depth).
+template <int kRows>
+inline void multiply_tiles(std::ptrdiff_t begin, std::ptrdiff_t end, std::ptrdiff_t depth, std::ptrdiff_t columns,
+                           const float* p, std::ptrdiff_t p_stride, const float* panels, float* out,
+                           std::ptrdiff_t out_stride) {
+    over_tiles(0, columns, [&]<int kVectors>(std::ptrdiff_t j) {
+        Vec acc[kRows][kVectors] = {};
+        tile<kRows, kVectors>(end - begin, p + begin, 1, p_stride, panels + j * depth + begin * kVectors * kLanes,
+                              kVectors * kLanes, acc);
+        for (int r = 0; r < kRows; ++r) {
             for (int v = 0; v < kVectors; ++v) store(out + r * out_stride + j + v * kLanes, acc[r][v]);
         }
     });
+}
+
+// The same for n rows, n <= kTileRows; p and out have room for kTileRows.
+inline void multiply_rows(int n, std::ptrdiff_t begin, std::ptrdiff_t end, std::ptrdiff_t depth, std::ptrdiff_t columns,
+                          const float* p, std::ptrdiff_t p_stride, const float* panels, float* out,
+                          std::ptrdiff_t out_stride) {
+    const auto multiply = n <= 1   ? multiply_tiles<1>
+                          : n <= 2 ? multiply_tiles<2>
+                          : n <= 4 ? multiply_tiles<4>
+                                   : multiply_tiles<kTileRows>;
+    multiply(begin, end, depth, columns, p, p_stride, panels, out, out_stride);
 }
 
 // out += sum_k t_k z_k over the n rows of z (n x columns). columns: multiple of kLanes.

@@ -108,8 +108,9 @@ def als_sweep(
 ) -> tuple[float, int]:
     """Improve every row of ``solved`` (n_rows, factors) in place with ``fixed`` (n_fixed, factors) held.
 
-    A row of the solver "cg" is done after ``cg_steps``, or as soon as |residual| <= ``cg_tolerance`` |right-hand side|.
-    Below the roundoff of float32 there is nothing left to improve, and further steps would divide zero by zero.
+    A row of the solver "cg" is done after ``cg_steps``, or as soon as a step lowers its loss by less than
+    ``cg_tolerance``² of what its vector explains (the sum of its weights less the loss): about that relative error in
+    the norm of its system. Below the roundoff of float32 there is nothing left to improve.
 
     Returns
     -------

@@ -72,8 +72,6 @@ std::vector<Worker> make_workers(const Problem& problem, int threads) {
     return workers;
 }
 
-inline constexpr std::int64_t kParts = 16;
-
 // Histories too long for one thread: parts of each are summed up side by side. How many there are does not depend on
 // the number of threads, so neither does the result.
 inline double solve_longest(const Problem& problem, std::vector<ExactSolver>& workers, std::int64_t& failed,
@@ -139,9 +137,13 @@ inline AlsResult sweep_cg(const Problem& problem, int threads, Interrupt& interr
 }
 
 inline AlsResult sweep_subspaces(const Problem& problem, int threads, Interrupt& interrupt) {
-    std::atomic<std::int64_t> failed{-1};
     std::vector<SubspaceSolver> workers = make_workers<SubspaceSolver>(problem, threads);
-    const double loss = over_rows(problem.history.n_rows(), workers, interrupt,
+    double longest = 0.0;
+    for (std::int64_t row = 0; row < problem.history.n_rows() && workers[0].failed() < 0; ++row) {
+        if (problem.split(row)) longest += workers[0].improve_together(row, workers, interrupt);
+    }
+    std::atomic<std::int64_t> failed{workers[0].failed()};
+    const double rest = over_rows(problem.history.n_rows(), workers, interrupt,
                                   [&](SubspaceSolver& solver, std::int64_t begin, std::int64_t end) {
                                       double part = 0.0;
                                       while (begin < end && failed < 0) {
@@ -150,7 +152,7 @@ inline AlsResult sweep_subspaces(const Problem& problem, int threads, Interrupt&
                                       }
                                       return part;
                                   });
-    return {loss, failed};
+    return {longest + rest, failed};
 }
 
 // The fixed rows padded with zeros and starting at cache lines: all of them where the histories refer to most, else a

@@ -33,6 +33,7 @@ inline constexpr std::ptrdiff_t kBlockFloats = 8192;    // gathered rows that st
 inline constexpr std::ptrdiff_t kCacheFloats = 131072;  // rows that stay in the second-level cache
 inline constexpr std::int64_t kGrain = 16;              // rows a thread takes at a time
 inline constexpr std::ptrdiff_t kSplit = 32768;         // longer histories are shared out among the threads
+inline constexpr std::int64_t kParts = 16;              // in so many parts, however many threads there are
 
 struct Problem {
     Csr history;               // n_rows x n_available

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 #include "als_problem.hpp"
 
@@ -39,10 +40,8 @@ public:
         float* residual = residual_.data();
         for (std::ptrdiff_t used = 0; begin < end && n < kTileRows; ++begin) {
             const std::ptrdiff_t length = problem_.length(begin), floats = length * width;
-            if (length == 0) {
-                std::fill_n(problem_.solved_row(begin), problem_.factors, 0.0f);
-                continue;
-            }
+            if (length == 0) std::fill_n(problem_.solved_row(begin), problem_.factors, 0.0f);
+            if (length == 0 || problem_.split(begin)) continue;
             if (n > 0 && used + floats > kCacheFloats) break;
             float* z = floats <= kArenaFloats ? arena_.data() + used : nullptr;
             rows[n] = {begin, problem_.history.indptr[begin], length, problem_.lambda(begin), z, residual};
@@ -52,6 +51,22 @@ public:
         }
         const double loss = sweep(rows, n, x);
         for (int i = 0; i < n; ++i) std::copy_n(x + i * width, problem_.factors, problem_.solved_row(rows[i].row));
+        return loss;
+    }
+
+    // One history too long for one thread, by the whole team, of which this is one.
+    double improve_together(std::int64_t row, std::vector<SubspaceSolver>& team, Interrupt& interrupt) {
+        float* x = vectors_.data();
+        std::fill_n(x, kTileRows * problem_.width, 0.0f);
+        std::copy_n(problem_.solved_row(row), problem_.factors, x);
+        const Row h{
+            row, problem_.history.indptr[row], problem_.length(row), problem_.lambda(row), nullptr, residual_.data()};
+        team_ = &team;
+        interrupt_ = &interrupt;
+        partial_ = Buffer(kParts * (columns_ * columns_ + columns_));
+        const double loss = sweep(&h, 1, x);
+        team_ = nullptr;
+        std::copy_n(x, problem_.factors, problem_.solved_row(row));
         return loss;
     }
 
@@ -83,6 +98,21 @@ private:
         }
     }
 
+    // body(member of the team, part of the history, number of the part), or, without a team, of it as a whole.
+    template <class Body>
+    void share_out(const Row& h, Body&& body) {
+        if (team_ == nullptr) {
+            body(*this, h, 0);
+            return;
+        }
+        parallel_for(kParts, 1, static_cast<int>(team_->size()), *interrupt_,
+                     [&](std::int64_t part, std::int64_t, int worker) {
+                         const std::ptrdiff_t first = h.n * part / kParts, last = h.n * (part + 1) / kParts;
+                         body((*team_)[worker],
+                              Row{h.row, h.begin + first, last - first, h.lambda, nullptr, h.residual + first}, part);
+                     });
+    }
+
     // Gathers the history where it fits; residual = s - Z x.
     void start_residual(const Row& h, const float* x) {
         for (std::ptrdiff_t first = 0; first < h.n; first += kPiece) {
@@ -110,7 +140,11 @@ private:
     double sweep(const Row* rows, int n, float* x) {
         const std::ptrdiff_t width = problem_.width;
         double loss = 0.0;
-        for (int i = 0; i < n; ++i) start_residual(rows[i], x + i * width);
+        for (int i = 0; i < n; ++i) {
+            share_out(rows[i], [&](SubspaceSolver& solver, const Row& part, std::int64_t) {
+                solver.start_residual(part, x + i * width);
+            });
+        }
         for (std::ptrdiff_t c = 0; c < width; c += columns_) {
             const std::ptrdiff_t columns = std::min(columns_, width - c);
             const float* panels = problem_.panels + c * width;
@@ -141,25 +175,52 @@ private:
         return loss;
     }
 
-    // The Newton step of coordinates [c, c + columns) of one row; x and gx start at c.
-    bool improve_block(const Row& h, std::ptrdiff_t c, std::ptrdiff_t columns, float* x, const float* gx) {
-        float *a = system_.data(), *gradient = vectors_.data() + kTileRows * problem_.width;
-        float *step = gradient + columns, *inverse = step + columns;
-        for (std::ptrdiff_t j = 0; j < columns; ++j) gradient[j] = -gx[j] - h.lambda * x[j];
-        const float* start = problem_.gramian + c * problem_.width + c;
-        std::ptrdiff_t start_stride = problem_.width;
+    // a = start + Z'Z and gradient += Z'residual in columns [c, c + columns).
+    void accumulate(const Row& h, std::ptrdiff_t c, std::ptrdiff_t columns, const float* start,
+                    std::ptrdiff_t start_stride, float* a, float* gradient) {
         over_history(h, c, columns, [&](const float* z, std::ptrdiff_t first, std::ptrdiff_t n) {
             add_rows(z, columns, n, h.residual + first, columns, gradient);
             add_gramian(n, columns, z, columns, start, start_stride, a, columns);
             start = a;
             start_stride = columns;
         });
+    }
+
+    // The same by the whole team.
+    void accumulate_together(const Row& h, std::ptrdiff_t c, std::ptrdiff_t columns, float* a, float* gradient) {
+        const std::ptrdiff_t size = columns * columns + columns;
+        std::fill_n(partial_.data(), kParts * size, 0.0f);
+        share_out(h, [&](SubspaceSolver& solver, const Row& part, std::int64_t number) {
+            float* own = partial_.data() + number * size;
+            solver.accumulate(part, c, columns, own, columns, own, own + columns * columns);
+        });
+        for (std::ptrdiff_t i = 0; i < columns; ++i) {
+            std::copy_n(problem_.gramian + (c + i) * problem_.width + c, columns, a + i * columns);
+        }
+        for (std::int64_t part = 0; part < kParts; ++part) {
+            axpy(1.0f, partial_.data() + part * size, a, columns * columns);
+            axpy(1.0f, partial_.data() + part * size + columns * columns, gradient, columns);
+        }
+    }
+
+    // The Newton step of coordinates [c, c + columns) of one row; x and gx start at c.
+    bool improve_block(const Row& h, std::ptrdiff_t c, std::ptrdiff_t columns, float* x, const float* gx) {
+        float *a = system_.data(), *gradient = vectors_.data() + kTileRows * problem_.width;
+        float *step = gradient + columns, *inverse = step + columns;
+        for (std::ptrdiff_t j = 0; j < columns; ++j) gradient[j] = -gx[j] - h.lambda * x[j];
+        if (team_ == nullptr) {
+            accumulate(h, c, columns, problem_.gramian + c * problem_.width + c, problem_.width, a, gradient);
+        } else {
+            accumulate_together(h, c, columns, a, gradient);
+        }
         add_diagonal(a, columns, std::min(columns, problem_.factors - c), h.lambda);
         if (!cholesky(columns, a, inverse)) return false;
         cholesky_solve(columns, a, inverse, gradient, step);
         axpy(1.0f, step, x, columns);
-        over_history(h, c, columns, [&](const float* z, std::ptrdiff_t first, std::ptrdiff_t n) {
-            subtract_dots(z, n, step, columns, h.residual + first);
+        share_out(h, [&](SubspaceSolver& solver, const Row& own, std::int64_t) {
+            solver.over_history(own, c, columns, [&](const float* z, std::ptrdiff_t first, std::ptrdiff_t n) {
+                subtract_dots(z, n, step, columns, own.residual + first);
+            });
         });
         return true;
     }
@@ -167,7 +228,9 @@ private:
     const Problem& problem_;
     std::ptrdiff_t columns_;
     Block block_;
-    Buffer system_, vectors_, before_, after_, arena_, residual_;
+    Buffer system_, vectors_, before_, after_, arena_, residual_, partial_;
+    std::vector<SubspaceSolver>* team_ = nullptr;  // where one row is worked on by all
+    Interrupt* interrupt_ = nullptr;
     std::int64_t failed_ = -1;
 };
 

@@ -237,3 +237,79 @@ def test_shapes_that_do_not_fit_are_refused(changed, message):
 def test_an_unknown_solver_is_refused():
     with pytest.raises(ValueError, match="solver must be"):
         sweep(make(2, 30), vectors(30, 4), {"solver": "magic"})
+
+
+# --- histories too long for a cache or a thread, and fixed vectors of which few are referred to ---
+
+
+@pytest.fixture(scope="module")
+def long_histories():
+    """Lengths on both sides of every limit in the kernels: a cache, a group of long rows, a row shared by threads."""
+    history, fixed = make(7, 60_000, lengths=[50_000, 9_000, 0, 40_000, 300, 8_193, 12_000]), vectors(60_000, 20)
+    return history, fixed, reference.solve(history, fixed, **OPTIONS)
+
+
+@pytest.mark.parametrize("solver", [*CONVERGED, "subspace 16"])
+def test_long_histories(cpu_level, long_histories, solver):
+    history, fixed, wanted = long_histories
+    solver = CONVERGED.get(solver) or UNFINISHED[solver]
+    solved = None
+    for _ in range(30 if solver.get("block_size") == 16 else 1):
+        solved, loss = sweep(history, fixed, solver, start=solved)
+    assert_close(solved, wanted, 1e-3 if solver.get("block_size") == 16 else 1e-4)
+    assert loss == pytest.approx(loss_of(history, wanted, fixed), rel=1e-4)
+
+
+@pytest.mark.parametrize("solver", [CONVERGED["cholesky"], *UNFINISHED.values()], ids=["cholesky", *UNFINISHED])
+def test_long_histories_give_the_same_whoever_works_on_them(long_histories, solver):
+    history, fixed, _ = long_histories
+    start = vectors(7, 20, seed=3)
+    one, loss = sweep(history, fixed, solver, start=start)
+    assert loss == pytest.approx(loss_of(history, one, fixed), rel=1e-4)
+    for threads in (2, 5):
+        more, same_loss = sweep(history, fixed, solver, start=start, threads=threads)
+        assert np.array_equal(more, one)
+        assert same_loss == loss
+
+
+@by_solver
+@pytest.mark.parametrize("factors", [16, 20])
+def test_few_of_many_fixed_vectors(cpu_level, solver, factors):
+    history, fixed = make(3, 3_000, lengths=[5, 0, 40]), vectors(3_000, factors)
+    solved, _ = sweep(history, fixed, solver)
+    assert_close(solved, reference.solve(history, fixed, **OPTIONS))
+
+
+@pytest.mark.parametrize("solver", [CONVERGED["cholesky"], *UNFINISHED.values()], ids=["cholesky", *UNFINISHED])
+@pytest.mark.parametrize("n_fixed", [40, 4_000])
+def test_where_vectors_start_in_memory_does_not_matter(solver, n_fixed):
+    history = make(20, n_fixed, lengths=[20] * 20)
+    anywhere = vectors(n_fixed * 32 + 1, 1).ravel()[1:].reshape(n_fixed, 32)
+    aligned = cpu.empty_vectors(n_fixed, 32)
+    aligned[:] = anywhere
+    assert aligned.ctypes.data % 64 == 0
+    start = vectors(20, 32, seed=3)
+    assert np.array_equal(
+        sweep(history, anywhere, solver, start=start)[0], sweep(history, aligned, solver, start=start)[0]
+    )
+
+
+@by_solver
+@pytest.mark.parametrize("factors", [64, 60])
+def test_more_than_two_to_the_31_elements(solver, factors):
+    """Only the rows referred to are ever touched, so that the memory behind the others is never taken."""
+    n_fixed = 2**31 // factors + 1000
+    try:
+        fixed = cpu.empty_vectors(n_fixed, factors)
+    except MemoryError:
+        pytest.skip("this system does not promise memory that is not there")
+    rows = np.array([3, n_fixed // 2, n_fixed - 2, n_fixed - 1])
+    fixed[rows] = small = vectors(4, factors)
+    history = CSR(np.array([0, 4]), rows.astype(np.int32), np.array([1, 2, 3, 4], np.float32), n_fixed)
+    dense = CSR(np.array([0, 4]), np.arange(4, dtype=np.int32), history.values, 4)
+    options = {**OPTIONS, **solver, "regularization_exponent": 0.0}
+    solved, wanted = np.zeros((1, factors), np.float32), np.zeros((1, factors), np.float32)
+    gramian = cpu.gramian(small)
+    loss, _ = cpu.als_sweep(history, solved, fixed, gramian, threads=2, **options)
+    assert cpu.als_sweep(dense, wanted, small, gramian, threads=1, **options)[0] == pytest.approx(loss, rel=1e-6)
+    assert_close(solved, wanted, 1e-5)

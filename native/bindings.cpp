@@ -37,8 +37,7 @@ std::span<const T> view(const In1<T>& a) {
     return {a.data(), a.size()};
 }
 
-cofactor::Csr csr(const In1<std::int64_t>& indptr, const In1<std::int32_t>& indices, const In1<float>* values,
-                  std::int64_t n_columns) {
+cofactor::Csr csr(const In1<std::int64_t>& indptr, const In1<std::int32_t>& indices, const In1<float>* values) {
     check(indptr.size() >= 1, "indptr is empty");
     check(indptr.data()[0] == 0, "indptr does not start at 0");
     check(static_cast<std::size_t>(indptr.data()[indptr.size() - 1]) == indices.size(),
@@ -47,47 +46,44 @@ cofactor::Csr csr(const In1<std::int64_t>& indptr, const In1<std::int32_t>& indi
     for (std::size_t r = 1; r < indptr.size(); ++r) {
         check(indptr.data()[r - 1] <= indptr.data()[r], "indptr decreases");
     }
-    const std::span<const std::int64_t> start = view(indptr);
-    const std::span<const std::int32_t> column = view(indices);
-    for (std::size_t r = 1; r < start.size(); ++r) {
-        std::int64_t least = 0;
-        for (std::int64_t e = start[r - 1]; e < start[r]; least = column[e++] + 1ll) {
-            check(column[e] >= least && column[e] < n_columns, "columns must be ascending inside a row and in range");
-        }
-    }
     return {view(indptr), view(indices), values == nullptr ? std::span<const float>{} : view(*values)};
 }
 
-// Runs a kernel without the GIL; Ctrl-C is looked for between two pieces of its work.
+// Runs a kernel without the GIL, unless the columns of `a` are not ascending inside rows and in range; Ctrl-C is looked
+// for between two pieces of its work.
 template <class Kernel>
-void run(int threads, Kernel&& kernel) {
+void run(int threads, const cofactor::Csr* a, std::int64_t n_columns, Kernel&& kernel) {
     check(threads >= 1, "threads must be at least 1");
     cofactor::Interrupt interrupt([] {
         nb::gil_scoped_acquire gil;
         return PyErr_CheckSignals() != 0;
     });
+    bool ascending = true;
     {
         nb::gil_scoped_release release;
-        kernel(interrupt);
+        if (a != nullptr) ascending = cofactor::is_ascending(*a, n_columns, threads, interrupt);
+        if (ascending && !interrupt.stopped()) kernel(interrupt);
     }
+    check(ascending, "columns must be ascending inside a row and in range");
     if (interrupt.stopped()) throw nb::python_error();
 }
 
 void transpose(In1<std::int64_t> indptr, In1<std::int32_t> indices, In1<float> values, std::int64_t n_columns,
                Out1<std::int64_t> out_indptr, Out1<std::int32_t> out_indices, Out1<float> out_values) {
-    const cofactor::Csr a = csr(indptr, indices, &values, n_columns);
+    const cofactor::Csr a = csr(indptr, indices, &values);
     check(static_cast<std::int64_t>(out_indptr.size()) == n_columns + 1, "out_indptr must hold n_columns + 1 offsets");
     check(out_indices.size() == indices.size() && out_values.size() == indices.size(), "outputs must hold nnz entries");
-    nb::gil_scoped_release release;
-    std::fill_n(out_indptr.data(), out_indptr.size(), 0);
-    cofactor::transpose(a, {out_indptr.data(), out_indptr.size()}, {out_indices.data(), out_indices.size()},
-                        {out_values.data(), out_values.size()});
+    run(1, &a, n_columns, [&](cofactor::Interrupt&) {
+        std::fill_n(out_indptr.data(), out_indptr.size(), 0);
+        cofactor::transpose(a, {out_indptr.data(), out_indptr.size()}, {out_indices.data(), out_indices.size()},
+                            {out_values.data(), out_values.size()});
+    });
 }
 
 void gramian(InMatrix y, OutMatrix<float> out, int threads) {
     check(y.shape(1) >= 1, "y must have at least one factor");
     check(out.shape(0) == y.shape(1) && out.shape(1) == y.shape(1), "out must be factors x factors");
-    run(threads, [&](cofactor::Interrupt& interrupt) {
+    run(threads, nullptr, 0, [&](cofactor::Interrupt& interrupt) {
         cofactor::gramian(y.data(), y.shape(0), y.shape(1), out.data(), threads, interrupt);
     });
 }
@@ -97,7 +93,7 @@ std::pair<double, std::int64_t> als_sweep(In1<std::int64_t> indptr, In1<std::int
                                           float unobserved_weight, float regularization, float regularization_exponent,
                                           const std::string& solver, int cg_steps, float cg_tolerance, int block_size,
                                           int threads) {
-    const cofactor::Csr history = csr(indptr, indices, &values, fixed.shape(0));
+    const cofactor::Csr history = csr(indptr, indices, &values);
     const std::size_t factors = fixed.shape(1);
     check(static_cast<std::int64_t>(solved.shape(0)) == history.n_rows(), "solved must have one row per history");
     check(solved.shape(1) == factors && factors >= 1, "solved and fixed must have the same number of factors");
@@ -111,7 +107,7 @@ std::pair<double, std::int64_t> als_sweep(In1<std::int64_t> indptr, In1<std::int
     const cofactor::AlsOptions options{alpha, unobserved_weight, regularization, regularization_exponent,
                                        kind,  cg_steps,          cg_tolerance,   block_size};
     cofactor::AlsResult result{};
-    run(threads, [&](cofactor::Interrupt& interrupt) {
+    run(threads, &history, fixed.shape(0), [&](cofactor::Interrupt& interrupt) {
         result = cofactor::als_sweep(history, solved.data(), fixed.data(), fixed.shape(0), factors, gramian.data(),
                                      options, threads, interrupt);
     });
@@ -131,7 +127,7 @@ void top_k(InMatrix queries, InMatrix items, std::optional<In1<float>> bias,
     check(excluded_indptr.has_value() == excluded_indices.has_value(), "excluded needs both indptr and indices");
     cofactor::Csr excluded{};
     if (excluded_indptr) {
-        excluded = csr(*excluded_indptr, *excluded_indices, nullptr, n_items);
+        excluded = csr(*excluded_indptr, *excluded_indices, nullptr);
         check(excluded.n_rows() == static_cast<std::int64_t>(queries.shape(0)), "excluded must have one row per query");
     }
     if (allowed) {
@@ -150,7 +146,7 @@ void top_k(InMatrix queries, InMatrix items, std::optional<In1<float>> bias,
                                     allowed ? view(*allowed) : std::span<const std::int32_t>{},
                                     allowed.has_value(),
                                     static_cast<std::int64_t>(best_items.shape(1))};
-    run(threads, [&](cofactor::Interrupt& interrupt) {
+    run(threads, excluded_indptr ? &excluded : nullptr, n_items, [&](cofactor::Interrupt& interrupt) {
         cofactor::top_k(query, best_items.data(), best_scores.data(), threads, interrupt);
     });
 }

@@ -1,9 +1,12 @@
 // Compressed sparse rows, as the kernels see them.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 #include <vector>
+
+#include "parallel.hpp"
 
 namespace cofactor {
 
@@ -14,6 +17,22 @@ struct Csr {
 
     std::int64_t n_rows() const { return static_cast<std::int64_t>(indptr.size()) - 1; }
 };
+
+// Whether the columns of every row are ascending, unique and in [0, n_columns).
+inline bool is_ascending(const Csr& a, std::int64_t n_columns, int threads, Interrupt& interrupt) {
+    std::atomic<bool> ascending{true};
+    parallel_for(a.n_rows(), 4096, threads, interrupt, [&](std::int64_t begin, std::int64_t end, int) {
+        bool fine = true;
+        for (std::int64_t row = begin; row < end; ++row) {
+            std::int64_t least = 0;
+            for (std::int64_t e = a.indptr[row]; e < a.indptr[row + 1]; least = a.indices[e++] + 1ll) {
+                fine = fine && a.indices[e] >= least && a.indices[e] < n_columns;
+            }
+        }
+        if (!fine) ascending = false;
+    });
+    return ascending;
+}
 
 // Counting sort by column: O(nnz + n_columns). Rows come out ascending inside each column because they are read so.
 inline void transpose(const Csr& a, std::span<std::int64_t> indptr, std::span<std::int32_t> indices,

@@ -258,7 +258,7 @@ class ImplicitALS(FactorModel):
         return float(loss)
 
     def _start(self, x: Interactions, warm_start: ImplicitALS | None) -> Float:
-        items = on(self.device).empty_vectors(x.n_items, self.factors)
+        items: Float = on(self.device).empty_vectors(x.n_items, self.factors)
         np.random.default_rng(self.seed).standard_normal(out=items, dtype=np.float32)
         items *= np.float32(self.init_std / np.sqrt(self.factors))
         if warm_start is not None:
@@ -282,9 +282,11 @@ class ImplicitALS(FactorModel):
 
     def _bytes_needed(self, x: Interactions) -> int:
         vectors, transposed = 4 * self.factors * (x.n_users + x.n_items), 12 * x.nnz
-        # The Gramian, its partial sums over slices of vectors, and every thread's system.
-        n_squares = 2 + resolve_threads(self.threads) + min(16, max(x.n_users, x.n_items) // 2048 + 1)
-        return vectors + transposed + 4 * self.factors**2 * n_squares
+        padded = -(-self.factors // 16) * 16
+        copy = 0 if padded == self.factors else 4 * padded * max(x.n_users, x.n_items)
+        # The Gramian twice, its partial sums over slices of vectors, and every thread's system.
+        n_squares = 3 + resolve_threads(self.threads) + min(16, max(x.n_users, x.n_items) // 2048 + 1)
+        return vectors + copy + transposed + 4 * self.factors**2 * n_squares
 
     def _check(self) -> None:
         for name in ("factors", "cg_steps", "block_size", "iterations"):

@@ -50,7 +50,8 @@ def start(x: cf.Interactions, factors: int) -> tuple[Any, Any]:
 
 
 def with_cofactor(x: cf.Interactions, factors: int, solver: str, threads: int) -> Run:
-    users, items = start(x, factors)
+    users, items = cpu.empty_vectors(x.n_users, factors), cpu.empty_vectors(x.n_items, factors)
+    users[:], items[:] = start(x, factors)
 
     def step() -> None:
         for history, solved, fixed in ((x.user_items, users, items), (x.item_users, items, users)):

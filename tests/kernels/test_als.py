@@ -10,6 +10,7 @@ import pytest
 
 from cofactor.csr import CSR
 from cofactor.kernels import cpu
+from cofactor.memory import available_memory
 from reference import als as reference
 
 OPTIONS = {"alpha": 3.0, "unobserved_weight": 0.5, "regularization": 0.2, "regularization_exponent": 0.5}
@@ -313,3 +314,26 @@ def test_more_than_two_to_the_31_elements(solver, factors):
     loss, _ = cpu.als_sweep(history, solved, fixed, gramian, threads=2, **options)
     assert cpu.als_sweep(dense, wanted, small, gramian, threads=1, **options)[0] == pytest.approx(loss, rel=1e-6)
     assert_close(solved, wanted, 1e-5)
+
+
+@pytest.mark.slow
+def test_more_than_two_to_the_31_solved_elements():
+    """The last row lies beyond element 2^31; the rows before it are empty."""
+    factors = 1024
+    n_rows = 2**31 // factors + 2
+    if (available_memory() or 0) < 14e9:
+        pytest.skip("needs 14 GB")
+    fixed = vectors(30, factors)
+    indptr = np.zeros(n_rows + 1, np.int64)
+    indptr[-1] = 30
+    history = CSR(indptr, np.arange(30, dtype=np.int32), np.ones(30, np.float32), 30)
+    alone = CSR(indptr[-2:], history.indices, history.values, 30)
+    solved, gramian = np.empty((n_rows, factors), np.float32), cpu.gramian(fixed)
+    for solver in CONVERGED.values():
+        options = {**OPTIONS, **solver, "regularization": 50.0}
+        solved[-1], wanted = 0, np.zeros((1, factors), np.float32)
+        loss, _ = cpu.als_sweep(history, solved, fixed, gramian, threads=2, **options)
+        wanted_loss, _ = cpu.als_sweep(alone, wanted, fixed, gramian, threads=1, **options)
+        assert np.array_equal(solved[-1:], wanted)
+        assert loss == wanted_loss
+        assert not solved[: 2**31 // factors : 1000].any()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LEVELS", "als_sweep", "gramian", "level", "supported_levels", "top_k", "transpose", "use_level"]
 
-LEVELS = ("baseline", "avx2", "avx512")
+LEVELS = ("baseline", "avx2", "avx512", "avx512vnni")
 
 
 def supported_levels() -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 // Exact top-k of query . item + bias in two passes, without ever holding queries x items.
 //
 // The score of a pair is TopKQuery::score, and only that decides. Most pairs never get one: items stand in panels by
-// falling norm, a register tile over codes gives every pair of 8 queries and a panel an upper bound (see panels.hpp),
+// falling norm, a register tile over codes gives every pair of 8 queries and a panel an upper bound (see group.hpp),
 // and only the few pairs whose bound reaches their query's k-th best so far are scored and filtered. A few queries do
 // not pay for ordering and coding the catalogue: all their scores are computed.
 #pragma once
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "codes.hpp"
+#include "group.hpp"
 #include "panels.hpp"
 #include "parallel.hpp"
 #include "topk_query.hpp"
@@ -44,19 +45,23 @@ inline void scan(const TopKQuery& q, TopKResult& result, int threads, Interrupt&
     }
 }
 
-// Both passes; memory for the codes of at most kChunkBytes of items at a time.
+// Both passes, over Codes::kChunkBytes of coded items at a time.
 template <class Codes>
 void search(const TopKQuery& q, TopKResult& result, int threads, Interrupt& interrupt) {
-    constexpr std::int64_t kChunkBytes = 64 << 20;
     const std::vector<Ranked> order = ranked(q, threads, interrupt);
     const std::int64_t n = order.size();
-    const std::int64_t chunk = std::min(n, kChunkBytes / (Panels<Codes>::bytes(q.factors)) * kPanel + kPanel);
+    const std::int64_t chunk =
+        std::min<std::int64_t>(n, (Codes::kChunkBytes / Panels<Codes>::bytes(q.factors) + 1) * kPanel);
     Panels<Codes> panels(q, chunk);
+    const std::int64_t tiles = q.n_queries / (4 * threads) / kTileRows + 1;  // a few pieces for every thread
+    const std::int64_t grain = std::min<std::int64_t>(tiles * kTileRows, kGroup);
+    const int workers = static_cast<int>(std::min<std::int64_t>(threads, (q.n_queries + grain - 1) / grain));
     std::vector<Group<Codes>> groups;
-    for (int worker = 0; worker < threads; ++worker) groups.emplace_back(q, result);
+    groups.reserve(workers);
+    for (int worker = 0; worker < workers; ++worker) groups.emplace_back(q, result);
     for (std::int64_t at = 0; at < n && !interrupt.stopped(); at += chunk) {
         panels.fill(std::span(order).subspan(at, std::min(chunk, n - at)), threads, interrupt);
-        parallel_for(q.n_queries, kGroup, threads, interrupt, [&](std::int64_t begin, std::int64_t end, int worker) {
+        parallel_for(q.n_queries, grain, workers, interrupt, [&](std::int64_t begin, std::int64_t end, int worker) {
             groups[worker].load(begin, end);
             groups[worker].pass(panels);
         });
@@ -65,7 +70,7 @@ void search(const TopKQuery& q, TopKResult& result, int threads, Interrupt& inte
 
 // result: n_queries x k, best first; places that no item is left for hold -1 and -infinity.
 inline void top_k(const TopKQuery& q, TopKResult result, int threads, Interrupt& interrupt) {
-    constexpr std::int64_t kFewQueries = 16;
+    constexpr std::int64_t kFewQueries = 32;
     std::fill_n(result.items, q.n_queries * result.k, -1);
     std::fill_n(result.scores, q.n_queries * result.k, -std::numeric_limits<float>::infinity());
     result.size.assign(q.n_queries, 0);

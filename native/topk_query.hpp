@@ -29,10 +29,14 @@ struct TopKQuery {
     const float* item(std::int64_t i) const { return items + i * factors; }
     float item_bias(std::int64_t i) const { return bias.empty() ? 0.0f : bias[i]; }
 
+    std::span<const std::int32_t> excluded_items(std::int64_t query) const {  // ascending
+        if (excluded == nullptr) return {};
+        const std::int64_t begin = excluded->indptr[query];
+        return excluded->indices.subspan(begin, excluded->indptr[query + 1] - begin);
+    }
     bool excludes(std::int64_t query, std::int32_t item) const {
-        if (excluded == nullptr) return false;
-        const auto from = excluded->indices.begin();
-        return std::binary_search(from + excluded->indptr[query], from + excluded->indptr[query + 1], item);
+        const auto items = excluded_items(query);
+        return std::binary_search(items.begin(), items.end(), item);
     }
 
     // The score of a pair, the same wherever it is asked for.

@@ -238,6 +238,26 @@ def test_scores_closer_together_than_the_bounds_are_to_the_scores(cpu_level, vec
         assert_equal(cpu.top_k(queries, items, k), alone(queries, items, k))
 
 
+def test_codes_of_items_that_miss_all_that_matters(cpu_level):
+    """Bytes tell 1 / 127 apart here, and what decides is smaller than half of that: the bound is tight.
+
+    The last element puts items that score more behind items that score less.
+    """
+    rng = np.random.default_rng(0)
+    items = np.stack([np.full(3000, 127), rng.uniform(-0.5, 0.5, 3000), rng.integers(0, 128, 3000)], axis=1)
+    queries = np.stack([np.zeros(40), np.linspace(0.5, 2, 40), np.zeros(40)], axis=1).astype(np.float32)
+    items = (items / 127).astype(np.float32)
+    assert_equal(cpu.top_k(queries, items, 3), alone(queries, items, 3))
+
+
+def test_codes_of_queries_that_miss_all_that_matters(cpu_level):
+    rng = np.random.default_rng(0)
+    items = np.stack([np.full(3000, 127), rng.integers(-127, 128, 3000), rng.integers(0, 128, 3000)], axis=1)
+    queries = np.stack([np.ones(40), np.linspace(0.1, 0.49, 40) / 127, np.zeros(40)], axis=1).astype(np.float32)
+    items = (items / 127).astype(np.float32)
+    assert_equal(cpu.top_k(queries, items, 3), alone(queries, items, 3))
+
+
 @pytest.mark.parametrize("vectors", [times(1e-42, normal), times(1e-22, normal), times(1e18, whole), wide])
 def test_tiny_and_huge_numbers_agree_with_the_twin(cpu_level, vectors):
     rng = np.random.default_rng(0)

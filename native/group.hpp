@@ -28,7 +28,7 @@ namespace cofactor {
 
 inline constexpr std::ptrdiff_t kMaxFactors = 16384;  // the sums of bytes fit, and so does roundoff
 inline constexpr int kGroup = 128;                    // queries that pass over the panels together
-inline constexpr int kWaiting = 32;                   // pairs of a query that are scored together
+inline constexpr int kWaiting = 16;                   // pairs of a query that are scored together
 inline constexpr std::uint32_t kSieve = 1 << 11;      // bits that sift the excluded items
 static_assert(kGroup % kTileRows == 0 && kPanel < 64);
 

@@ -144,10 +144,10 @@ void top_k(InMatrix queries, InMatrix items, std::optional<In1<float>> bias,
                                     bias ? view(*bias) : std::span<const float>{},
                                     excluded_indptr ? &excluded : nullptr,
                                     allowed ? view(*allowed) : std::span<const std::int32_t>{},
-                                    allowed.has_value(),
-                                    static_cast<std::int64_t>(best_items.shape(1))};
+                                    allowed.has_value()};
     run(threads, excluded_indptr ? &excluded : nullptr, n_items, [&](cofactor::Interrupt& interrupt) {
-        cofactor::top_k(query, best_items.data(), best_scores.data(), threads, interrupt);
+        cofactor::top_k(query, {best_items.data(), best_scores.data(), static_cast<std::int64_t>(best_items.shape(1))},
+                        threads, interrupt);
     });
 }
 
@@ -160,7 +160,8 @@ const char* supported_level() {
     const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                         __builtin_cpu_supports("avx512cd");
-    return avx512 ? "avx512" : "avx2";
+    if (!avx512) return "avx2";
+    return __builtin_cpu_supports("avx512vnni") ? "avx512vnni" : "avx512";
 #else
     return "baseline";
 #endif

@@ -1,4 +1,4 @@
-"""The native kernels; ``_native_avx2`` and ``_native_avx512`` have the same functions."""
+"""The native kernels; those of the other CPU levels have the same functions."""
 
 import numpy as np
 from numpy.typing import NDArray

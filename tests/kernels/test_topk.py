@@ -1,4 +1,8 @@
-"""Exact top-k against a sort of all scores: exactly equal on whole numbers, to 1e-5 on others."""
+"""Exact top-k against a sort of all scores: exactly equal on whole numbers, to 1e-5 on others.
+
+A few queries are scored against every item, many go through bounds first. Both score a pair in the same way, so that
+the lists of many must equal those of each alone to the last bit, however hard the data are on the bounds.
+"""
 
 import numpy as np
 import pytest
@@ -44,7 +48,7 @@ def assert_close(got, wanted, scores):
 @pytest.mark.parametrize("n_items", PANELS)
 def test_item_counts_around_panels_and_chunks(cpu_level, n_items):
     rng = np.random.default_rng(n_items)
-    queries, items = whole(rng, 9, 5), whole(rng, n_items, 5)
+    queries, items = whole(rng, 40, 5), whole(rng, n_items, 5)
     for k in (1, 10, n_items):
         assert_equal(cpu.top_k(queries, items, k, threads=1), reference.top_k(queries, items, k))
 
@@ -71,7 +75,7 @@ def test_any_number_of_queries(cpu_level, n_queries):
 @st.composite
 def cases(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    n_queries, n_items, factors = (draw(st.integers(1, high)) for high in (20, 120, 20))
+    n_queries, n_items, factors = (draw(st.integers(1, high)) for high in (60, 120, 20))
     options = {"bias": whole(rng, n_items) if draw(st.booleans()) else None}
     if draw(st.booleans()):
         options["exclude"] = pattern(rng, n_queries, n_items, draw(st.sampled_from([0.05, 0.5, 0.95, 1.0])))
@@ -91,16 +95,16 @@ def test_every_combination_of_filters(cpu_level, case, threads):
 
 
 def test_everything_equal_goes_by_item(cpu_level):
-    rows, scores = cpu.top_k(np.ones((10, 3), np.float32), np.ones((4000, 3), np.float32), 50)
-    assert np.array_equal(rows, np.tile(np.arange(50), (10, 1)))
+    rows, scores = cpu.top_k(np.ones((40, 3), np.float32), np.ones((4000, 3), np.float32), 50)
+    assert np.array_equal(rows, np.tile(np.arange(50), (40, 1)))
     assert (scores == 3).all()
 
 
 def test_rising_and_falling_scores(cpu_level):
-    one = np.ones((1, 1), np.float32)
+    ones = np.ones((40, 1), np.float32)
     for items in (np.arange(5000), np.arange(5000)[::-1]):
-        got = cpu.top_k(one, items[:, None].astype(np.float32), 100)
-        assert_equal(got, reference.top_k(one, items[:, None], 100))
+        got = cpu.top_k(ones, items[:, None].astype(np.float32), 100)
+        assert_equal(got, reference.top_k(ones, items[:, None], 100))
 
 
 def test_a_query_gets_the_same_list_alone_and_in_any_batch(cpu_level):
@@ -108,7 +112,7 @@ def test_a_query_gets_the_same_list_alone_and_in_any_batch(cpu_level):
     rng = np.random.default_rng(0)
     queries, items, bias = normal(rng, 150, 33), normal(rng, 700, 33), normal(rng, 700)
     together = cpu.top_k(queries, items, 20, bias=bias, threads=2)
-    for size in (1, 5):
+    for size in (1, 5, 50):
         parts = [cpu.top_k(queries[at : at + size], items, 20, bias=bias, threads=1) for at in range(0, 150, size)]
         assert_equal(together, [np.concatenate(part) for part in zip(*parts, strict=True)])
 
@@ -126,18 +130,162 @@ def test_k_is_cut_to_what_there_is_to_choose_from():
     assert cpu.top_k(queries, items, 10**9, allowed=np.array([3, 7], np.int32))[0].tolist() == [[3, 7]] * 2
 
 
-def test_nan_and_minus_infinity_never_come_back_and_infinity_comes_first(cpu_level):
+@pytest.mark.parametrize("n_queries", [9, 50])
+def test_nan_and_minus_infinity_never_come_back_and_infinity_comes_first(cpu_level, n_queries):
     items = np.array([[1], [np.nan], [np.inf], [-np.inf], [2]], np.float32)
-    rows, scores = cpu.top_k(np.ones((9, 1), np.float32), items, 5)
-    assert np.array_equal(rows, [[2, 4, 0, -1, -1]] * 9)
+    rows, scores = cpu.top_k(np.ones((n_queries, 1), np.float32), items, 5)
+    assert np.array_equal(rows, [[2, 4, 0, -1, -1]] * n_queries)
     assert np.array_equal(scores[0], [np.inf, 2, 1, -np.inf, -np.inf])
 
 
-def test_a_nan_query_gets_an_empty_list_and_harms_no_other(cpu_level):
-    queries = np.ones((9, 2), np.float32)
+@pytest.mark.parametrize("n_queries", [9, 50])
+def test_a_nan_query_gets_an_empty_list_and_harms_no_other(cpu_level, n_queries):
+    queries = np.ones((n_queries, 2), np.float32)
     queries[4, 1] = np.nan
     rows, _ = cpu.top_k(queries, np.ones((20, 2), np.float32), 3)
-    assert np.array_equal(rows, [[-1, -1, -1] if q == 4 else [0, 1, 2] for q in range(9)])
+    assert np.array_equal(rows, [[-1, -1, -1] if q == 4 else [0, 1, 2] for q in range(n_queries)])
+
+
+def alone(queries, items, k, *, exclude=None, **options):
+    """The lists of every query asked for by itself: every item is scored."""
+    parts = [
+        cpu.top_k(
+            queries[i : i + 1], items, k, exclude=None if exclude is None else exclude.take(np.array([i])), **options
+        )
+        for i in range(len(queries))
+    ]
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+
+def near(rng, n, factors):
+    """Vectors that differ by a few units in the last place of some elements."""
+    one = rng.standard_normal(factors).astype(np.float32)
+    return (one * (1 + rng.integers(-3, 4, (n, factors)) * 2.0**-24)).astype(np.float32)
+
+
+def alike(rng, n, factors):
+    """Vectors that differ by less than bytes can tell."""
+    return (1 + 0.004 * rng.random((n, factors))).astype(np.float32)
+
+
+def spiky(rng, n, factors):
+    """One element that bytes can tell, the others too small for that."""
+    out = normal(rng, n, factors)
+    out[np.arange(n), rng.integers(0, factors, n)] *= 300
+    return out
+
+
+def wide(rng, n, factors):
+    return (normal(rng, n, factors) * 10.0 ** rng.uniform(-15, 15, (n, factors))).astype(np.float32)
+
+
+def of_one_norm(rng, n, factors):
+    out = normal(rng, n, factors)
+    return out / np.linalg.norm(out, axis=1, keepdims=True)
+
+
+def times(factor, vectors):
+    return lambda rng, n, factors: (vectors(rng, n, factors) * factor).astype(np.float32)
+
+
+VECTORS = [
+    normal, whole, near, alike, spiky, wide, of_one_norm,
+    times(1e-42, normal), times(1e-22, normal), times(1e18, normal), times(1e30, normal),
+]  # fmt: skip
+
+
+@st.composite
+def hard_cases(draw):
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    n_queries, n_items, factors = draw(st.integers(32, 80)), draw(st.integers(1, 500)), draw(st.integers(1, 70))
+    queries = draw(st.sampled_from(VECTORS))(rng, n_queries, factors)
+    items = draw(st.sampled_from(VECTORS))(rng, n_items, factors)
+    if draw(st.booleans()):  # the same items and zeros, again and again
+        items = items[rng.integers(0, n_items, n_items)]
+        for vectors in (queries, items):
+            vectors[rng.random(len(vectors)) < 0.2] = 0
+    if draw(st.booleans()):
+        for vectors in (queries, items):
+            at = rng.integers(0, len(vectors), 2), rng.integers(0, factors, 2)
+            vectors[at] = rng.choice([np.nan, np.inf, -np.inf], 2)
+    options = {}
+    if draw(st.booleans()):
+        bias = normal(rng, n_items) * np.float32(draw(st.sampled_from([1e-3, 1, 1e6, 1e37])))
+        bias[rng.random(n_items) < 0.1] = rng.choice([0, np.nan, np.inf, -np.inf])
+        options["bias"] = bias
+    if draw(st.booleans()):
+        options["exclude"] = pattern(rng, n_queries, n_items, draw(st.sampled_from([0.05, 0.9])))
+    if draw(st.booleans()):
+        chosen = rng.choice(n_items, draw(st.integers(1, n_items)), replace=False)
+        options["allowed"] = np.sort(chosen).astype(np.int32)
+    return queries, items, draw(st.sampled_from([1, 3, 10, 100, 600])), options
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=hard_cases(), threads=st.sampled_from([1, 2, 40]))
+def test_bounds_lose_nothing(cpu_level, case, threads):
+    queries, items, k, options = case
+    assert_equal(cpu.top_k(queries, items, k, threads=threads, **options), alone(queries, items, k, **options))
+
+
+@pytest.mark.parametrize("vectors", [near, alike, spiky])
+@pytest.mark.parametrize("factors", [4, 16, 64])
+def test_scores_closer_together_than_the_bounds_are_to_the_scores(cpu_level, vectors, factors):
+    """Fails where the first pass trusts its sums, be they of bytes or float32, by more than their error allows."""
+    rng = np.random.default_rng(factors)
+    for k in (1, 10):
+        queries, items = vectors(rng, 64, factors), vectors(rng, 3000, factors)
+        assert_equal(cpu.top_k(queries, items, k), alone(queries, items, k))
+
+
+def test_codes_of_items_that_miss_all_that_matters(cpu_level):
+    """Bytes tell 1 / 127 apart here, and what decides is smaller than half of that: the bound is tight.
+
+    The last element puts items that score more behind items that score less.
+    """
+    rng = np.random.default_rng(0)
+    items = np.stack([np.full(3000, 127), rng.uniform(-0.5, 0.5, 3000), rng.integers(0, 128, 3000)], axis=1)
+    queries = np.stack([np.zeros(40), np.linspace(0.5, 2, 40), np.zeros(40)], axis=1).astype(np.float32)
+    items = (items / 127).astype(np.float32)
+    assert_equal(cpu.top_k(queries, items, 3), alone(queries, items, 3))
+
+
+def test_codes_of_queries_that_miss_all_that_matters(cpu_level):
+    rng = np.random.default_rng(0)
+    items = np.stack([np.full(3000, 127), rng.integers(-127, 128, 3000), rng.integers(0, 128, 3000)], axis=1)
+    queries = np.stack([np.ones(40), np.linspace(0.1, 0.49, 40) / 127, np.zeros(40)], axis=1).astype(np.float32)
+    items = (items / 127).astype(np.float32)
+    assert_equal(cpu.top_k(queries, items, 3), alone(queries, items, 3))
+
+
+@pytest.mark.parametrize("vectors", [times(1e-42, normal), times(1e-22, normal), times(1e18, whole), wide])
+def test_tiny_and_huge_numbers_agree_with_the_twin(cpu_level, vectors):
+    rng = np.random.default_rng(0)
+    queries, items = whole(rng, 40, 8), vectors(rng, 300, 8)
+    got, wanted = cpu.top_k(queries, items, 5), reference.top_k(queries, items, 5)
+    size = np.linalg.norm(queries, axis=1).max() * np.linalg.norm(items.astype(np.float64), axis=1).max()
+    np.testing.assert_allclose(got[1], wanted[1], rtol=0, atol=1e-6 * size + 1e-44)
+
+
+def test_more_items_than_are_coded_at_a_time(cpu_level):
+    rng = np.random.default_rng(0)
+    queries, items = whole(rng, 40, 1024), whole(rng, 9000, 1024)
+    assert_equal(cpu.top_k(queries, items, 7), reference.top_k(queries, items, 7))
+
+
+def test_more_factors_than_bytes_can_be_summed(cpu_level):
+    rng = np.random.default_rng(0)
+    queries, items = whole(rng, 40, 17_000), whole(rng, 60, 17_000)
+    assert_equal(cpu.top_k(queries, items, 5), reference.top_k(queries, items, 5))
+
+
+def test_zero_queries_get_the_first_items(cpu_level):
+    rng = np.random.default_rng(0)
+    queries = normal(rng, 100, 16)
+    queries[::2] = 0
+    rows, scores = cpu.top_k(queries, normal(rng, 5000, 16), 20)
+    assert np.array_equal(rows[::2], np.tile(np.arange(20), (50, 1)))
+    assert (scores[::2] == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ __all__ = [
     "use_level",
 ]
 
-LEVELS = ("baseline", "avx2", "avx512")
+LEVELS = ("baseline", "avx2", "avx512", "avx512vnni")
 
 
 def supported_levels() -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-// A group of queries passing over the panels: which pairs may matter, by upper and lower bounds of their scores.
+// A group of queries passing over the panels: which pairs may matter, by upper bounds of their scores.
 //
 // With q^ and y^ the coded vectors (codes.hpp), Cauchy-Schwarz gives for every item y of a panel
 //

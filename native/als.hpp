@@ -2,9 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <vector>
 
@@ -139,7 +139,8 @@ inline AlsResult sweep_cg(const Problem& problem, int threads, Interrupt& interr
 inline AlsResult sweep_subspaces(const Problem& problem, int threads, Interrupt& interrupt) {
     std::vector<SubspaceSolver> workers = make_workers<SubspaceSolver>(problem, threads);
     double longest = 0.0;
-    for (std::int64_t row = 0; row < problem.history.n_rows() && workers[0].failed() < 0; ++row) {
+    for (std::int64_t row = 0; row < problem.history.n_rows(); ++row) {
+        if (workers[0].failed() >= 0 || interrupt.stopped()) break;
         if (problem.split(row)) longest += workers[0].improve_together(row, workers, interrupt);
     }
     std::atomic<std::int64_t> failed{workers[0].failed()};
@@ -155,8 +156,9 @@ inline AlsResult sweep_subspaces(const Problem& problem, int threads, Interrupt&
     return {longest + rest, failed};
 }
 
-// The fixed rows padded with zeros and starting at cache lines: all of them where the histories refer to most, else a
-// copy of each that they do refer to, with columns to match.
+// The fixed rows padded with zeros and starting at cache lines: all of them, or, where the histories have fewer
+// entries, a copy for each entry, with columns to match. Few entries always go this way, so that results do not depend
+// on where the fixed rows start.
 class PaddedRows {
 public:
     PaddedRows(const Csr& history, const float* fixed, std::int64_t n_fixed, std::ptrdiff_t factors, int threads,
@@ -208,7 +210,8 @@ inline AlsResult als_sweep(const Csr& history, float* solved, const float* fixed
     als::Problem problem{history,       fixed,         n_fixed, n_fixed, factors, width,
                          scaled.data(), panels.data(), block,   options, solved};
     std::optional<als::PaddedRows> rows;
-    if (width != factors || reinterpret_cast<std::uintptr_t>(fixed) % 64 != 0) {
+    const bool few = static_cast<std::int64_t>(history.indices.size()) < n_fixed;
+    if (few || width != factors || reinterpret_cast<std::uintptr_t>(fixed) % 64 != 0) {
         rows.emplace(history, fixed, n_fixed, factors, threads, interrupt);
         problem.history = rows->history(history);
         problem.fixed = rows->data();

@@ -18,6 +18,8 @@
 namespace cofactor::als {
 
 inline constexpr float kRoundoff = 1e-14f;  // squared relative improvement that float32 cannot see
+inline constexpr float kTiny =
+    std::numeric_limits<float>::min();  // squared residuals below it are no numbers to divide by
 
 // out += sum_k t_k y_k over entries [begin, end) with t_k = w_k (y_k . p), or, for the first residual of x = p,
 // t_k = w_k (1 - y_k . p); returns sum_k w_k (1 - y_k . p)^2 then. `last`: what lies beyond is not prefetched.
@@ -86,8 +88,8 @@ private:
 // Conjugate gradient of kTileRows rows at a time, so that G is read once for all of them.
 struct CgRow {
     std::int64_t row = -1;
-    float lambda = 0.0f, rr = 0.0f;  // rr: squared norm of the residual
-    double weight = 0.0, loss = 0.0;
+    float lambda = 0.0f, rr = 0.0f;                 // rr: squared norm of the residual
+    double weight = 0.0, loss = 0.0, gained = 0.0;  // gained: what the steps so far have taken off the loss
     bool done = true;
 };
 
@@ -113,7 +115,7 @@ inline void start(const Problem& problem, const CgBatch& b) {
             store(b.p + j, r);
         }
         row.rr = dot(b.r + at, b.r + at, width);
-        row.done = !(row.rr > 0.0f);
+        row.done = !(row.rr > kTiny);
     }
 }
 
@@ -138,13 +140,15 @@ inline std::int64_t step(const Problem& problem, const CgBatch& b) {
         for (std::ptrdiff_t j = 0; j < width; j += kLanes) store(p + j, load(r + j) + beta * load(p + j));
         const double gain = static_cast<double>(length) * before;  // a step lowers the loss by p'r length
         row.loss -= gain;
-        row.done = !(row.rr > 0.0f) || gain <= std::max(tolerance * tolerance, kRoundoff) * (row.weight - row.loss);
+        row.gained += gain;
+        const double explained = std::max(row.weight - row.loss, row.gained);  // the difference has roundoff of its own
+        row.done = !(row.rr > kTiny) || gain <= std::max(tolerance * tolerance, kRoundoff) * explained;
     }
     return -1;
 }
 
 inline CgRow new_row(const Problem& problem, std::int64_t row) {
-    return {row, problem.lambda(row), 0.0f, problem.weight(row), 0.0, false};
+    return {row, problem.lambda(row), 0.0f, problem.weight(row), 0.0, 0.0, false};
 }
 
 inline bool any_left(const CgRow* rows, std::ptrdiff_t n) {
@@ -301,6 +305,7 @@ public:
             rows[n] = new_row(problem_, begin);
             std::copy_n(problem_.solved_row(begin), problem_.factors, batch.x + n++ * width);
         }
+        if (n == 0) return 0.0;
         for (int i = 0; i < n; ++i) rows[i].loss = pass<true>(rows[i], batch.x + i * width, i);
         start(problem_, batch);
         for (int k = 0; k < problem_.options.cg_steps && any_left(rows, n); ++k) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <limits>
-#include <vector>
 
 #include "als_problem.hpp"
 
@@ -36,6 +35,7 @@ public:
         for (; begin < end; begin += block_.rows(), start = a) {
             const std::ptrdiff_t n = std::min<std::int64_t>(block_.rows(), end - begin);
             block_.gather(begin, n, 0, width);
+            block_.ask_ahead(begin, n);
             add_rows(block_.z(), width, n, block_.scale(), width, b);
             add_gramian(n, width, block_.z(), width, start, width, a, width, block_);
         }

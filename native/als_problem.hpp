@@ -79,8 +79,8 @@ inline void add_diagonal(float* a, std::ptrdiff_t n, std::ptrdiff_t filled, floa
     for (std::ptrdiff_t i = 0; i < n; ++i) a[i * n + i] += i < filled ? lambda : 1.0f;
 }
 
-// Scaled rows z_k = s_k y_k, s_k = sqrt(w_k), of a stretch of entries. While they are worked on, the rows of the
-// entries that follow are asked for, so that memory and arithmetic overlap.
+// Scaled rows z_k = s_k y_k, s_k = sqrt(w_k), of a stretch of entries. Wide rows that follow can be asked for while
+// these are worked on, so that memory and arithmetic overlap.
 class Block {
 public:
     Block(const Problem& problem, std::ptrdiff_t rows, std::ptrdiff_t columns)
@@ -104,8 +104,13 @@ public:
             const Vec s = broadcast(scale[k]);
             for (std::ptrdiff_t j = 0; j < columns; j += kLanes) store(z + j, s * load(y + j));
         }
-        for (std::ptrdiff_t k = 0; k < n; ++k) next_[k] = problem_.row_ahead(begin + n + k, last) + c;
-        lines_ = (columns + kLine - 1) / kLine;
+    }
+
+    // To be called after gather() where add_gramian is about to ask for the n rows that follow.
+    void ask_ahead(std::int64_t begin, std::ptrdiff_t n) {
+        if (problem_.width < kWide) return;
+        for (std::ptrdiff_t k = 0; k < n; ++k) next_[k] = problem_.row_ahead(begin + n + k, problem_.last_entry());
+        lines_ = (problem_.width + kLine - 1) / kLine;
         asked_ = begin + 2 * n;
     }
 
@@ -116,7 +121,8 @@ public:
 
 private:
     static constexpr int kAhead = 12;
-    static constexpr std::ptrdiff_t kLine = 32;  // hardware fetches the other line of a pair into the second level
+    static constexpr std::ptrdiff_t kWide = 128;  // narrower rows are worked on faster than memory answers
+    static constexpr std::ptrdiff_t kLine = 32;   // hardware fetches the other line of a pair into the second level
     const Problem& problem_;
     std::ptrdiff_t rows_;
     Buffer z_, scale_;

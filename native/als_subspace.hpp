@@ -1,5 +1,6 @@
 // Implicit ALS++ (Rendle, Krichene, Zhang & Koren 2021, alg. 2): Newton steps on blocks of coordinates, exact within a
-// block. Residuals s_k - z_k . x are kept up to date, so that a row costs n * width * (block + 3) multiply-adds.
+// block. Residuals s_k - z_k . x are kept up to date, so that a row costs n * width * (block / 2 + 3)
+// multiply-adds.
 #pragma once
 
 #include <algorithm>
@@ -21,13 +22,8 @@ public:
           vectors_(kTileRows * problem.width + 3 * columns_),
           before_(kTileRows * columns_),
           after_(kTileRows * columns_),
-          arena_(kArenaFloats) {
-        std::ptrdiff_t longest = kArenaFloats / problem.width;
-        for (std::int64_t row = 0; row < problem.history.n_rows(); ++row) {
-            longest = std::max(longest, problem.length(row));
-        }
-        residual_ = Buffer(longest);
-    }
+          arena_(kArenaFloats),
+          residual_(kSplit) {}
 
     // Takes up to kTileRows rows from `begin` on, which moves, so that the Gramian is read once for all of them; their
     // loss, or NaN with failed() set.
@@ -49,6 +45,7 @@ public:
             residual += length;
             used += floats;
         }
+        if (n == 0) return 0.0;
         const double loss = sweep(rows, n, x);
         for (int i = 0; i < n; ++i) std::copy_n(x + i * width, problem_.factors, problem_.solved_row(rows[i].row));
         return loss;
@@ -59,8 +56,9 @@ public:
         float* x = vectors_.data();
         std::fill_n(x, kTileRows * problem_.width, 0.0f);
         std::copy_n(problem_.solved_row(row), problem_.factors, x);
+        Buffer residual(problem_.length(row));
         const Row h{
-            row, problem_.history.indptr[row], problem_.length(row), problem_.lambda(row), nullptr, residual_.data()};
+            row, problem_.history.indptr[row], problem_.length(row), problem_.lambda(row), nullptr, residual.data()};
         team_ = &team;
         interrupt_ = &interrupt;
         partial_ = Buffer(kParts * (columns_ * columns_ + columns_));

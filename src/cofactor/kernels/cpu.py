@@ -117,7 +117,7 @@ def als_sweep(
     loss : float
         Summed over rows: observed and unobserved squares and the regularization of ``solved``.
     failed_row : int
-        First row whose system was not positive definite (``solved`` is then useless), or -1.
+        A row whose system was not positive definite (``solved`` is then useless), or -1.
     """
     return _native.als_sweep(  # type: ignore[no-any-return]
         history.indptr, history.indices, history.values, solved, fixed, fixed_gramian,

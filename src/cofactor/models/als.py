@@ -284,9 +284,11 @@ class ImplicitALS(FactorModel):
         vectors, transposed = 4 * self.factors * (x.n_users + x.n_items), 12 * x.nnz
         padded = -(-self.factors // 16) * 16
         copy = 0 if padded == self.factors else 4 * padded * max(x.n_users, x.n_items)
-        # The Gramian twice, its partial sums over slices of vectors, and every thread's system.
-        n_squares = 3 + resolve_threads(self.threads) + min(16, max(x.n_users, x.n_items) // 2048 + 1)
-        return vectors + copy + transposed + 4 * self.factors**2 * n_squares
+        threads = resolve_threads(self.threads)
+        # The Gramian twice, its partial sums over slices of vectors (or of a very long history), every thread's system.
+        slices = min(64 if self.factors <= 256 else 16, max(x.n_users, x.n_items) // 2048 + 1)
+        squares = 4 * padded**2 * (3 + threads + max(17, slices))
+        return vectors + copy + transposed + squares + 2**23 * threads
 
     def _check(self) -> None:
         for name in ("factors", "cg_steps", "block_size", "iterations"):

@@ -1,9 +1,9 @@
 // Exact top-k of query . item + bias in two passes, without ever holding queries x items.
 //
 // The score of a pair is TopKQuery::score, and only that decides. Most pairs never get one: items stand in panels by
-// falling norm, a register tile over codes gives every pair of 8 queries and a panel an upper bound (see group.hpp),
-// and only the few pairs whose bound reaches their query's k-th best so far are scored and filtered. A few queries do
-// not pay for ordering and coding the catalogue: all their scores are computed.
+// falling norm, a register tile over codes gives every pair of 8 queries and a panel an upper bound (see
+// topk_group.hpp), and only the few pairs whose bound reaches their query's k-th best so far are scored and filtered. A
+// few queries do not pay for ordering and coding the catalogue: all their scores are computed.
 #pragma once
 
 #include <algorithm>
@@ -11,10 +11,10 @@
 #include <limits>
 #include <vector>
 
-#include "codes.hpp"
-#include "group.hpp"
-#include "panels.hpp"
 #include "parallel.hpp"
+#include "topk_codes.hpp"
+#include "topk_group.hpp"
+#include "topk_panels.hpp"
 #include "topk_query.hpp"
 
 namespace cofactor {

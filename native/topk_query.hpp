@@ -7,9 +7,9 @@
 #include <span>
 #include <vector>
 
-#include "best_k.hpp"
 #include "csr.hpp"
 #include "simd.hpp"
+#include "topk_best.hpp"
 
 namespace cofactor {
 

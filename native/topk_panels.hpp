@@ -8,8 +8,8 @@
 #include <span>
 #include <vector>
 
-#include "codes.hpp"
 #include "parallel.hpp"
+#include "topk_codes.hpp"
 #include "topk_query.hpp"
 
 namespace cofactor {

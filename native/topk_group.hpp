@@ -1,6 +1,6 @@
 // A group of queries passing over the panels: which pairs may matter, by upper bounds of their scores.
 //
-// With q^ and y^ the coded vectors (codes.hpp), Cauchy-Schwarz gives for every item y of a panel
+// With q^ and y^ the coded vectors (topk_codes.hpp), Cauchy-Schwarz gives for every item y of a panel
 //
 //     |q . y - q^ . y^| = |q^ . (y - y^) + (q - q^) . y| <= |q^| E + |q - q^| N,
 //
@@ -18,10 +18,10 @@
 #include <span>
 #include <vector>
 
-#include "best_k.hpp"
-#include "codes.hpp"
-#include "panels.hpp"
 #include "parallel.hpp"
+#include "topk_best.hpp"
+#include "topk_codes.hpp"
+#include "topk_panels.hpp"
 #include "topk_query.hpp"
 
 namespace cofactor {

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -50,37 +49,44 @@ inline void gramian(const float* y, std::int64_t n, std::ptrdiff_t factors, floa
 
 namespace als {
 
-// body(worker's own, begin, end) over all rows; the sum of the losses it returns, in the order of the rows whoever
-// worked on them.
-template <class Worker, class Body>
-double over_rows(std::int64_t n, std::vector<Worker>& workers, Interrupt& interrupt, Body&& body) {
-    std::vector<double> losses((n + kGrain - 1) / kGrain, 0.0);
-    parallel_for(n, kGrain, static_cast<int>(workers.size()), interrupt,
-                 [&](std::int64_t begin, std::int64_t end, int worker) {
-                     losses[begin / kGrain] = body(workers[worker], begin, end);
-                 });
-    double loss = 0.0;
-    for (const double part : losses) loss += part;
-    return loss;
+// One worker for each thread. They take all their memory here, since what they do in parallel must not throw.
+template <class Worker, class... Arguments>
+std::vector<Worker> make_workers(int threads, const Arguments&... arguments) {
+    std::vector<Worker> workers;
+    for (int t = 0; t < threads; ++t) workers.emplace_back(arguments...);
+    return workers;
 }
 
-// One for each thread. They take all their memory here, since the bodies that use them must not throw.
+// worker.improve(begin, end), which moves begin, over all rows, until one fails; what was done before is added. Losses
+// are summed in the order of the rows, whoever worked on them.
 template <class Worker>
-std::vector<Worker> make_workers(const Problem& problem, int threads) {
-    std::vector<Worker> workers;
-    for (int t = 0; t < threads; ++t) workers.emplace_back(problem);
-    return workers;
+AlsResult over_rows(const Problem& problem, std::vector<Worker>& workers, const AlsResult& before,
+                    Interrupt& interrupt) {
+    const std::int64_t n = problem.history.n_rows();
+    std::atomic<std::int64_t> failed{before.failed_row};
+    std::vector<double> losses((n + kGrain - 1) / kGrain, 0.0);
+    parallel_for(n, kGrain, static_cast<int>(workers.size()), interrupt,
+                 [&](std::int64_t begin, std::int64_t end, int number) {
+                     Worker& worker = workers[number];
+                     double& loss = losses[begin / kGrain];
+                     while (begin < end && failed < 0) {
+                         loss += worker.improve(begin, end);
+                         if (worker.failed() >= 0) failed = worker.failed();
+                     }
+                 });
+    double rest = 0.0;
+    for (const double loss : losses) rest += loss;
+    return {before.loss + rest, failed};
 }
 
 // Histories too long for one thread: parts of each are summed up side by side. How many there are does not depend on
 // the number of threads, so neither does the result.
-inline double solve_longest(const Problem& problem, std::vector<ExactSolver>& workers, std::int64_t& failed,
-                            Interrupt& interrupt) {
+inline AlsResult solve_longest(const Problem& problem, std::vector<ExactSolver>& workers, Interrupt& interrupt) {
     const std::ptrdiff_t size = problem.width * problem.width;
     std::vector<Buffer> systems, sides;
     const Buffer zero(size);
     double loss = 0.0;
-    for (std::int64_t row = 0; row < problem.history.n_rows() && failed < 0; ++row) {
+    for (std::int64_t row = 0; row < problem.history.n_rows() && workers[0].failed() < 0; ++row) {
         if (!problem.split(row)) continue;
         for (; systems.size() < kParts; sides.emplace_back(problem.width)) systems.emplace_back(size);
         const std::int64_t begin = problem.history.indptr[row], n = problem.length(row);
@@ -96,64 +102,30 @@ inline double solve_longest(const Problem& problem, std::vector<ExactSolver>& wo
             axpy(1.0f, sides[part].data(), sides[0].data(), problem.width);
         }
         loss += workers[0].finish(row, systems[0].data(), sides[0].data());
-        if (std::isnan(loss)) failed = row;
     }
-    return loss;
+    return {loss, workers[0].failed()};
 }
 
 inline AlsResult sweep_exactly(const Problem& problem, int threads, Interrupt& interrupt) {
-    std::vector<ExactSolver> workers = make_workers<ExactSolver>(problem, threads);
-    std::int64_t first_failed = -1;
-    const double longest = solve_longest(problem, workers, first_failed, interrupt);
-    std::atomic<std::int64_t> failed{first_failed};
-    const double rest = over_rows(problem.history.n_rows(), workers, interrupt,
-                                  [&](ExactSolver& solver, std::int64_t begin, std::int64_t end) {
-                                      double loss = 0.0;
-                                      for (std::int64_t row = begin; row < end && failed < 0; ++row) {
-                                          if (problem.split(row)) continue;
-                                          loss += solver.solve(row);
-                                          if (std::isnan(loss)) failed = row;
-                                      }
-                                      return loss;
-                                  });
-    return {longest + rest, failed};
+    std::vector<ExactSolver> workers = make_workers<ExactSolver>(threads, problem);
+    return over_rows(problem, workers, solve_longest(problem, workers, interrupt), interrupt);
 }
 
 inline AlsResult sweep_cg(const Problem& problem, int threads, Interrupt& interrupt) {
     LongRows long_rows(problem);
     const double longest = long_rows.improve(threads, interrupt);
-    std::atomic<std::int64_t> failed{long_rows.failed()};
-    std::vector<ShortRows> workers = make_workers<ShortRows>(problem, threads);
-    const double rest = over_rows(problem.history.n_rows(), workers, interrupt,
-                                  [&](ShortRows& rows, std::int64_t begin, std::int64_t end) {
-                                      double loss = 0.0;
-                                      while (begin < end && failed < 0) {
-                                          loss += rows.improve(begin, end, long_rows);
-                                          if (rows.failed() >= 0) failed = rows.failed();
-                                      }
-                                      return loss;
-                                  });
-    return {longest + rest, failed};
+    std::vector<ShortRows> workers = make_workers<ShortRows>(threads, problem, long_rows);
+    return over_rows(problem, workers, {longest, long_rows.failed()}, interrupt);
 }
 
 inline AlsResult sweep_subspaces(const Problem& problem, int threads, Interrupt& interrupt) {
-    std::vector<SubspaceSolver> workers = make_workers<SubspaceSolver>(problem, threads);
+    std::vector<SubspaceSolver> workers = make_workers<SubspaceSolver>(threads, problem);
     double longest = 0.0;
     for (std::int64_t row = 0; row < problem.history.n_rows(); ++row) {
         if (workers[0].failed() >= 0 || interrupt.stopped()) break;
         if (problem.split(row)) longest += workers[0].improve_together(row, workers, interrupt);
     }
-    std::atomic<std::int64_t> failed{workers[0].failed()};
-    const double rest = over_rows(problem.history.n_rows(), workers, interrupt,
-                                  [&](SubspaceSolver& solver, std::int64_t begin, std::int64_t end) {
-                                      double part = 0.0;
-                                      while (begin < end && failed < 0) {
-                                          part += solver.improve(begin, end);
-                                          if (solver.failed() >= 0) failed = solver.failed();
-                                      }
-                                      return part;
-                                  });
-    return {longest + rest, failed};
+    return over_rows(problem, workers, {longest, workers[0].failed()}, interrupt);
 }
 
 // The fixed rows padded with zeros and starting at cache lines: all of them, or, where the histories have fewer
@@ -161,18 +133,16 @@ inline AlsResult sweep_subspaces(const Problem& problem, int threads, Interrupt&
 // on where the fixed rows start.
 class PaddedRows {
 public:
-    PaddedRows(const Csr& history, const float* fixed, std::int64_t n_fixed, std::ptrdiff_t factors, int threads,
-               Interrupt& interrupt) {
+    PaddedRows(const Csr& history, const float* fixed, std::int64_t n_fixed, std::ptrdiff_t factors, bool few,
+               int threads, Interrupt& interrupt)
+        : n_(few ? static_cast<std::int64_t>(history.indices.size()) : n_fixed),
+          rows_(n_ * padded(factors)),
+          columns_(few ? n_ : 0) {
         const std::ptrdiff_t width = padded(factors);
-        const std::int64_t nnz = static_cast<std::int64_t>(history.indices.size());
-        const bool compact = nnz < n_fixed;
-        n_ = compact ? nnz : n_fixed;
-        rows_ = Buffer(n_ * width);
-        columns_.resize(compact ? nnz : 0);
         parallel_for(n_, 4096, threads, interrupt, [&](std::int64_t begin, std::int64_t end, int) {
             for (std::int64_t r = begin; r < end; ++r) {
-                if (compact) columns_[r] = static_cast<std::int32_t>(r);
-                std::copy_n(fixed + (compact ? history.indices[r] : r) * factors, factors, rows_.data() + r * width);
+                if (few) columns_[r] = static_cast<std::int32_t>(r);
+                std::copy_n(fixed + (few ? history.indices[r] : r) * factors, factors, rows_.data() + r * width);
             }
         });
     }
@@ -198,13 +168,15 @@ inline AlsResult als_sweep(const Csr& history, float* solved, const float* fixed
     const std::ptrdiff_t width = padded(factors);
     const std::ptrdiff_t block =
         options.solver == AlsSolver::subspace ? std::min(padded(options.block_size), width) : width;
-    Buffer scaled(width * width), panels(width * width);
+    const bool exact = options.solver == AlsSolver::cholesky ||
+                       (options.solver == AlsSolver::subspace && block == width);  // one block is all of the vector
+    Buffer scaled(width * width), panels(exact ? 0 : width * width);
     for (std::ptrdiff_t i = 0; i < factors; ++i) {
         for (std::ptrdiff_t j = 0; j < factors; ++j) {
             scaled.data()[i * width + j] = options.unobserved_weight * g[i * factors + j];
         }
     }
-    for (std::ptrdiff_t c = 0; c < width; c += block) {
+    for (std::ptrdiff_t c = 0; c < width && !exact; c += block) {
         pack_panels(width, std::min(block, width - c), scaled.data() + c, width, panels.data() + c * width);
     }
     als::Problem problem{history,       fixed,         n_fixed, n_fixed, factors, width,
@@ -212,7 +184,7 @@ inline AlsResult als_sweep(const Csr& history, float* solved, const float* fixed
     std::optional<als::PaddedRows> rows;
     const bool few = static_cast<std::int64_t>(history.indices.size()) < n_fixed;
     if (few || width != factors || reinterpret_cast<std::uintptr_t>(fixed) % 64 != 0) {
-        rows.emplace(history, fixed, n_fixed, factors, threads, interrupt);
+        rows.emplace(history, fixed, n_fixed, factors, few, threads, interrupt);
         problem.history = rows->history(history);
         problem.fixed = rows->data();
         problem.n_available = rows->n();
@@ -220,15 +192,9 @@ inline AlsResult als_sweep(const Csr& history, float* solved, const float* fixed
     const std::int64_t parts = static_cast<std::int64_t>(history.indices.size()) > als::kSplit ? als::kParts : 1;
     const std::int64_t pieces = std::max((history.n_rows() + als::kGrain - 1) / als::kGrain, parts);
     threads = static_cast<int>(std::min<std::int64_t>(pieces, threads));
-    switch (options.solver) {
-        case AlsSolver::cholesky:
-            return als::sweep_exactly(problem, threads, interrupt);
-        case AlsSolver::cg:
-            return als::sweep_cg(problem, threads, interrupt);
-        default:
-            return block == width ? als::sweep_exactly(problem, threads, interrupt)
-                                  : als::sweep_subspaces(problem, threads, interrupt);
-    }
+    if (exact) return als::sweep_exactly(problem, threads, interrupt);
+    return options.solver == AlsSolver::cg ? als::sweep_cg(problem, threads, interrupt)
+                                           : als::sweep_subspaces(problem, threads, interrupt);
 }
 
 }  // namespace cofactor

@@ -18,8 +18,8 @@
 namespace cofactor::als {
 
 inline constexpr float kRoundoff = 1e-14f;  // squared relative improvement that float32 cannot see
-inline constexpr float kTiny =
-    std::numeric_limits<float>::min();  // squared residuals below it are no numbers to divide by
+// Squared residuals below it are no numbers to divide by.
+inline constexpr float kTiny = std::numeric_limits<float>::min();
 
 // out += sum_k t_k y_k over entries [begin, end) with t_k = w_k (y_k . p), or, for the first residual of x = p,
 // t_k = w_k (1 - y_k . p); returns sum_k w_k (1 - y_k . p)^2 then. `last`: what lies beyond is not prefetched.
@@ -287,10 +287,11 @@ private:
 // Rows whose fixed rows stay in cache, one batch after the other.
 class ShortRows {
 public:
-    explicit ShortRows(const Problem& problem) : problem_(problem), vectors_(5 * kTileRows * problem.width) {}
+    ShortRows(const Problem& problem, const LongRows& others)
+        : problem_(problem), others_(others), vectors_(5 * kTileRows * problem.width) {}
 
     // Takes up to kTileRows rows from `begin` on, which moves; their loss, or NaN with failed() set.
-    double improve(std::int64_t& begin, std::int64_t end, const LongRows& others) {
+    double improve(std::int64_t& begin, std::int64_t end) {
         const std::ptrdiff_t width = problem_.width;
         CgRow rows[kTileRows];
         CgBatch batch{0, rows, vector(0), vector(1), vector(2), vector(3), vector(4)};
@@ -299,7 +300,7 @@ public:
         for (std::ptrdiff_t floats = 0; begin < end && n < kTileRows; ++begin) {
             const std::ptrdiff_t length = problem_.length(begin);
             if (length == 0) std::fill_n(problem_.solved_row(begin), problem_.factors, 0.0f);
-            if (length == 0 || others.is_long(begin)) continue;
+            if (length == 0 || others_.is_long(begin)) continue;
             floats += length * width;
             if (n > 0 && floats > kCacheFloats) break;
             rows[n] = new_row(problem_, begin);
@@ -336,6 +337,7 @@ private:
     }
 
     const Problem& problem_;
+    const LongRows& others_;
     Buffer vectors_;
     std::int64_t failed_ = -1;
 };

@@ -1,6 +1,7 @@
 // Implicit ALS, exact: every row's system is built and solved. n width^2 / 2 + width^3 / 6 multiply-adds a row.
 #pragma once
 
+#include <cmath>
 #include <limits>
 
 #include "als_problem.hpp"
@@ -16,15 +17,13 @@ public:
           system_(problem.width * problem.width),
           vectors_(3 * problem.width) {}
 
-    // Solves the row; its loss, or NaN when the system is not positive definite.
-    double solve(std::int64_t row) {
-        const std::int64_t begin = problem_.history.indptr[row], end = problem_.history.indptr[row + 1];
-        if (begin == end) {
-            std::fill_n(problem_.solved_row(row), problem_.factors, 0.0f);
-            return 0.0;
-        }
+    // Solves row `begin`, which moves, unless it is one to be split; its loss, or NaN with failed() set.
+    double improve(std::int64_t& begin, std::int64_t) {
+        const std::int64_t row = begin++, from = problem_.history.indptr[row], to = problem_.history.indptr[row + 1];
+        if (from == to) std::fill_n(problem_.solved_row(row), problem_.factors, 0.0f);
+        if (from == to || problem_.split(row)) return 0.0;
         float *a = system_.data(), *b = vectors_.data();
-        accumulate(begin, end, problem_.gramian, a, b);
+        accumulate(from, to, problem_.gramian, a, b);
         return finish(row, a, b);
     }
 
@@ -41,23 +40,34 @@ public:
         }
     }
 
+    // The row's loss with a and b summed up, or NaN with failed() set.
     double finish(std::int64_t row, float* a, float* b) {
+        const double loss = problem_.weight(row) - fitted(row, a, b);  // at the minimum
+        if (std::isnan(loss)) failed_ = row;
+        return loss;
+    }
+
+    std::int64_t failed() const { return failed_; }
+
+private:
+    // Solves for the row's vector; x.b, or NaN when the system is not positive definite.
+    double fitted(std::int64_t row, float* a, float* b) {
         const std::ptrdiff_t width = problem_.width;
         float *inverse = vectors_.data() + width, *x = inverse + width, *solved = problem_.solved_row(row);
         add_diagonal(a, width, problem_.factors, problem_.lambda(row));
-        std::copy_n(b, problem_.factors, solved);  // kept for the loss: cholesky_solve overwrites b
+        std::copy_n(b, problem_.factors, solved);  // kept for the product: cholesky_solve overwrites b
         if (!cholesky(width, a, inverse)) return std::numeric_limits<double>::quiet_NaN();
         cholesky_solve(width, a, inverse, b, x);
-        double fitted = 0.0;
-        for (std::ptrdiff_t j = 0; j < problem_.factors; ++j) fitted += static_cast<double>(solved[j]) * x[j];
+        double product = 0.0;
+        for (std::ptrdiff_t j = 0; j < problem_.factors; ++j) product += static_cast<double>(solved[j]) * x[j];
         std::copy_n(x, problem_.factors, solved);
-        return problem_.weight(row) - fitted;  // at the minimum
+        return product;
     }
 
-private:
     const Problem& problem_;
     Block block_;
     Buffer system_, vectors_;
+    std::int64_t failed_ = -1;
 };
 
 }  // namespace cofactor::als

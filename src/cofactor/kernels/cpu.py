@@ -27,6 +27,7 @@ __all__ = [
     "empty_vectors",
     "gramian",
     "level",
+    "linear_top_k",
     "supported_levels",
     "top_k",
     "transpose",
@@ -165,3 +166,36 @@ def top_k(
         allowed, rows, scores, resolve_threads(threads),
     )  # fmt: skip
     return rows, scores
+
+
+def linear_top_k(
+    histories: CSR,
+    weights: CSR | Float,
+    k: int,
+    *,
+    exclude: CSR | None = None,
+    allowed: NDArray[np.int32] | None = None,
+    threads: int | None = None,
+) -> tuple[NDArray[np.int32], Float]:
+    """The k best columns of every row of ``histories @ weights``.
+
+    Parameters
+    ----------
+    histories : CSR (n, m)
+    weights : CSR (m, n_items) or (m, n_items) float32
+        Of sparse weights only the columns that a history reaches can come back, whatever their score.
+    k : int
+        Cut to the number of items to choose from.
+    exclude : CSR (n, n_items), optional
+        Items that must not come back; values are not read.
+    allowed : (a,) int32, optional
+        The only items to choose from, ascending.
+
+    Returns
+    -------
+    rows : (n, k) int32
+        Best first, ties by item row; -1 where no item is left.
+    scores : (n, k) float32
+        Minus infinity where no item is left.
+    """
+    raise NotImplementedError

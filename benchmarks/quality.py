@@ -1,7 +1,8 @@
-"""Accuracy on published splits, beside the published numbers.
+"""Accuracy of the models on published splits, beside the published numbers.
 
     python benchmarks/quality.py --data FOLDER              # fit with the chosen parameters, report on the test split
-    python benchmarks/quality.py --data FOLDER --tune       # how they were chosen: a grid on a part of train held out
+    python benchmarks/quality.py --data FOLDER --tune       # how they were chosen: grids on a part of train held out
+    python benchmarks/quality.py --data FOLDER --only ncf_ml-1m --models EASE SLIM
 
 FOLDER (or the environment variable COFACTOR_DATA) holds ``ncf_ml-1m`` (the leave-one-out split of He et al. 2017) and
 ``gowalla_lightgcn`` (He et al. 2020). Tuning never reads a test file.
@@ -15,18 +16,25 @@ import os
 import time
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 import cofactor as cf
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 PUBLISHED = {
     "ncf_ml-1m": {
         "columns": ("hit_rate@10", "ndcg@10"),
         "rows": {
             "TopPop": (0.4533, 0.2542),
+            "MF-BPR": (0.6305, 0.3730),
+            "ItemKNN": (0.6694, 0.3979),
+            "RP3beta": (0.6758, 0.4011),
+            "PureSVD": (0.6937, 0.4303),
             "NeuMF": (0.7093, 0.4349),
             "iALS (Dacrema et al. 2021)": (0.7109, 0.4382),
             "SLIM": (0.7162, 0.4468),
@@ -37,36 +45,47 @@ PUBLISHED = {
     "gowalla_lightgcn": {
         "columns": ("recall@20", "ndcg@20"),
         "rows": {
+            "Item2Vec": (0.1326, 0.1057),
+            "ItemCF": (0.1570, 0.1214),
             "MF-BPR": (0.1627, 0.1378),
+            "SLIM": (0.1699, 0.1382),
             "EASE": (0.1765, 0.1467),
             "LightGCN": (0.1820, 0.1547),
+            "MF-CCL": (0.1837, 0.1493),
             "UltraGCN": (0.1862, 0.1580),
             "SimpleX": (0.1872, 0.1557),
         },
     },
 }
 
-# Chosen with --tune among the values of GRIDS; factors and iterations are what fits into a minute or two.
-COMMON = {"alpha": 1.0, "regularization_exponent": 1.0, "init_std": 0.1}
-CHOSEN = {
+
+class Candidate(NamedTuple):
+    """A model of a data set: its parameters as chosen with ``--tune`` among the values of ``grid``."""
+
+    model: Callable[..., cf.Recommender]
+    chosen: dict[str, Any]
+    grid: dict[str, tuple[Any, ...]] | None = None  # the values tried; what it does not name stays as chosen
+
+
+# Factors and iterations of ImplicitALS are what fits into a minute or two.
+IALS = {"alpha": 1.0, "regularization_exponent": 1.0, "init_std": 0.1, "iterations": 12}
+MODELS: dict[str, dict[str, Candidate]] = {
     "ncf_ml-1m": {
-        "factors": 192,
-        "iterations": 12,
-        "regularization": 0.007,
-        "unobserved_weight": 0.3,
-        "solver": "cholesky",
+        "Popular": Candidate(cf.Popular, {}),
+        "ImplicitALS": Candidate(
+            cf.ImplicitALS,
+            {**IALS, "factors": 192, "regularization": 0.007, "unobserved_weight": 0.3, "solver": "cholesky"},
+            {"regularization": (0.004, 0.007, 0.012), "unobserved_weight": (0.1, 0.3, 0.6)},
+        ),
     },
     "gowalla_lightgcn": {
-        "factors": 512,
-        "iterations": 12,
-        "regularization": 0.002,
-        "unobserved_weight": 0.015,
-        "solver": "cg",
+        "Popular": Candidate(cf.Popular, {}),
+        "ImplicitALS": Candidate(
+            cf.ImplicitALS,
+            {**IALS, "factors": 512, "regularization": 0.002, "unobserved_weight": 0.015, "solver": "cg"},
+            {"regularization": (0.001, 0.002, 0.004), "unobserved_weight": (0.015, 0.03)},
+        ),
     },
-}
-GRIDS = {
-    "ncf_ml-1m": {"regularization": (0.004, 0.007, 0.012), "unobserved_weight": (0.1, 0.3, 0.6)},
-    "gowalla_lightgcn": {"regularization": (0.001, 0.002, 0.004), "unobserved_weight": (0.015, 0.03)},
 }
 
 
@@ -110,8 +129,8 @@ def held_out(task: Task, seed: int = 0) -> Task:
     return Task(train, test, candidates, task.metrics)
 
 
-def measure(task: Task, **params: object) -> tuple[tuple[float, ...], float]:
-    model = cf.ImplicitALS(**COMMON, **params)
+def measure(task: Task, model: cf.Recommender) -> tuple[tuple[float, ...], float]:
+    """The task's metrics, and the seconds that fitting took."""
     start = time.perf_counter()
     model.fit(task.train)
     seconds = time.perf_counter() - start
@@ -119,37 +138,47 @@ def measure(task: Task, **params: object) -> tuple[tuple[float, ...], float]:
     return tuple(table["value"]), seconds
 
 
-def tune(name: str, task: Task) -> None:
+def tune(name: str, task: Task, models: dict[str, Candidate]) -> None:
+    """A table of its grid for every model, measured on a part of train."""
     inner = held_out(task)
-    grid = GRIDS[name]
-    print(f"\n{name}: chosen on {len(inner.test):,} pairs held out of train\n")
-    print(f"| {' | '.join(grid)} | {' | '.join(task.metrics)} | fit s |\n|{'---:|' * (len(grid) + 3)}")
-    for values in itertools.product(*grid.values()):
-        scores, seconds = measure(inner, **{**CHOSEN[name], **dict(zip(grid, values, strict=True))})
-        print(
-            f"| {' | '.join(map(str, values))} | {' | '.join(f'{s:.4f}' for s in scores)} | {seconds:.0f} |", flush=True
-        )
+    for label, candidate in models.items():
+        if (grid := candidate.grid) is None:
+            continue
+        print(f"\n{name}, {label}: {len(inner.test):,} pairs held out of train; otherwise {candidate.chosen}\n")
+        print(f"| {' | '.join(grid)} | {' | '.join(task.metrics)} | fit s |\n|{'---:|' * (len(grid) + 3)}")
+        for values in itertools.product(*grid.values()):
+            model = candidate.model(**{**candidate.chosen, **dict(zip(grid, values, strict=True))})
+            scores, seconds = measure(inner, model)
+            cells = [*map(str, values), *(f"{s:.4f}" for s in scores), f"{seconds:.1f}"]
+            print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def report(name: str, task: Task) -> None:
-    scores, seconds = measure(task, **CHOSEN[name])
-    rows = {**PUBLISHED[name]["rows"], f"**cofactor ImplicitALS** ({seconds:.0f} s to fit)": scores}
-    print(f"\n{name}: {CHOSEN[name]}\n\n| model | {' | '.join(task.metrics)} |\n|---|---:|---:|")
-    for label, numbers in sorted(rows.items(), key=lambda row: row[1]):
-        print(f"| {label} | {' | '.join(f'{n:.4f}' for n in numbers)} |")
+def report(name: str, task: Task, models: dict[str, Candidate]) -> None:
+    """One table: the published rows and ours, by the first metric."""
+    rows = {label: (numbers, "", "") for label, numbers in PUBLISHED[name]["rows"].items()}
+    for label, candidate in models.items():
+        scores, seconds = measure(task, candidate.model(**candidate.chosen))
+        parameters = ", ".join(f"{key}={value!r}" for key, value in candidate.chosen.items())
+        rows[f"**cofactor {label}**"] = (scores, f"{seconds:.1f}", parameters)
+        print(f"{name}, {label}: {' '.join(f'{s:.4f}' for s in scores)}, {seconds:.1f} s to fit", flush=True)
+    print(f"\n| {name} | {' | '.join(task.metrics)} | fit s | parameters |\n|---|---:|---:|---:|---|")
+    for label, (scores, seconds, parameters) in sorted(rows.items(), key=lambda row: row[1][0]):
+        print(f"| {label} | {' | '.join(f'{s:.4f}' for s in scores)} | {seconds} | {parameters} |")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("COFACTOR_DATA"), help="folder of the data sets")
-    parser.add_argument("--only", choices=list(PUBLISHED), help="one data set instead of all")
-    parser.add_argument("--tune", action="store_true", help="show the grid on held-out training data")
+    parser.add_argument("--only", choices=list(MODELS), metavar="DATASET", help="one data set instead of all")
+    labels = sorted({label for models in MODELS.values() for label in models})
+    parser.add_argument("--models", nargs="+", choices=labels, metavar="NAME", help=f"some of {', '.join(labels)}")
+    parser.add_argument("--tune", action="store_true", help="show the grids on held-out training data")
     args = parser.parse_args()
     if args.data is None:
         parser.error("give --data FOLDER or set COFACTOR_DATA")
-    for name in [args.only] if args.only else PUBLISHED:
-        task = read(name, Path(args.data) / name)
-        (tune if args.tune else report)(name, task)
+    for name in [args.only] if args.only else MODELS:
+        models = {k: v for k, v in MODELS[name].items() if args.models is None or k in args.models}
+        (tune if args.tune else report)(name, read(name, Path(args.data) / name), models)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import logging
 import warnings
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -15,6 +15,9 @@ from cofactor.errors import CofactorWarning, DataError, ParameterError
 from cofactor.interactions import Interactions, Weight, aggregate, summed
 from cofactor.sources import Format, Source, first_line, open_source
 from cofactor.weights import EVENT_TYPE, NEWEST, TIME
+
+if TYPE_CHECKING:
+    from cofactor.sessions import Sessions
 
 __all__ = ["Events", "read_events"]
 
@@ -84,6 +87,21 @@ class Events:
         """List the distinct pairs of ``user_id`` and ``item_id``, sorted."""
         pairs = self.frame.select(pl.col(self.user).alias("user_id"), pl.col(self.item).alias("item_id"))
         return pairs.unique().sort("user_id", "item_id").collect(engine="streaming")
+
+    def sessions(self) -> Sessions:
+        """Bring the events into memory as sessions, over the rows of their own items.
+
+        A session is what the ``session`` role says, or else the user. For sessions over the items of a model's
+        interactions see ``Sessions.of``.
+
+        Raises
+        ------
+        DataError
+            There are no events, or more than 256 types of them.
+        """
+        from cofactor.sessions import Sessions
+
+        return Sessions.from_events(self)
 
     def interactions(
         self,

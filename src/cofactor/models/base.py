@@ -12,10 +12,10 @@ import polars as pl
 
 from cofactor.checks import check_at_least, check_choice
 from cofactor.csr import CSR
-from cofactor.errors import CofactorWarning, DataError, NotFittedError, ParameterError
+from cofactor.errors import CofactorWarning, NotFittedError, ParameterError
 from cofactor.ids import IdMap
-from cofactor.interactions import Interactions
 from cofactor.kernels import cpu
+from cofactor.models.histories import read_histories
 from cofactor.tables import TableLike, read_table
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from numpy.typing import NDArray
+
+    from cofactor.interactions import Interactions
 
     Rows = NDArray[np.int32]
     Float = NDArray[np.float32]
@@ -60,6 +62,11 @@ class Recommender(ABC):
     interactions_: Interactions
     threads: int | None = None
 
+    @property
+    def ordered(self) -> bool:
+        """Whether the order of a history matters."""
+        return False
+
     def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init_subclass__(**kwargs)
         if not inspect.isabstract(cls):
@@ -77,7 +84,10 @@ class Recommender(ABC):
 
     @abstractmethod
     def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
-        """Lists for users known only by their history (a row each, over the training data's items)."""
+        """Lists for users known only by their history (a row each, over the training data's items).
+
+        Where the model is ``ordered`` these are :class:`~cofactor.models.histories.Histories`, with positions.
+        """
 
     @abstractmethod
     def _scores(self, users: Rows, items: Rows) -> Float:
@@ -150,9 +160,11 @@ class Recommender(ABC):
 
         Parameters
         ----------
-        histories : DataFrame with user_id, item_id and (optional) weight, or Interactions
-            Weights mean what they meant in training. Items that the training data does not hold are left out and
-            counted in a :class:`CofactorWarning`.
+        histories : DataFrame with user_id, item_id and (optional) weight and time, or Interactions
+            Weights mean what they meant in training. Models of sequences (``SessionKNN``) take the rows of a user in
+            the order of ``time`` where there is such a column, else as they stand, the oldest first, each for one
+            event whatever its weight; others do not look at the order. Items that the training data does not hold are
+            left out and counted in a :class:`CofactorWarning`.
         k, exclude_seen, items, unknown
             As in :meth:`recommend`.
 
@@ -163,7 +175,7 @@ class Recommender(ABC):
         """
         x = self._fitted()
         check_at_least("k", k, 1, whole=True)
-        users, csr = _histories(histories, x.items)
+        users, csr = read_histories(histories, x.items, ordered=self.ordered)
         top = self._top_k_for(csr, int(k), csr if exclude_seen else None, self._allowed(items, unknown))
         return _table(users, "user_id", x.items, "item_id", top)
 
@@ -343,33 +355,3 @@ def _excluded_pairs(exclude: TableLike, users: Rows, x: Interactions) -> CSR:
     named = named.filter(pl.col("item") >= 0).unique()
     pairs = pl.DataFrame({"user": users}).with_row_index("at").join(named, on="user")
     return CSR.from_pairs(pairs["at"], pairs["item"], np.ones(len(pairs), np.float32), (len(users), x.n_items))
-
-
-def _histories(histories: TableLike | Interactions, items: IdMap) -> tuple[pl.Series, CSR]:
-    """Users in order of appearance and their histories over the model's items."""
-    table = histories.to_frame() if isinstance(histories, Interactions) else histories
-    table = read_table(table, _PAIR, "histories")
-    if not len(table):
-        raise DataError("histories is empty; give at least one (user_id, item_id) row")
-    if "weight" not in table.columns:
-        table = table.with_columns(weight=pl.lit(1.0))
-    if not table.schema["weight"].is_numeric():
-        raise DataError(f"histories: weight must be a column of numbers, got {table.schema['weight']}")
-    weight = table["weight"].cast(pl.Float32)
-    bad = ~(weight.is_finite() & (weight > 0)).fill_null(value=False)
-    if bad.any():
-        raise DataError(
-            f"histories: {bad.sum()} weights are not positive numbers, the first: {table.filter(bad).head(3).rows()}"
-        )
-    users = table["user_id"].unique(maintain_order=True)
-    table = table.join(pl.DataFrame({"user_id": users}).with_row_index("at"), on="user_id", maintain_order="left")
-    rows = items.rows(table["item_id"])
-    known = table.select("at", "weight", row=pl.Series(rows)).filter(pl.col("row") >= 0)
-    if n := len(table) - len(known):
-        warnings.warn(
-            f"histories: {n} of {len(table)} rows have items that are not in the training data; left out",
-            CofactorWarning,
-            stacklevel=3,
-        )
-    known = known.group_by("at", "row").agg(pl.col("weight").sum())
-    return users, CSR.from_pairs(known["at"], known["row"], known["weight"], (len(users), len(items)))

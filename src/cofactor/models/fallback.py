@@ -48,6 +48,11 @@ class Fallback(Recommender):
     def __repr__(self) -> str:
         return f"Fallback({', '.join(map(repr, self.models))})"
 
+    @property
+    def ordered(self) -> bool:
+        """Whether the order of a history matters to a model of the chain."""
+        return any(model.ordered for model in self.models)
+
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Fit every model of the chain."""
         if len(self.models) < 2 or not all(isinstance(m, Recommender) for m in self.models):

@@ -9,7 +9,7 @@ import numpy as np
 from _als_libraries import LIBRARIES, SOLVERS, Run, loss
 from _measure import print_header, print_row, seconds_of
 
-from cofactor.plots import _BLUE, _ORANGE, _PALE, _figure, _plain
+from cofactor.plots import BLUE, ORANGE, PALE, new_figure, plain_axes
 
 if TYPE_CHECKING:
     import argparse
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 REACHED = 1 + 1e-6  # a loss within this factor of another is equal to it: rounding of float32
 LONGER = 2  # cofactor goes on for up to so many times the iterations to reach what a peer ended with
-COLOURS = {"cofactor": _BLUE, "implicit": _ORANGE, "irspack": _PALE}
+COLOURS = {"cofactor": BLUE, "implicit": ORANGE, "irspack": PALE}
 STYLES = {"cg": "-", "cholesky": "--", "subspace": ":"}
 
 
@@ -30,9 +30,9 @@ class Curve(NamedTuple):
     seconds: list[float]
     losses: list[float]
 
-    def advance(self, x: cf.Interactions, threads: int) -> None:
+    def advance(self, x: cf.Interactions, threads: int, *, measured: bool = True) -> None:
         self.seconds.append(seconds_of(self.run.step))
-        self.losses.append(loss(x, *self.run.vectors(), threads))
+        self.losses.append(loss(x, *self.run.vectors(), threads) if measured else np.nan)
 
     def reaches(self, target: float) -> int | None:
         """Iterations until the loss is at most ``target``, None if it never is."""
@@ -66,9 +66,10 @@ def race(x: cf.Interactions, factors: int, args: argparse.Namespace) -> Curves:
         for solver in args.solvers
         if solver in SOLVERS[name]
     }
-    for _ in range(args.iterations):
+    for iteration in range(1, args.iterations + 1):
         for key, curve in list(curves.items()):
-            curve.advance(x, args.threads)
+            last = iteration == args.iterations
+            curve.advance(x, args.threads, measured=last or key[0] == "cofactor" or args.plot is not None)
             if key[0] != "cofactor" and curve.seconds[-1] > args.patience:
                 print(f"<!-- {key[0]} {key[1]} is left out: {curve.seconds[-1]:.0f} s per iteration -->")
                 del curves[key]
@@ -97,10 +98,10 @@ def print_rows(factors: int, curves: Curves) -> None:
 
 def plot(panels: Mapping[int, Curves]) -> Any:
     """Loss above the best one seen, against seconds of training; a panel for each number of factors."""
-    figure = _figure(5.6 * len(panels), 4.2)
+    figure = new_figure(5.6 * len(panels), 4.2)
     for number, (factors, curves) in enumerate(panels.items(), 1):
         axes = figure.add_subplot(1, len(panels), number)
-        _plain(axes, "both")
+        plain_axes(axes, "both")
         best = min(min(curve.losses) for curve in curves.values())
         ends: list[tuple[float, str, str]] = []
         values: list[float] = []

@@ -92,7 +92,7 @@ inline AlsResult solve_longest(const Problem& problem, std::vector<ExactSolver>&
         const std::int64_t begin = problem.history.indptr[row], n = problem.length(row);
         parallel_for(kParts, 1, static_cast<int>(workers.size()), interrupt,
                      [&](std::int64_t part, std::int64_t, int worker) {
-                         workers[worker].accumulate(begin + n * part / kParts, begin + n * (part + 1) / kParts,
+                         workers[worker].accumulate(begin + part_begin(n, part), begin + part_begin(n, part + 1),
                                                     part == 0 ? problem.gramian : zero.data(), systems[part].data(),
                                                     sides[part].data());
                      });

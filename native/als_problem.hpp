@@ -35,6 +35,9 @@ inline constexpr std::int64_t kGrain = 16;              // rows a thread takes a
 inline constexpr std::ptrdiff_t kSplit = 32768;         // longer histories are shared out among the threads
 inline constexpr std::int64_t kParts = 16;              // in so many parts, however many threads there are
 
+// Where part `part` of n entries begins, and the one before it ends.
+inline std::int64_t part_begin(std::int64_t n, std::int64_t part) { return n * part / kParts; }
+
 struct Problem {
     Csr history;               // n_rows x n_available
     const float* fixed;        // n_available x width, zero-padded; best at the start of a cache line

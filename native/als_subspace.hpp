@@ -105,7 +105,7 @@ private:
         }
         parallel_for(kParts, 1, static_cast<int>(team_->size()), *interrupt_,
                      [&](std::int64_t part, std::int64_t, int worker) {
-                         const std::ptrdiff_t first = h.n * part / kParts, last = h.n * (part + 1) / kParts;
+                         const std::ptrdiff_t first = part_begin(h.n, part), last = part_begin(h.n, part + 1);
                          body((*team_)[worker],
                               Row{h.row, h.begin + first, last - first, h.lambda, nullptr, h.residual + first}, part);
                      });

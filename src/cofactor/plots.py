@@ -17,9 +17,21 @@ if TYPE_CHECKING:
 
     from cofactor.interactions import Interactions
 
-__all__ = ["leaderboard_plot", "loss_plot", "popularity_plot", "require_matplotlib"]
+__all__ = [
+    "BLUE",
+    "GRID",
+    "INK",
+    "ORANGE",
+    "PALE",
+    "leaderboard_plot",
+    "loss_plot",
+    "new_figure",
+    "plain_axes",
+    "popularity_plot",
+    "require_matplotlib",
+]
 
-_INK, _PALE, _GRID, _BLUE, _ORANGE = "#1f2933", "#7b8794", "#e4e7eb", "#2563a8", "#c2571a"
+INK, PALE, GRID, BLUE, ORANGE = "#1f2933", "#7b8794", "#e4e7eb", "#2563a8", "#c2571a"
 
 
 def leaderboard_plot(board: pl.DataFrame, metrics: Sequence[str]) -> Any:  # noqa: ANN401
@@ -44,21 +56,21 @@ def leaderboard_plot(board: pl.DataFrame, metrics: Sequence[str]) -> Any:  # noq
     """
     if missing := [m for m in metrics if m not in board.columns]:
         raise ParameterError(f"metrics: the leaderboard has no {missing[0]!r}; it has {board.columns}")
-    figure = _figure(2.2 + 2.9 * len(metrics), 0.8 + 0.42 * board.height)
+    figure = new_figure(2.2 + 2.9 * len(metrics), 0.8 + 0.42 * board.height)
     for number, metric in enumerate(metrics):
         axes = figure.add_subplot(1, len(metrics), number + 1)
-        _plain(axes, "x")
+        plain_axes(axes, "x")
         values, places = board[metric].to_numpy(), np.arange(board.height)
-        axes.barh(places, values, height=0.62, color=[_BLUE] + ["#a9c1dc"] * (board.height - 1))
+        axes.barh(places, values, height=0.62, color=[BLUE] + ["#a9c1dc"] * (board.height - 1))
         reach = values
         if f"{metric}_low" in board.columns and board[f"{metric}_low"].null_count() == 0:
             low, high = board[f"{metric}_low"].to_numpy(), board[f"{metric}_high"].to_numpy()
-            axes.errorbar(values, places, xerr=[values - low, high - values], fmt="none", ecolor=_INK, capsize=3)
+            axes.errorbar(values, places, xerr=[values - low, high - values], fmt="none", ecolor=INK, capsize=3)
             reach = high
         for place, (value, end) in enumerate(zip(values, reach, strict=True)):
-            axes.annotate(f"{value:.3f}", (end, place), (5, 0), textcoords="offset points", va="center", color=_INK)
+            axes.annotate(f"{value:.3f}", (end, place), (5, 0), textcoords="offset points", va="center", color=INK)
         axes.set(xlim=(0, float(reach.max()) * 1.28 or 1), ylim=(board.height - 0.5, -0.5), title=metric)
-        axes.set_yticks(places, board["model"].to_list() if number == 0 else [""] * board.height, color=_INK)
+        axes.set_yticks(places, board["model"].to_list() if number == 0 else [""] * board.height, color=INK)
         axes.tick_params(axis="y", length=0)
     return figure
 
@@ -76,25 +88,25 @@ def popularity_plot(interactions: Interactions) -> Any:  # noqa: ANN401
         matplotlib is not installed.
     """
     counts = np.sort(np.bincount(interactions.user_items.indices, minlength=interactions.n_items))[::-1]
-    figure = _figure(8.4, 3.1)
+    figure = new_figure(8.4, 3.1)
     rank = np.arange(1, len(counts) + 1)
     users = figure.add_subplot(1, 2, 1)
-    _plain(users, "both")
-    users.plot(rank, counts, color=_BLUE, linewidth=2)
+    plain_axes(users, "both")
+    users.plot(rank, counts, color=BLUE, linewidth=2)
     users.set(xscale="log", yscale="log", xlabel="items, most popular first", ylabel="users of the item")
     share = figure.add_subplot(1, 2, 2)
-    _plain(share, "both")
+    plain_axes(share, "both")
     top, held = rank / len(counts), np.cumsum(counts) / counts.sum()
-    share.plot(100 * top, 100 * held, color=_BLUE, linewidth=2)
+    share.plot(100 * top, 100 * held, color=BLUE, linewidth=2)
     at = max(1, len(counts) // 100)
-    share.plot(100 * top[at - 1], 100 * held[at - 1], "o", color=_ORANGE)
+    share.plot(100 * top[at - 1], 100 * held[at - 1], "o", color=ORANGE)
     share.annotate(
         f"the top 1 % of the items\nhold {100 * held[at - 1]:.0f} % of the interactions",
         (100 * top[at - 1], 100 * held[at - 1]),
         (14, -4),
         textcoords="offset points",
         va="top",
-        color=_ORANGE,
+        color=ORANGE,
     )
     share.set(xlabel="items, most popular first (%)", ylabel="interactions (%)", xlim=(-2, 102), ylim=(0, 103))
     return figure
@@ -117,10 +129,10 @@ def loss_plot(histories: Mapping[str, ArrayLike]) -> Any:  # noqa: ANN401
     MissingExtraError
         matplotlib is not installed.
     """
-    figure = _figure(5.6, 3.0)
+    figure = new_figure(5.6, 3.0)
     axes = figure.add_subplot()
-    _plain(axes, "both")
-    for colour, (name, losses) in zip((_BLUE, _ORANGE, _PALE) * len(histories), histories.items(), strict=False):
+    plain_axes(axes, "both")
+    for colour, (name, losses) in zip((BLUE, ORANGE, PALE) * len(histories), histories.items(), strict=False):
         values = np.asarray(losses)
         axes.plot(np.arange(1, len(values) + 1), values, "o-", color=colour, markersize=4, linewidth=2, label=name)
     axes.set(xlabel="iteration", ylabel="training loss")
@@ -136,20 +148,21 @@ def require_matplotlib() -> None:
         raise MissingExtraError("plots need matplotlib: pip install 'cofactor[plots]'")
 
 
-def _figure(width: float, height: float) -> Any:  # noqa: ANN401
+def new_figure(width: float, height: float) -> Any:  # noqa: ANN401
+    """An empty figure of so many inches, for panels by ``add_subplot``."""
     require_matplotlib()
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _plain(axes: Any, grid: str) -> None:  # noqa: ANN401
+def plain_axes(axes: Any, grid: str) -> None:  # noqa: ANN401
     """Leave only what carries information: the marks, quiet axes and a pale grid."""
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(_PALE)
+    axes.spines["bottom"].set_color(PALE)
     axes.set_axisbelow(True)
-    axes.grid(axis=grid, color=_GRID)
-    axes.tick_params(colors=_PALE, labelsize=9)
-    axes.xaxis.label.set_color(_INK)
-    axes.yaxis.label.set_color(_INK)
+    axes.grid(axis=grid, color=GRID)
+    axes.tick_params(colors=PALE, labelsize=9)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)

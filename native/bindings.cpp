@@ -5,6 +5,7 @@
 #include "simd.hpp"
 
 void bind_als(nb::module_& m);
+void bind_linear_topk(nb::module_& m);
 void bind_topk(nb::module_& m);
 
 namespace {
@@ -46,5 +47,6 @@ NB_MODULE(COFACTOR_MODULE, m) {
     m.def("transpose", &transpose, "indptr"_a, "indices"_a, "values"_a, "n_columns"_a, "out_indptr"_a.noconvert(),
           "out_indices"_a.noconvert(), "out_values"_a.noconvert());
     bind_als(m);
+    bind_linear_topk(m);
     bind_topk(m);
 }

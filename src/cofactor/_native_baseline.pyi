@@ -45,3 +45,39 @@ def top_k(
     best_scores: NDArray[np.float32],
     threads: int,
 ) -> None: ...
+def linear_top_k_sparse(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[np.float32],
+    weights_indptr: NDArray[np.int64],
+    weights_indices: NDArray[np.int32],
+    weights_values: NDArray[np.float32],
+    n_columns: int,
+    excluded_indptr: NDArray[np.int64] | None,
+    excluded_indices: NDArray[np.int32] | None,
+    allowed: NDArray[np.int32] | None,
+    best_columns: NDArray[np.int32],
+    best_scores: NDArray[np.float32],
+    threads: int,
+) -> None: ...
+def linear_top_k_dense(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    excluded_indptr: NDArray[np.int64] | None,
+    excluded_indices: NDArray[np.int32] | None,
+    allowed: NDArray[np.int32] | None,
+    best_columns: NDArray[np.int32],
+    best_scores: NDArray[np.float32],
+    threads: int,
+) -> None: ...
+def select_top_k(
+    scores: NDArray[np.float32],
+    excluded_indptr: NDArray[np.int64] | None,
+    excluded_indices: NDArray[np.int32] | None,
+    allowed: NDArray[np.int32] | None,
+    best_columns: NDArray[np.int32],
+    best_scores: NDArray[np.float32],
+    threads: int,
+) -> None: ...

@@ -80,13 +80,19 @@ class CSR:
         return CSR(*cpu.transpose(self.indptr, self.indices, self.values, self.n_columns), self.n_rows)
 
     def lookup(self, rows: ArrayLike, columns: ArrayLike) -> NDArray[np.float32]:
-        """Value of each (row, column), 0 where the matrix has no entry; O(nnz + len(rows) log nnz)."""
-        wanted = np.asarray(rows, np.int64) * self.n_columns + np.asarray(columns, np.int64)
-        keys = self.row_index().astype(np.int64) * self.n_columns + self.indices
-        at = np.searchsorted(keys, wanted)
-        hit = at < len(keys)
-        hit[hit] = keys[at[hit]] == wanted[hit]
-        out = np.zeros(len(wanted), np.float32)
+        """Value of each (row, column), 0 where the matrix has no entry; O(len(rows) log n_columns)."""
+        rows, columns = np.asarray(rows, np.int64), np.asarray(columns, np.int32)
+        out = np.zeros(len(rows), np.float32)
+        if not self.nnz:
+            return out
+        at, end = self.indptr[rows], self.indptr[rows + 1]  # the first entry that is not before the column lies between
+        last = end.copy()
+        for _ in range(int(np.diff(self.indptr).max()).bit_length()):
+            middle = (at + end) >> 1
+            before = (middle < end) & (self.indices[np.minimum(middle, self.nnz - 1)] < columns)
+            at, end = np.where(before, middle + 1, at), np.where(before, end, middle)
+        hit = at < last
+        hit[hit] = self.indices[at[hit]] == columns[hit]
         out[hit] = self.values[at[hit]]
         return out
 

@@ -28,6 +28,7 @@ __all__ = [
     "gramian",
     "level",
     "linear_top_k",
+    "select_top_k",
     "supported_levels",
     "top_k",
     "transpose",
@@ -158,8 +159,7 @@ def top_k(
     scores : (n, k) float32
         Minus infinity where no item is left.
     """
-    k = max(1, min(k, len(items) if allowed is None else len(allowed)))
-    rows, scores = np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.float32)
+    rows, scores = _lists(len(queries), k, len(items), allowed)
     _native.top_k(
         queries, items, bias,
         None if exclude is None else exclude.indptr, None if exclude is None else exclude.indices,
@@ -183,7 +183,8 @@ def linear_top_k(
     ----------
     histories : CSR (n, m)
     weights : CSR (m, n_items) or (m, n_items) float32
-        Of sparse weights only the columns that a history reaches can come back, whatever their score.
+        Of sparse weights only the columns that a history reaches can come back, whatever their score; the columns of
+        a row may be in any order. Of dense ones all, but none for a history that is empty.
     k : int
         Cut to the number of items to choose from.
     exclude : CSR (n, n_items), optional
@@ -196,6 +197,58 @@ def linear_top_k(
     rows : (n, k) int32
         Best first, ties by item row; -1 where no item is left.
     scores : (n, k) float32
-        Minus infinity where no item is left.
+        Minus infinity where no item is left, which is what a score that is no number counts as.
+
+    Raises
+    ------
+    ParameterError
+        The shapes do not fit.
     """
-    raise NotImplementedError
+    m, n_items = weights.shape
+    if histories.n_columns != m:
+        raise ParameterError(f"histories have {histories.n_columns} columns, but there are {m} rows of weights")
+    filters = _filters(histories.n_rows, n_items, exclude, allowed)
+    rows, scores = _lists(histories.n_rows, k, n_items, allowed)
+    threads = resolve_threads(threads)
+    given = (histories.indptr, histories.indices, histories.values)
+    if isinstance(weights, np.ndarray):
+        _native.linear_top_k_dense(*given, weights, *filters, rows, scores, threads)
+    else:
+        parts = (weights.indptr, weights.indices, weights.values)
+        _native.linear_top_k_sparse(*given, *parts, n_items, *filters, rows, scores, threads)
+    return rows, scores
+
+
+def select_top_k(
+    scores: Float,
+    k: int,
+    *,
+    exclude: CSR | None = None,
+    allowed: NDArray[np.int32] | None = None,
+    threads: int | None = None,
+) -> tuple[NDArray[np.int32], Float]:
+    """The k best columns of every row of ``scores``, (n, n_items) float32, NaN and minus infinity left out.
+
+    Filters and result are those of :func:`linear_top_k`.
+    """
+    n, n_items = scores.shape
+    filters = _filters(n, n_items, exclude, allowed)
+    rows, best = _lists(n, k, n_items, allowed)
+    _native.select_top_k(scores, *filters, rows, best, resolve_threads(threads))
+    return rows, best
+
+
+def _lists(n: int, k: int, n_items: int, allowed: NDArray[np.int32] | None) -> tuple[NDArray[np.int32], Float]:
+    """Uninitialised lists, k cut to the number of items to choose from."""
+    k = max(1, min(k, n_items if allowed is None else len(allowed)))
+    return np.empty((n, k), np.int32), np.empty((n, k), np.float32)
+
+
+def _filters(
+    n: int, n_items: int, exclude: CSR | None, allowed: NDArray[np.int32] | None
+) -> tuple[NDArray[np.int64] | None, NDArray[np.int32] | None, NDArray[np.int32] | None]:
+    if exclude is None:
+        return None, None, allowed
+    if exclude.shape != (n, n_items):
+        raise ParameterError(f"exclude has shape {exclude.shape}; it must be {(n, n_items)}")
+    return exclude.indptr, exclude.indices, allowed

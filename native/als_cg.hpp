@@ -290,7 +290,8 @@ public:
     ShortRows(const Problem& problem, const LongRows& others)
         : problem_(problem), others_(others), vectors_(5 * kTileRows * problem.width) {}
 
-    // Takes up to kTileRows rows from `begin` on, which moves; their loss, or NaN with failed() set.
+    // Takes up to kTileRows rows from `begin` on, which moves; their loss, or NaN with failed() set. A wide Gramian
+    // drives them out of the cache between two passes: then it had better be read for as many of them as possible.
     double improve(std::int64_t& begin, std::int64_t end) {
         const std::ptrdiff_t width = problem_.width;
         CgRow rows[kTileRows];
@@ -302,7 +303,7 @@ public:
             if (length == 0) std::fill_n(problem_.solved_row(begin), problem_.factors, 0.0f);
             if (length == 0 || others_.is_long(begin)) continue;
             floats += length * width;
-            if (n > 0 && floats > kCacheFloats) break;
+            if (n > 0 && floats > kCacheFloats && width < kWideGramian) break;
             rows[n] = new_row(problem_, begin);
             std::copy_n(problem_.solved_row(begin), problem_.factors, batch.x + n++ * width);
         }

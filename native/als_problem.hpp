@@ -31,6 +31,7 @@ namespace als {
 
 inline constexpr std::ptrdiff_t kBlockFloats = 8192;    // gathered rows that stay in the first-level cache
 inline constexpr std::ptrdiff_t kCacheFloats = 131072;  // rows that stay in the second-level cache
+inline constexpr std::ptrdiff_t kWideGramian = 512;     // from this width on it fills the second-level cache alone
 inline constexpr std::int64_t kGrain = 16;              // rows a thread takes at a time
 inline constexpr std::ptrdiff_t kSplit = 32768;         // longer histories are shared out among the threads
 inline constexpr std::int64_t kParts = 16;              // in so many parts, however many threads there are

@@ -34,11 +34,12 @@ public:
         Row rows[kTileRows] = {};
         int n = 0;
         float* residual = residual_.data();
+        const std::ptrdiff_t most = width < kWideGramian ? kCacheFloats : kArenaFloats;
         for (std::ptrdiff_t used = 0; begin < end && n < kTileRows; ++begin) {
             const std::ptrdiff_t length = problem_.length(begin), floats = length * width;
             if (length == 0) std::fill_n(problem_.solved_row(begin), problem_.factors, 0.0f);
             if (length == 0 || problem_.split(begin)) continue;
-            if (n > 0 && used + floats > kCacheFloats) break;
+            if (n > 0 && used + floats > most) break;
             float* z = floats <= kArenaFloats ? arena_.data() + used : nullptr;
             rows[n] = {begin, problem_.history.indptr[begin], length, problem_.lambda(begin), z, residual};
             std::copy_n(problem_.solved_row(begin), problem_.factors, x + n++ * width);

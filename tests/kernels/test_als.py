@@ -100,7 +100,7 @@ def test_regularization_by_frequency(solver, exponent, unobserved_weight):
 
 
 @by_unfinished
-@pytest.mark.parametrize("factors", [3, 17, 64, 100])
+@pytest.mark.parametrize("factors", [3, 17, 64, 100, 512])
 def test_the_loss_is_the_one_from_scratch_and_never_rises(cpu_level, factors, solver):
     history, fixed = make(40, 120), vectors(120, factors)
     solved = vectors(40, factors, seed=2)

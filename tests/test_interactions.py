@@ -206,3 +206,15 @@ def test_filter_that_drops_nothing_is_silent():
 def test_filter_parameters():
     with pytest.raises(ParameterError, match="min_item_count is -1"):
         Interactions.from_frame(LOG).filter(min_item_count=-1)
+
+
+def test_events_are_weighed_once_more():
+    log = pl.DataFrame({"u": [2, 1, 1, 1, 3], "i": ["b", "a", "b", "a", "c"], "n": [5, 1, 2, 3, -4]})
+    x = read_events(log, user="u", item="i").interactions()
+    assert x.per_pair(pl.col("n").max()).tolist() == [3, 2, 5, -4]
+    assert x.per_pair("n").tolist() == [4, 2, 5, -4]
+    with pytest.warns(CofactorWarning, match="left out 1 of 3 users"):
+        some = x.filter(min_item_count=2)
+    assert some.per_pair("n").tolist() == [2, 5]
+    with pytest.raises(DataError, match="these interactions know no events"):
+        Interactions.from_frame(LOG).per_pair(None)

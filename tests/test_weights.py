@@ -3,7 +3,7 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 import pytest
 
-from cofactor import weights
+from cofactor import split, weights
 from cofactor.errors import DataError, ParameterError
 from cofactor.events import read_events
 
@@ -124,6 +124,24 @@ def test_unreadable_reference():
 )
 def test_durations(text, span):
     assert weights.duration("life", text) == span
+
+
+def test_recent_events_are_those_that_by_time_puts_into_test():
+    frame = pl.DataFrame(
+        {
+            "u": [1] * 4,
+            "i": [1, 2, 3, 4],
+            "t": [datetime(2024, 5, 1), *(datetime(2024, 4, day) for day in (30, 24, 23))],
+        }
+    )
+    events = read_events(frame, user="u", item="i", time="t")
+    x = events.interactions(1 + weights.recent("7d"))
+    assert x.user_items.values.tolist() == [2, 2, 2, 1]
+    assert split.by_time(events, "7d").test.n_events == 3
+    x = events.interactions(1 + weights.recent("1d", time="t", reference="2024-04-24"))
+    assert x.user_items.values.tolist() == [2, 2, 2, 2]
+    with pytest.raises(ParameterError, match="window='soon'"):
+        weights.recent("soon")
 
 
 def test_parameters_out_of_range():

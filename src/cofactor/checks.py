@@ -24,7 +24,7 @@ def check_at_least(name: str, value: Any, least: float, *, whole: bool = False, 
         raise ParameterError(f"{name} must be {kind} {'above' if above else 'of at least'} {least}, got {value!r}")
 
 
-def check_choice(name: str, value: object, allowed: Iterable[str]) -> None:
+def check_choice(name: str, value: object, allowed: Iterable[object]) -> None:
     """Raise ParameterError unless ``value`` is one of ``allowed``."""
     if value not in (allowed := tuple(allowed)):
         raise ParameterError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")

@@ -17,6 +17,8 @@ from cofactor.sources import Format, Source, first_line, open_source
 from cofactor.weights import EVENT_TYPE, NEWEST, TIME
 
 if TYPE_CHECKING:
+    from cofactor.csr import CSR
+    from cofactor.ids import IdMap
     from cofactor.sessions import Sessions
 
 __all__ = ["Events", "read_events"]
@@ -130,15 +132,27 @@ class Events:
         ParameterError
             The weight is no numeric expression over the columns, or needs a role that the events lack.
         """
-        frame, expr = self._resolved(weight)
-        try:
-            x = Interactions(*aggregate(frame, self.user, self.item, expr, self._facts.bounds), events=self)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise self._explained(error, expr.meta.root_names()) from error
+        x = Interactions(*self.aggregated(weight), events=self)
         x, report = x.without_rare(min_user_count, min_item_count, k_core=k_core)
         if report is not None:
             warnings.warn(report, CofactorWarning, stacklevel=2)
         return x
+
+    def aggregated(self, weight: Weight = None) -> tuple[IdMap, IdMap, CSR]:
+        """Users, items and one number per (user, item), of any sign: what ``interactions`` are made of.
+
+        Raises
+        ------
+        DataError
+            There are no events.
+        ParameterError
+            See ``interactions``.
+        """
+        frame, expr = self._resolved(weight)
+        try:
+            return aggregate(frame, self.user, self.item, expr, self._facts.bounds)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise self._explained(error, expr.meta.root_names()) from error
 
     def _resolved(self, weight: Weight) -> tuple[pl.LazyFrame, pl.Expr]:
         """Add the columns that weights refer to by role, and bring the weight to one number per pair."""

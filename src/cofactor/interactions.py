@@ -134,6 +134,35 @@ class Interactions:
             }
         )
 
+    def per_pair(self, weight: Weight) -> NDArray[np.float32]:
+        """Aggregate the events of every pair once more, with another weight.
+
+        Parameters
+        ----------
+        weight : as in ``Events.interactions``
+            Here it may also be zero or negative.
+
+        Returns
+        -------
+        (nnz,) float32
+            One number for every entry of ``user_items``, in its order.
+
+        Raises
+        ------
+        DataError
+            The interactions know no events: they were made by ``from_csr`` or ``from_frame``, or loaded.
+        """
+        if self.events is None:
+            raise DataError(
+                "these interactions know no events; make them with read_events(...).interactions(...), and fit again "
+                "instead of loading"
+            )
+        users, items, matrix = self.events.aggregated(weight)
+        if matrix.nnz == self.nnz:
+            return matrix.values
+        rows, columns = users.rows(self.users.ids), items.rows(self.items.ids)
+        return matrix.take(rows).lookup(self.user_items.row_index(), columns[self.user_items.indices])
+
     def filter(self, min_user_count: int = 0, min_item_count: int = 0, *, k_core: bool = False) -> Self:
         """Leave out users with few items and items with few users.
 

@@ -23,7 +23,7 @@ from cofactor.errors import ParameterError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["EVENT_TYPE", "NEWEST", "TIME", "Duration", "by_type", "capped", "duration", "half_life"]
+__all__ = ["EVENT_TYPE", "NEWEST", "TIME", "Duration", "by_type", "capped", "duration", "half_life", "recent"]
 
 # Stand for columns that only the events know; Events.interactions puts the real ones in their place.
 EVENT_TYPE, TIME, NEWEST = "cofactor:event_type", "cofactor:time", "cofactor:newest"
@@ -89,9 +89,39 @@ def half_life(life: Duration, time: str | None = None, reference: datetime | dat
         ``life`` or ``reference`` cannot be read, or ``life`` is not positive.
     """
     span = duration("life", life)
+    return (_age(time, reference) * (-math.log(2) / (span / timedelta(microseconds=1)))).exp()
+
+
+def recent(window: Duration, time: str | None = None, reference: datetime | date | str | None = None) -> pl.Expr:
+    """Weigh the events of the last ``window`` before the reference 1, older ones 0.
+
+    The bounds are those of ``split.by_time``: an event exactly one window old still counts.
+
+    Parameters
+    ----------
+    window : str or timedelta
+        Such as ``"30d"``; units s, m, h, d, w.
+    time, reference
+        As in `half_life`.
+
+    Returns
+    -------
+    pl.Expr
+        One Float64 per event.
+
+    Raises
+    ------
+    ParameterError
+        ``window`` or ``reference`` cannot be read, or ``window`` is not positive.
+    """
+    span = duration("window", window)
+    return (_age(time, reference) <= span // timedelta(microseconds=1)).cast(pl.Float64)
+
+
+def _age(time: str | None, reference: datetime | date | str | None) -> pl.Expr:
+    """Microseconds from an event to the reference."""
     at = pl.col(NEWEST) if reference is None else pl.lit(_moment(reference), dtype=pl.Datetime("us"))
-    age = (at - pl.col(time or TIME)).dt.total_microseconds()
-    return (age * (-math.log(2) / (span / timedelta(microseconds=1)))).exp()
+    return (at - pl.col(time or TIME)).dt.total_microseconds()
 
 
 def capped(weight: pl.Expr, maximum: float) -> pl.Expr:

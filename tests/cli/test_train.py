@@ -18,9 +18,19 @@ def test_saves_a_model_and_sums_up(log, run, tmp_path):
 def test_json(log, run_json, tmp_path):
     summary = run_json("train", log, "-o", tmp_path / "m", "-m", "personal-popular+popular", "--min-item-count", 3)
     assert summary["events"] == 1500
-    assert summary["model"] == "Fallback(PersonalPopular(), Popular(by='users', threads=None))"
+    assert summary["model"] == repr(cf.Fallback(cf.PersonalPopular(), cf.Popular()))
     assert summary["loss"] == []
     assert list(tmp_path.iterdir()) == [tmp_path / "m"]
+
+
+def test_parameters_of_the_baselines(log, run, tmp_path):
+    options = ["--time", "time", "-p", "half_life=60d", "-p", "popular.window=30d"]
+    run("train", log, "-o", tmp_path / "m", "-m", "personal-popular+popular", *options)
+    chain = cf.load(tmp_path / "m")
+    assert chain.models[0].params() == {"half_life": "60d"}
+    assert (chain.models[1].half_life, chain.models[1].window) == ("60d", "30d")
+    run("train", log, "-o", tmp_path / "r", "-m", "random", "-p", "weighted=true")
+    assert cf.load(tmp_path / "r").weighted is True
 
 
 @pytest.mark.parametrize(
@@ -73,6 +83,7 @@ def test_columns_and_notes(log, run, tmp_path):
         (["-p", "alpha=x"], "a number is expected"),
         (["-p", "solver=magic"], "choose one of auto, cholesky"),
         (["-p", "factors"], "write NAME=VALUE"),
+        (["-m", "random", "-p", "weighted=maybe"], "true or false is expected"),
         (["-p", "popular.by=weight"], "no model 'popular' was asked for, but als"),
         (["-m", "magic"], "the models are als"),
         (["--weight", "heavy"], "give count, one, sum:COLUMN"),
@@ -94,6 +105,7 @@ def test_what_cannot_be_understood_is_a_usage_error(log, run, tmp_path, options,
         (["--min-user-count", "1000"], "nothing is left"),
         (["--cap", "-1"], "maximum is -1"),
         (["--half-life", "30d"], "time"),
+        (["-m", "popular", "-p", "window=30d"], "window='30d' needs the time of every event"),
     ],
 )
 def test_what_fails_is_one_line(log, run, tmp_path, options, message):

@@ -18,13 +18,14 @@ MODELS = {
     "ImplicitALS by cg": lambda: cf.ImplicitALS(8, iterations=3, regularization=0.1, solver="cg"),
     "Popular by weight": lambda: cf.Popular(by="weight"),
     "Random": lambda: cf.Random(seed=3),
+    "Random by popularity": lambda: cf.Random(seed=3, weighted=True),
 }
 PUBLIC = {name: cls for name, cls in Recommender.registry.items() if cls.__module__.startswith("cofactor.")}
 NAMES = sorted({*PUBLIC, *MODELS})
 
 REPEATS_ONLY = {"PersonalPopular"}  # lists hold nothing but the user's history
 SCORES_OF_SEVERAL_MODELS = {"Fallback", "Fallback of factors"}  # comparable within a model only
-BY_USER_ROW = {"Random"}  # depends on the user's row by design
+BY_USER_ROW = {"Random", "Random by popularity"}  # depends on the user's row by design
 
 SCHEMA = {"user_id": pl.Int64, "item_id": pl.Int64, "score": pl.Float32, "rank": pl.UInt32}
 

@@ -1,3 +1,5 @@
+from datetime import datetime, timedelta
+
 import polars as pl
 import pytest
 
@@ -54,3 +56,25 @@ def test_new_users_get_their_own_history(model):
 def test_the_score_is_the_weight(model):
     pairs = pl.DataFrame({"user_id": [2, 3], "item_id": ["tea", "bread"]})
     assert model.predict(pairs)["score"].to_list() == [7.0, 0.0]
+
+
+def test_half_life_makes_decayed_counts(tmp_path):
+    ages = [(1, "bread", 60), (1, "bread", 60), (1, "milk", 30), (1, "tea", 90), (2, "ale", 0)]
+    rows = [(user, item, datetime(2024, 5, 1) - timedelta(days=days)) for user, item, days in ages]
+    log = pl.DataFrame(rows, schema=["user", "item", "time"], orient="row")
+    x = cf.read_events(log, user="user", item="item", time="time").interactions()
+    model = cf.PersonalPopular(half_life="30d").fit(x)
+    table = model.recommend([1], exclude_seen=False)
+    assert table.select("item_id", "score").rows() == [("bread", 0.5), ("milk", 0.5), ("tea", 0.125)]
+    assert model.predict(table.select("user_id", "item_id"))["score"].to_list() == [0.5, 0.5, 0.125]
+    given = pl.DataFrame({"user_id": ["new", "new"], "item_id": ["tea", "ale"], "weight": [0.25, 3.0]})
+    assert model.recommend_for(given, exclude_seen=False)["item_id"].to_list() == ["ale", "tea"]
+    model.save(tmp_path / "model")
+    assert cf.load(tmp_path / "model").recommend(exclude_seen=False).equals(model.recommend(exclude_seen=False))
+
+
+def test_half_life_needs_times(model):
+    with pytest.raises(cf.DataError, match=r"half_life='30d' needs the events .* these know none"):
+        cf.PersonalPopular(half_life="30d").fit(model.interactions_)
+    with pytest.raises(cf.ParameterError, match="half_life='soon'; it must be a positive number with a unit"):
+        cf.PersonalPopular(half_life="soon").fit(model.interactions_)

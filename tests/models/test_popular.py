@@ -1,3 +1,5 @@
+from datetime import datetime, timedelta
+
 import polars as pl
 import pytest
 
@@ -55,3 +57,79 @@ def test_a_bad_parameter_is_named_with_its_value(log, name, value):
 def test_no_similar_items(log):
     with pytest.raises(cf.ParameterError, match="Popular has no notion of similar items"):
         cf.Popular().fit(log).similar_items()
+
+
+# user, item, days before the newest event
+AGES = [
+    (1, "bread", 0),
+    (2, "bread", 30),
+    (2, "bread", 60),
+    (3, "milk", 0),
+    (3, "milk", 30),
+    (1, "tea", 60),
+    (2, "ale", 7),
+]
+
+
+@pytest.fixture
+def events():
+    rows = [(user, item, datetime(2024, 5, 1) - timedelta(days=days)) for user, item, days in AGES]
+    log = pl.DataFrame(rows, schema=["user", "item", "time"], orient="row")
+    return cf.read_events(log, user="user", item="item", time="time")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "wanted"),
+    [
+        ({"half_life": "30d"}, {"bread": 1.5, "milk": 1, "tea": 0.25, "ale": 0.5 ** (7 / 30)}),  # the newest of a user
+        ({"half_life": "30d", "by": "weight"}, {"bread": 1.75, "milk": 1.5, "tea": 0.25, "ale": 0.5 ** (7 / 30)}),
+        ({"window": "30d"}, {"bread": 2, "milk": 1, "tea": 0, "ale": 1}),  # 30 days old still counts
+        ({"window": "30d", "by": "weight"}, {"bread": 2, "milk": 2, "tea": 0, "ale": 1}),
+        ({"window": "1w", "half_life": "7d", "by": "weight"}, {"bread": 1, "milk": 1, "tea": 0, "ale": 0.5}),
+    ],
+)
+def test_old_events_count_less_or_nothing(events, parameters, wanted):
+    table = cf.Popular(**parameters).fit(events.interactions()).recommend([1], exclude_seen=False)
+    assert dict(table.select("item_id", "score").iter_rows()) == pytest.approx(wanted)
+
+
+def test_a_weight_is_shared_out_to_the_events_of_its_pair(events):
+    x = events.interactions(weight=5)
+    table = cf.Popular("weight", half_life="30d").fit(x).recommend([1], exclude_seen=False, items=["bread", "milk"])
+    assert table["score"].to_list() == pytest.approx([5 + 5 * 0.375, 5 * 0.75])
+
+
+def test_what_interactions_leave_out_stays_out(events):
+    with pytest.warns(cf.CofactorWarning, match="left out 1 of 3 users"):
+        x = events.interactions(min_user_count=2)  # user 3 has only milk
+    table = cf.Popular(half_life="30d").fit(x).recommend([1], exclude_seen=False)
+    assert dict(table.select("item_id", "score").iter_rows()) == pytest.approx(
+        {"bread": 1.5, "ale": 0.5 ** (7 / 30), "tea": 0.25}
+    )
+
+
+@pytest.mark.parametrize("parameter", ["half_life", "window"])
+def test_times_are_needed_for_recency(log, events, parameter):
+    model = cf.Popular(**{parameter: "30d"})
+    with pytest.raises(cf.DataError, match=f"{parameter}='30d' needs the events .* these know none; make them with"):
+        model.fit(log)
+    timeless = cf.read_events(events.collect(), user="user", item="item")
+    with pytest.raises(cf.DataError, match=f"{parameter}='30d' needs the time of every event; name its column"):
+        model.fit(timeless.interactions())
+
+
+@pytest.mark.parametrize("value", ["soon", "-3d", "0d", timedelta(days=1), 30])
+def test_a_bad_duration_is_named(events, value):
+    for name in ("half_life", "window"):
+        with pytest.raises(cf.ParameterError, match=f"{name}"):
+            cf.Popular(**{name: value}).fit(events.interactions())
+
+
+def test_recency_is_kept_by_saving(events, tmp_path):
+    model = cf.Popular(half_life="30d", window="40d").fit(events.interactions())
+    model.save(tmp_path / "model")
+    loaded = cf.load(tmp_path / "model")
+    assert repr(loaded) == repr(model)
+    assert loaded.recommend(exclude_seen=False).equals(model.recommend(exclude_seen=False))
+    with pytest.raises(cf.DataError, match="not by from_csr, from_frame or loading"):
+        loaded.fit(loaded.interactions_)

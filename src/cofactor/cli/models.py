@@ -98,6 +98,10 @@ def _value(hint: Any, name: str, text: str) -> Any:  # noqa: ANN401
     choices = [c for c in get_args(hint) or (hint,) if c is not NoneType]
     if NoneType in get_args(hint) and text.lower() == "none":
         return None
+    if choices[0] is bool:
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        raise typer.BadParameter(f"--param {name}={text}: true or false is expected")
     try:
         return choices[0](text)
     except ValueError:

@@ -10,6 +10,7 @@ from cofactor.checks import check_choice
 from cofactor.kernels import cpu
 from cofactor.kernels.threads import resolve_threads
 from cofactor.models.base import Recommender, TopK
+from cofactor.models.recency import check_duration, recency
 
 if TYPE_CHECKING:
     from typing import Self
@@ -23,12 +24,19 @@ __all__ = ["Popular"]
 
 
 class Popular(Recommender):
-    """Rank items by how popular they are.
+    """Rank items by how popular they are, or have been of late.
 
     Parameters
     ----------
     by : {"users", "weight"}
         Count the users that have an item, or add up the weights of its interactions.
+    half_life : str, optional
+        Such as ``"14d"``: what is that old counts half. With ``by="users"`` a user's newest event with the item
+        decides; with ``by="weight"`` the weight of a pair is shared out equally to its events, and each share ages by
+        itself (so that a weight that counts events becomes the decayed count).
+    window : str, optional
+        Such as ``"7d"``: what is older, seen from the newest event of the log, does not count; it may be combined with
+        ``half_life``. Both need interactions made of events with times.
     threads : int, optional
 
     Attributes
@@ -38,16 +46,35 @@ class Popular(Recommender):
 
     popularity_: NDArray[np.float32]
 
-    def __init__(self, by: Literal["users", "weight"] = "users", *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        by: Literal["users", "weight"] = "users",
+        *,
+        half_life: str | None = None,
+        window: str | None = None,
+        threads: int | None = None,
+    ) -> None:
         self.by = by
+        self.half_life = half_life
+        self.window = window
         self.threads = threads
 
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
-        """Count; ``progress`` changes nothing."""
+        """Count; ``progress`` changes nothing.
+
+        Raises
+        ------
+        DataError
+            ``half_life`` or ``window`` is given and the interactions were not made of events with times.
+        """
         check_choice("by", self.by, ("users", "weight"))
+        check_duration("half_life", self.half_life)
+        check_duration("window", self.window)
         resolve_threads(self.threads)
         x = interactions.user_items
-        weights = x.values if self.by == "weight" else None
+        weights = x.values if self.by == "weight" else np.ones(x.nnz, np.float32)
+        if self.half_life is not None or self.window is not None:
+            weights = weights * recency(interactions, self.half_life, self.window, newest=self.by == "users")
         self.popularity_ = np.bincount(x.indices, weights, minlength=x.n_columns).astype(np.float32)
         self.interactions_ = interactions
         return self

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cofactor.checks import check_at_least
+from cofactor.checks import check_at_least, check_choice
 from cofactor.models.base import Recommender, TopK
 
 if TYPE_CHECKING:
@@ -20,25 +20,43 @@ if TYPE_CHECKING:
 __all__ = ["Random"]
 
 _BLOCK = 1 << 16  # scores held at once: they stay in cache
+_NOBODY = 1e-30  # the popularity of items without users: possible, but after all others
 
 
 class Random(Recommender):
-    """Rank items uniformly at random.
+    """Rank items at random, uniformly or by popularity.
 
-    The score of a (user, item) is a hash of ``seed`` and both row numbers, so that lists do not depend on who else is
-    asked for. Users of :meth:`recommend_for` count from 0 in the order given. O(users x items).
+    Every (user, item) has a number u in (0, 1), a hash of ``seed`` and both row numbers, so that lists do not depend on
+    who else is asked for. The score is u; with ``weighted=True`` it is ``log(popularity) - log(-log(u))``: of such
+    Gumbel keys the k best are a draw of k items without replacement, each next one with a probability proportional to
+    its popularity (Efraimidis & Spirakis 2006). Items that nobody has come after all others.
+    Users of :meth:`recommend_for` count from 0 in the order given. O(users x items).
 
     Parameters
     ----------
     seed : int
+    weighted : bool
+        Draw items in proportion to the number of users that have them.
+
+    Attributes
+    ----------
+    log_popularity_ : (n_items,) float32
+        Logarithm of the number of users per item; not read unless weighted.
     """
 
-    def __init__(self, seed: int = 0) -> None:
+    log_popularity_: NDArray[np.float32]
+
+    def __init__(self, seed: int = 0, *, weighted: bool = False) -> None:
         self.seed = seed
+        self.weighted = weighted
 
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
-        """Keep the interactions; ``progress`` changes nothing."""
+        """Count the users of every item; ``progress`` changes nothing."""
         check_at_least("seed", self.seed, 0, whole=True)
+        check_choice("weighted", self.weighted, (True, False))
+        x = interactions.user_items
+        counts = np.bincount(x.indices, minlength=x.n_columns)
+        self.log_popularity_ = np.log(np.maximum(counts, _NOBODY)).astype(np.float32)
         self.interactions_ = interactions
         return self
 
@@ -70,7 +88,10 @@ class Random(Recommender):
         seed = np.random.SeedSequence(self.seed).generate_state(1, np.uint64)[0]
         key = users.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + seed
         key = _mix(_mix(key) + items.astype(np.uint64))
-        return ((key >> np.uint64(40)).astype(np.float32)) * np.float32(2.0**-24)
+        if not self.weighted:
+            return ((key >> np.uint64(40)).astype(np.float32)) * np.float32(2.0**-24)
+        u = ((key >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52  # never 0 nor 1
+        return self.log_popularity_[items] - np.log(-np.log(u)).astype(np.float32)
 
 
 def _mix(key: NDArray[np.uint64]) -> NDArray[np.uint64]:

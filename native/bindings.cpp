@@ -6,6 +6,7 @@
 
 void bind_als(nb::module_& m);
 void bind_linear_topk(nb::module_& m);
+void bind_products(nb::module_& m);
 void bind_topk(nb::module_& m);
 
 namespace {
@@ -48,5 +49,6 @@ NB_MODULE(COFACTOR_MODULE, m) {
           "out_indices"_a.noconvert(), "out_values"_a.noconvert());
     bind_als(m);
     bind_linear_topk(m);
+    bind_products(m);
     bind_topk(m);
 }

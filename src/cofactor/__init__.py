@@ -17,11 +17,12 @@ from cofactor.evaluate import evaluate
 from cofactor.events import Events, read_events
 from cofactor.ids import IdMap
 from cofactor.interactions import Interactions
-from cofactor.models import Fallback, ImplicitALS, PersonalPopular, Popular, Random, Recommender
+from cofactor.models import EASE, Fallback, ImplicitALS, PersonalPopular, Popular, Random, Recommender
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "EASE",
     "ArtifactError",
     "CofactorError",
     "CofactorWarning",

@@ -34,6 +34,34 @@ def als_sweep(
     block_size: int,
     threads: int,
 ) -> tuple[float, int]: ...
+def sparse_product(
+    a_indptr: NDArray[np.int64],
+    a_indices: NDArray[np.int32],
+    a_values: NDArray[np.float32],
+    b_indptr: NDArray[np.int64],
+    b_indices: NDArray[np.int32],
+    b_values: NDArray[np.float32],
+    lower: bool,
+    out: NDArray[np.float32],
+    threads: int,
+) -> None: ...
+def dense_product(
+    d: NDArray[np.float32],
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[np.float32],
+    out: NDArray[np.float32],
+    threads: int,
+) -> None: ...
+def quadratic_forms(
+    k: NDArray[np.float32],
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[np.float32],
+    out: NDArray[np.float64],
+    threads: int,
+) -> None: ...
+def mirror_scaled(p: NDArray[np.float32], scale: NDArray[np.float32], diagonal: float, threads: int) -> None: ...
 def top_k(
     queries: NDArray[np.float32],
     items: NDArray[np.float32],

@@ -12,6 +12,8 @@ from cofactor.csr import CSR
 from cofactor.models.base import Recommender
 
 MODELS = {
+    "EASE": lambda: cf.EASE(20.0, form="primal"),
+    "EASE of users": lambda: cf.EASE(20.0, dropout=0.2, user_exponent=0.3, popularity_exponent=0.4, form="dual"),
     "Fallback": lambda: cf.Fallback(cf.PersonalPopular(), cf.Popular()),
     "Fallback of factors": lambda: cf.Fallback(cf.ImplicitALS(4, iterations=2), cf.Popular()),
     "ImplicitALS": lambda: cf.ImplicitALS(8, iterations=3, regularization=0.1),

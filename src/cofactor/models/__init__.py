@@ -2,9 +2,10 @@
 
 from cofactor.models.als import ImplicitALS
 from cofactor.models.base import FactorModel, Recommender
+from cofactor.models.ease import EASE
 from cofactor.models.fallback import Fallback
 from cofactor.models.personal_popular import PersonalPopular
 from cofactor.models.popular import Popular
 from cofactor.models.random import Random
 
-__all__ = ["FactorModel", "Fallback", "ImplicitALS", "PersonalPopular", "Popular", "Random", "Recommender"]
+__all__ = ["EASE", "FactorModel", "Fallback", "ImplicitALS", "PersonalPopular", "Popular", "Random", "Recommender"]

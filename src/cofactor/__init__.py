@@ -17,7 +17,16 @@ from cofactor.evaluate import evaluate
 from cofactor.events import Events, read_events
 from cofactor.ids import IdMap
 from cofactor.interactions import Interactions
-from cofactor.models import EASE, Fallback, ImplicitALS, PersonalPopular, Popular, Random, Recommender
+from cofactor.models import (
+    EASE,
+    Fallback,
+    ImplicitALS,
+    PersonalPopular,
+    Popular,
+    Random,
+    Recommender,
+    SessionKNN,
+)
 
 __version__ = "0.1.0"
 
@@ -39,6 +48,7 @@ __all__ = [
     "Popular",
     "Random",
     "Recommender",
+    "SessionKNN",
     "UnknownIdError",
     "compare",
     "datasets",

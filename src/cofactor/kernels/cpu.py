@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LEVELS",
+    "PastSessions",
+    "SessionKnn",
     "als_sweep",
     "dense_product",
     "empty_vectors",
@@ -32,6 +34,9 @@ __all__ = [
     "mirror_scaled",
     "quadratic_forms",
     "select_top_k",
+    "session_places",
+    "session_scores",
+    "session_top_k",
     "sparse_product",
     "supported_levels",
     "top_k",
@@ -281,6 +286,88 @@ def select_top_k(
     rows, best = _lists(n, k, n_items, allowed)
     _native.select_top_k(scores, *filters, rows, best, resolve_threads(threads))
     return rows, best
+
+
+class PastSessions(NamedTuple):
+    """What neighbours are looked for in; sessions are numbered by time, the oldest 0."""
+
+    indptr: NDArray[np.int64]  # (n_sessions + 1,)
+    items: NDArray[np.int32]  # (n_events,), of a session the oldest first
+    weights: NDArray[np.float64]  # (n_sessions,), what the similarity to a session is multiplied by
+    places_indptr: NDArray[np.int64]  # (n_items + 1,)
+    places: NDArray[np.int32]  # the sessions of every item, newest first
+    item_weights: NDArray[np.float64]  # (n_items,), of an item that is shared
+    candidate_weights: NDArray[np.float64]  # (n_items,), of an item that is scored
+
+
+class SessionKnn(NamedTuple):
+    """The parameters of :class:`cofactor.SessionKNN` that a query needs; ``inf`` for no decay."""
+
+    neighbours: int
+    sample_size: int
+    last_events: int
+    lambda1: float
+    lambda3: float
+    backward: float
+    repeat: float
+
+
+def session_places(
+    indptr: NDArray[np.int64], items: NDArray[np.int32], n_items: int, limit: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+    """The ``limit`` newest sessions of every item: offsets (n_items + 1,), sessions, and how many there are in all."""
+    places_indptr, places = np.empty(n_items + 1, np.int64), np.empty(len(items), np.int32)
+    n_sessions_of = np.empty(n_items, np.int64)
+    _native.session_places(indptr, items, limit, places_indptr, places, n_sessions_of)
+    return places_indptr, places[: places_indptr[-1]].copy(), n_sessions_of
+
+
+def session_top_k(
+    past: PastSessions,
+    knn: SessionKnn,
+    histories: CSR,
+    positions: NDArray[np.int32],
+    k: int,
+    *,
+    exclude: CSR | None = None,
+    allowed: NDArray[np.int32] | None = None,
+    threads: int | None = None,
+) -> tuple[NDArray[np.int32], Float]:
+    """The k best next items of every history, of those that its nearest past sessions hold.
+
+    Parameters
+    ----------
+    past, knn
+        See :class:`cofactor.SessionKNN` for the equations.
+    histories : CSR (n, n_items)
+        Values are not read.
+    positions : (nnz,) int32
+        Of the last event of each item of a history, from 1, the oldest.
+    k, exclude, allowed
+        As in :func:`linear_top_k`, and so is the result.
+    """
+    n_items = len(past.item_weights)
+    rows, scores = _lists(histories.n_rows, k, n_items, allowed)
+    filters = _filters(histories.n_rows, n_items, exclude, allowed)
+    given = (histories.indptr, histories.indices, positions)
+    _native.session_top_k(*past, *knn, *given, *filters, rows, scores, resolve_threads(threads))
+    return rows, scores
+
+
+def session_scores(
+    past: PastSessions,
+    knn: SessionKnn,
+    histories: CSR,
+    positions: NDArray[np.int32],
+    wanted: tuple[NDArray[np.int64], NDArray[np.int32]],
+    *,
+    threads: int | None = None,
+) -> Float:
+    """Scores of some items of every history, 0 where an item is not reached; ``wanted`` are offsets and items."""
+    scores = np.empty(len(wanted[1]), np.float32)
+    given = (histories.indptr, histories.indices, positions)
+    _native.session_scores(*past, *knn, *given, *wanted, scores, resolve_threads(threads))
+    return scores
 
 
 def _lists(n: int, k: int, n_items: int, allowed: NDArray[np.int32] | None) -> tuple[NDArray[np.int32], Float]:

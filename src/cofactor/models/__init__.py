@@ -7,5 +7,16 @@ from cofactor.models.fallback import Fallback
 from cofactor.models.personal_popular import PersonalPopular
 from cofactor.models.popular import Popular
 from cofactor.models.random import Random
+from cofactor.models.session_knn import SessionKNN
 
-__all__ = ["EASE", "FactorModel", "Fallback", "ImplicitALS", "PersonalPopular", "Popular", "Random", "Recommender"]
+__all__ = [
+    "EASE",
+    "FactorModel",
+    "Fallback",
+    "ImplicitALS",
+    "PersonalPopular",
+    "Popular",
+    "Random",
+    "Recommender",
+    "SessionKNN",
+]

@@ -18,7 +18,7 @@ SOURCES = {
 LAYERS = [
     ["errors", "files"],
     ["checks", "csr", "ids", "memory", "cgroup", "tables"],
-    ["columns", "sources", "weights", "events", "interactions", "sessions", "split", "datasets"],
+    ["columns", "sources", "weights", "events", "interactions", "sessions", "baskets", "split", "datasets"],
     ["_native_baseline", "kernels"],
     ["models"],
     ["artifact"],

@@ -19,8 +19,10 @@ from cofactor.ids import IdMap
 from cofactor.interactions import Interactions
 from cofactor.models import (
     EASE,
+    Blend,
     Fallback,
     ImplicitALS,
+    NextBasket,
     PersonalPopular,
     Popular,
     Random,
@@ -33,6 +35,7 @@ __version__ = "0.1.0"
 __all__ = [
     "EASE",
     "ArtifactError",
+    "Blend",
     "CofactorError",
     "CofactorWarning",
     "DataError",
@@ -42,6 +45,7 @@ __all__ = [
     "ImplicitALS",
     "Interactions",
     "MissingExtraError",
+    "NextBasket",
     "NotFittedError",
     "ParameterError",
     "PersonalPopular",

@@ -173,7 +173,7 @@ def _describe(model: Recommender, prefix: str, arrays: Arrays) -> dict[str, Any]
         else:
             state[name] = value
     params = {
-        name: [_describe(m, f"{prefix}{name}.{i}.", arrays) for i, m in enumerate(value)]
+        name: [_describe_part(m, model, f"{prefix}{name}.{i}.", arrays) for i, m in enumerate(value)]
         if _are_models(value)
         else value
         for name, value in model.params().items()
@@ -185,7 +185,18 @@ def _describe(model: Recommender, prefix: str, arrays: Arrays) -> dict[str, Any]
     return {"class": type(model).__name__, "params": params, "state": state}
 
 
+def _describe_part(part: Recommender, whole: Recommender, prefix: str, arrays: Arrays) -> dict[str, Any]:
+    """A model inside another, with its interactions where it was fitted on others (of the same users and items)."""
+    x = part._fitted()
+    if x is not whole.interactions_:
+        arrays |= {f"{prefix}interactions.{name}": getattr(x.user_items, name) for name in _CSR_PARTS}
+    return _describe(part, prefix, arrays)
+
+
 def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: Interactions) -> Recommender:
+    if prefix and f"{prefix}interactions.indptr" in arrays:
+        parts = {part: arrays.pop(f"{prefix}interactions.{part}") for part in _CSR_PARTS}
+        x = Interactions(users=x.users, items=x.items, user_items=CSR(**parts, n_columns=x.n_items))
     name = description["class"]
     if name not in Recommender.registry:
         raise ArtifactError(f"the model is a {name}, which is not known here; import the module that defines it first")

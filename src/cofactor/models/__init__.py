@@ -2,8 +2,10 @@
 
 from cofactor.models.als import ImplicitALS
 from cofactor.models.base import FactorModel, Recommender
+from cofactor.models.blend import Blend
 from cofactor.models.ease import EASE
 from cofactor.models.fallback import Fallback
+from cofactor.models.next_basket import NextBasket
 from cofactor.models.personal_popular import PersonalPopular
 from cofactor.models.popular import Popular
 from cofactor.models.random import Random
@@ -11,9 +13,11 @@ from cofactor.models.session_knn import SessionKNN
 
 __all__ = [
     "EASE",
+    "Blend",
     "FactorModel",
     "Fallback",
     "ImplicitALS",
+    "NextBasket",
     "PersonalPopular",
     "Popular",
     "Random",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cofactor.checks import check_at_least, check_choice
+from cofactor.kernels import cpu
 from cofactor.models.base import Recommender, TopK
 
 if TYPE_CHECKING:
@@ -61,24 +62,17 @@ class Random(Recommender):
         return self
 
     def _top_k(self, users: NDArray[np.int32], k: int, exclude: CSR | None, allowed: NDArray[np.int32] | None) -> TopK:
-        items = np.arange(self.interactions_.n_items, dtype=np.int32) if allowed is None else allowed
-        k = min(k, len(items))
+        items = np.arange(self.interactions_.n_items, dtype=np.int32)
+        k = min(k, len(items) if allowed is None else len(allowed))
         top = TopK.empty(len(users), k)
-        step = max(1, _BLOCK // len(items))
+        step = max(1, _BLOCK // max(len(items), 1))
         for at in range(0, len(users), step):
-            piece = slice(at, min(at + step, len(users)))
+            piece = np.arange(at, min(at + step, len(users)))
             scores = self._scores(users[piece, None], items[None, :])
-            if exclude is not None:
-                part = exclude.take(np.arange(piece.start, piece.stop))
-                column = np.searchsorted(items, part.indices)
-                hit = (column < len(items)) & (items[np.minimum(column, len(items) - 1)] == part.indices)
-                scores[part.row_index()[hit], column[hit]] = -np.inf
-            best = np.argpartition(scores, len(items) - k, axis=1)[:, len(items) - k :]
-            chosen = np.take_along_axis(scores, best, axis=1)
-            order = np.lexsort((best, -chosen), axis=1)
-            chosen = np.take_along_axis(chosen, order, axis=1)
-            top.scores[piece] = chosen
-            top.rows[piece] = np.where(np.isfinite(chosen), items[np.take_along_axis(best, order, axis=1)], -1)
+            left_out = None if exclude is None else exclude.take(piece)
+            top.rows[piece], top.scores[piece] = cpu.select_top_k(
+                scores, k, exclude=left_out, allowed=allowed, threads=1
+            )
         return top
 
     def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: NDArray[np.int32] | None) -> TopK:

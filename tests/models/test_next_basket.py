@@ -135,8 +135,8 @@ def test_new_users_are_scored_by_the_same_equation():
     model = cf.NextBasket("20d", neighbours=3, neighbour_half_life=None, trend=None, alpha=0.6).fit(x)
     own = model.user_vectors_.to_scipy().toarray() / 0.6
     counts = np.zeros(x.n_items)
-    counts[[2, 13, 14]] = 1.5, 0.25, 4.0
-    given = pl.DataFrame({"user_id": ["new"] * 3, "item_id": x.items.take([2, 13, 14]), "weight": counts[[2, 13, 14]]})
+    counts[[2, 12, 13]] = 1.5, 0.25, 4.0
+    given = pl.DataFrame({"user_id": ["new"] * 3, "item_id": x.items.take([2, 12, 13]), "weight": counts[[2, 12, 13]]})
     vectors = np.vstack([own, counts * np.log(2) / 20])
     profile = np.sqrt(vectors) * np.log(x.n_users / (own > 0).sum(axis=0))
     profile /= np.linalg.norm(profile, axis=1, keepdims=True)

@@ -6,6 +6,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import cofactor as cf
+from cofactor.cli.models import build_models
 from reference import session_knn as reference
 
 PLAIN = {
@@ -198,7 +199,7 @@ def test_unknown_items_and_empty_prefixes():
         ({"lambda1": 0}, "lambda1 must be a finite number above 0, got 0"),
         ({"lambda2": -3}, "lambda2 must be a finite number above 0"),
         ({"lambda2": "soon"}, "lambda2='soon'; it must be a positive number with a unit"),
-        ({"lambda2": True}, "lambda2=True"),
+        ({"lambda2": True}, "lambda2 must be a finite number above 0, got True"),
         ({"lambda3": float("inf")}, "lambda3 must be a finite number above 0"),
         ({"idf": -1}, "idf must be a finite number of at least 0"),
         ({"candidate_idf": "much"}, "candidate_idf must be"),
@@ -212,3 +213,9 @@ def test_unknown_items_and_empty_prefixes():
 def test_bad_parameters(params, message):
     with pytest.raises(cf.ParameterError, match=message):
         cf.SessionKNN(**params).fit(interactions("ab"))
+
+
+def test_a_number_or_a_length_of_time_from_the_command_line():
+    for text, value in (("30d", "30d"), ("5000", 5000.0), ("none", None)):
+        (model,) = build_models(["session-knn"], [f"lambda2={text}", "similarity=cosine"]).values()
+        assert (model.lambda2, model.similarity) == (value, "cosine")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -103,8 +104,8 @@ def _value(hint: Any, name: str, text: str) -> Any:  # noqa: ANN401
         if text.lower() in ("true", "false"):
             return text.lower() == "true"
         raise typer.BadParameter(f"--param {name}={text}: true or false is expected")
-    try:
-        return choices[0](text)
-    except ValueError:
-        kind = {int: "a whole number", float: "a number"}.get(choices[0], choices[0].__name__)
-        raise typer.BadParameter(f"--param {name}={text}: {kind} is expected") from None
+    for choice in choices:  # of "a number or text", a number where it is one
+        with suppress(ValueError):
+            return choice(text)
+    kind = {int: "a whole number", float: "a number"}.get(choices[0], choices[0].__name__)
+    raise typer.BadParameter(f"--param {name}={text}: {kind} is expected")

@@ -47,7 +47,6 @@ from cofactor.sessions import Sessions
 from cofactor.weights import duration
 
 if TYPE_CHECKING:
-    from datetime import timedelta
     from typing import Self
 
     from numpy.typing import NDArray
@@ -83,7 +82,7 @@ class SessionKNN(Recommender):
         How many of the newest sessions that share an item are compared.
     lambda1 : float or None
         Decay over the current session, in events: an item counts 1/e of one this many events later. None for none.
-    lambda2 : float, text such as "30d", timedelta or None
+    lambda2 : float, text such as "30d", or None
         Decay over the age of past sessions. A number counts past sessions, a length of time needs times. None for none.
     lambda3 : float or None
         Decay over the distance between a candidate and the shared item, in events of the past session. None for none.
@@ -140,10 +139,10 @@ class SessionKNN(Recommender):
         *,
         sample_size: int = 5000,
         lambda1: float | None = 1.4,
-        lambda2: float | str | timedelta | None = None,
+        lambda2: float | str | None = None,
         lambda3: float | None = 2.0,
         similarity: Literal["dot", "cosine"] = "dot",
-        idf: float = 2.0,
+        idf: float = 3.0,
         candidate_idf: float = 1.0,
         backward: float = 0.5,
         repeat: float = 0.3,
@@ -219,9 +218,11 @@ class SessionKNN(Recommender):
 
     def _lambda2(self) -> float | int | None:
         """Seconds as int, sessions as float."""
-        if self.lambda2 is None or (isinstance(self.lambda2, int | float) and not isinstance(self.lambda2, bool)):
-            return None if self.lambda2 is None else float(self.lambda2)
-        return max(1, round(duration("lambda2", self.lambda2).total_seconds()))  # type: ignore[arg-type]
+        if isinstance(self.lambda2, str):
+            return max(1, round(duration("lambda2", self.lambda2).total_seconds()))
+        if self.lambda2 is not None:
+            check_at_least("lambda2", self.lambda2, 0, above=True)
+        return None if self.lambda2 is None else float(self.lambda2)
 
     def _kernel(self) -> tuple[cpu.PastSessions, cpu.SessionKnn]:
         past = cpu.PastSessions(
@@ -280,8 +281,7 @@ class SessionKNN(Recommender):
         for name in ("lambda1", "lambda3"):
             if getattr(self, name) is not None:
                 check_at_least(name, getattr(self, name), 0, above=True)
-        if isinstance(span := self._lambda2(), float):
-            check_at_least("lambda2", span, 0, above=True)
+        self._lambda2()
         if self.last_events is not None:
             check_at_least("last_events", self.last_events, 1, whole=True)
         check_choice("similarity", self.similarity, ("dot", "cosine"))

@@ -8,6 +8,7 @@ void bind_als(nb::module_& m);
 void bind_linear_topk(nb::module_& m);
 void bind_products(nb::module_& m);
 void bind_session_knn(nb::module_& m);
+void bind_covisitation(nb::module_& m);
 void bind_topk(nb::module_& m);
 
 namespace {
@@ -52,5 +53,6 @@ NB_MODULE(COFACTOR_MODULE, m) {
     bind_linear_topk(m);
     bind_products(m);
     bind_session_knn(m);
+    bind_covisitation(m);
     bind_topk(m);
 }

@@ -20,6 +20,7 @@ from cofactor.interactions import Interactions
 from cofactor.models import (
     EASE,
     Blend,
+    CoVisitation,
     Fallback,
     ImplicitALS,
     NextBasket,
@@ -36,6 +37,7 @@ __all__ = [
     "EASE",
     "ArtifactError",
     "Blend",
+    "CoVisitation",
     "CofactorError",
     "CofactorWarning",
     "DataError",

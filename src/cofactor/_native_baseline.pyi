@@ -165,3 +165,57 @@ def session_scores(
     scores: NDArray[np.float32],
     threads: int,
 ) -> None: ...
+def covisitation_kept(
+    indptr: NDArray[np.int64],
+    items: NDArray[np.int32],
+    weights: NDArray[np.uint32] | None,
+    most: int,
+    lengths: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    work: NDArray[np.int64],
+    threads: int,
+) -> tuple[int, int, int]: ...
+def covisitation_records(
+    indptr: NDArray[np.int64],
+    items: NDArray[np.int32],
+    times: NDArray[np.int64] | None,
+    weights: NDArray[np.uint32] | None,
+    oldest: int,
+    starts: NDArray[np.int64],
+    out: NDArray[np.uint32],
+    threads: int,
+) -> None: ...
+def covisitation_index(
+    records: NDArray[np.uint32],
+    n_items: int,
+    first: int,
+    starts: NDArray[np.int64],
+    positions: NDArray[np.uint32],
+    threads: int,
+) -> None: ...
+def covisitation_rows(
+    records: NDArray[np.uint32],
+    gap: int,
+    once: bool,
+    scale: float,
+    work: NDArray[np.int64],
+    first: int,
+    begin: int,
+    end: int,
+    starts: NDArray[np.int64],
+    positions: NDArray[np.uint32],
+    places: NDArray[np.int64],
+    n_best: int,
+    lengths: NDArray[np.int32],
+    neighbours: NDArray[np.int32],
+    values: NDArray[np.float32],
+    tables: NDArray[np.uint64],
+    touched: NDArray[np.uint32],
+    threads: int,
+) -> None: ...
+def covisitation_compact(
+    places: NDArray[np.int64],
+    lengths: NDArray[np.int32],
+    neighbours: NDArray[np.int32],
+    values: NDArray[np.float32],
+) -> None: ...

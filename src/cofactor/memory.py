@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from cofactor.cgroup import groups
 from cofactor.errors import ParameterError
 
-__all__ = ["available_memory", "require_memory"]
+__all__ = ["available_memory", "parse_bytes", "require_memory"]
 
 
 def available_memory() -> int | None:
@@ -52,3 +53,23 @@ def require_memory(needed: int, what: str, way_out: str) -> None:
             f"{what} needs {needed / 2**30:,.1f} GiB of memory, "
             f"{available / 2**30:,.1f} GiB are available; use {way_out}"
         )
+
+
+def parse_bytes(name: str, value: int | str) -> int:
+    """Read an amount of memory: bytes, or text with a unit such as ``"4GB"`` (10^9) or ``"4GiB"`` (2^30).
+
+    Raises
+    ------
+    ParameterError
+        ``name`` is neither, or not positive.
+    """
+    number = value
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?))?B?\s*", value, re.IGNORECASE)
+        power = "KMGT".index(match[2].upper()) + 1 if match and match[2] else 0
+        number = int(float(match[1]) * (1024 if match[3] else 1000) ** power) if match else 0
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise ParameterError(
+            f"{name}={value!r}; it must be a positive number of bytes, or text such as '4GB' or '4GiB'"
+        )
+    return number

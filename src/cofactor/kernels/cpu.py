@@ -26,6 +26,11 @@ __all__ = [
     "PastSessions",
     "SessionKnn",
     "als_sweep",
+    "covisitation_compact",
+    "covisitation_index",
+    "covisitation_kept",
+    "covisitation_records",
+    "covisitation_rows",
     "dense_product",
     "empty_vectors",
     "gramian",
@@ -43,6 +48,8 @@ __all__ = [
     "transpose",
     "use_level",
 ]
+
+_NO_GAP = 2**32 - 1
 
 LEVELS = ("baseline", "avx2", "avx512", "avx512vnni")
 
@@ -384,3 +391,115 @@ def _filters(
     if exclude.shape != (n, n_items):
         raise ParameterError(f"exclude has shape {exclude.shape}; it must be {(n, n_items)}")
     return exclude.indptr, exclude.indices, allowed
+
+
+def covisitation_kept(
+    indptr: NDArray[np.int64],
+    items: NDArray[np.int32],
+    weights: NDArray[np.uint32] | None,
+    most: int,
+    n_items: int,
+    *,
+    threads: int | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], tuple[int, int, int]]:
+    """How many events of each session take part in co-visitation: the latest ``most`` whose weight is not 0.
+
+    Returns
+    -------
+    lengths : (n_sessions,) int64
+        0 where fewer than two events are left.
+    counts : (n_items,) int64
+        Events of each item among them.
+    work : (n_items,) int64
+        Most neighbours that these can have, repeats counted.
+    capped : (int, int, int)
+        Sessions with more than ``most``, events left out by that, events of the longest session.
+    """
+    lengths, (counts, work) = np.empty(len(indptr) - 1, np.int64), np.zeros((2, n_items), np.int64)
+    capped = _native.covisitation_kept(indptr, items, weights, most, lengths, counts, work, resolve_threads(threads))
+    return lengths, counts, work, capped
+
+
+def covisitation_records(
+    indptr: NDArray[np.int64],
+    items: NDArray[np.int32],
+    times: NDArray[np.int64] | None,
+    weights: NDArray[np.uint32] | None,
+    *,
+    starts: NDArray[np.int64],
+    threads: int | None = None,
+) -> NDArray[np.uint32]:
+    """The events that take part: item, seconds since the oldest, weight, place in the session.
+
+    ``starts`` are the offsets of the lengths that :func:`covisitation_kept` gives.
+    """
+    out = np.empty((int(starts[-1]), 4), np.uint32)
+    oldest = 0 if times is None or not len(times) else int(times.min())
+    _native.covisitation_records(indptr, items, times, weights, oldest, starts, out, resolve_threads(threads))
+    return out
+
+
+def covisitation_index(
+    records: NDArray[np.uint32],
+    n_items: int,
+    first: int,
+    starts: NDArray[np.int64],
+    *,
+    threads: int | None = None,
+) -> NDArray[np.uint32]:
+    """Where the items from ``first`` on occur, ascending for each; ``starts`` are their offsets."""
+    positions = np.empty(int(starts[-1]), np.uint32)
+    _native.covisitation_index(records, n_items, first, starts, positions, resolve_threads(threads))
+    return positions
+
+
+def covisitation_rows(
+    records: NDArray[np.uint32],
+    *,
+    gap: int | None,
+    once: bool,
+    scale: float,
+    work: NDArray[np.int64],
+    first: int,
+    items: tuple[int, int],
+    starts: NDArray[np.int64],
+    positions: NDArray[np.uint32],
+    places: NDArray[np.int64],
+    n_best: int,
+    out: tuple[NDArray[np.int32], NDArray[np.int32], Float],
+    workspace: tuple[NDArray[np.uint64], NDArray[np.uint32]],
+    threads: int,
+) -> None:
+    """Count the neighbours of some items and keep the best.
+
+    Parameters
+    ----------
+    gap : int, optional
+        Most seconds between two events.
+    once : bool
+        Count a pair of items once a session, by the largest weight; otherwise every pair of events.
+    scale : float
+        Value of a weight of 1.
+    work : (n_items,) int64
+        As :func:`covisitation_kept` gives it.
+    first, starts, positions
+        As for :func:`covisitation_index`.
+    items : (int, int)
+        Begin and end.
+    places : (n_items + 1,) int64
+        Where rows of items are written; a row must have room for ``n_best`` neighbours, or for all it can have.
+    out : lengths (n_items,), neighbours (places[-1],), values (places[-1],)
+        Neighbours ascend inside a row; ties of values go to the lower item.
+    workspace : (threads, n_items, 2) uint64 of zeros, and so left behind; (threads, n_items + 1) uint32
+    """
+    _native.covisitation_rows(
+        records, _NO_GAP if gap is None else min(gap, _NO_GAP), once, scale, work, first, *items,
+        starts, positions, places, n_best, *out, *workspace, threads,
+    )  # fmt: skip
+
+
+def covisitation_compact(
+    places: NDArray[np.int64], lengths: NDArray[np.int32], neighbours: NDArray[np.int32], values: Float
+) -> None:
+    """Move rows of the given lengths together, in place; ``places`` become their offsets."""
+    _native.covisitation_compact(places, lengths, neighbours, values)

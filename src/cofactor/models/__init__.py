@@ -3,6 +3,7 @@
 from cofactor.models.als import ImplicitALS
 from cofactor.models.base import FactorModel, Recommender
 from cofactor.models.blend import Blend
+from cofactor.models.covisitation import CoVisitation
 from cofactor.models.ease import EASE
 from cofactor.models.fallback import Fallback
 from cofactor.models.next_basket import NextBasket
@@ -14,6 +15,7 @@ from cofactor.models.session_knn import SessionKNN
 __all__ = [
     "EASE",
     "Blend",
+    "CoVisitation",
     "FactorModel",
     "Fallback",
     "ImplicitALS",

@@ -1,0 +1,211 @@
+"""Time co-visitation on a log with the shape of OTTO's, beside the usual self-join in polars.
+
+    python benchmarks/covisitation.py --events 50_000_000               # cofactor, from a Parquet file and from arrays
+    python benchmarks/covisitation.py --events 5_000_000 --self-join    # both, the same matrices
+
+Every run is a process of its own; seconds start after the imports, memory is the peak of the whole process. The log:
+log-normal lengths of sessions (median 6, at most 495 events, as in OTTO's) and popularity of 1.8 M items, visits of a
+session days apart, a quarter of its events repeating an item of it, items of a session mostly from one of 2,000
+clusters; clicks, carts and orders of one month, in the order of sessions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from _measure import in_fresh_process, peak_memory, print_header, print_row
+
+MONTH = 28 * 86_400
+START = 1_659_304_800
+TYPES, SHARES = ("clicks", "carts", "orders"), (0.898, 0.078, 0.024)
+NEIGHBOURS = 50
+PRESETS = ("type_weighted", "buy_to_buy", "time_weighted")
+JOINED_SESSIONS = 100_000  # of a self-join
+
+
+def write_log(path: Path, n_events: int, n_items: int = 1_800_000, seed: int = 0) -> None:
+    """Write sessions chunk by chunk until there are enough events."""
+    import pyarrow.parquet as pq
+
+    rng = np.random.default_rng(seed)
+    cluster = np.sort(rng.integers(0, 2000, n_items))
+    shares = np.cumsum(np.exp(rng.normal(0, 1.8, n_items)))
+    bounds = np.append(0.0, shares)[np.searchsorted(cluster, np.arange(2001))]
+    ids = rng.permutation(n_items).astype(np.int32)
+    writer, written, first = None, 0, 0
+    while written < n_events:
+        table = _sessions(rng, first, 200_000, shares, bounds, ids)[: n_events - written].to_arrow()
+        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer.write_table(table)
+        written, first = written + len(table), first + 200_000
+    if writer:
+        writer.close()
+
+
+def _sessions(
+    rng: np.random.Generator, first: int, n: int, shares: np.ndarray, bounds: np.ndarray, ids: np.ndarray
+) -> pl.DataFrame:
+    lengths = np.clip(np.exp(rng.normal(np.log(6), 1.46, n)), 2, 495).astype(np.int64)
+    starts = np.append(0, np.cumsum(lengths))
+    total, row = int(starts[-1]), np.repeat(np.arange(n), lengths)
+    at = np.arange(total) - starts[row]
+    mine = rng.integers(0, len(bounds) - 1, n)[row]
+    draw = rng.random(total)
+    local = bounds[mine] + draw * (bounds[mine + 1] - bounds[mine])
+    item = np.searchsorted(shares, np.where(rng.random(total) < 0.8, local, draw * shares[-1]))
+    repeats = (rng.random(total) < 0.25) & (at > 0)
+    item[repeats] = item[(starts[row] + (rng.random(total) * at).astype(np.int64))[repeats]]
+    gap = np.where(
+        rng.random(total) < 0.1,
+        rng.exponential(1, total) * 2 * 86_400 / (1 + lengths / 15)[row],
+        np.exp(rng.normal(3.5, 1.2, total)),
+    )
+    gap[at == 0] = 0
+    since = np.cumsum(gap)
+    seconds = rng.integers(0, MONTH, n)[row] + since - since[starts[:-1]][row]
+    log = pl.DataFrame(
+        {
+            "session": (row + first).astype(np.int32),
+            "aid": ids[np.minimum(item, len(ids) - 1)],
+            "ts": (seconds * 1000).astype(np.int64) + START * 1000,
+            "type": pl.Series(np.array(TYPES)[rng.choice(len(TYPES), total, p=SHARES)], dtype=pl.Enum(TYPES)),
+        }
+    )
+    return log.filter(pl.col("ts") < (START + MONTH) * 1000)
+
+
+def run_cofactor(path: str, preset: str) -> dict[str, Any]:
+    import cofactor as cf
+    from cofactor.sessions import Sessions
+
+    begin = time.perf_counter()
+    events = cf.read_events(path, user="session", item="aid", time="ts", event_type="type", time_unit="ms")
+    x = events.interactions()
+    read = time.perf_counter()
+    sessions = Sessions.of(x)
+    in_memory = time.perf_counter()
+    before = peak_memory()
+    model = getattr(cf.CoVisitation, preset)(neighbours=NEIGHBOURS)
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cf.CofactorWarning)
+        weights = model.count(sessions)
+    end = time.perf_counter()
+    return {
+        "interactions": read - begin,
+        "sessions": in_memory - read,
+        "seconds": end - in_memory,
+        "total": end - begin,
+        "memory before": before / 1e9,
+        "nnz": weights.nnz,
+        "sum": float(weights.values.sum(dtype=float)),
+    }
+
+
+def run_polars(path: str, preset: str) -> dict[str, Any]:
+    """Self-joins of chunks of sessions, as in the public notebooks; the definition of ``CoVisitation``."""
+    begin = time.perf_counter()
+    log = pl.read_parquet(path).with_columns(pl.col("ts") // 1000, pl.col("type").to_physical().cast(pl.UInt8))
+    gap = 14 * 86_400 if preset == "buy_to_buy" else 86_400
+    low, high = log["ts"].min(), log["ts"].max()
+    if preset == "buy_to_buy":
+        log = log.filter(pl.col("type") > 0).with_columns(w=pl.lit(1.0))
+    elif preset == "type_weighted":
+        log = log.with_columns(w=pl.col("type").replace_strict(range(3), [1.0, 6.0, 3.0]))
+    else:
+        log = log.with_columns(w=1 + (pl.col("ts") - low) * (3.0 / (high - low)))
+    log = log.select("session", "aid", "ts", "w")
+    parts, n_sessions = [], log["session"].max() + 1
+    for first in range(0, n_sessions, JOINED_SESSIONS):
+        mine = log.filter(pl.col("session").is_between(first, first + JOINED_SESSIONS - 1))
+        last = mine.group_by("session", maintain_order=True).tail(30)
+        pairs = (
+            last.lazy()
+            .join(last.lazy().rename({"aid": "aid_y", "ts": "ts_y", "w": "w_y"}), on="session")
+            .filter(pl.col("aid") != pl.col("aid_y"), (pl.col("ts") - pl.col("ts_y")).abs() <= gap)
+            .group_by("session", "aid", "aid_y")
+            .agg(w=pl.col("w_y").max())
+            .group_by("aid", "aid_y")
+            .agg(pl.col("w").sum())
+        )
+        parts.append(pairs.collect())
+        if len(parts) == 5:
+            parts = [pl.concat(parts).group_by("aid", "aid_y").agg(pl.col("w").sum())]
+    total = pl.concat(parts).group_by("aid", "aid_y").agg(pl.col("w").sum())
+    del parts
+    best = total.sort(["aid", "w", "aid_y"], descending=[False, True, False]).group_by("aid").head(NEIGHBOURS)
+    seconds = time.perf_counter() - begin
+    return {"seconds": seconds, "total": seconds, "nnz": len(best), "sum": best["w"].sum()}
+
+
+RUNS = {"cofactor": run_cofactor, "polars": run_polars}
+
+
+def run(name: str, path: Path, preset: str) -> dict[str, Any]:
+    return dict(in_fresh_process(__file__, "--run", name, "--path", path, "--preset", preset))
+
+
+def report(path: Path) -> None:
+    columns = ("interactions", "sessions", "seconds", "total", "memory before", "memory")
+    print_header(
+        [
+            "matrix",
+            "interactions, s",
+            "sessions, s",
+            "counting, s",
+            "in all, s",
+            "GB before counting",
+            "peak GB",
+            "kept",
+        ],
+        n_texts=1,
+    )
+    for preset in PRESETS:
+        r = run("cofactor", path, preset)
+        print_row(preset, *(f"{r[c]:.1f}" for c in columns), f"{r['nnz']:,}")
+
+
+def compare(path: Path, presets: tuple[str, ...]) -> None:
+    print_header(["matrix", "cofactor, s", "counting, s", "polars, s", "times faster", "GB", "polars GB"], n_texts=1)
+    for preset in presets:
+        ours, theirs = (run(name, path, preset) for name in RUNS)
+        assert ours["nnz"] == theirs["nnz"], (ours, theirs)
+        assert abs(ours["sum"] - theirs["sum"]) < 1e-6 * ours["sum"], (ours, theirs)
+        seconds = (ours["total"], ours["seconds"], theirs["total"])
+        faster, memory = theirs["total"] / ours["total"], (ours["memory"], theirs["memory"])
+        print_row(preset, *(f"{s:.1f}" for s in seconds), f"{faster:.1f}", *(f"{m:.1f}" for m in memory))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=50_000_000)
+    parser.add_argument("--self-join", action="store_true")
+    parser.add_argument("--log", type=Path, help="a log written before, or where to keep it")
+    parser.add_argument("--preset", choices=PRESETS, help="only this one")
+    parser.add_argument("--run", choices=RUNS, help=argparse.SUPPRESS)
+    parser.add_argument("--path", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.run:
+        print(json.dumps(RUNS[args.run](args.path, args.preset) | {"memory": peak_memory() / 1e9}))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = args.log or Path(folder) / "log.parquet"
+        if not path.exists():
+            write_log(path, args.events)
+        print(f"\n{args.events:,} events, {path.stat().st_size / 1e6:,.0f} MB\n")
+        if args.self_join:
+            compare(path, (args.preset,) if args.preset else PRESETS)
+        else:
+            report(path)
+
+
+if __name__ == "__main__":
+    main()

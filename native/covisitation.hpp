@@ -1,0 +1,361 @@
+// Co-visitation: how often, and with what weight, item b occurs near item a in a session; the best b of every a.
+//
+//   W[a, b] = sum over sessions s of max { weight(f) : f in s, item(f) = b, some e in s with item(e) = a and
+//                                         |time(e) - time(f)| <= gap }
+//
+// or, with every pair of events counted, the sum of weight(f) over all such (e, f). Weights are whole numbers, so that
+// sums do not depend on any order.
+//
+// No pair is ever stored: a row is finished at once by walking the neighbourhoods of all events of its item, found by
+// an index from items to events, and adding up in a table that stays in cache.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "parallel.hpp"
+
+namespace cofactor {
+
+struct SessionEvents {
+    std::span<const std::int64_t> indptr;    // n_sessions + 1
+    std::span<const std::int32_t> items;     // n_events, ascending in time inside a session
+    std::span<const std::int64_t> times;     // n_events, or empty
+    std::span<const std::uint32_t> weights;  // n_events; 0 leaves the event out. Empty: all 1
+
+    std::int64_t n_sessions() const { return static_cast<std::int64_t>(indptr.size()) - 1; }
+    bool takes_part(std::int64_t event) const { return weights.empty() || weights[event] != 0; }
+};
+
+// An event that takes part, as the rows read it: neighbours in a session are neighbours in memory.
+struct SessionRecord {
+    std::uint32_t item;
+    std::uint32_t time;    // seconds since the oldest
+    std::uint32_t weight;  // >= 1
+    std::uint32_t offset;  // from the session's first record
+};
+
+struct Capped {
+    std::int64_t sessions = 0, events = 0, longest = 0;  // cut, left out by that, events of the longest session
+};
+
+// Events of every session that are kept: the latest `most` that take part, none where fewer than two are left.
+// lengths: n_sessions. Adds to counts: kept events of every item, and to work: the neighbours that these may have.
+inline Capped covisitation_kept(const SessionEvents& log, std::int64_t most, std::span<std::int64_t> lengths,
+                                std::span<std::int64_t> counts, std::span<std::int64_t> work, int threads,
+                                Interrupt& interrupt) {
+    std::atomic<std::int64_t> sessions{0}, events{0}, longest{0};
+    parallel_for(log.n_sessions(), 4096, threads, interrupt, [&](std::int64_t begin, std::int64_t end, int) {
+        Capped capped;
+        for (std::int64_t s = begin; s < end; ++s) {
+            const std::int64_t first = log.indptr[s], last = log.indptr[s + 1];
+            std::int64_t n = last - first;
+            if (!log.weights.empty()) {
+                n = 0;
+                for (std::int64_t e = first; e < last; ++e) n += log.takes_part(e);
+            }
+            if (n > most) {
+                capped.sessions += 1;
+                capped.events += n - most;
+                capped.longest = std::max(capped.longest, n);
+                n = most;
+            }
+            lengths[s] = n < 2 ? 0 : n;
+            for (std::int64_t e = last, left = lengths[s]; left > 0;) {
+                if (!log.takes_part(--e)) continue;
+                std::atomic_ref(counts[log.items[e]]).fetch_add(1, std::memory_order_relaxed);
+                std::atomic_ref(work[log.items[e]]).fetch_add(n - 1, std::memory_order_relaxed);
+                --left;
+            }
+        }
+        sessions += capped.sessions;
+        events += capped.events;
+        for (std::int64_t seen = longest;
+             seen < capped.longest && !longest.compare_exchange_weak(seen, capped.longest);) {
+        }
+    });
+    return {sessions, events, longest};
+}
+
+// starts: n_sessions + 1, where the records of every session begin.
+inline void covisitation_records(const SessionEvents& log, std::int64_t oldest, std::span<const std::int64_t> starts,
+                                 SessionRecord* records, int threads, Interrupt& interrupt) {
+    parallel_for(log.n_sessions(), 4096, threads, interrupt, [&](std::int64_t begin, std::int64_t end, int) {
+        for (std::int64_t s = begin; s < end; ++s) {
+            std::int64_t e = log.indptr[s + 1];
+            for (std::int64_t to = starts[s + 1]; to > starts[s];) {
+                if (!log.takes_part(--e)) continue;
+                --to;
+                records[to] = {static_cast<std::uint32_t>(log.items[e]),
+                               log.times.empty() ? 0u : static_cast<std::uint32_t>(log.times[e] - oldest),
+                               log.weights.empty() ? 1u : log.weights[e], static_cast<std::uint32_t>(to - starts[s])};
+            }
+        }
+    });
+}
+
+// Where the items [first, first + n) occur, ascending for each: starts holds n + 1 offsets into `positions`.
+// Every thread reads all records for its share of the items: O(threads * n_records) reads in order, one write each.
+// False where the records are not the ones that starts was made for.
+inline bool covisitation_index(std::span<const SessionRecord> records, std::int64_t n_items, std::int64_t first,
+                               std::span<const std::int64_t> starts, std::span<std::uint32_t> positions, int threads,
+                               Interrupt& interrupt) {
+    const std::int64_t n = static_cast<std::int64_t>(starts.size()) - 1, total = starts[n];
+    std::atomic<bool> fits{true};
+    parallel_for(threads, 1, threads, interrupt, [&](std::int64_t share, std::int64_t, int worker) {
+        const auto cut = [&](std::int64_t i) {  // items in shares of equal numbers of positions
+            return std::lower_bound(starts.begin(), starts.end() - 1, total * i / threads) - starts.begin();
+        };
+        const std::int64_t low = share == 0 ? 0 : cut(share), high = share + 1 == threads ? n : cut(share + 1);
+        std::vector<std::int64_t> at(starts.begin() + low, starts.begin() + high);
+        const std::int64_t* ends = starts.data() + low + 1;
+        const auto begin = static_cast<std::uint32_t>(first + low), size = static_cast<std::uint32_t>(at.size());
+        bool fine = true;
+        for (std::size_t p = 0; p < records.size(); ++p) {
+            const std::uint32_t local = records[p].item - begin;
+            fine = fine && records[p].item < n_items;
+            if (local < size) {
+                fine = fine && at[local] < ends[local];
+                if (fine) positions[at[local]++] = static_cast<std::uint32_t>(p);
+            }
+            if ((p & 0xfffff) == 0) {
+                if (worker == 0) interrupt.check();
+                if (interrupt.stopped()) return;
+            }
+        }
+        for (std::size_t i = 0; i < at.size(); ++i) fine = fine && at[i] == ends[i];
+        if (!fine) fits = false;
+    });
+    return fits;
+}
+
+// What one row has added up for an item.
+struct CoVisited {
+    std::uint64_t sum;
+    std::uint32_t session;  // where it was met last: position of the session's first record + 1; 0 in no session
+    std::uint32_t weight;   // its largest weight there
+};
+
+// What all rows share.
+struct CoVisitationRows {
+    std::span<const SessionRecord> records;
+    std::uint32_t gap;                     // seconds
+    bool once;                             // count a pair of items once a session
+    double scale;                          // of a whole weight
+    std::span<const std::int64_t> work;    // n_items: neighbours of an item's events, repeats counted
+    std::span<const std::int64_t> places;  // n_items: where the row of an item is written
+    std::int64_t n_best;
+    std::span<std::int32_t> lengths;     // n_items: neighbours written
+    std::span<std::int32_t> neighbours;  // ascending inside a row
+    std::span<float> values;
+};
+
+// The sums of one row by item, in a table of all items or, for rows with few neighbours, in a hash table that stays in
+// the nearest cache. Both are all zero between rows.
+class CoVisitedItems {
+public:
+    static constexpr std::uint32_t kMostHashed = 1 << 14;  // neighbours; two slots for each: 640 KB
+
+    // all: one entry for every item. touched: a place more than items.
+    CoVisitedItems(CoVisited* all, std::uint32_t* touched)
+        : all_(all), touched_(touched), hashed_(2 * kMostHashed), keys_(2 * kMostHashed) {}
+
+    // Makes room for a row that visits neighbours `most` times.
+    bool hashes(std::int64_t most) {
+        if (most > kMostHashed) return false;
+        shift_ =
+            std::min(32 - 6, std::countl_zero(static_cast<std::uint32_t>(std::max<std::int64_t>(most, 1) - 1)) - 1);
+        return true;
+    }
+
+    template <bool hashed>
+    CoVisited& at(std::uint32_t item) {
+        std::uint32_t slot = item;
+        if constexpr (hashed) {
+            const std::uint32_t key = item + 1, last = (std::uint32_t{1} << (32 - shift_)) - 1;
+            slot = (key * 0x9e3779b1u) >> shift_;
+            while (keys_[slot] != key && keys_[slot] != 0) slot = (slot + 1) & last;
+            keys_[slot] = key;
+        }
+        CoVisited& entry = hashed ? hashed_[slot] : all_[slot];
+        touched_[n_touched_] = slot;
+        n_touched_ += entry.session == 0;
+        return entry;
+    }
+
+    // use(item, sum) for every item of the row.
+    template <bool hashed, class Use>
+    void take_all(Use&& use) {
+        for (std::int64_t i = 0; i < n_touched_; ++i) {
+            const std::uint32_t slot = touched_[i];
+            CoVisited& entry = hashed ? hashed_[slot] : all_[slot];
+            use(hashed ? keys_[slot] - 1 : slot, entry.sum);
+            entry = {};
+            if constexpr (hashed) keys_[slot] = 0;
+        }
+        n_touched_ = 0;
+    }
+
+private:
+    CoVisited* all_;
+    std::uint32_t* touched_;
+    std::int64_t n_touched_ = 0;
+    std::vector<CoVisited> hashed_;
+    std::vector<std::uint32_t> keys_;
+    int shift_ = 0;
+};
+
+// The n best of a stream of positive scores, ties to the lower item: whenever twice as many and some have come, the
+// others are dropped.
+class BestNeighbours {
+public:
+    explicit BestNeighbours(std::int64_t n) : n_(n), keys_(static_cast<std::size_t>(2 * n + 256)) {}
+
+    void add(float score, std::int32_t item) {
+        const std::uint64_t key = (std::uint64_t{std::bit_cast<std::uint32_t>(score)} << 32) | ~std::uint32_t(item);
+        keys_[size_] = key;
+        size_ += key > least_;
+        if (size_ == static_cast<std::int64_t>(keys_.size())) shrink();
+    }
+
+    // Writes them with items ascending; returns how many.
+    std::int64_t write(std::int32_t* items, float* scores) {
+        if (size_ > n_) shrink();
+        for (std::int64_t i = 0; i < size_; ++i) keys_[i] = std::rotl(keys_[i], 32) ^ 0xffffffff00000000u;
+        std::sort(keys_.begin(), keys_.begin() + size_);
+        for (std::int64_t i = 0; i < size_; ++i) {
+            items[i] = static_cast<std::int32_t>(keys_[i] >> 32);
+            scores[i] = std::bit_cast<float>(static_cast<std::uint32_t>(keys_[i]));
+        }
+        least_ = 0;
+        return std::exchange(size_, 0);
+    }
+
+private:
+    void shrink() {
+        std::nth_element(keys_.begin(), keys_.begin() + n_ - 1, keys_.begin() + size_, std::greater<>());
+        least_ = keys_[n_ - 1];
+        size_ = n_;
+    }
+
+    std::int64_t n_, size_ = 0;
+    std::uint64_t least_ = 0;
+    std::vector<std::uint64_t> keys_;
+};
+
+// What one thread counts rows with.
+class CoVisitationRow {
+public:
+    CoVisitationRow(const CoVisitationRows& all, CoVisited* table, std::uint32_t* touched)
+        : all_(all), items_(table, touched), best_(std::min(all.n_best, static_cast<std::int64_t>(all.work.size()))) {}
+
+    // Writes the row of an item, given where it occurs: the first n of `positions`, which go on with those of other
+    // items.
+    template <class Stopped>
+    void count(std::int64_t item, std::span<const std::uint32_t> positions, std::size_t n, Stopped&& stopped) {
+        if (items_.hashes(all_.work[item])) {
+            all_.once ? add<true, true>(positions, n, stopped) : add<false, true>(positions, n, stopped);
+            finish<true>(item);
+        } else {
+            all_.once ? add<true, false>(positions, n, stopped) : add<false, false>(positions, n, stopped);
+            finish<false>(item);
+        }
+    }
+
+private:
+    static constexpr std::size_t kAhead = 12;  // events whose neighbourhoods are asked for before their turn
+
+    template <bool once, bool hashed, class Stopped>
+    void add(std::span<const std::uint32_t> positions, std::size_t n, Stopped&& stopped) {
+        const SessionRecord* records = all_.records.data();
+        const std::int64_t n_records = static_cast<std::int64_t>(all_.records.size());
+        std::int64_t done = 0;  // records before this one have been visited for the session at hand
+        for (std::size_t i = 0; i < n; ++i) {
+            if (i + kAhead < positions.size()) {
+                for (int line = -2; line <= 2; ++line) __builtin_prefetch(records + positions[i + kAhead] + 4 * line);
+            }
+            if ((i & 0xfff) == 0xfff && stopped()) return;
+            const std::int64_t p = positions[i];
+            const std::uint32_t time = records[p].time;
+            const std::int64_t first = p - records[p].offset;
+            const std::uint32_t session = static_cast<std::uint32_t>(first) + 1;
+            const std::int64_t least = once ? std::max(first, done) : first;
+            for (std::int64_t q = p - 1; q >= least && time - records[q].time <= all_.gap; --q) {
+                visit<once, hashed>(records[q], session);
+            }
+            std::int64_t q = once ? std::max(p + 1, done) : p + 1;
+            for (; q < n_records && records[q].offset != 0 && records[q].time - time <= all_.gap; ++q) {
+                visit<once, hashed>(records[q], session);
+            }
+            done = q;
+        }
+    }
+
+    template <bool once, bool hashed>
+    void visit(const SessionRecord& record, std::uint32_t session) {
+        CoVisited& entry = items_.at<hashed>(record.item);
+        const std::uint32_t before = once && entry.session == session ? entry.weight : 0;
+        const std::uint32_t weight = std::max(before, record.weight);
+        entry.sum += weight - before;
+        entry.weight = weight;
+        entry.session = session;
+    }
+
+    template <bool hashed>
+    void finish(std::int64_t item) {
+        items_.take_all<hashed>([&](std::uint32_t neighbour, std::uint64_t sum) {
+            if (neighbour == item) return;
+            best_.add(static_cast<float>(static_cast<double>(sum) * all_.scale), static_cast<std::int32_t>(neighbour));
+        });
+        const std::int64_t place = all_.places[item];
+        all_.lengths[item] =
+            static_cast<std::int32_t>(best_.write(all_.neighbours.data() + place, all_.values.data() + place));
+    }
+
+    const CoVisitationRows& all_;
+    CoVisitedItems items_;
+    BestNeighbours best_;
+};
+
+// Rows of the items [begin, end); positions and starts are those of covisitation_index from item `first` on.
+// tables, touched: n_items and n_items + 1 places for each thread.
+inline void covisitation_rows(const CoVisitationRows& all, std::int64_t first, std::int64_t begin, std::int64_t end,
+                              std::span<const std::int64_t> starts, std::span<const std::uint32_t> positions,
+                              CoVisited* tables, std::uint32_t* touched, int threads, Interrupt& interrupt) {
+    const std::int64_t n_items = static_cast<std::int64_t>(all.work.size());
+    std::vector<CoVisitationRow> rows;
+    for (int t = 0; t < threads; ++t) rows.emplace_back(all, tables + t * n_items, touched + t * (n_items + 1));
+    const std::int64_t grain = std::clamp<std::int64_t>((end - begin) / (threads * 16), 1, 256);
+    parallel_for(end - begin, grain, threads, interrupt, [&](std::int64_t low, std::int64_t high, int worker) {
+        const auto stopped = [&] {
+            if (worker == 0) interrupt.check();
+            return interrupt.stopped();
+        };
+        for (std::int64_t item = begin + low; item < begin + high; ++item) {
+            const std::int64_t at = starts[item - first];
+            rows[worker].count(item, positions.subspan(at), starts[item - first + 1] - at, stopped);
+        }
+    });
+}
+
+// Moves rows together; their places were made for as many neighbours as they might have. Returns the offsets in place.
+inline void covisitation_compact(std::span<std::int64_t> places, std::span<const std::int32_t> lengths,
+                                 std::int32_t* neighbours, float* values) {
+    std::int64_t to = 0;
+    for (std::size_t i = 0; i < lengths.size(); ++i) {
+        std::memmove(neighbours + to, neighbours + places[i], lengths[i] * sizeof(std::int32_t));
+        std::memmove(values + to, values + places[i], lengths[i] * sizeof(float));
+        places[i] = to;
+        to += lengths[i];
+    }
+    places[lengths.size()] = to;
+}
+
+}  // namespace cofactor

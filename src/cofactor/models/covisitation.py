@@ -248,16 +248,17 @@ class CoVisitation(NeighbourModel):
             return None, 1.0
         largest = (1.0 if table is None else float(table.max(initial=0.0))) * (1 + self.recency)
         scale = 2.0 ** (_BITS - np.ceil(np.log2(largest))) if largest else 1.0
-        newest, oldest = (0, 0) if sessions.times is None else (int(sessions.times.max()), int(sessions.times.min()))
+        times = sessions.times
+        newest, oldest = (int(times.max()), int(times.min())) if times is not None and len(times) else (0, 0)
         out = np.empty(sessions.n_events, np.uint32)
         for at in range(0, sessions.n_events, _CHUNK):
             piece = slice(at, at + _CHUNK)
             weight = np.full(len(out[piece]), scale)
-            if self.recency and sessions.times is not None:
-                weight *= 1 + (sessions.times[piece] - oldest) * (self.recency / max(newest - oldest, 1))
-            if self.half_life is not None and sessions.times is not None:
+            if self.recency and times is not None:
+                weight *= 1 + (times[piece] - oldest) * (self.recency / max(newest - oldest, 1))
+            if self.half_life is not None and times is not None:
                 life = duration("half_life", self.half_life).total_seconds()
-                weight *= np.exp2((sessions.times[piece] - newest) / life)
+                weight *= np.exp2((times[piece] - newest) / life)
             if table is None or sessions.types is None:
                 out[piece] = np.maximum(np.rint(weight), 1)
             else:

@@ -34,7 +34,8 @@ REPEATS_ONLY = {"PersonalPopular"}  # lists hold nothing but the user's history
 SCORES_OF_WHAT_IS_LEFT = {"Blend", "Blend of scores"}  # points count among what the filters leave
 NEIGHBOURS_ARE_OTHERS = {"NextBasket", "Blend of scores"}  # a known user is no neighbour of itself, a new twin is one
 SCORES_OF_SEVERAL_MODELS = {"Fallback", "Fallback of factors"}  # comparable within a model only
-REACHED_ONLY = {"SessionKNN", "SessionKNN by cosine"}  # lists hold only what neighbours reach
+REACHED_ONLY = {"CoVisitation", "SessionKNN", "SessionKNN by cosine"}  # lists hold only what neighbours reach
+NEVER_ITSELF = {"CoVisitation"}  # an item alone does not reach itself
 BY_USER_ROW = {"Random", "Random by popularity"}  # depends on the user's row by design
 
 SCHEMA = {"user_id": pl.Int64, "item_id": pl.Int64, "score": pl.Float32, "rank": pl.UInt32}
@@ -296,7 +297,7 @@ def test_a_known_history_gets_the_known_list(model, name, interactions):
         assert_same_lists(model.recommend_for(interactions, k=6, exclude_seen=exclude_seen), known)
 
 
-def test_histories_of_new_users(model):
+def test_histories_of_new_users(model, name):
     histories = pl.DataFrame(
         {"user_id": ["zoe", "ann", "zoe", "zoe"], "item_id": [3, 3, 8, 3], "weight": [1.0, 1.5, 2.0, 1.0]}
     )
@@ -305,7 +306,8 @@ def test_histories_of_new_users(model):
     assert_lists(table, ["zoe", "ann"])
     assert table.join(histories, on=["user_id", "item_id"]).is_empty()
     again = model.recommend_for(histories, k=1000, exclude_seen=False)
-    assert len(again.join(histories.unique(["user_id", "item_id"]), on=["user_id", "item_id"])) == 3
+    repeated = len(again.join(histories.unique(["user_id", "item_id"]), on=["user_id", "item_id"]))
+    assert repeated == 3 or (repeated < 3 and name in NEVER_ITSELF)
     added_up = pl.DataFrame({"user_id": ["zoe", "zoe", "ann"], "item_id": [8, 3, 3], "weight": [2.0, 2.0, 1.5]})
     assert_frame_equal(model.recommend_for(added_up, k=1000), table)
     some = model.recommend_for(histories, k=1000, exclude_seen=False, items=[8, 3])
@@ -454,6 +456,9 @@ def test_one_user_and_one_item(name):
     model = make(name).fit(cf.Interactions.from_frame(pairs((7, 9))))
     assert model.recommend().schema == SCHEMA
     assert model.recommend().is_empty()
+    if name in NEVER_ITSELF:
+        assert model.recommend(exclude_seen=False).is_empty()
+        return
     assert model.recommend(exclude_seen=False).select("user_id", "item_id", "rank").rows() == [(7, 9, 1)]
     assert model.recommend_for(pairs((1, 9)), exclude_seen=False)["item_id"].to_list() == [9]
 
@@ -463,7 +468,8 @@ def test_one_user_or_one_item(name, shape):
     x = cf.Interactions.from_csr(CSR.from_pairs(*np.nonzero(np.ones(shape)), np.ones(30), shape))
     model = make(name).fit(x)
     assert model.recommend(k=100).is_empty()
-    assert len(model.recommend(k=100, exclude_seen=False)) == 30
+    left = 0 if name in NEVER_ITSELF and shape[1] == 1 else 30
+    assert len(model.recommend(k=100, exclude_seen=False)) == left
 
 
 def test_no_interactions_at_all(name):

@@ -23,6 +23,7 @@ MODELS = {
     "ImplicitALS by cg": lambda: cf.ImplicitALS(8, iterations=3, regularization=0.1, solver="cg"),
     "NextBasket": lambda: cf.NextBasket(**UNTIMED),
     "Popular by weight": lambda: cf.Popular(by="weight"),
+    "PureSVD": lambda: cf.PureSVD(8, popularity_exponent=0.2),
     "Random": lambda: cf.Random(seed=3),
     "Random by popularity": lambda: cf.Random(seed=3, weighted=True),
     "SessionKNN by cosine": lambda: cf.SessionKNN(similarity="cosine", idf=0, candidate_idf=0, lambda3=None),

@@ -169,26 +169,44 @@ def test_what_does_not_fit_is_refused_with_its_size_and_the_way_out(monkeypatch)
     assert "primal" not in str(e.value)
 
 
-def test_lists_are_those_of_rectools():
+def test_weights_and_lists_are_those_of_rectools():
+    """Its weights are ours. Its lists (0.19) come of histories times the transposed weights, ours of the weights."""
     pd = pytest.importorskip("pandas")
     models = pytest.importorskip("rectools.models")
     from rectools import Columns
     from rectools.dataset import Dataset
 
     x = cf.datasets.synthetic(600, 400, 15_000, factors=8, seed=1)
-    frame = x.to_frame()
-    table = pd.DataFrame({Columns.User: frame["user_id"], Columns.Item: frame["item_id"], Columns.Weight: 1.0})
-    table[Columns.Datetime] = "2020-01-01"
-    data = Dataset.construct(table)
+    frame = x.to_frame().select("user_id", "item_id")
+    frame = frame.filter(pl.len().over("user_id") <= 390)  # users for whom ten items are left
+    x = cf.Interactions.from_frame(frame)  # without the weights
+    table = pd.DataFrame({Columns.User: frame["user_id"].to_numpy(), Columns.Item: frame["item_id"].to_numpy()})
+    data = Dataset.construct(table.assign(**{Columns.Weight: 1.0, Columns.Datetime: "2020-01-01"}))
     peer = models.EASEModel(regularization=50.0).fit(data)
-    wanted = peer.recommend(users=np.arange(600), dataset=data, k=10, filter_viewed=True)
-    wanted = pl.DataFrame({c: wanted[c].to_numpy() for c in (Columns.User, Columns.Item)})
-    wanted = wanted.group_by("user_id").agg("item_id")
-    for form in ("primal", "dual"):
-        mine = cf.EASE(50.0, form=form).fit(x).recommend(k=10).group_by("user_id").agg(mine="item_id")
-        both = mine.join(wanted, on="user_id")
-        assert len(both) == 600
-        assert (both["mine"] == both["item_id"]).mean() > 0.999
+    rows = data.item_id_map.convert_to_internal(x.items.ids.to_numpy())
+    model = cf.EASE(50.0, form="primal").fit(x)
+    weights = peer.weight[np.ix_(rows, rows)]
+    np.testing.assert_allclose(model.item_weights_, weights, atol=1e-5)
+
+    def lists(table):
+        return table.select("user_id", "item_id").group_by("user_id").agg("item_id").sort("user_id")["item_id"]
+
+    theirs = peer.recommend(users=x.users.ids.to_numpy(), dataset=data, k=10, filter_viewed=True)
+    theirs = lists(pl.DataFrame({c: theirs[c].to_numpy() for c in ("user_id", "item_id")}))
+    scores = np.where(dense(x) > 0, -np.inf, dense(x) @ weights)
+    best = x.items.take(np.argsort(-scores, axis=1, kind="stable")[:, :10].ravel()).reshape((-1, 10)).to_list()
+    dual = cf.EASE(50.0, form="dual").fit(x)
+    for mine in (model, dual):
+        assert np.mean([a == b for a, b in zip(lists(mine.recommend(k=10)).to_list(), best, strict=True)]) > 0.999
+    model.item_weights_ = np.ascontiguousarray(model.item_weights_.T)
+    assert (lists(model.recommend(k=10)) == theirs).mean() > 0.999
+
+
+def test_weights_are_those_of_irspack(interactions):
+    irspack = pytest.importorskip("irspack")
+    peer = irspack.DenseSLIMRecommender(interactions.user_items.to_scipy(), reg=5.0).learn()
+    model = cf.EASE(5.0, form="primal").fit(interactions)
+    np.testing.assert_allclose(model.item_weights_, peer.W, atol=1e-5)
 
 
 @pytest.mark.parametrize("n", [1, 2, 65, 300])

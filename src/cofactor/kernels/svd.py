@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Float = NDArray[np.float32]
 
-__all__ = ["SVD", "truncated_svd"]
+__all__ = ["SVD", "svd_bytes", "truncated_svd"]
 
 _OVERSAMPLED = 16  # vectors beyond those asked for, by a quarter of them at least
 _MOST = 60  # iterations
@@ -44,8 +44,8 @@ def truncated_svd(
     """The k largest singular values of a sparse matrix by shifted subspace iteration.
 
     Feng, Xie, Song, Yu & Tang 2024, "Algorithm 1061: dashSVD": a random subspace is multiplied by ``x'x - shift`` and
-    made orthonormal again, the shift following half the smallest value found. O(k nnz + k^2 (n + m)) an iteration;
-    memory 12 k (n + m) bytes. Ends when no value among the first k moved by more than ``tolerance`` of itself.
+    made orthonormal again, the shift following half the smallest value found. O(k nnz + k^2 (n + m)) an iteration.
+    Ends when no value among the first k moved by more than ``tolerance`` of itself.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def truncated_svd(
     """
     by_columns = x.transposed()
     k = min(k, *x.shape)
-    width = min(k + max(_OVERSAMPLED, k // 4), *x.shape)
+    width = _width(x, k)
     with blas.limited(threads):
         q = np.random.default_rng(seed).standard_normal((width, x.n_columns), np.float32)  # vectors in rows
         q, _ = _orthonormal(q)
@@ -89,6 +89,15 @@ def truncated_svd(
     signs = np.sign(np.take_along_axis(right, np.abs(right).argmax(axis=0)[None], axis=0))
     signs[signs == 0] = 1
     return SVD(np.ascontiguousarray(left[:k].T * signs), values[:k], right * signs)
+
+
+def svd_bytes(x: CSR, k: int) -> int:
+    """Memory that :func:`truncated_svd` takes beside its argument."""
+    return 4 * _width(x, min(k, *x.shape)) * 4 * sum(x.shape) + 12 * x.nnz
+
+
+def _width(x: CSR, k: int) -> int:
+    return min(k + max(_OVERSAMPLED, k // 4), *x.shape)
 
 
 def _orthonormal(rows: Float) -> tuple[Float, Float]:

@@ -9,6 +9,7 @@ from cofactor.models.fallback import Fallback
 from cofactor.models.next_basket import NextBasket
 from cofactor.models.personal_popular import PersonalPopular
 from cofactor.models.popular import Popular
+from cofactor.models.pure_svd import PureSVD
 from cofactor.models.random import Random
 from cofactor.models.session_knn import SessionKNN
 
@@ -22,6 +23,7 @@ __all__ = [
     "NextBasket",
     "PersonalPopular",
     "Popular",
+    "PureSVD",
     "Random",
     "Recommender",
     "SessionKNN",

@@ -6,6 +6,7 @@
 
 void bind_als(nb::module_& m);
 void bind_linear_topk(nb::module_& m);
+void bind_neighbours(nb::module_& m);
 void bind_products(nb::module_& m);
 void bind_session_knn(nb::module_& m);
 void bind_covisitation(nb::module_& m);
@@ -51,6 +52,7 @@ NB_MODULE(COFACTOR_MODULE, m) {
           "out_indices"_a.noconvert(), "out_values"_a.noconvert());
     bind_als(m);
     bind_linear_topk(m);
+    bind_neighbours(m);
     bind_products(m);
     bind_session_knn(m);
     bind_covisitation(m);

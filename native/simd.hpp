@@ -87,6 +87,21 @@ inline std::uint32_t greater(Vec a, Vec b) {
 #endif
 }
 
+// Bit i is set where a[i] >= b[i] (never for NaN).
+inline std::uint32_t at_least(Vec a, Vec b) {
+#if defined(__AVX512F__)
+    return _mm512_cmp_ps_mask(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), _CMP_GE_OQ);
+#elif defined(__AVX__)
+    return static_cast<std::uint32_t>(
+        _mm256_movemask_ps(_mm256_cmp_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b), _CMP_GE_OQ)));
+#else
+    const auto mask = a >= b;
+    std::uint32_t bits = 0;
+    for (int i = 0; i < kLanes; ++i) bits |= static_cast<std::uint32_t>(mask[i] & 1) << i;
+    return bits;
+#endif
+}
+
 inline void prefetch(const float* p, std::ptrdiff_t n) {
     for (std::ptrdiff_t i = 0; i < n; i += 16) __builtin_prefetch(p + i);
 }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cofactor import _native_baseline
+from cofactor.csr import CSR, offsets
 from cofactor.errors import ParameterError
 from cofactor.kernels.threads import resolve_threads
 
@@ -17,14 +18,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cofactor.csr import CSR
-
     Float = NDArray[np.float32]
 
 __all__ = [
     "LEVELS",
     "PastSessions",
     "SessionKnn",
+    "Similarity",
     "als_sweep",
     "covisitation_compact",
     "covisitation_index",
@@ -37,6 +37,8 @@ __all__ = [
     "level",
     "linear_top_k",
     "mirror_scaled",
+    "neighbours",
+    "product_neighbours",
     "quadratic_forms",
     "select_top_k",
     "session_places",
@@ -503,3 +505,116 @@ def covisitation_compact(
 ) -> None:
     """Move rows of the given lengths together, in place; ``places`` become their offsets."""
     _native.covisitation_compact(places, lengths, neighbours, values)
+
+
+class Similarity(NamedTuple):
+    """What an inner product is divided by to become a similarity; an array left out is all zeros.
+
+    ``dot / (row_scale column_scale + row_add + column_add - overlap dot + shrink)``: with norms as scales the cosine,
+    with counts to add and an overlap of 1 Jaccard's.
+
+    Parameters
+    ----------
+    row_scale, row_add : (n,) float32, optional
+    column_scale, column_add : (n_columns,) float32, optional
+    overlap, shrink : float
+    """
+
+    row_scale: Float | None = None
+    column_scale: Float | None = None
+    row_add: Float | None = None
+    column_add: Float | None = None
+    overlap: float = 0.0
+    shrink: float = 0.0
+
+    def arrays(self, n: int, n_columns: int) -> tuple[Float, Float, Float, Float, float, float]:
+        """All parts, as the kernels take them."""
+        sizes = (n, n_columns, n, n_columns)
+        row_scale, column_scale, row_add, column_add = (
+            np.zeros(size, np.float32) if part is None else np.ascontiguousarray(part, np.float32)
+            for part, size in zip(self[:4], sizes, strict=True)
+        )
+        return row_scale, column_scale, row_add, column_add, self.overlap, self.shrink
+
+
+def neighbours(
+    a: CSR,
+    k: int,
+    similarity: Similarity,
+    *,
+    weights: Float | None = None,
+    binary: bool = False,
+    threads: int | None = None,
+) -> CSR:
+    """The k most similar other rows of every row of ``a``, by ``sum_u weights[u] a[i, u] a[j, u]``.
+
+    Takes the sum over columns of n_u (n_u - 1) / 2 additions, n_u being the column's entries, n k entries of memory for
+    the result and 64 MiB (or two rows of n a thread) for sums. Equal for any number of threads.
+
+    Parameters
+    ----------
+    a : CSR (n, m)
+    k : int
+    similarity : Similarity
+        Between rows.
+    weights : (m,) float32, optional
+        By default 1.
+    binary : bool
+        Take 1 for every value, which saves reading them.
+
+    Returns
+    -------
+    CSR (n, n)
+        Columns ascending. Only positive similarities; ties at the k-th place go to the lower row.
+    """
+    weights = np.ones(a.n_columns, np.float32) if weights is None else weights
+    columns, scores = _lists(a.n_rows, k, max(a.n_rows - 1, 1), None)
+    values = None if binary else a.values
+    formula = similarity.arrays(a.n_rows, a.n_rows)
+    _native.gram_neighbours(a.indptr, a.indices, values, weights, *formula, columns, scores, resolve_threads(threads))
+    return _compressed(columns, scores, a.n_rows)
+
+
+def product_neighbours(
+    a: CSR,
+    b: CSR,
+    k: int,
+    similarity: Similarity,
+    *,
+    groups: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None,
+    threads: int | None = None,
+) -> CSR:
+    """The k best columns of every row of ``a @ b``, by similarity.
+
+    Takes a multiply-add for every entry of ``a`` and entry of its row of ``b``; memory for the result and a row of sums
+    a thread. Equal for any number of threads.
+
+    Parameters
+    ----------
+    a : CSR (n, m)
+    b : CSR (m, n_columns)
+    k : int
+    similarity : Similarity
+        Of the rows of ``a`` with the columns of ``b``.
+    groups : (n,) int32 and (n_columns,) int32, optional
+        Rows and columns of equal numbers do not become neighbours.
+
+    Returns
+    -------
+    CSR (n, n_columns)
+        Columns ascending. Only positive similarities; ties at the k-th place go to the lower column.
+    """
+    if a.n_columns != b.n_rows:
+        raise ParameterError(f"a has {a.n_columns} columns, but b has {b.n_rows} rows")
+    columns, scores = _lists(a.n_rows, k, b.n_columns, None)
+    _native.product_neighbours(
+        a.indptr, a.indices, a.values, b.indptr, b.indices, b.values, *similarity.arrays(a.n_rows, b.n_columns),
+        *(groups or (None, None)), columns, scores, resolve_threads(threads),
+    )  # fmt: skip
+    return _compressed(columns, scores, b.n_columns)
+
+
+def _compressed(columns: NDArray[np.int32], scores: Float, n_columns: int) -> CSR:
+    """Lists that end with -1, as sparse rows."""
+    filled = columns >= 0
+    return CSR(offsets(filled.sum(axis=1)), columns[filled], scores[filled], n_columns)

@@ -6,12 +6,15 @@ from cofactor.models.blend import Blend
 from cofactor.models.covisitation import CoVisitation
 from cofactor.models.ease import EASE
 from cofactor.models.fallback import Fallback
+from cofactor.models.item_knn import ItemKNN
 from cofactor.models.next_basket import NextBasket
 from cofactor.models.personal_popular import PersonalPopular
 from cofactor.models.popular import Popular
 from cofactor.models.pure_svd import PureSVD
 from cofactor.models.random import Random
+from cofactor.models.rp3beta import RP3beta
 from cofactor.models.session_knn import SessionKNN
+from cofactor.models.user_knn import UserKNN
 
 __all__ = [
     "EASE",
@@ -20,11 +23,14 @@ __all__ = [
     "FactorModel",
     "Fallback",
     "ImplicitALS",
+    "ItemKNN",
     "NextBasket",
     "PersonalPopular",
     "Popular",
     "PureSVD",
+    "RP3beta",
     "Random",
     "Recommender",
     "SessionKNN",
+    "UserKNN",
 ]

@@ -6,8 +6,8 @@
 FOLDER (or the environment variable COFACTOR_DATA) holds ``session_diginetica`` and ``session_yoochoose1_64``, the
 splits of SR-GNN (Wu et al. 2019) as whole sessions in Parquet. What was seen may come again; P@20 is the share of tests
 whose next item is among the first 20 of all items. Tuning never reads a test file: the last training sessions, as many
-as the test has, are held out and turned into tests. No other library with such a model can be installed with pip;
-session-rec, the framework of the V-SkNN papers, is a repository of scripts.
+as the test has, are held out and turned into tests. There is no peer in the table: we know of no package with
+such a model; session-rec, the framework of the V-SkNN papers, is a repository of scripts.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def models(name: str) -> Iterator[tuple[str, Recommender]]:
     for other, params in (("CoVisitation", {}), ("ItemKNN", {})):
         if hasattr(cf, other):
             yield f"`{other}`", getattr(cf, other)(**params)
-    yield "`SessionKNN`, STAN's factors", cf.SessionKNN(**STAN)
+    yield "`SessionKNN`, STAN's factors 1 and 3, cosine", cf.SessionKNN(**STAN)
     yield "`SessionKNN`, defaults", cf.SessionKNN()
     yield "**`SessionKNN`**", cf.SessionKNN(**CHOSEN[name])
 

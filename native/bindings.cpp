@@ -10,6 +10,7 @@ void bind_neighbours(nb::module_& m);
 void bind_products(nb::module_& m);
 void bind_session_knn(nb::module_& m);
 void bind_covisitation(nb::module_& m);
+void bind_slim(nb::module_& m);
 void bind_topk(nb::module_& m);
 
 namespace {
@@ -56,5 +57,6 @@ NB_MODULE(COFACTOR_MODULE, m) {
     bind_products(m);
     bind_session_knn(m);
     bind_covisitation(m);
+    bind_slim(m);
     bind_topk(m);
 }

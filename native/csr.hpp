@@ -16,6 +16,7 @@ struct Csr {
     std::span<const float> values;          // nnz, or empty where only the pattern matters
 
     std::int64_t n_rows() const { return static_cast<std::int64_t>(indptr.size()) - 1; }
+    std::int64_t length(std::int64_t row) const { return indptr[row + 1] - indptr[row]; }
 };
 
 // Whether the columns of every row are ascending, unique and in [0, n_columns).

@@ -19,6 +19,7 @@ from cofactor.ids import IdMap
 from cofactor.interactions import Interactions
 from cofactor.models import (
     EASE,
+    SLIM,
     Blend,
     CoVisitation,
     Fallback,
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "EASE",
+    "SLIM",
     "ArtifactError",
     "Blend",
     "CoVisitation",

@@ -14,10 +14,12 @@ from cofactor.models.pure_svd import PureSVD
 from cofactor.models.random import Random
 from cofactor.models.rp3beta import RP3beta
 from cofactor.models.session_knn import SessionKNN
+from cofactor.models.slim import SLIM
 from cofactor.models.user_knn import UserKNN
 
 __all__ = [
     "EASE",
+    "SLIM",
     "Blend",
     "CoVisitation",
     "FactorModel",

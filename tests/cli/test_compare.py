@@ -56,7 +56,7 @@ def test_what_is_held_out(log, later, run_json, test):
     found = run_json("compare", log, *options)
     assert [row["model"] for row in found["leaderboard"]] == ["popular", "random"]
     assert found["leaderboard"][0]["ndcg@5_low"] <= found["leaderboard"][0]["ndcg@5"]
-    assert found["models"]["random"] == "Random(seed=0)"
+    assert found["models"]["random"] == "Random(seed=0, weighted=False)"
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,10 @@ MODELS = {
     "Blend of scores": lambda: cf.Blend(cf.NextBasket(**UNTIMED), cf.Popular(), cf.PersonalPopular(), by="score"),
     "Fallback": lambda: cf.Fallback(cf.PersonalPopular(), cf.Popular()),
     "Fallback of factors": lambda: cf.Fallback(cf.ImplicitALS(4, iterations=2), cf.Popular()),
+    "GraphFilter": lambda: cf.GraphFilter(factors=5),
+    "GraphFilter, a walk": lambda: cf.GraphFilter(
+        low_pass=0, amplification=1.5, history_exponent=0.6, item_exponent=0.3
+    ),
     "ImplicitALS": lambda: cf.ImplicitALS(8, iterations=3, regularization=0.1),
     "ImplicitALS by cg": lambda: cf.ImplicitALS(8, iterations=3, regularization=0.1, solver="cg"),
     "NextBasket": lambda: cf.NextBasket(**UNTIMED),

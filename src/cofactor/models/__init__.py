@@ -6,6 +6,7 @@ from cofactor.models.blend import Blend
 from cofactor.models.covisitation import CoVisitation
 from cofactor.models.ease import EASE
 from cofactor.models.fallback import Fallback
+from cofactor.models.graph_filter import GraphFilter
 from cofactor.models.item_knn import ItemKNN
 from cofactor.models.next_basket import NextBasket
 from cofactor.models.personal_popular import PersonalPopular
@@ -24,6 +25,7 @@ __all__ = [
     "CoVisitation",
     "FactorModel",
     "Fallback",
+    "GraphFilter",
     "ImplicitALS",
     "ItemKNN",
     "NextBasket",

@@ -17,6 +17,9 @@ MODELS = {
     "EASE of users": lambda: cf.EASE(20.0, dropout=0.2, user_exponent=0.3, popularity_exponent=0.4, form="dual"),
     "Blend": lambda: cf.Blend(cf.ImplicitALS(4, iterations=2, regularization=0.1), cf.Popular(), weights=[2, 1]),
     "Blend of scores": lambda: cf.Blend(cf.NextBasket(**UNTIMED), cf.Popular(), cf.PersonalPopular(), by="score"),
+    "CoVisitationSum": lambda: cf.CoVisitationSum(
+        cf.CoVisitation(), cf.CoVisitation(5, pairs="all"), weights=[1.0, 2.5]
+    ),
     "Fallback": lambda: cf.Fallback(cf.PersonalPopular(), cf.Popular()),
     "Fallback of factors": lambda: cf.Fallback(cf.ImplicitALS(4, iterations=2), cf.Popular()),
     "GraphFilter": lambda: cf.GraphFilter(factors=5),
@@ -43,6 +46,7 @@ NEIGHBOURS_ARE_OTHERS = {"NextBasket", "Blend of scores"}  # a known user is no 
 SCORES_OF_SEVERAL_MODELS = {"Fallback", "Fallback of factors"}  # comparable within a model only
 # An item alone does not reach itself.
 NEVER_ITSELF = {"CoVisitation", "ItemKNN", "RP3beta", "SLIM", "SLIM of both signs", "UserKNN"}
+NEVER_ITSELF = {"CoVisitation", "CoVisitationSum", "ItemKNN", "RP3beta", "UserKNN"}  # an item alone does not reach itself
 REACHED_ONLY = {*NEVER_ITSELF, "SessionKNN", "SessionKNN by cosine"}  # lists hold only what neighbours reach
 BY_USER_ROW = {"Random", "Random by popularity"}  # depends on the user's row by design
 

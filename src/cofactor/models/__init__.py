@@ -4,6 +4,7 @@ from cofactor.models.als import ImplicitALS
 from cofactor.models.base import FactorModel, Recommender
 from cofactor.models.blend import Blend
 from cofactor.models.covisitation import CoVisitation
+from cofactor.models.covisitation_sum import CoVisitationSum
 from cofactor.models.ease import EASE
 from cofactor.models.fallback import Fallback
 from cofactor.models.graph_filter import GraphFilter
@@ -23,6 +24,7 @@ __all__ = [
     "SLIM",
     "Blend",
     "CoVisitation",
+    "CoVisitationSum",
     "FactorModel",
     "Fallback",
     "GraphFilter",

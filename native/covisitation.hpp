@@ -228,17 +228,28 @@ public:
     // Writes them with items ascending; returns how many.
     std::int64_t write(std::int32_t* items, float* scores) {
         if (size_ > n_) shrink();
-        for (std::int64_t i = 0; i < size_; ++i) keys_[i] = std::rotl(keys_[i], 32) ^ 0xffffffff00000000u;
-        std::sort(keys_.begin(), keys_.begin() + size_);
+        if (size_ > kRanked) std::sort(keys_.begin(), keys_.begin() + size_, later);
+        std::int32_t unsorted[kRanked];
+        const int n = size_ > kRanked ? 0 : static_cast<int>(size_);
+        for (int i = 0; i < n; ++i) unsorted[i] = item_of(keys_[i]);
         for (std::int64_t i = 0; i < size_; ++i) {
-            items[i] = static_cast<std::int32_t>(keys_[i] >> 32);
-            scores[i] = std::bit_cast<float>(static_cast<std::uint32_t>(keys_[i]));
+            std::int64_t at = n == 0 ? i : 0;
+            for (int j = 0; j < n; ++j) at += unsorted[j] < unsorted[i];  // vectors do this quicker than a sort
+            items[at] = item_of(keys_[i]);
+            scores[at] = std::bit_cast<float>(static_cast<std::uint32_t>(keys_[i] >> 32));
         }
         least_ = 0;
         return std::exchange(size_, 0);
     }
 
 private:
+    static constexpr std::int64_t kRanked = 64;
+
+    static std::int32_t item_of(std::uint64_t key) {
+        return static_cast<std::int32_t>(~static_cast<std::uint32_t>(key));
+    }
+    static bool later(std::uint64_t a, std::uint64_t b) { return item_of(a) < item_of(b); }
+
     void shrink() {
         std::nth_element(keys_.begin(), keys_.begin() + n_ - 1, keys_.begin() + size_, std::greater<>());
         least_ = keys_[n_ - 1];

@@ -47,6 +47,7 @@ SCORES_OF_SEVERAL_MODELS = {"Fallback", "Fallback of factors"}  # comparable wit
 # An item alone does not reach itself.
 NEVER_ITSELF = {"CoVisitation", "ItemKNN", "RP3beta", "SLIM", "SLIM of both signs", "UserKNN"}
 NEVER_ITSELF = {"CoVisitation", "CoVisitationSum", "ItemKNN", "RP3beta", "UserKNN"}  # an item alone does not reach itself
+NEVER_ITSELF = {"CoVisitation", "CoVisitationSum", "ItemKNN", "RP3beta", "UserKNN"}
 REACHED_ONLY = {*NEVER_ITSELF, "SessionKNN", "SessionKNN by cosine"}  # lists hold only what neighbours reach
 BY_USER_ROW = {"Random", "Random by popularity"}  # depends on the user's row by design
 

@@ -45,9 +45,7 @@ SCORES_OF_WHAT_IS_LEFT = {"Blend", "Blend of scores"}  # points count among what
 NEIGHBOURS_ARE_OTHERS = {"NextBasket", "Blend of scores"}  # a known user is no neighbour of itself, a new twin is one
 SCORES_OF_SEVERAL_MODELS = {"Fallback", "Fallback of factors"}  # comparable within a model only
 # An item alone does not reach itself.
-NEVER_ITSELF = {"CoVisitation", "ItemKNN", "RP3beta", "SLIM", "SLIM of both signs", "UserKNN"}
-NEVER_ITSELF = {"CoVisitation", "CoVisitationSum", "ItemKNN", "RP3beta", "UserKNN"}  # an item alone does not reach itself
-NEVER_ITSELF = {"CoVisitation", "CoVisitationSum", "ItemKNN", "RP3beta", "UserKNN"}
+NEVER_ITSELF = {"CoVisitation", "CoVisitationSum", "ItemKNN", "RP3beta", "SLIM", "SLIM of both signs", "UserKNN"}
 REACHED_ONLY = {*NEVER_ITSELF, "SessionKNN", "SessionKNN by cosine"}  # lists hold only what neighbours reach
 BY_USER_ROW = {"Random", "Random by popularity"}  # depends on the user's row by design
 

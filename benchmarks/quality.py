@@ -77,6 +77,17 @@ MODELS: dict[str, dict[str, Candidate]] = {
             {**IALS, "factors": 192, "regularization": 0.007, "unobserved_weight": 0.3, "solver": "cholesky"},
             {"regularization": (0.004, 0.007, 0.012), "unobserved_weight": (0.1, 0.3, 0.6)},
         ),
+        "EASE": Candidate(
+            cf.EASE,
+            {"regularization": 1000.0, "popularity_exponent": 0.1},
+            {"regularization": (500.0, 1000.0, 1320.0, 2000.0), "popularity_exponent": (0.0, 0.1)},
+        ),
+        "EASE, l2 as published": Candidate(cf.EASE, {"regularization": 1320.0}),
+        "PureSVD": Candidate(
+            cf.PureSVD,
+            {"factors": 96, "popularity_exponent": 0.25},
+            {"factors": (32, 48, 64, 96), "popularity_exponent": (0.0, 0.1, 0.25)},
+        ),
     },
     "gowalla_lightgcn": {
         "Popular": Candidate(cf.Popular, {}),
@@ -84,6 +95,19 @@ MODELS: dict[str, dict[str, Candidate]] = {
             cf.ImplicitALS,
             {**IALS, "factors": 512, "regularization": 0.002, "unobserved_weight": 0.015, "solver": "cg"},
             {"regularization": (0.001, 0.002, 0.004), "unobserved_weight": (0.015, 0.03)},
+        ),
+        "EASE, l2 as published": Candidate(cf.EASE, {"regularization": 80.0}),
+        "GraphFilter": Candidate(
+            cf.GraphFilter,
+            {
+                "history_exponent": 0.6,
+                "user_exponent": 0.7,
+                "item_exponent": 0.3,
+                "amplification": 1.3,
+                "low_pass": 0.03,
+                "factors": 400,
+            },
+            {"history_exponent": (0.5, 0.6), "amplification": (1.0, 1.3), "low_pass": (0.0, 0.03, 0.1)},
         ),
     },
 }

@@ -88,9 +88,14 @@ inline void quadratic_forms(const float* k, std::int64_t m, const Csr& b, double
             double all = 0;
             for (std::int64_t e = from; e < b.indptr[row + 1]; ++e) {
                 const float* const k_row = k + b.indices[e] * m;
-                double off = 0;
-                for (std::int64_t f = from; f < e; ++f) off += double{b.values[f]} * k_row[b.indices[f]];
-                all += b.values[e] * (2 * off + double{b.values[e]} * k_row[b.indices[e]]);
+                double off[4] = {};  // chains of dependent additions
+                std::int64_t f = from;
+                for (; f + 4 <= e; f += 4) {
+                    for (int c = 0; c < 4; ++c) off[c] += double{b.values[f + c]} * k_row[b.indices[f + c]];
+                }
+                for (; f < e; ++f) off[0] += double{b.values[f]} * k_row[b.indices[f]];
+                const double sum = (off[0] + off[1]) + (off[2] + off[3]);
+                all += b.values[e] * (2 * sum + double{b.values[e]} * k_row[b.indices[e]]);
             }
             out[row] = all;
         }

@@ -14,6 +14,7 @@ from cofactor.models.base import Recommender
 UNTIMED = {"half_life": None, "neighbour_half_life": None, "trend": None}  # the fixture has no events
 MODELS = {
     "EASE": lambda: cf.EASE(20.0, form="primal"),
+    "EASE cut to ten weights": lambda: cf.EASE(20.0, top_n=10),
     "EASE of users": lambda: cf.EASE(20.0, dropout=0.2, user_exponent=0.3, popularity_exponent=0.4, form="dual"),
     "Blend": lambda: cf.Blend(cf.ImplicitALS(4, iterations=2, regularization=0.1), cf.Popular(), weights=[2, 1]),
     "Blend of scores": lambda: cf.Blend(cf.NextBasket(**UNTIMED), cf.Popular(), cf.PersonalPopular(), by="score"),
@@ -45,7 +46,16 @@ SCORES_OF_WHAT_IS_LEFT = {"Blend", "Blend of scores"}  # points count among what
 NEIGHBOURS_ARE_OTHERS = {"NextBasket", "Blend of scores"}  # a known user is no neighbour of itself, a new twin is one
 SCORES_OF_SEVERAL_MODELS = {"Fallback", "Fallback of factors"}  # comparable within a model only
 # An item alone does not reach itself.
-NEVER_ITSELF = {"CoVisitation", "CoVisitationSum", "ItemKNN", "RP3beta", "SLIM", "SLIM of both signs", "UserKNN"}
+NEVER_ITSELF = {
+    "CoVisitation",
+    "CoVisitationSum",
+    "EASE cut to ten weights",
+    "ItemKNN",
+    "RP3beta",
+    "SLIM",
+    "SLIM of both signs",
+    "UserKNN",
+}
 REACHED_ONLY = {*NEVER_ITSELF, "SessionKNN", "SessionKNN by cosine"}  # lists hold only what neighbours reach
 BY_USER_ROW = {"Random", "Random by popularity"}  # depends on the user's row by design
 

@@ -53,3 +53,15 @@ def test_validation_does_not_look_at_the_test_weeks(study):
     newest = before.test.frame.select(pl.col("transaction_timestamp").max()).collect().item()
     assert newest < test.frame.select(pl.col("transaction_timestamp").min()).collect().item()
     assert before.train.n_events + before.test.n_events == train.n_events
+
+
+def test_co_visitation_runs_on_a_log_of_its_own(monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location("covisitation_otto", EXAMPLES / "covisitation_otto.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", ["covisitation_otto.py"])
+    module.main()
+    out = capsys.readouterr().out
+    assert "| own items, then three matrices, then popular |" in out
+    rows = [line.split(" | ") for line in out.splitlines() if line.startswith(("| popular", "| own items"))]
+    assert all(0 < float(cell) < 1 for row in rows for cell in row[1:5])

@@ -127,6 +127,8 @@ def test_types_of_any_kind():
         ([True, False, True, True], ("false", "true"), [1, 0, 1, 1]),
         (pl.Series(["b", "a", "b", None], dtype=pl.Categorical), ("a", "b", "null"), [1, 0, 1, 2]),
         ([None] * 4, ("null",), [0] * 4),
+        (pl.Series(["b", "a", None, "b"], dtype=pl.Enum(["c", "b", "a"])), ("a", "b", "null"), [1, 0, 2, 1]),
+        (pl.Series(["b", "b", "b", "b"], dtype=pl.Enum(["c", "b"])), ("b",), [0, 0, 0, 0]),
     ):
         sessions = read(log(rows).with_columns(type=pl.Series(types))).sessions()
         assert sessions.type_names == names

@@ -93,12 +93,11 @@ class Sessions:
         DataError
             There are no events, or more than 256 types of them.
         """
-        ids = events.frame.select(pl.col(events.item).unique()).collect(engine="streaming").to_series()
-        return cls._read(events, IdMap.from_values(ids), None)
+        return cls._read(events, None, None)
 
     @classmethod
-    def _read(cls, events: Events, items: IdMap, users: IdMap | None) -> Self:
-        """One pass for the range of sessions and times and the types, another for the events."""
+    def _read(cls, events: Events, items: IdMap | None, users: IdMap | None) -> Self:
+        """One pass for the ranges of ids and times and the types, another for the events."""
         session = events.session if events.session is not None else events.user
         facts = _Facts.of(events, session)
         frame = events.frame
@@ -111,18 +110,28 @@ class Sessions:
             frame = frame.filter(pl.col(session).is_not_null())
         if users is not None:
             frame = _with_rows(frame, events.user, users, _USER).filter(pl.col(_USER) >= 0)
-        frame = _with_rows(frame, events.item, items, _ITEM).filter(pl.col(_ITEM) >= 0)
+        if items is None and facts.items_low is None:
+            items = IdMap.from_values(
+                frame.select(pl.col(events.item).unique()).collect(engine="streaming").to_series()
+            )
+        if items is not None:
+            frame = _with_rows(frame, events.item, items, _ITEM).filter(pl.col(_ITEM) >= 0)
+        else:
+            frame = frame.with_columns(
+                (pl.col(events.item).cast(pl.Int64) - facts.items_low).cast(pl.Int32).alias(_ITEM)
+            )
         frame, known = facts.attach_sessions(frame, session)
         columns = [*facts.order(), pl.col(_ITEM)]
         if facts.type_names:
-            kinds = pl.col(str(events.event_type)).cast(pl.String).fill_null("null")
-            columns.append(kinds.cast(pl.Enum(facts.type_names)).to_physical().cast(pl.UInt8).alias(_TYPE))
+            columns.append(_type_codes(frame, str(events.event_type), facts.type_names).alias(_TYPE))
         table = frame.select(columns).collect(engine="streaming")
         if table.is_empty():
             raise DataError("there are no events to make sessions of")
         table = _sorted(table, [c for c in (_KEY, _SESSION, _TIME) if c in table.columns])
         types = table.drop_in_place(_TYPE).to_numpy() if facts.type_names else None
         rows = table.drop_in_place(_ITEM).to_numpy()
+        if items is None:
+            rows, items = _own_rows(rows, facts.items_low or 0, frame.collect_schema()[events.item])
         codes, times = facts.decode(table)
         del table
         starts = np.concatenate([np.zeros(1, np.int64), np.flatnonzero(codes[1:] != codes[:-1]) + 1])
@@ -163,6 +172,7 @@ class _Facts:
     n_without_session: int
     low: int | None  # of integer session ids
     high: int | None
+    items_low: int | None  # of integer item ids of moderate range
     time: str | None
     oldest: int  # microseconds
     unit: int  # microseconds that all times are multiples of
@@ -176,6 +186,9 @@ class _Facts:
         exprs = [pl.col(session).null_count().alias("missing")]
         if dtype.is_integer():
             exprs += [pl.col(session).min().alias("low"), pl.col(session).max().alias("high")]
+        item = pl.col(events.item)
+        if frame.collect_schema()[events.item].is_integer():
+            exprs += [item.min().alias("items_low"), item.max().alias("items_high")]
         if time is not None:
             micros = pl.col(time).dt.timestamp("us")
             exprs += [micros.min().alias("oldest"), micros.max().alias("newest")]
@@ -193,8 +206,11 @@ class _Facts:
                 f"event_type={events.event_type!r} has {len(names):,} types, at most {_MAX_TYPES} can be told apart; "
                 f"the first: {', '.join(names[:3])}. Is it the right column?"
             )
+        items_low = row.get("items_low")
+        if items_low is None or row["items_high"] - items_low >= _MAX_DIRECT or row["items_high"] >= 2**63:
+            items_low = None
         bits = ((newest - oldest) // unit).bit_length()
-        return cls(dtype, row["missing"], row.get("low"), row.get("high"), time, oldest, unit, bits, names)
+        return cls(dtype, row["missing"], row.get("low"), row.get("high"), items_low, time, oldest, unit, bits, names)
 
     @property
     def is_direct(self) -> bool:
@@ -248,6 +264,30 @@ def _sorted(table: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
     if len(keys) == 1 and table[keys[0]].is_sorted():
         return table.rechunk()
     return table.sort(keys, maintain_order=True)
+
+
+def _own_rows(codes: NDArray[np.int32], low: int, dtype: pl.DataType) -> tuple[NDArray[np.int32], IdMap]:
+    """Row numbers for the ids ``low + code`` that occur, and the ids."""
+    present = np.zeros(int(codes.max()) + 1, np.bool_)
+    present[codes] = True
+    ids = IdMap(pl.Series(np.flatnonzero(present) + low).cast(dtype))
+    return (np.cumsum(present, dtype=np.int32) - 1)[codes], ids
+
+
+def _type_codes(frame: pl.LazyFrame, column: str, names: tuple[str, ...]) -> pl.Expr:
+    """Position of every event's type among the names."""
+    dtype = frame.collect_schema()[column]
+    if not isinstance(dtype, pl.Enum):
+        kinds = pl.col(column).cast(pl.String).fill_null("null")
+        return kinds.cast(pl.Enum(names)).to_physical().cast(pl.UInt8)
+    declared = [*dtype.categories.to_list(), "null"]
+    codes = np.array([names.index(name) if name in names else 0 for name in declared], np.uint8)
+
+    def look_up(batch: pl.Series) -> pl.Series:
+        return pl.Series(codes[batch.to_physical().fill_null(len(codes) - 1).to_numpy()])
+
+    found: pl.Expr = pl.col(column).map_batches(look_up, return_dtype=pl.UInt8, is_elementwise=True)
+    return found
 
 
 def _with_rows(frame: pl.LazyFrame, column: str, ids: IdMap, name: str) -> pl.LazyFrame:

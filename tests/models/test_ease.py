@@ -209,8 +209,10 @@ def test_weights_are_those_of_irspack(interactions):
     np.testing.assert_allclose(model.item_weights_, peer.W, atol=1e-5)
 
 
-@pytest.mark.parametrize("n", [1, 2, 65, 300])
-def test_invert(n):
+@pytest.mark.parametrize("n", [1, 2, 65, 200, 300])
+def test_invert(n, monkeypatch):
+    monkeypatch.setattr(blas, "_BLOCK", 64)
+    monkeypatch.setattr(blas, "_STRIP", 24)
     rng = np.random.default_rng(n)
     a = rng.standard_normal((n, 2 * n))
     a = a @ a.T + np.eye(n)
@@ -218,7 +220,14 @@ def test_invert(n):
     inverse[np.triu_indices(n, 1)] = np.nan
     assert blas.invert(inverse, threads=2)
     np.testing.assert_allclose(np.tril(inverse), np.tril(np.linalg.inv(a)), atol=1e-4)
-    assert not blas.invert(np.full((2, 2), 1, np.float32) - 2 * np.eye(2, dtype=np.float32))
+
+
+@pytest.mark.parametrize("at", [0, 70, 199])
+def test_what_is_not_positive_definite_is_not_inverted(at, monkeypatch):
+    monkeypatch.setattr(blas, "_BLOCK", 64)
+    a = np.eye(200, dtype=np.float32)
+    a[at, at] = -1
+    assert not blas.invert(a)
 
 
 def test_threads_are_taken_and_given_back():

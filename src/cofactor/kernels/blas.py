@@ -148,6 +148,6 @@ def _sgemm() -> Any:  # noqa: ANN401
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     number, any_pointer = ctypes.POINTER(ctypes.c_int), ctypes.c_void_p
     scalar = ctypes.POINTER(ctypes.c_float)
-    kinds = [ctypes.c_char_p, ctypes.c_char_p, number, number, number, scalar]
+    kinds: list[Any] = [ctypes.c_char_p, ctypes.c_char_p, number, number, number, scalar]
     kinds += [any_pointer, number, any_pointer, number, scalar, any_pointer, number]
     return ctypes.CFUNCTYPE(None, *kinds)(pointer(capsule, name(capsule)))

@@ -53,10 +53,15 @@ def with_cofactor(x: cf.Interactions, factors: int, solver: str, threads: int) -
     users, items = cpu.empty_vectors(x.n_users, factors), cpu.empty_vectors(x.n_items, factors)
     users[:], items[:] = start(x, factors)
 
+    options = OPTIONS | {"solver": "cg", "cg_steps": 2} if solver == "cg2" else OPTIONS | {"solver": solver}
+
     def step() -> None:
         for history, solved, fixed in ((x.user_items, users, items), (x.item_users, items, users)):
-            gramian = cpu.gramian(fixed, threads=threads)
-            _, failed = cpu.als_sweep(history, solved, fixed, gramian, solver=solver, threads=threads, **OPTIONS)
+            if options["solver"] == "cg":
+                gramian = cpu.to_principal_axes(fixed, solved, threads=threads)
+            else:
+                gramian = cpu.gramian(fixed, threads=threads)
+            _, failed = cpu.als_sweep(history, solved, fixed, gramian, threads=threads, **options)
             assert failed < 0, failed
 
     return Run(step, lambda: (users, items))
@@ -110,8 +115,8 @@ def with_irspack(x: cf.Interactions, factors: int, solver: str, threads: int) ->
 
 
 LIBRARIES = {"cofactor": with_cofactor, "implicit": with_implicit, "irspack": with_irspack}
-ALL_SOLVERS = ("cg", "cholesky", "subspace")
-SOLVERS = {"cofactor": ALL_SOLVERS, "implicit": ("cg", "cholesky"), "irspack": ALL_SOLVERS}
+ALL_SOLVERS = ("cg", "cg2", "cholesky", "subspace")  # cg2: conjugate gradient of two steps instead of three
+SOLVERS = {"cofactor": ALL_SOLVERS, "implicit": ("cg", "cholesky"), "irspack": ("cg", "cholesky", "subspace")}
 
 
 def versions(names: list[str]) -> str:

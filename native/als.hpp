@@ -47,6 +47,26 @@ inline void gramian(const float* y, std::int64_t n, std::ptrdiff_t factors, floa
     }
 }
 
+// x = x q for x (n x factors) and q (factors x factors), in place.
+inline void rotate(float* x, std::int64_t n, std::ptrdiff_t factors, const float* q, int threads,
+                   Interrupt& interrupt) {
+    const std::ptrdiff_t width = padded(factors), size = kTileRows * width;
+    Buffer square(width * width), panels(width * width);
+    for (std::ptrdiff_t i = 0; i < factors; ++i) std::copy_n(q + i * factors, factors, square.data() + i * width);
+    pack_panels(width, width, square.data(), width, panels.data());
+    std::vector<Buffer> rooms;
+    for (int t = 0; t < threads; ++t) rooms.emplace_back(2 * size);
+    parallel_for(n, 8 * kTileRows, threads, interrupt, [&](std::int64_t begin, std::int64_t end, int worker) {
+        float *rows = rooms[worker].data(), *out = rows + size;
+        for (; begin < end; begin += kTileRows) {
+            const int some = static_cast<int>(std::min<std::int64_t>(kTileRows, end - begin));
+            for (int r = 0; r < some; ++r) std::copy_n(x + (begin + r) * factors, factors, rows + r * width);
+            multiply_rows(some, 0, width, width, width, rows, width, panels.data(), out, width);
+            for (int r = 0; r < some; ++r) std::copy_n(out + r * width, factors, x + (begin + r) * factors);
+        }
+    });
+}
+
 namespace als {
 
 // One worker for each thread. They take all their memory here, since what they do in parallel must not throw.
@@ -170,17 +190,31 @@ inline AlsResult als_sweep(const Csr& history, float* solved, const float* fixed
         options.solver == AlsSolver::subspace ? std::min(padded(options.block_size), width) : width;
     const bool exact = options.solver == AlsSolver::cholesky ||
                        (options.solver == AlsSolver::subspace && block == width);  // one block is all of the vector
-    Buffer scaled(width * width), panels(exact ? 0 : width * width);
+    const bool along_axes = options.solver == AlsSolver::cg;
+    Buffer scaled(along_axes ? 0 : width * width), panels(exact || along_axes ? 0 : width * width), axes(width);
     for (std::ptrdiff_t i = 0; i < factors; ++i) {
-        for (std::ptrdiff_t j = 0; j < factors; ++j) {
+        axes.data()[i] = g[i * factors + i];
+        for (std::ptrdiff_t j = 0; j < factors && !along_axes; ++j) {
             scaled.data()[i * width + j] = options.unobserved_weight * g[i * factors + j];
         }
     }
-    for (std::ptrdiff_t c = 0; c < width && !exact; c += block) {
+    const float widest = *std::max_element(axes.data(), axes.data() + width);
+    for (std::ptrdiff_t c = 0; c < width && !exact && !along_axes; c += block) {
         pack_panels(width, std::min(block, width - c), scaled.data() + c, width, panels.data() + c * width);
     }
-    als::Problem problem{history,       fixed,         n_fixed, n_fixed, factors, width,
-                         scaled.data(), panels.data(), block,   options, solved};
+    als::Problem problem{history,
+                         fixed,
+                         n_fixed,
+                         n_fixed,
+                         factors,
+                         width,
+                         scaled.data(),
+                         panels.data(),
+                         block,
+                         axes.data(),
+                         std::max(1e-7f * widest, als::kTiny),
+                         options,
+                         solved};
     std::optional<als::PaddedRows> rows;
     const bool few = static_cast<std::int64_t>(history.indices.size()) < n_fixed;
     if (few || width != factors || reinterpret_cast<std::uintptr_t>(fixed) % 64 != 0) {

@@ -1,10 +1,16 @@
 // Implicit ALS, improved by a few steps of conjugate gradient (Hestenes & Stiefel 1952), warm-started from the current
-// vectors (Takacs, Pilaszy & Tikk 2011). A step multiplies by a0 G + l I and passes once over the history's fixed rows.
+// vectors (Takacs, Pilaszy & Tikk 2011). A step passes once over the history's fixed rows.
 //
-// Short histories: what a batch of rows refers to stays in the second-level cache from one pass to the next. Long
-// histories would fetch everything anew in each pass, so a whole group of them goes through the fixed rows together,
-// slice by slice: each piece of the fixed matrix is fetched once for the group, and the slices are shared out among the
-// threads, so that one very long history keeps all of them busy.
+// Both sides stand along the principal axes of the fixed one, so that G is a diagonal D: multiplying by it costs
+// nothing, and neither does dividing by what a row's equations are when its entries are drawn from all fixed rows
+// alike,
+//     (a0 + sum_k w_k / n_fixed) D + l I,
+// which is the preconditioner. Two steps with it are worth three without (docs/decisions/0007).
+//
+// Short histories stay in the second-level cache from one pass to the next. Long histories would fetch everything anew
+// in each pass, so a whole group of them goes through the fixed rows together, slice by slice: each piece of the fixed
+// matrix is fetched once for the group, and the slices are shared out among the threads, so that one very long history
+// keeps all of them busy.
 #pragma once
 
 #include <algorithm>
@@ -85,74 +91,78 @@ private:
     float* out_;
 };
 
-// Conjugate gradient of kTileRows rows at a time, so that G is read once for all of them.
 struct CgRow {
     std::int64_t row = -1;
-    float lambda = 0.0f, rr = 0.0f;                 // rr: squared norm of the residual
+    float lambda = 0.0f, density = 0.0f;            // the preconditioner is density D + lambda
+    float rz = 0.0f;                                // residual times preconditioned residual
     double weight = 0.0, loss = 0.0, gained = 0.0;  // gained: what the steps so far have taken off the loss
     bool done = true;
 };
 
-struct CgBatch {
-    int n;
-    CgRow* rows;            // n <= kTileRows of them
-    float *x, *r, *p;       // kTileRows x width: vector, residual, direction
-    const float* observed;  // kTileRows x width: Z's - Z'Zx to start, Z'Zp to step, from the passes
-    float* q;               // kTileRows x width: scratch
+struct CgVectors {
+    float *x, *r, *p;  // vector, residual, direction
+    float* observed;   // Z's - Z'Zx to start, Z'Zp to step, from the passes; then scratch
 };
 
-inline void start(const Problem& problem, const CgBatch& b) {
-    const std::ptrdiff_t width = problem.width;
-    multiply_rows(b.n, 0, width, width, width, b.x, width, problem.panels, b.q, width);
-    for (int i = 0; i < b.n; ++i) {
-        CgRow& row = b.rows[i];
-        const std::ptrdiff_t at = i * width;
-        axpy(row.lambda, b.x + at, b.q + at, width);
-        row.loss += dot(b.x + at, b.q + at, width);
-        for (std::ptrdiff_t j = at; j < at + width; j += kLanes) {
-            const Vec r = load(b.observed + j) - load(b.q + j);
-            store(b.r + j, r);
-            store(b.p + j, r);
-        }
-        row.rr = dot(b.r + at, b.r + at, width);
-        row.done = !(row.rr > kTiny);
+// z = r / preconditioner; returns r . z.
+inline float precondition(const Problem& problem, const CgRow& row, const float* r, float* z) {
+    const Vec density = broadcast(row.density), lambda = broadcast(row.lambda);
+    const float least = problem.least_axis;
+    Vec product{};
+    for (std::ptrdiff_t j = 0; j < problem.width; j += kLanes) {
+        const Vec d = load(problem.axes + j), floored = d > least ? d : broadcast(least), residual = load(r + j);
+        const Vec out = residual / (density * floored + lambda);
+        store(z + j, out);
+        product += residual * out;
     }
+    return sum(product);
 }
 
-// One step of all rows that are not done; the first row whose system is not positive definite, or -1.
-inline std::int64_t step(const Problem& problem, const CgBatch& b) {
-    const std::ptrdiff_t width = problem.width;
-    const float tolerance = problem.options.cg_tolerance;
-    multiply_rows(b.n, 0, width, width, width, b.p, width, problem.panels, b.q, width);
-    for (int i = 0; i < b.n; ++i) {
-        CgRow& row = b.rows[i];
-        if (row.done) continue;
-        float *p = b.p + i * width, *q = b.q + i * width, *r = b.r + i * width;
-        axpy(row.lambda, p, q, width);
-        axpy(1.0f, b.observed + i * width, q, width);
-        const float curvature = dot(p, q, width);
-        if (!(curvature > 0.0f)) return row.row;
-        const float length = row.rr / curvature, before = row.rr;
-        axpy(length, p, b.x + i * width, width);
-        axpy(-length, q, r, width);
-        row.rr = dot(r, r, width);
-        const Vec beta = broadcast(row.rr / before);
-        for (std::ptrdiff_t j = 0; j < width; j += kLanes) store(p + j, load(r + j) + beta * load(p + j));
-        const double gain = static_cast<double>(length) * before;  // a step lowers the loss by p'r length
-        row.loss -= gain;
-        row.gained += gain;
-        const double explained = std::max(row.weight - row.loss, row.gained);  // the difference has roundoff of its own
-        row.done = !(row.rr > kTiny) || gain <= std::max(tolerance * tolerance, kRoundoff) * explained;
+inline void start(const Problem& problem, CgRow& row, const CgVectors& v) {
+    const Vec a0 = broadcast(problem.options.unobserved_weight), lambda = broadcast(row.lambda);
+    Vec loss{};
+    for (std::ptrdiff_t j = 0; j < problem.width; j += kLanes) {
+        const Vec x = load(v.x + j), q = (a0 * load(problem.axes + j) + lambda) * x;
+        loss += x * q;
+        store(v.r + j, load(v.observed + j) - q);
     }
-    return -1;
+    row.loss += sum(loss);
+    row.rz = precondition(problem, row, v.r, v.p);
+    row.done = !(row.rz > kTiny);
+}
+
+// One step; false where the row's system is not positive definite.
+inline bool step(const Problem& problem, CgRow& row, const CgVectors& v) {
+    const std::ptrdiff_t width = problem.width;
+    const float tolerance = problem.options.cg_tolerance, before = row.rz;
+    const Vec a0 = broadcast(problem.options.unobserved_weight), lambda = broadcast(row.lambda);
+    Vec product{};
+    for (std::ptrdiff_t j = 0; j < width; j += kLanes) {
+        const Vec p = load(v.p + j), q = load(v.observed + j) + (a0 * load(problem.axes + j) + lambda) * p;
+        product += p * q;
+        store(v.observed + j, q);
+    }
+    const float curvature = sum(product);
+    if (!(curvature > 0.0f)) return false;
+    const float length = before / curvature;
+    axpy(length, v.p, v.x, width);
+    axpy(-length, v.observed, v.r, width);
+    row.rz = precondition(problem, row, v.r, v.observed);
+    const Vec beta = broadcast(row.rz / before);
+    for (std::ptrdiff_t j = 0; j < width; j += kLanes) store(v.p + j, load(v.observed + j) + beta * load(v.p + j));
+    const double gain = static_cast<double>(length) * before;  // a step lowers the loss by p'r length
+    row.loss -= gain;
+    row.gained += gain;
+    const double explained = std::max(row.weight - row.loss, row.gained);  // the difference has roundoff of its own
+    row.done = !(row.rz > kTiny) || gain <= std::max(tolerance * tolerance, kRoundoff) * explained;
+    return true;
 }
 
 inline CgRow new_row(const Problem& problem, std::int64_t row) {
-    return {row, problem.lambda(row), 0.0f, problem.weight(row), 0.0, 0.0, false};
-}
-
-inline bool any_left(const CgRow* rows, std::ptrdiff_t n) {
-    return std::any_of(rows, rows + n, [](const CgRow& row) { return !row.done; });
+    const double weight = problem.weight(row);
+    const float density = std::max(problem.options.unobserved_weight, 0.0f) +
+                          static_cast<float>(weight / static_cast<double>(problem.n_fixed));
+    return {row, problem.lambda(row), density, 0.0f, weight, 0.0, 0.0, false};
 }
 
 // Long histories, a group at a time, all threads together.
@@ -167,9 +177,9 @@ public:
         }
         const std::ptrdiff_t most = std::max<std::ptrdiff_t>(kStateFloats / problem.width, 1);
         const std::ptrdiff_t wanted = std::min<std::ptrdiff_t>(most, static_cast<std::ptrdiff_t>(rows_.size()));
-        group_ = (wanted + kTileRows - 1) / kTileRows * kTileRows;
+        group_ = wanted;
         state_.resize(group_);
-        for (Buffer* buffer : {&x_, &r_, &p_, &q_, &observed_}) *buffer = Buffer(group_ * problem.width);
+        for (Buffer* buffer : {&x_, &r_, &p_, &observed_}) *buffer = Buffer(group_ * problem.width);
         partial_ = Buffer(slices_ * group_ * problem.width);
         losses_.resize(slices_ * group_);
         cursors_.assign(slices_, std::vector<std::int64_t>(group_));
@@ -203,11 +213,12 @@ private:
             state_[i] = new_row(problem_, rows_[first + i]);
             std::copy_n(problem_.solved_row(state_[i].row), problem_.factors, x_.data() + i * width);
         }
-        passes<true>(x_.data(), threads, interrupt, [&](const CgBatch& batch) { start(problem_, batch); });
+        passes<true>(x_.data(), threads, interrupt,
+                     [&](CgRow& row, const CgVectors& vectors) { start(problem_, row, vectors); });
         std::atomic<std::int64_t> failed{-1};
-        for (int k = 0; k < problem_.options.cg_steps && failed < 0 && any_left(state_.data(), in_group_); ++k) {
-            passes<false>(p_.data(), threads, interrupt, [&](const CgBatch& batch) {
-                if (const std::int64_t row = step(problem_, batch); row >= 0) failed = row;
+        for (int k = 0; k < problem_.options.cg_steps && failed < 0 && any_left(); ++k) {
+            passes<false>(p_.data(), threads, interrupt, [&](CgRow& row, const CgVectors& vectors) {
+                if (!row.done && !step(problem_, row, vectors)) failed = row.row;
             });
             if (interrupt.stopped()) break;
         }
@@ -220,28 +231,29 @@ private:
         return failed_ < 0 ? loss : std::numeric_limits<double>::quiet_NaN();
     }
 
-    // A pass of the whole group over the fixed rows, then what each batch makes of it.
+    bool any_left() const {
+        return std::any_of(state_.begin(), state_.begin() + in_group_, [](const CgRow& row) { return !row.done; });
+    }
+
+    // A pass of the whole group over the fixed rows, then what each row makes of it.
     template <bool kResidual, class Then>
     void passes(const float* p, int threads, Interrupt& interrupt, Then&& then) {
         const std::ptrdiff_t width = problem_.width;
         parallel_for(slices_, 1, threads, interrupt,
                      [&](std::int64_t slice, std::int64_t, int) { pass_slice<kResidual>(slice, p); });
         if (interrupt.stopped()) return;
-        parallel_for(
-            (in_group_ + kTileRows - 1) / kTileRows, 1, threads, interrupt, [&](std::int64_t batch, std::int64_t, int) {
-                const int n = static_cast<int>(std::min<std::ptrdiff_t>(kTileRows, in_group_ - batch * kTileRows));
-                const std::ptrdiff_t at = batch * kTileRows * width, size = kTileRows * width;
+        parallel_for(in_group_, 8, threads, interrupt, [&](std::int64_t begin, std::int64_t end, int) {
+            for (std::int64_t i = begin; i < end; ++i) {
+                const std::ptrdiff_t at = i * width;
                 float* observed = observed_.data() + at;
-                std::fill_n(observed, size, 0.0f);
+                std::fill_n(observed, width, 0.0f);
                 for (std::int64_t s = 0; s < slices_; ++s) {
-                    axpy(1.0f, partial_.data() + s * group_ * width + at, observed, size);
-                    for (int i = 0; kResidual && i < n; ++i) {
-                        state_[batch * kTileRows + i].loss += losses_[s * group_ + batch * kTileRows + i];
-                    }
+                    axpy(1.0f, partial_.data() + s * group_ * width + at, observed, width);
+                    if (kResidual) state_[i].loss += losses_[s * group_ + i];
                 }
-                then({n, &state_[batch * kTileRows], x_.data() + at, r_.data() + at, p_.data() + at, observed,
-                      q_.data() + at});
-            });
+                then(state_[i], CgVectors{x_.data() + at, r_.data() + at, p_.data() + at, observed});
+            }
+        });
     }
 
     template <bool kResidual>
@@ -278,63 +290,50 @@ private:
     std::vector<std::int64_t> rows_;
     std::ptrdiff_t group_, in_group_ = 0;
     std::vector<CgRow> state_;
-    Buffer x_, r_, p_, q_, observed_, partial_;
+    Buffer x_, r_, p_, observed_, partial_;
     std::vector<double> losses_;
     std::vector<std::vector<std::int64_t>> cursors_;
     std::int64_t failed_ = -1;
 };
 
-// Rows whose fixed rows stay in cache, one batch after the other.
+// Rows whose fixed rows stay in cache, one after the other.
 class ShortRows {
 public:
     ShortRows(const Problem& problem, const LongRows& others)
-        : problem_(problem), others_(others), vectors_(5 * kTileRows * problem.width) {}
+        : problem_(problem), others_(others), vectors_(4 * problem.width) {}
 
-    // Takes up to kTileRows rows from `begin` on, which moves; their loss, or NaN with failed() set. A wide Gramian
-    // drives them out of the cache between two passes: then it had better be read for as many of them as possible.
-    double improve(std::int64_t& begin, std::int64_t end) {
-        const std::ptrdiff_t width = problem_.width;
-        CgRow rows[kTileRows];
-        CgBatch batch{0, rows, vector(0), vector(1), vector(2), vector(3), vector(4)};
-        int& n = batch.n;
-        std::fill_n(batch.x, 4 * kTileRows * width, 0.0f);
-        for (std::ptrdiff_t floats = 0; begin < end && n < kTileRows; ++begin) {
-            const std::ptrdiff_t length = problem_.length(begin);
-            if (length == 0) std::fill_n(problem_.solved_row(begin), problem_.factors, 0.0f);
-            if (length == 0 || others_.is_long(begin)) continue;
-            floats += length * width;
-            if (n > 0 && floats > kCacheFloats && width < kWideGramian) break;
-            rows[n] = new_row(problem_, begin);
-            std::copy_n(problem_.solved_row(begin), problem_.factors, batch.x + n++ * width);
-        }
-        if (n == 0) return 0.0;
-        for (int i = 0; i < n; ++i) rows[i].loss = pass<true>(rows[i], batch.x + i * width, i);
-        start(problem_, batch);
-        for (int k = 0; k < problem_.options.cg_steps && any_left(rows, n); ++k) {
-            std::fill_n(vector(3), kTileRows * width, 0.0f);
-            for (int i = 0; i < n; ++i) {
-                if (!rows[i].done) pass<false>(rows[i], batch.p + i * width, i);
+    // Improves row `begin`, which moves, unless it is a long one; its loss, or NaN with failed() set.
+    double improve(std::int64_t& begin, std::int64_t) {
+        const std::int64_t row = begin++;
+        const std::ptrdiff_t width = problem_.width, length = problem_.length(row);
+        float* solved = problem_.solved_row(row);
+        if (length == 0) std::fill_n(solved, problem_.factors, 0.0f);
+        if (length == 0 || others_.is_long(row)) return 0.0;
+        float* x = vectors_.data();
+        const CgVectors v{x, x + width, x + 2 * width, x + 3 * width};
+        CgRow state = new_row(problem_, row);
+        std::copy_n(solved, problem_.factors, x);
+        state.loss = pass<true>(row, x, v.observed);
+        start(problem_, state, v);
+        for (int k = 0; k < problem_.options.cg_steps && !state.done; ++k) {
+            pass<false>(row, v.p, v.observed);
+            if (!step(problem_, state, v)) {
+                failed_ = row;
+                return std::numeric_limits<double>::quiet_NaN();
             }
-            failed_ = step(problem_, batch);
-            if (failed_ >= 0) return std::numeric_limits<double>::quiet_NaN();
         }
-        double loss = 0.0;
-        for (int i = 0; i < n; ++i) {
-            std::copy_n(batch.x + i * width, problem_.factors, problem_.solved_row(rows[i].row));
-            loss += rows[i].loss;
-        }
-        return loss;
+        std::copy_n(x, problem_.factors, solved);
+        return state.loss;
     }
 
     std::int64_t failed() const { return failed_; }
 
 private:
-    float* vector(int which) { return vectors_.data() + which * kTileRows * problem_.width; }
-
     template <bool kResidual>
-    double pass(const CgRow& row, const float* p, int i) {
-        const std::int64_t begin = problem_.history.indptr[row.row], end = problem_.history.indptr[row.row + 1];
-        return Pass<kResidual>(problem_, p, vector(3) + i * problem_.width).over(begin, end, problem_.last_entry());
+    double pass(std::int64_t row, const float* p, float* out) {
+        std::fill_n(out, problem_.width, 0.0f);
+        const std::int64_t begin = problem_.history.indptr[row], end = problem_.history.indptr[row + 1];
+        return Pass<kResidual>(problem_, p, out).over(begin, end, problem_.last_entry());
     }
 
     const Problem& problem_;

@@ -12,6 +12,13 @@ void gramian(InMatrix y, OutMatrix<float> out, int threads) {
     });
 }
 
+void rotate(OutMatrix<float> x, InMatrix q, int threads) {
+    check(q.shape(0) == x.shape(1) && q.shape(1) == x.shape(1) && x.shape(1) >= 1, "q must be factors x factors");
+    run(threads, nullptr, 0, [&](cofactor::Interrupt& interrupt) {
+        cofactor::rotate(x.data(), x.shape(0), x.shape(1), q.data(), threads, interrupt);
+    });
+}
+
 std::pair<double, std::int64_t> als_sweep(In1<std::int64_t> indptr, In1<std::int32_t> indices, In1<float> values,
                                           OutMatrix<float> solved, InMatrix fixed, InMatrix gramian, float alpha,
                                           float unobserved_weight, float regularization, float regularization_exponent,
@@ -42,6 +49,7 @@ std::pair<double, std::int64_t> als_sweep(In1<std::int64_t> indptr, In1<std::int
 
 void bind_als(nb::module_& m) {
     m.def("gramian", &gramian, "y"_a, "out"_a.noconvert(), "threads"_a);
+    m.def("rotate", &rotate, "x"_a.noconvert(), "q"_a, "threads"_a);
     m.def("als_sweep", &als_sweep, "indptr"_a, "indices"_a, "values"_a, "solved"_a.noconvert(), "fixed"_a, "gramian"_a,
           "alpha"_a, "unobserved_weight"_a, "regularization"_a, "regularization_exponent"_a, "solver"_a, "cg_steps"_a,
           "cg_tolerance"_a, "block_size"_a, "threads"_a);

@@ -15,6 +15,42 @@ inline constexpr int kGramianVectors = kLanes == 16 ? 6 : kTileVectors;
 constexpr int gramian_rows(int vectors) { return kLanes != 16 ? kTileRows : vectors >= 4 ? 4 : vectors >= 2 ? 8 : 16; }
 inline constexpr std::ptrdiff_t kStrip = kLanes > kTileRows ? kLanes : kTileRows;  // rows that share their columns
 
+#if defined(COFACTOR_SHUFFLES)
+inline constexpr std::ptrdiff_t kWorthWrapping = 48;  // rows, to pay for unwrapping at the end
+
+// out = start + z' z for kLanes columns, all of the block. A symmetric block has kLanes / 2 + 1 different diagonals
+// that wrap around: 9 products of rotated vectors, where a plain tile multiplies 16.
+template <class Each>
+inline void add_diagonal_block(std::ptrdiff_t n, const float* z, std::ptrdiff_t z_stride, const float* start,
+                               std::ptrdiff_t start_stride, float* out, std::ptrdiff_t out_stride, const Each& each) {
+    static_assert(kLanes == 16);
+    Vec d[9] = {};  // d[s], rotated by what is said below, is z_j z_(j+s)
+    for (std::ptrdiff_t t = 0; t < n; ++t, z += z_stride) {
+        each(t);
+        // The differences of 0, 1, 3, 5 and 9 are 1 to 8.
+        const Vec z0 = load(z), z1 = rotated<1>(z0), z3 = rotated<3>(z0), z5 = rotated<5>(z0), z9 = rotated<9>(z0);
+        d[0] += z0 * z0;
+        d[1] += z0 * z1;
+        d[2] += z1 * z3;
+        d[3] += z0 * z3;
+        d[4] += z1 * z5;
+        d[5] += z0 * z5;
+        d[6] += z3 * z9;
+        d[7] += z9 * z0;
+        d[8] += z1 * z9;
+    }
+    // Row s: z_j z_(j+s) in lane j; its transpose has row j from the diagonal on.
+    Vec rows[16] = {d[0], d[1], rotated<-1>(d[2]), d[3], rotated<-1>(d[4]), d[5], rotated<-3>(d[6]), rotated<-9>(d[7]),
+                    // and row 16 - s is row s, s lanes on
+                    rotated<-1>(d[8]), d[7], rotated<-9>(d[6]), rotated<-5>(d[5]), rotated<-5>(d[4]), rotated<-3>(d[3]),
+                    rotated<-3>(d[2]), rotated<-1>(d[1])};
+    transpose_lanes(rows);
+    [&]<int... r>(std::integer_sequence<int, r...>) {
+        (store(out + r * out_stride, load(start + r * start_stride) + rotated<-r>(rows[r])), ...);
+    }(std::make_integer_sequence<int, 16>{});
+}
+#endif
+
 // upper(out) = upper(start) + z' z for z (n x width) with row stride z_stride; out and start have their own strides
 // and may be the same matrix. Of the lower triangle only what shares a tile with the diagonal is touched. width:
 // multiple of kPad. n * width^2 / 2 multiply-adds. each(tile, t) is called at every step of every tile.
@@ -23,8 +59,19 @@ inline void add_gramian(std::ptrdiff_t n, std::ptrdiff_t width, const float* z, 
                         const float* start, std::ptrdiff_t start_stride, float* out, std::ptrdiff_t out_stride,
                         const Each& each) {
     std::ptrdiff_t number = 0;
+    const auto next = [&](std::ptrdiff_t t) { each(number, t); };
     for (std::ptrdiff_t strip = 0; strip < width; strip += kStrip) {
-        over_tiles<kGramianVectors>(strip, width, [&]<int kVectors>(std::ptrdiff_t j) {
+        std::ptrdiff_t first = strip;
+#if defined(COFACTOR_SHUFFLES)
+        if (n >= kWorthWrapping) {
+            const std::ptrdiff_t at = strip * start_stride + strip;
+            add_diagonal_block(n, z + strip, z_stride, start + at, start_stride, out + strip * out_stride + strip,
+                               out_stride, next);
+            ++number;
+            first += kLanes;
+        }
+#endif
+        over_tiles<kGramianVectors>(first, width, [&]<int kVectors>(std::ptrdiff_t j) {
             constexpr int kRows = gramian_rows(kVectors);
             for (std::ptrdiff_t i = strip; i < strip + kStrip; i += kRows, ++number) {
                 Vec acc[kRows][kVectors];
@@ -32,8 +79,7 @@ inline void add_gramian(std::ptrdiff_t n, std::ptrdiff_t width, const float* z, 
                     for (int v = 0; v < kVectors; ++v)
                         acc[r][v] = load(start + (i + r) * start_stride + j + v * kLanes);
                 }
-                tile<kRows, kVectors>(n, z + i, z_stride, 1, z + j, z_stride, acc,
-                                      [&](std::ptrdiff_t t) { each(number, t); });
+                tile<kRows, kVectors>(n, z + i, z_stride, 1, z + j, z_stride, acc, next);
                 for (int r = 0; r < kRows; ++r) {
                     for (int v = 0; v < kVectors; ++v) store(out + (i + r) * out_stride + j + v * kLanes, acc[r][v]);
                 }

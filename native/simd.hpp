@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
@@ -71,6 +72,33 @@ inline void sums(const Vec (&v)[8], float* out) {
     for (int i = 0; i < 8; ++i) out[i] = sum(v[i]);
 #endif
 }
+
+#if defined(__AVX512F__) && (defined(__clang__) || __GNUC__ >= 12)
+#define COFACTOR_SHUFFLES 1
+// Lane i of the result is lane (i + kShift) mod kLanes.
+template <int kShift>
+inline Vec rotated(Vec v) {
+    return [&]<int... i>(std::integer_sequence<int, i...>) {
+        return __builtin_shufflevector(v, v, ((i + kShift + kLanes) % kLanes)...);
+    }(std::make_integer_sequence<int, kLanes>{});
+}
+
+// Transposes 2 x 2 blocks of kStep x kStep lanes, then larger ones: rows[i][j] and rows[j][i] change places.
+template <int kStep = 1>
+inline void transpose_lanes(Vec (&rows)[kLanes]) {
+    if constexpr (kStep < kLanes) {
+        [&]<int... i>(std::integer_sequence<int, i...>) {
+            for (int r = 0; r < kLanes; ++r) {
+                if (r & kStep) continue;
+                const Vec a = rows[r], b = rows[r + kStep];
+                rows[r] = __builtin_shufflevector(a, b, (i & kStep ? kLanes + i - kStep : i)...);
+                rows[r + kStep] = __builtin_shufflevector(a, b, (i & kStep ? kLanes + i : i + kStep)...);
+            }
+        }(std::make_integer_sequence<int, kLanes>{});
+        transpose_lanes<2 * kStep>(rows);
+    }
+}
+#endif
 
 // Bit i is set where a[i] > b[i] (never for NaN).
 inline std::uint32_t greater(Vec a, Vec b) {

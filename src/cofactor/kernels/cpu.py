@@ -11,6 +11,7 @@ import numpy as np
 from cofactor import _native_baseline
 from cofactor.csr import CSR, offsets
 from cofactor.errors import ParameterError
+from cofactor.kernels.blas import limited
 from cofactor.kernels.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ __all__ = [
     "slim_columns",
     "sparse_product",
     "supported_levels",
+    "to_principal_axes",
     "top_k",
     "transpose",
     "use_level",
@@ -111,6 +113,25 @@ def empty_vectors(n: int, factors: int) -> Float:
     return floats[skip : skip + n * factors].reshape(n, factors)
 
 
+def to_principal_axes(fixed: Float, *others: Float, threads: int | None = None) -> Float:
+    """Rotate ``fixed`` and ``others``, all (n, factors) float32, in place so that ``fixed.T @ fixed`` is diagonal.
+
+    Inner products between rows stay as they are. The axis along which ``fixed`` is longest comes first. Costs
+    ``factors^2`` multiply-adds a row, and the eigenvectors of a Gramian.
+
+    Returns
+    -------
+    (factors, factors) float32
+        The diagonal Gramian of ``fixed``, which the solver "cg" of :func:`als_sweep` asks for.
+    """
+    with limited(1):  # the same whatever the number of threads, and no slower
+        values, axes = np.linalg.eigh(gramian(fixed, threads=threads).astype(np.float64))
+    rotation = np.ascontiguousarray(axes[:, ::-1], np.float32)
+    for vectors in (fixed, *others):
+        _native.rotate(vectors, rotation, resolve_threads(threads))
+    return np.diag(np.maximum(values[::-1], 0)).astype(np.float32)
+
+
 def als_sweep(
     history: CSR,
     solved: Float,
@@ -129,9 +150,10 @@ def als_sweep(
 ) -> tuple[float, int]:
     """Improve every row of ``solved`` (n_rows, factors) in place with ``fixed`` (n_fixed, factors) held.
 
-    A row of the solver "cg" is done after ``cg_steps``, or as soon as a step lowers its loss by less than
-    ``cg_tolerance``² of what its vector explains (the sum of its weights less the loss): about that relative error in
-    the norm of its system. Below the roundoff of float32 there is nothing left to improve.
+    The solver "cg" wants both sides as :func:`to_principal_axes` leaves them, and the Gramian that it returns. A row is
+    done after ``cg_steps``, or as soon as a step lowers its loss by less than ``cg_tolerance``² of what its vector
+    explains (the sum of its weights less the loss): about that relative error in the norm of its system. Below the
+    roundoff of float32 there is nothing left to improve.
 
     Returns
     -------
@@ -140,6 +162,8 @@ def als_sweep(
     failed_row : int
         A row whose system was not positive definite (``solved`` is then useless), or -1.
     """
+    if solver == "cg" and np.count_nonzero(fixed_gramian) > np.count_nonzero(fixed_gramian.diagonal()):
+        raise ValueError("the Gramian is not diagonal: solver 'cg' wants vectors rotated by to_principal_axes")
     return _native.als_sweep(  # type: ignore[no-any-return]
         history.indptr, history.indices, history.values, solved, fixed, fixed_gramian,
         alpha, unobserved_weight, regularization, regularization_exponent,

@@ -34,6 +34,7 @@ def test_the_formulas(interactions, binary, kind, weighted, neighbours):
         np.testing.assert_allclose(np.sort(got, axis), np.sort(few, axis), rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.filterwarnings("ignore:Method expects CSR input")  # of implicit to itself
 @pytest.mark.parametrize("name", ["Cosine", "TFIDF", "BM25"])
 def test_implicit_finds_the_same(interactions, name):
     nearest = pytest.importorskip("implicit.nearest_neighbours", reason="implicit is not installed")

@@ -90,8 +90,8 @@ MODELS: dict[str, dict[str, Candidate]] = {
         ),
         "SLIM": Candidate(
             cf.SLIM,
-            {"l1_regularization": 10.0, "l2_regularization": 500.0, "non_negative": False},
-            {"l1_regularization": (7.0, 10.0, 15.0), "l2_regularization": (250.0, 500.0, 1000.0)},
+            {"l1_regularization": 5.0, "l2_regularization": 500.0, "non_negative": False},
+            {"l1_regularization": (5.0, 7.0, 10.0), "l2_regularization": (250.0, 500.0, 1000.0)},
         ),
         "SLIM, non-negative": Candidate(
             cf.SLIM,

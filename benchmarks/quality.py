@@ -88,6 +88,26 @@ MODELS: dict[str, dict[str, Candidate]] = {
             {"factors": 96, "popularity_exponent": 0.25},
             {"factors": (32, 48, 64, 96), "popularity_exponent": (0.0, 0.1, 0.25)},
         ),
+        "SLIM": Candidate(
+            cf.SLIM,
+            {"l1_regularization": 5.0, "l2_regularization": 500.0, "non_negative": False},
+            {"l1_regularization": (5.0, 7.0, 10.0), "l2_regularization": (250.0, 500.0, 1000.0)},
+        ),
+        "SLIM, non-negative": Candidate(
+            cf.SLIM,
+            {"l1_regularization": 3.0, "l2_regularization": 500.0},
+            {"l1_regularization": (1.0, 3.0, 10.0), "l2_regularization": (250.0, 500.0, 1000.0)},
+        ),
+        "ItemKNN": Candidate(
+            cf.ItemKNN,
+            {"similarity": "bm25", "neighbours": 70},
+            {"similarity": ("cosine", "tfidf", "jaccard", "bm25"), "neighbours": (50, 70, 100, 200)},
+        ),
+        "RP3beta": Candidate(
+            cf.RP3beta,
+            {"alpha": 0.7, "beta": 0.6, "neighbours": 70},
+            {"alpha": (0.6, 0.7, 0.8), "beta": (0.5, 0.6, 0.7), "neighbours": (50, 70, 100)},
+        ),
     },
     "gowalla_lightgcn": {
         "Popular": Candidate(cf.Popular, {}),
@@ -96,7 +116,25 @@ MODELS: dict[str, dict[str, Candidate]] = {
             {**IALS, "factors": 512, "regularization": 0.002, "unobserved_weight": 0.015, "solver": "cg"},
             {"regularization": (0.001, 0.002, 0.004), "unobserved_weight": (0.015, 0.03)},
         ),
+        "EASE": Candidate(
+            cf.EASE, {"regularization": 80.0, "popularity_exponent": 0.1}, {"popularity_exponent": (0.0, 0.1, 0.2, 0.3)}
+        ),
         "EASE, l2 as published": Candidate(cf.EASE, {"regularization": 80.0}),
+        "SLIM": Candidate(
+            cf.SLIM,
+            {"l1_regularization": 0.1, "l2_regularization": 40.0},
+            {"l1_regularization": (0.1, 0.25, 0.5), "l2_regularization": (20.0, 40.0, 80.0)},
+        ),
+        "ItemKNN": Candidate(  # of the similarities at 200 neighbours, the asymmetric cosine was the best by far
+            cf.ItemKNN,
+            {"similarity": "asymmetric", "neighbours": 50, "alpha": 0.0, "shrinkage": 20.0},
+            {"neighbours": (50, 200), "alpha": (0.0, 0.1, 0.25, 0.5), "shrinkage": (5.0, 20.0, 40.0)},
+        ),
+        "RP3beta": Candidate(
+            cf.RP3beta,
+            {"alpha": 0.6, "beta": 0.3, "neighbours": 500},
+            {"alpha": (0.5, 0.6, 0.7), "beta": (0.1, 0.2, 0.3), "neighbours": (200, 500)},
+        ),
         "GraphFilter": Candidate(
             cf.GraphFilter,
             {
@@ -162,18 +200,19 @@ def measure(task: Task, model: cf.Recommender) -> tuple[tuple[float, ...], float
     return tuple(table["value"]), seconds
 
 
-def tune(name: str, task: Task, models: dict[str, Candidate]) -> None:
-    """A table of its grid for every model, measured on a part of train."""
-    inner = held_out(task)
+def tune(name: str, task: Task, models: dict[str, Candidate], draws: int) -> None:
+    """A table of its grid for every model, measured on a part of train: the means of several draws."""
+    inner = [held_out(task, seed) for seed in range(draws)]
     for label, candidate in models.items():
         if (grid := candidate.grid) is None:
             continue
-        print(f"\n{name}, {label}: {len(inner.test):,} pairs held out of train; otherwise {candidate.chosen}\n")
+        out = f"{len(inner[0].test):,} pairs held out of train, {draws} times"
+        print(f"\n{name}, {label}: {out}; otherwise {candidate.chosen}\n")
         print(f"| {' | '.join(grid)} | {' | '.join(task.metrics)} | fit s |\n|{'---:|' * (len(grid) + 3)}")
         for values in itertools.product(*grid.values()):
             model = candidate.model(**{**candidate.chosen, **dict(zip(grid, values, strict=True))})
-            scores, seconds = measure(inner, model)
-            cells = [*map(str, values), *(f"{s:.4f}" for s in scores), f"{seconds:.1f}"]
+            scores, seconds = zip(*(measure(part, model) for part in inner), strict=True)
+            cells = [*map(str, values), *(f"{s:.4f}" for s in np.mean(scores, axis=0)), f"{np.mean(seconds):.1f}"]
             print(f"| {' | '.join(cells)} |", flush=True)
 
 
@@ -197,12 +236,17 @@ def main() -> None:
     labels = sorted({label for models in MODELS.values() for label in models})
     parser.add_argument("--models", nargs="+", choices=labels, metavar="NAME", help=f"some of {', '.join(labels)}")
     parser.add_argument("--tune", action="store_true", help="show the grids on held-out training data")
+    parser.add_argument("--draws", type=int, default=1, help="held-out parts that --tune takes the mean of (default 1)")
     args = parser.parse_args()
     if args.data is None:
         parser.error("give --data FOLDER or set COFACTOR_DATA")
     for name in [args.only] if args.only else MODELS:
         models = {k: v for k, v in MODELS[name].items() if args.models is None or k in args.models}
-        (tune if args.tune else report)(name, read(name, Path(args.data) / name), models)
+        task = read(name, Path(args.data) / name)
+        if args.tune:
+            tune(name, task, models, args.draws)
+        else:
+            report(name, task, models)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,18 @@ def test_scores_are_sums_over_the_history(interactions):
     assert len(table) == (scores > 0).sum()
 
 
+@pytest.mark.parametrize("additions", [0, 1e9])
+def test_scores_of_pairs_are_the_same_whether_looked_up_or_taken_from_all(interactions, monkeypatch, additions):
+    monkeypatch.setattr("cofactor.models.neighbours._LOOKUP", additions)
+    model = cf.ItemKNN(neighbours=5).fit(interactions)
+    wanted = dense(interactions.user_items) @ dense(model.item_weights_)
+    users, items = (axis.ravel() for axis in np.indices(wanted.shape))
+    order = np.random.default_rng(0).permutation(len(users))
+    for some in (order, order[:3], order[:0]):
+        got = model.predict(pl.DataFrame({"user_id": users[some], "item_id": items[some]}))["score"]
+        np.testing.assert_allclose(got, wanted[users[some], items[some]], rtol=1e-5, atol=1e-7)
+
+
 def test_an_item_alone_is_nobodys_neighbour():
     """Item 9 was seen once, by a user who has nothing else."""
     x = cf.Interactions.from_frame(pl.DataFrame({"user_id": [1, 1, 2, 2, 3], "item_id": [1, 2, 1, 2, 9]}))

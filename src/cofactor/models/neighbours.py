@@ -9,6 +9,7 @@ import numpy as np
 from cofactor.csr import CSR
 from cofactor.kernels import cpu
 from cofactor.models.base import Recommender, TopK
+from cofactor.models.batches import scores_in_batches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["NeighbourModel"]
 
 _ENTRIES = 1 << 22  # (history item, scored item) pairs looked up at once
+_LOOKUP = 64  # additions of a sparse product in the time of one look-up in a sparse matrix
 
 
 class NeighbourModel(Recommender):
@@ -45,6 +47,13 @@ class NeighbourModel(Recommender):
 
     def _scores(self, users: Rows, items: Rows) -> Float:
         histories = self._weighed(self.interactions_.user_items)
+        weights = self.item_weights_
+        if isinstance(weights, CSR) and self._many_of_each(users, histories, weights):
+
+            def rows_of(some: Rows) -> Float:
+                return cpu.sparse_product(histories.take(some), weights, threads=self.threads)
+
+            return scores_in_batches(rows_of, users, items, weights.n_columns)
         scores = np.empty(len(users), np.float32)
         ends = np.cumsum(np.diff(histories.indptr)[users])
         begin = 0
@@ -55,13 +64,20 @@ class NeighbourModel(Recommender):
             row = history.row_index()
             wanted = items[begin:end][row]
             found = (
-                self.item_weights_.lookup(history.indices, wanted)
-                if isinstance(self.item_weights_, CSR)
-                else self.item_weights_[history.indices, wanted]
+                weights.lookup(history.indices, wanted)
+                if isinstance(weights, CSR)
+                else weights[history.indices, wanted]
             )
             scores[begin:end] = np.bincount(row, history.values * found, minlength=end - begin)
             begin = end
         return scores
+
+    @staticmethod
+    def _many_of_each(users: Rows, histories: CSR, weights: CSR) -> bool:
+        """Whether all scores of the users that pairs ask for cost less than looking up the pairs' own weights."""
+        asked = np.unique(users)
+        reached = np.diff(weights.indptr)[histories.take(asked).indices].sum() + len(asked) * weights.n_columns
+        return bool(reached < _LOOKUP * np.diff(histories.indptr)[users].sum())
 
     def _similar_items(self, items: Rows, k: int) -> TopK:
         itself = CSR(np.arange(len(items) + 1), items, np.ones(len(items), np.float32), self.interactions_.n_items)

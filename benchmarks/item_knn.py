@@ -1,13 +1,13 @@
 """ItemKNN beside implicit and irspack: nearest items by cosine, TF-IDF and BM25 on the same matrix in the same run.
 
     pip install '.[bench]'
-    python benchmarks/item_knn.py                                                   # 138 k users, 27 k items, 17 M pairs
+    python benchmarks/item_knn.py                                                   # 138 k users x 27 k items, 17 M
     python benchmarks/item_knn.py --users 5000 --items 2000 --interactions 200_000  # a quick try
 
 All multiply the same sparse matrices; the runs are interleaved and medians compared. Every library keeps the same
 number of neighbours, and the overlap is the share of cofactor's that a peer has, too: not all of them, as equal
-similarities at the end of a list may be cut differently. TF-IDF and BM25 of irspack weigh users, not items, so that only
-its cosine is the same model.
+similarities at the end of a list may be cut differently. irspack's other similarities are defined differently, so that
+only its cosine is the same model.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def main() -> None:
     print(f"{x}, {args.neighbours} neighbours, {args.threads} threads\n")
     print_header(["similarity", "cofactor s", *(f"{p} s" for p in args.peers), *(f"{p} / cofactor" for p in args.peers)]
                  + [f"overlap with {p}" for p in args.peers], 1)  # fmt: skip
+    found: dict[str, sp.csr_matrix] = {}
     for kind in args.kinds:
-        found: dict[str, sp.csr_matrix] = {}
         fits: dict[str, Callable[[], object]] = {
             "cofactor": lambda kind=kind: found.update(cofactor=cofactor_neighbours(x, kind, args)),
             "implicit": lambda kind=kind: found.update(implicit=implicit_neighbours(matrix, kind, args)),
@@ -92,7 +92,7 @@ def main() -> None:
             kind,
             *(f"{median[n]:.1f}" if n in median else "-" for n in ("cofactor", *args.peers)),
             *(f"{median[p] / median['cofactor']:.1f}" if p in median else "-" for p in args.peers),
-            *(f"{overlap(found['cofactor'], found[p]):.2%}" if p in found else "-" for p in args.peers),
+            *(f"{overlap(found['cofactor'], found[p]):.2%}" if p in names else "-" for p in args.peers),
         )
 
 

@@ -190,31 +190,23 @@ inline AlsResult als_sweep(const Csr& history, float* solved, const float* fixed
         options.solver == AlsSolver::subspace ? std::min(padded(options.block_size), width) : width;
     const bool exact = options.solver == AlsSolver::cholesky ||
                        (options.solver == AlsSolver::subspace && block == width);  // one block is all of the vector
-    const bool along_axes = options.solver == AlsSolver::cg;
-    Buffer scaled(along_axes ? 0 : width * width), panels(exact || along_axes ? 0 : width * width), axes(width);
+    const bool subspaces = options.solver == AlsSolver::subspace && !exact;
+    Buffer scaled(width * width), panels(subspaces ? width * width : 0), axes(width);
+    bool along_axes = true;
     for (std::ptrdiff_t i = 0; i < factors; ++i) {
         axes.data()[i] = g[i * factors + i];
-        for (std::ptrdiff_t j = 0; j < factors && !along_axes; ++j) {
+        for (std::ptrdiff_t j = 0; j < factors; ++j) {
             scaled.data()[i * width + j] = options.unobserved_weight * g[i * factors + j];
+            along_axes = along_axes && (i == j || g[i * factors + j] == 0.0f);
         }
     }
     const float widest = *std::max_element(axes.data(), axes.data() + width);
-    for (std::ptrdiff_t c = 0; c < width && !exact && !along_axes; c += block) {
+    for (std::ptrdiff_t c = 0; c < width && subspaces; c += block) {
         pack_panels(width, std::min(block, width - c), scaled.data() + c, width, panels.data() + c * width);
     }
-    als::Problem problem{history,
-                         fixed,
-                         n_fixed,
-                         n_fixed,
-                         factors,
-                         width,
-                         scaled.data(),
-                         panels.data(),
-                         block,
-                         axes.data(),
-                         std::max(1e-7f * widest, als::kTiny),
-                         options,
-                         solved};
+    const float least_axis = std::max(1e-7f * widest, als::kTiny);
+    als::Problem problem{history,       fixed, n_fixed,    n_fixed,     factors,    width,   scaled.data(),
+                         panels.data(), block, along_axes, axes.data(), least_axis, options, solved};
     std::optional<als::PaddedRows> rows;
     const bool few = static_cast<std::int64_t>(history.indices.size()) < n_fixed;
     if (few || width != factors || reinterpret_cast<std::uintptr_t>(fixed) % 64 != 0) {

@@ -1,4 +1,10 @@
 // Implicit ALS, exact: every row's system is built and solved. n width^2 / 2 + width^3 / 6 multiply-adds a row.
+//
+// Where G is a diagonal D, M = a0 D + l I can be divided by, and a row with fewer entries than factors has a smaller
+// system (Woodbury): with T = Z M^-1/2 and s as in Block,
+//     (I + T T') a = s,   x = M^-1/2 T' a,   loss = s'a,
+// n^2 width / 2 + n^3 / 6 multiply-adds. No entry of T is above sqrt(w / a0), since y_kj^2 <= D_j: it is well
+// conditioned.
 #pragma once
 
 #include <cmath>
@@ -15,13 +21,23 @@ public:
         : problem_(problem),
           block_(problem, std::clamp<std::ptrdiff_t>(kBlockFloats / problem.width, 16, 256), problem.width),
           system_(problem.width * problem.width),
-          vectors_(3 * problem.width) {}
+          vectors_(6 * problem.width),
+          few_(problem.along_axes && problem.options.unobserved_weight > 0 ? problem.width * 3 / 4 / kPad * kPad : 0),
+          transposed_(problem.width * few_),
+          identity_(few_ * few_) {
+        for (std::ptrdiff_t i = 0; i < few_; ++i) identity_.data()[i * few_ + i] = 1.0f;
+    }
 
     // Solves row `begin`, which moves, unless it is one to be split; its loss, or NaN with failed() set.
     double improve(std::int64_t& begin, std::int64_t) {
         const std::int64_t row = begin++, from = problem_.history.indptr[row], to = problem_.history.indptr[row + 1];
         if (from == to) std::fill_n(problem_.solved_row(row), problem_.factors, 0.0f);
         if (from == to || problem_.split(row)) return 0.0;
+        if (to - from <= few_) {
+            const double loss = solve_few(row, from, to - from);
+            if (std::isnan(loss)) failed_ = row;
+            return loss;
+        }
         float *a = system_.data(), *b = vectors_.data();
         accumulate(from, to, problem_.gramian, a, b);
         return finish(row, a, b);
@@ -50,6 +66,49 @@ public:
     std::int64_t failed() const { return failed_; }
 
 private:
+    // Solves for the vector of a row with n <= few_ entries, from `begin` on, by their system; its loss, or NaN.
+    double solve_few(std::int64_t row, std::int64_t begin, std::ptrdiff_t n) {
+        const std::ptrdiff_t width = problem_.width, size = padded(n);
+        float *a = system_.data(), *t = transposed_.data(), *root = vectors_.data(), *x = root + width, *s = x + width,
+              *side = s + width, *solution = side + width, *inverse = solution + width;
+        const float a0 = problem_.options.unobserved_weight, lambda = problem_.lambda(row);
+        for (std::ptrdiff_t j = 0; j < width; ++j) {
+            const float m = a0 * problem_.axes[j] + lambda;
+            root[j] = m > 0.0f ? 1.0f / std::sqrt(m) : 0.0f;
+        }
+        for (std::ptrdiff_t k = 0; k < size; ++k) {
+            side[k] = s[k] = k < n ? std::sqrt(problem_.options.alpha * problem_.history.values[begin + k]) : 0.0f;
+        }
+        transpose_scaled(begin, n, s, root, t);
+        add_gramian(width, size, t, size, identity_.data(), few_, a, size);
+        if (!cholesky(size, a, inverse)) return std::numeric_limits<double>::quiet_NaN();
+        cholesky_solve(size, a, inverse, side, solution);
+        dots(t, size, width, solution, size, x);
+        for (std::ptrdiff_t j = 0; j < problem_.factors; ++j) problem_.solved_row(row)[j] = root[j] * x[j];
+        double loss = 0.0;
+        for (std::ptrdiff_t k = 0; k < n; ++k) loss += static_cast<double>(s[k]) * solution[k];
+        return loss;
+    }
+
+    // t (width x padded(n)) = the n fixed rows from entry `begin` on as columns, times s and root.
+    void transpose_scaled(std::int64_t begin, std::ptrdiff_t n, const float* s, const float* root, float* t) {
+        const std::ptrdiff_t width = problem_.width, size = padded(n);
+        const std::int64_t last = problem_.last_entry();
+        for (std::ptrdiff_t k = 0; k < size; k += kLanes) {
+            for (int i = 0; i < kLanes; ++i) prefetch(problem_.row_ahead(begin + k + i + kLanes, last), width);
+            for (std::ptrdiff_t j = 0; j < width; j += kLanes) {
+                const Vec scale = load(root + j);
+                Vec rows[kLanes];
+                for (int i = 0; i < kLanes; ++i) {
+                    rows[i] =
+                        k + i < n ? broadcast(s[k + i]) * scale * load(problem_.fixed_row(begin + k + i) + j) : Vec{};
+                }
+                transpose_lanes(rows);
+                for (int i = 0; i < kLanes; ++i) store(t + (j + i) * size + k, rows[i]);
+            }
+        }
+    }
+
     // Solves for the row's vector; x.b, or NaN when the system is not positive definite.
     double fitted(std::int64_t row, float* a, float* b) {
         const std::ptrdiff_t width = problem_.width;
@@ -67,6 +126,8 @@ private:
     const Problem& problem_;
     Block block_;
     Buffer system_, vectors_;
+    std::ptrdiff_t few_;  // rows with so many entries or fewer are solved by their entries' system
+    Buffer transposed_, identity_;
     std::int64_t failed_ = -1;
 };
 

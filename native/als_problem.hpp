@@ -48,7 +48,8 @@ struct Problem {
     const float* gramian;  // a0 G, width x width, zero-padded
     const float* panels;   // its columns for multiply_rows, each block of `block` of them apart
     std::ptrdiff_t block;
-    const float* axes;  // cg: the diagonal of G, zero-padded; what is below least_axis is roundoff
+    bool along_axes;    // whether G is diagonal
+    const float* axes;  // its diagonal, zero-padded; what is below least_axis is roundoff
     float least_axis;
     AlsOptions options;
     float* solved;  // n_rows x factors

@@ -15,7 +15,8 @@ inline constexpr int kGramianVectors = kLanes == 16 ? 6 : kTileVectors;
 constexpr int gramian_rows(int vectors) { return kLanes != 16 ? kTileRows : vectors >= 4 ? 4 : vectors >= 2 ? 8 : 16; }
 inline constexpr std::ptrdiff_t kStrip = kLanes > kTileRows ? kLanes : kTileRows;  // rows that share their columns
 
-#if defined(COFACTOR_SHUFFLES)
+#if defined(COFACTOR_SHUFFLES) && defined(__AVX512F__)
+#define COFACTOR_WRAPPED 1
 inline constexpr std::ptrdiff_t kWorthWrapping = 48;  // rows, to pay for unwrapping at the end
 
 // out = start + z' z for kLanes columns, all of the block. A symmetric block has kLanes / 2 + 1 different diagonals
@@ -62,7 +63,7 @@ inline void add_gramian(std::ptrdiff_t n, std::ptrdiff_t width, const float* z, 
     const auto next = [&](std::ptrdiff_t t) { each(number, t); };
     for (std::ptrdiff_t strip = 0; strip < width; strip += kStrip) {
         std::ptrdiff_t first = strip;
-#if defined(COFACTOR_SHUFFLES)
+#if defined(COFACTOR_WRAPPED)
         if (n >= kWorthWrapping) {
             const std::ptrdiff_t at = strip * start_stride + strip;
             add_diagonal_block(n, z + strip, z_stride, start + at, start_stride, out + strip * out_stride + strip,

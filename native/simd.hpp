@@ -73,7 +73,7 @@ inline void sums(const Vec (&v)[8], float* out) {
 #endif
 }
 
-#if defined(__AVX512F__) && (defined(__clang__) || __GNUC__ >= 12)
+#if defined(__clang__) || __GNUC__ >= 12
 #define COFACTOR_SHUFFLES 1
 // Lane i of the result is lane (i + kShift) mod kLanes.
 template <int kShift>
@@ -83,7 +83,7 @@ inline Vec rotated(Vec v) {
     }(std::make_integer_sequence<int, kLanes>{});
 }
 
-// Transposes 2 x 2 blocks of kStep x kStep lanes, then larger ones: rows[i][j] and rows[j][i] change places.
+// rows[i][j] and rows[j][i] change places: blocks of kStep x kStep lanes, then larger ones.
 template <int kStep = 1>
 inline void transpose_lanes(Vec (&rows)[kLanes]) {
     if constexpr (kStep < kLanes) {
@@ -97,6 +97,14 @@ inline void transpose_lanes(Vec (&rows)[kLanes]) {
         }(std::make_integer_sequence<int, kLanes>{});
         transpose_lanes<2 * kStep>(rows);
     }
+}
+#else
+inline void transpose_lanes(Vec (&rows)[kLanes]) {
+    float lanes[kLanes][kLanes];
+    for (int r = 0; r < kLanes; ++r) {
+        for (int i = 0; i < kLanes; ++i) lanes[i][r] = rows[r][i];
+    }
+    for (int r = 0; r < kLanes; ++r) rows[r] = load(lanes[r]);
 }
 #endif
 

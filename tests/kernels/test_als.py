@@ -18,6 +18,7 @@ from reference import als as reference
 OPTIONS = {"alpha": 3.0, "unobserved_weight": 0.5, "regularization": 0.2, "regularization_exponent": 0.5}
 CONVERGED = {
     "cholesky": {"solver": "cholesky"},
+    "cholesky along the axes": {"solver": "cholesky", "axes": True},  # short histories by their own systems
     "cg": {"solver": "cg", "cg_steps": 500},
     "subspace": {"solver": "subspace", "block_size": 128},  # one block: exact
 }
@@ -53,7 +54,7 @@ def vectors(n, factors, seed=1):
 def sweep(history, fixed, solver, *, start=None, threads=1, **changed):
     solved = np.zeros((history.n_rows, fixed.shape[1]), np.float32) if start is None else start.copy()
     options = {**OPTIONS, **solver, **changed}
-    if solver["solver"] == "cg":
+    if options.pop("axes", solver["solver"] == "cg"):
         return sweep_along_axes(history, fixed, solved, threads, options)
     loss, failed = cpu.als_sweep(history, solved, fixed, cpu.gramian(fixed, threads=1), threads=threads, **options)
     assert failed == -1
@@ -347,7 +348,8 @@ def test_systems_that_are_not_positive_definite_are_named(solver, length, thread
     history, fixed = make(3, 40_000, lengths=[0, length, 10]), vectors(40_000, 48)
     solved = vectors(3, 48, seed=3)
     options = {**OPTIONS, **solver, "unobserved_weight": -100.0, "regularization_exponent": 0.0}
-    gramian = cpu.to_principal_axes(fixed, solved) if solver["solver"] == "cg" else cpu.gramian(fixed)
+    along_axes = options.pop("axes", solver["solver"] == "cg")
+    gramian = cpu.to_principal_axes(fixed, solved) if along_axes else cpu.gramian(fixed)
     _, failed = cpu.als_sweep(history, solved, fixed, gramian, threads=threads, **options)
     assert failed in (1, 2)
 
@@ -400,6 +402,7 @@ def test_more_than_two_to_the_31_elements(solver, factors):
     history = CSR(np.array([0, 4]), rows.astype(np.int32), np.array([1, 2, 3, 4], np.float32), n_fixed)
     dense = CSR(np.array([0, 4]), np.arange(4, dtype=np.int32), history.values, 4)
     options = {**OPTIONS, **solver, "regularization_exponent": 0.0}
+    options.pop("axes", None)
     solved, wanted = np.zeros((1, factors), np.float32), np.zeros((1, factors), np.float32)
     loss, _ = cpu.als_sweep(history, solved, fixed, gramian, threads=2, **options)
     assert cpu.als_sweep(dense, wanted, small, gramian, threads=1, **options)[0] == pytest.approx(loss, rel=1e-5)
@@ -421,6 +424,7 @@ def test_more_than_two_to_the_31_solved_elements():
     solved, gramian = np.empty((n_rows, factors), np.float32), cpu.to_principal_axes(fixed)
     for solver in CONVERGED.values():
         options = {**OPTIONS, **solver, "regularization": 50.0}
+        options.pop("axes", None)
         solved[-1], wanted = 0, np.zeros((1, factors), np.float32)
         loss, _ = cpu.als_sweep(history, solved, fixed, gramian, threads=2, **options)
         wanted_loss, _ = cpu.als_sweep(alone, wanted, fixed, gramian, threads=1, **options)

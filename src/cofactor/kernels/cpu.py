@@ -122,7 +122,8 @@ def to_principal_axes(fixed: Float, *others: Float, threads: int | None = None) 
     Returns
     -------
     (factors, factors) float32
-        The diagonal Gramian of ``fixed``, which the solver "cg" of :func:`als_sweep` asks for.
+        The diagonal Gramian of ``fixed``: the solver "cg" of :func:`als_sweep` asks for one, "cholesky" is quicker with
+        it where histories are shorter than vectors.
     """
     with limited(1):  # the same whatever the number of threads, and no slower
         values, axes = np.linalg.eigh(gramian(fixed, threads=threads).astype(np.float64))

@@ -14,9 +14,10 @@ Sources: Hu, Koren & Volinsky 2008 (confidences, and the Gramian that makes the 
 Zhang & Koren 2021, "Revisiting the performance of iALS on item recommendation benchmarks", eq. 1-4 (this form, the
 frequency-scaled regularization and the initial spread); Takacs, Pilaszy & Tikk 2011 (conjugate gradient); Rendle,
 Krichene, Zhang & Koren 2021, "iALS++: speeding up matrix factorization with subspace optimization" (subspaces).
-Departures: the observed part has weights; conjugate gradient works along the principal axes of the fixed side, where
-the Gramian is diagonal and preconditions it; training starts and ends with the users, so that user vectors are always
-the ones that fold-in gives for the item vectors kept.
+Departures: the observed part has weights; conjugate gradient and the exact solver work along the principal axes of the
+fixed side, where its Gramian is diagonal: it preconditions the one, and short histories are small systems for the
+other; training starts and ends with the users, so that user vectors are always the ones that fold-in gives for the item
+vectors kept.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ class ImplicitALS(FactorModel):
     init_std : float
         Item vectors start normal with standard deviation ``init_std / sqrt(factors)``.
     solver : {"auto", "cholesky", "cg", "subspace"}
-        "cholesky" solves every row exactly, O(nnz factors^2 + rows factors^3) a sweep. "cg" improves it by
+        "cholesky" solves every row exactly, O(nnz factors^2 + rows factors^3) a sweep, or less where histories are
+        shorter than vectors. "cg" improves it by
         ``cg_steps`` steps of preconditioned conjugate gradient, O(nnz factors) a step and O(rows factors^2) a sweep.
         "subspace" (iALS++) solves ``block_size`` coordinates at a time, O(nnz factors block_size). "auto": cholesky up
         to 64 factors, cg beyond.
@@ -93,7 +95,7 @@ class ImplicitALS(FactorModel):
     ----------
     user_factors_ : (n_users, factors) float32
     item_factors_ : (n_items, factors) float32
-        After "cg" and "subspace" both stand along the principal axes of the items, the longest first.
+        Both stand along the principal axes of the items, the longest first.
     loss_history_ : (iterations,) float64
         Training loss after each iteration, all terms included.
 
@@ -231,11 +233,12 @@ class ImplicitALS(FactorModel):
 
     def _fold_in(self, histories: CSR) -> Float:
         vectors = np.zeros((histories.n_rows, self.factors), np.float32)
-        self._solve(histories, vectors, self.item_factors_, solver="cholesky")
+        gramian = on(self.device).gramian(self.item_factors_, threads=self.threads)
+        self._solve(histories, vectors, self.item_factors_, gramian, solver="cholesky")
         return vectors
 
     def _sweep(self, history: CSR, solved: Float, fixed: Float, *, exactly: bool = False) -> float:
-        """Improve one side with the other held fixed, both of which conjugate gradient rotates; :meth:`_solve`'s loss.
+        """Improve one side with the other held fixed, except that both may be rotated; :meth:`_solve`'s loss.
 
         ``exactly``: until nothing is left to improve, whatever the solver.
         """
@@ -243,16 +246,17 @@ class ImplicitALS(FactorModel):
         options: dict[str, Any] = {"solver": solver, "cg_steps": self.cg_steps, "block_size": self.block_size}
         if exactly and solver != "cholesky":
             options = _TO_THE_END
-        return self._solve(history, solved, fixed, **options)
-
-    def _solve(self, history: CSR, solved: Float, fixed: Float, **options: Any) -> float:  # noqa: ANN401
-        """The loss without the fixed side's regularization."""
         kernels = on(self.device)
-        if options["solver"] == "cg":
-            gramian = kernels.to_principal_axes(fixed, solved, threads=self.threads)
-        else:
+        if options["solver"] == "subspace":
             gramian = kernels.gramian(fixed, threads=self.threads)
-        loss, failed = kernels.als_sweep(
+        else:
+            rotated = () if options["solver"] == "cholesky" else (solved,)  # an exact solution needs no start
+            gramian = kernels.to_principal_axes(fixed, *rotated, threads=self.threads)
+        return self._solve(history, solved, fixed, gramian, **options)
+
+    def _solve(self, history: CSR, solved: Float, fixed: Float, gramian: Float, **options: Any) -> float:  # noqa: ANN401
+        """The loss without the fixed side's regularization."""
+        loss, failed = on(self.device).als_sweep(
             history,
             solved,
             fixed,
@@ -302,7 +306,7 @@ class ImplicitALS(FactorModel):
         threads = resolve_threads(self.threads)
         # The Gramian, its eigenvectors, partial sums over slices (or of a long history), every thread's system.
         slices = min(64 if self.factors <= 256 else 16, max(x.n_users, x.n_items) // 2048 + 1)
-        squares = 4 * padded**2 * (12 + threads + max(17, slices))
+        squares = 4 * padded**2 * (12 + 4 * threads + max(17, slices))
         return vectors + copy + transposed + squares + 2**23 * threads
 
     def _check(self) -> None:

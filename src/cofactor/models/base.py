@@ -167,8 +167,8 @@ class Recommender(ABC):
         histories : DataFrame with user_id, item_id and (optional) weight and time, or Interactions
             Weights mean what they meant in training. Models of sequences (``SessionKNN``) take the rows of a user in
             the order of ``time`` where there is such a column, else as they stand, the oldest first, each for one
-            event whatever its weight; others do not look at the order. Items that the training data does not hold are
-            left out and counted in a :class:`CofactorWarning`.
+            event whatever its weight; ``Repurchase`` reads how long ago they were from it; others do not look at it.
+            Items that the training data does not hold are left out and counted in a :class:`CofactorWarning`.
         k, exclude_seen, items, unknown
             As in :meth:`recommend`.
 

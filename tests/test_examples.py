@@ -44,7 +44,7 @@ def test_the_study_makes_two_tables_and_a_plot(study, tmp_path, capsys):
 def test_every_model_of_the_study_runs(study, tmp_path):
     study.run("--households", 60, "--out", tmp_path, "--validate")
     text = (tmp_path / "baselines-study.md").read_text()
-    assert all(text.count(f"| {name} |") == 2 for name in [*study.MODELS, study.BLEND])
+    assert all(text.count(f"| {name} |") == 2 for name in [*study.MODELS, *study.BLENDS])
 
 
 def test_validation_does_not_look_at_the_test_weeks(study):

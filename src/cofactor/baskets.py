@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Baskets"]
 
+_DAY = 86_400e6  # microseconds
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Baskets:
@@ -34,11 +36,14 @@ class Baskets:
         The row of the user, ascending.
     ages : (n_baskets,) float64
         Days from the basket's newest event to the newest event of all baskets; descending for each user.
+    newest : float
+        When age 0 is, in days since 1970.
     """
 
     items: CSR
     users: NDArray[np.int32]
     ages: NDArray[np.float64]
+    newest: float
 
     @classmethod
     def of(cls, interactions: Interactions) -> Self:
@@ -67,12 +72,18 @@ class Baskets:
         indptr = offsets(np.bincount(pairs["at"], minlength=len(baskets)))
         csr = CSR(indptr, pairs["item"].to_numpy(), np.ones(len(pairs), np.float32), interactions.n_items)
         times = baskets["time"].to_numpy()
-        return cls(csr, baskets["user"].to_numpy(), (times.max() - times) / 86_400e6)
+        newest = times.max(initial=0)
+        return cls(csr, baskets["user"].to_numpy(), (newest - times) / _DAY, float(newest / _DAY))
 
     @property
     def n_baskets(self) -> int:
         """Number of baskets."""
         return len(self.users)
+
+    def before(self, age: float) -> Self:
+        """The baskets older than an age in days, as they were seen then: ages count from there."""
+        old = np.flatnonzero(self.ages > age)
+        return type(self)(self.items.take(old), self.users[old], self.ages[old] - age, self.newest - age)
 
     def weighed(self, weights: NDArray[np.floating], n_users: int) -> CSR:
         """Weights of baskets (n_baskets,) added up for every user and item: (n_users, n_items), float64 sums."""

@@ -34,6 +34,7 @@ MODELS = {
     "PureSVD": lambda: cf.PureSVD(8, popularity_exponent=0.2),
     "Random": lambda: cf.Random(seed=3),
     "Random by popularity": lambda: cf.Random(seed=3, weighted=True),
+    "Repurchase": lambda: cf.Repurchase(window=None),  # with times: tests/models/test_repurchase.py
     "SLIM": lambda: cf.SLIM(0.5, 5.0),
     "SLIM of both signs": lambda: cf.SLIM(0.2, 2.0, non_negative=False, top_n=20),
     "SessionKNN by cosine": lambda: cf.SessionKNN(similarity="cosine", idf=0, candidate_idf=0, lambda3=None),
@@ -41,7 +42,7 @@ MODELS = {
 PUBLIC = {name: cls for name, cls in Recommender.registry.items() if cls.__module__.startswith("cofactor.")}
 NAMES = sorted({*PUBLIC, *MODELS})
 
-REPEATS_ONLY = {"PersonalPopular"}  # lists hold nothing but the user's history
+REPEATS_ONLY = {"PersonalPopular", "Repurchase"}  # lists hold nothing but the user's history
 SCORES_OF_WHAT_IS_LEFT = {"Blend", "Blend of scores"}  # points count among what the filters leave
 NEIGHBOURS_ARE_OTHERS = {"NextBasket", "Blend of scores"}  # a known user is no neighbour of itself, a new twin is one
 SCORES_OF_SEVERAL_MODELS = {"Fallback", "Fallback of factors"}  # comparable within a model only

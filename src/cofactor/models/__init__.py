@@ -14,6 +14,7 @@ from cofactor.models.personal_popular import PersonalPopular
 from cofactor.models.popular import Popular
 from cofactor.models.pure_svd import PureSVD
 from cofactor.models.random import Random
+from cofactor.models.repurchase import Repurchase
 from cofactor.models.rp3beta import RP3beta
 from cofactor.models.session_knn import SessionKNN
 from cofactor.models.slim import SLIM
@@ -37,6 +38,7 @@ __all__ = [
     "RP3beta",
     "Random",
     "Recommender",
+    "Repurchase",
     "SessionKNN",
     "UserKNN",
 ]

@@ -93,6 +93,10 @@ class Recommender(ABC):
     def _scores(self, users: Rows, items: Rows) -> Float:
         """Score of each (user, item) pair."""
 
+    def _read_histories(self, histories: TableLike | Interactions) -> tuple[pl.Series, CSR]:
+        """Users in order of appearance and what :meth:`_top_k_for` is asked with, a row each."""
+        return read_histories(histories, self.interactions_.items, ordered=self.ordered)
+
     def _similar_items(self, items: Rows, k: int) -> TopK:
         raise ParameterError(f"{type(self).__name__} has no notion of similar items")
 
@@ -163,8 +167,8 @@ class Recommender(ABC):
         histories : DataFrame with user_id, item_id and (optional) weight and time, or Interactions
             Weights mean what they meant in training. Models of sequences (``SessionKNN``) take the rows of a user in
             the order of ``time`` where there is such a column, else as they stand, the oldest first, each for one
-            event whatever its weight; others do not look at the order. Items that the training data does not hold are
-            left out and counted in a :class:`CofactorWarning`.
+            event whatever its weight; ``Repurchase`` reads how long ago they were from it; others do not look at it.
+            Items that the training data does not hold are left out and counted in a :class:`CofactorWarning`.
         k, exclude_seen, items, unknown
             As in :meth:`recommend`.
 
@@ -175,7 +179,7 @@ class Recommender(ABC):
         """
         x = self._fitted()
         check_at_least("k", k, 1, whole=True)
-        users, csr = read_histories(histories, x.items, ordered=self.ordered)
+        users, csr = self._read_histories(histories)
         top = self._top_k_for(csr, int(k), csr if exclude_seen else None, self._allowed(items, unknown))
         return _table(users, "user_id", x.items, "item_id", top)
 

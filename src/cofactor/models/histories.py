@@ -108,7 +108,7 @@ def read_histories(
         warnings.warn(
             f"histories: {n} of {len(table)} rows have items that are not in the training data; left out",
             CofactorWarning,
-            stacklevel=3,
+            stacklevel=4,  # the caller of recommend_for
         )
     if not ordered:
         known = known.group_by("at", "row").agg(pl.col("weight").sum())

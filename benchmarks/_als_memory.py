@@ -78,7 +78,8 @@ def fit_cofactor(solver: str, factors: int, iterations: int, threads: int) -> Ca
         regularization=REGULARIZATION,
         regularization_exponent=0.0,
         iterations=iterations,
-        solver=solver,
+        solver="cg" if solver == "cg2" else solver,  # type: ignore[arg-type]
+        cg_steps=2 if solver == "cg2" else 3,
         threads=threads,
     )
 

@@ -61,7 +61,7 @@ def share_of_ceiling(x: cf.Interactions, factors: int, solver: str, seconds: flo
     A multiply-add counts two operations. Gramians are left out.
 
     - cholesky: per interaction and side ``factors^2`` (the lower triangle of an outer product), per row
-      ``factors^3 / 3``.
+      ``factors^3 / 3``; short rows, which take fewer, count the same, so that a share may be above 1.
     - subspace, blocks of b factors: per interaction and side ``factors (b + 6)`` (the lower triangles of the blocks,
       the score, and its correction and gradient in every block), per row ``factors b^2 / 3 + 2 factors^2`` (solving,
       and the gradient of the unobserved).
@@ -94,7 +94,7 @@ def sweep(args: argparse.Namespace) -> None:
             median = {n: statistics.median(s) for n, s in seconds.items()}
             figure = statistics.median(figures[kind])
             share = share_of_ceiling(x, factors, solver, median["cofactor"], {kind: figure})
-            unit = f"{figure:.0f} {'M gathers/s' if solver == 'cg' else 'GFLOP/s'}"
+            unit = f"{figure:.0f} {'M gathers/s' if kind == 'gathers' else 'GFLOP/s'}"
             slow |= {(n, solver) for n in median if n != "cofactor" and median[n] > args.patience}
             cells = [f"{median[n]:.2f}" if n in median else "-" for n in names]
             faster = [f"{median[p] / median['cofactor']:.1f}" if p in median else "-" for p in args.peers]

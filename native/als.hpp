@@ -47,6 +47,14 @@ inline void gramian(const float* y, std::int64_t n, std::ptrdiff_t factors, floa
     }
 }
 
+inline bool is_diagonal(const float* g, std::ptrdiff_t factors) {
+    bool zeros = true;
+    for (std::ptrdiff_t i = 0; i < factors; ++i) {
+        for (std::ptrdiff_t j = 0; j < factors; ++j) zeros = zeros && (i == j || g[i * factors + j] == 0.0f);
+    }
+    return zeros;
+}
+
 // x = x q for x (n x factors) and q (factors x factors), in place.
 inline void rotate(float* x, std::int64_t n, std::ptrdiff_t factors, const float* q, int threads,
                    Interrupt& interrupt) {
@@ -192,21 +200,29 @@ inline AlsResult als_sweep(const Csr& history, float* solved, const float* fixed
                        (options.solver == AlsSolver::subspace && block == width);  // one block is all of the vector
     const bool subspaces = options.solver == AlsSolver::subspace && !exact;
     Buffer scaled(width * width), panels(subspaces ? width * width : 0), axes(width);
-    bool along_axes = true;
+    std::fill_n(axes.data(), width, 1.0f);
     for (std::ptrdiff_t i = 0; i < factors; ++i) {
         axes.data()[i] = g[i * factors + i];
         for (std::ptrdiff_t j = 0; j < factors; ++j) {
             scaled.data()[i * width + j] = options.unobserved_weight * g[i * factors + j];
-            along_axes = along_axes && (i == j || g[i * factors + j] == 0.0f);
         }
     }
-    const float widest = *std::max_element(axes.data(), axes.data() + width);
     for (std::ptrdiff_t c = 0; c < width && subspaces; c += block) {
         pack_panels(width, std::min(block, width - c), scaled.data() + c, width, panels.data() + c * width);
     }
-    const float least_axis = std::max(1e-7f * widest, als::kTiny);
-    als::Problem problem{history,       fixed, n_fixed,    n_fixed,     factors,    width,   scaled.data(),
-                         panels.data(), block, along_axes, axes.data(), least_axis, options, solved};
+    als::Problem problem{.history = history,
+                         .fixed = fixed,
+                         .n_available = n_fixed,
+                         .n_fixed = n_fixed,
+                         .factors = factors,
+                         .width = width,
+                         .gramian = scaled.data(),
+                         .panels = panels.data(),
+                         .block = block,
+                         .along_axes = is_diagonal(g, factors),
+                         .axes = axes.data(),
+                         .options = options,
+                         .solved = solved};
     std::optional<als::PaddedRows> rows;
     const bool few = static_cast<std::int64_t>(history.indices.size()) < n_fixed;
     if (few || width != factors || reinterpret_cast<std::uintptr_t>(fixed) % 64 != 0) {

@@ -24,7 +24,7 @@
 namespace cofactor::als {
 
 inline constexpr float kRoundoff = 1e-14f;  // squared relative improvement that float32 cannot see
-// Squared residuals below it are no numbers to divide by.
+// What a residual times itself, preconditioned, has below it is no number to divide by.
 inline constexpr float kTiny = std::numeric_limits<float>::min();
 
 // out += sum_k t_k y_k over entries [begin, end) with t_k = w_k (y_k . p), or, for the first residual of x = p,
@@ -107,11 +107,9 @@ struct CgVectors {
 // z = r / preconditioner; returns r . z.
 inline float precondition(const Problem& problem, const CgRow& row, const float* r, float* z) {
     const Vec density = broadcast(row.density), lambda = broadcast(row.lambda);
-    const float least = problem.least_axis;
     Vec product{};
     for (std::ptrdiff_t j = 0; j < problem.width; j += kLanes) {
-        const Vec d = load(problem.axes + j), floored = d > least ? d : broadcast(least), residual = load(r + j);
-        const Vec out = residual / (density * floored + lambda);
+        const Vec residual = load(r + j), out = residual / (density * load(problem.axes + j) + lambda);
         store(z + j, out);
         product += residual * out;
     }
@@ -176,8 +174,7 @@ public:
             if (is_long(row)) rows_.push_back(row);
         }
         const std::ptrdiff_t most = std::max<std::ptrdiff_t>(kStateFloats / problem.width, 1);
-        const std::ptrdiff_t wanted = std::min<std::ptrdiff_t>(most, static_cast<std::ptrdiff_t>(rows_.size()));
-        group_ = wanted;
+        group_ = std::min<std::ptrdiff_t>(most, static_cast<std::ptrdiff_t>(rows_.size()));
         state_.resize(group_);
         for (Buffer* buffer : {&x_, &r_, &p_, &observed_}) *buffer = Buffer(group_ * problem.width);
         partial_ = Buffer(slices_ * group_ * problem.width);

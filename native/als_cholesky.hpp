@@ -1,7 +1,7 @@
 // Implicit ALS, exact: every row's system is built and solved. n width^2 / 2 + width^3 / 6 multiply-adds a row.
 //
-// Where G is a diagonal D, M = a0 D + l I can be divided by, and a row with fewer entries than factors has a smaller
-// system (Woodbury): with T = Z M^-1/2 and s as in Block,
+// Where G is a diagonal D, M = a0 D + l I can be divided by, and a row with up to 3/4 as many entries as factors has a
+// smaller system (Woodbury): with T = Z M^-1/2 and s as in Block,
 //     (I + T T') a = s,   x = M^-1/2 T' a,   loss = s'a,
 // n^2 width / 2 + n^3 / 6 multiply-adds. No entry of T is above sqrt(w / a0), since y_kj^2 <= D_j: it is well
 // conditioned.
@@ -72,10 +72,13 @@ private:
         float *a = system_.data(), *t = transposed_.data(), *root = vectors_.data(), *x = root + width, *s = x + width,
               *side = s + width, *solution = side + width, *inverse = solution + width;
         const float a0 = problem_.options.unobserved_weight, lambda = problem_.lambda(row);
+        bool positive = true;
         for (std::ptrdiff_t j = 0; j < width; ++j) {
             const float m = a0 * problem_.axes[j] + lambda;
-            root[j] = m > 0.0f ? 1.0f / std::sqrt(m) : 0.0f;
+            positive = positive && m > 0.0f && m <= std::numeric_limits<float>::max();
+            root[j] = 1.0f / std::sqrt(m);
         }
+        if (!positive) return std::numeric_limits<double>::quiet_NaN();
         for (std::ptrdiff_t k = 0; k < size; ++k) {
             side[k] = s[k] = k < n ? std::sqrt(problem_.options.alpha * problem_.history.values[begin + k]) : 0.0f;
         }
@@ -126,7 +129,7 @@ private:
     const Problem& problem_;
     Block block_;
     Buffer system_, vectors_;
-    std::ptrdiff_t few_;  // rows with so many entries or fewer are solved by their entries' system
+    std::ptrdiff_t few_;  // rows with so many entries or fewer are solved by their entries' system: half the operations
     Buffer transposed_, identity_;
     std::int64_t failed_ = -1;
 };

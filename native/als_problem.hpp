@@ -31,7 +31,6 @@ namespace als {
 
 inline constexpr std::ptrdiff_t kBlockFloats = 8192;    // gathered rows that stay in the first-level cache
 inline constexpr std::ptrdiff_t kCacheFloats = 131072;  // rows that stay in the second-level cache
-inline constexpr std::ptrdiff_t kWideGramian = 512;     // from this width on it fills the second-level cache alone
 inline constexpr std::int64_t kGrain = 16;              // rows a thread takes at a time
 inline constexpr std::ptrdiff_t kSplit = 32768;         // longer histories are shared out among the threads
 inline constexpr std::int64_t kParts = 16;              // in so many parts, however many threads there are
@@ -46,11 +45,10 @@ struct Problem {
     std::int64_t n_fixed;
     std::ptrdiff_t factors, width;
     const float* gramian;  // a0 G, width x width, zero-padded
-    const float* panels;   // its columns for multiply_rows, each block of `block` of them apart
+    const float* panels;   // subspace: its columns for multiply_rows, each block of `block` of them apart
     std::ptrdiff_t block;
-    bool along_axes;    // whether G is diagonal
-    const float* axes;  // its diagonal, zero-padded; what is below least_axis is roundoff
-    float least_axis;
+    bool along_axes;    // whether G is diagonal: always for cg
+    const float* axes;  // the diagonal of G, padded with ones
     AlsOptions options;
     float* solved;  // n_rows x factors
 

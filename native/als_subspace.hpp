@@ -73,6 +73,7 @@ public:
 
 private:
     static constexpr std::ptrdiff_t kPiece = 128;            // entries worked on at a time
+    static constexpr std::ptrdiff_t kWideGramian = 512;      // from this width on it fills the second-level cache alone
     static constexpr std::ptrdiff_t kArenaFloats = 2097152;  // one long history: faster in order than gathered again
 
     struct Row {

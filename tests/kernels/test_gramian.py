@@ -9,7 +9,7 @@ def vectors(n, factors):
 
 
 @pytest.mark.parametrize("factors", [1, 3, 16, 17, 64, 100, 300])
-@pytest.mark.parametrize("n", [0, 1, 17, 2047, 4099])
+@pytest.mark.parametrize("n", [0, 1, 17, 47, 48, 49, 2047, 4099])
 def test_gramian_is_the_product(cpu_level, n, factors):
     y = vectors(n, factors)
     g = cpu.gramian(y, threads=1)

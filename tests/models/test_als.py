@@ -134,6 +134,23 @@ def test_fold_in_gives_the_vector_of_training(interactions, solver, factors):
 
 
 @every_solver
+def test_fold_in_and_warm_start_leave_a_model_as_it_is(interactions, solver):
+    model = make(**solver).fit(interactions)
+    before = model.item_factors_.copy()
+    model.item_factors_.flags.writeable = False  # as in a model that was loaded
+    model.recommend_for(interactions)
+    make(iterations=1, **solver).fit(interactions, warm_start=model)
+    assert np.array_equal(model.item_factors_, before)
+
+
+@pytest.mark.parametrize("solver", [{"solver": "cg"}, {"solver": "subspace", "block_size": 16}], ids=["cg", "subspace"])
+def test_what_is_fitted_without_regularization_folds_in(interactions, solver):
+    model = make(factors=40, regularization=0.0, unobserved_weight=0.1, **solver).fit(interactions)
+    folded = model._fold_in(interactions.user_items)
+    assert_close(folded @ model.item_factors_.T, model.user_factors_ @ model.item_factors_.T, 1e-2)
+
+
+@every_solver
 def test_recommend_for_gives_the_lists_of_recommend(interactions, solver):
     model = make(**solver).fit(interactions)
     known, unseen = model.recommend(k=5), model.recommend_for(interactions, k=5)

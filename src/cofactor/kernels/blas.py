@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -29,17 +30,45 @@ _STRIP = 512  # rows of a product
 def limited(threads: int | None) -> Iterator[None]:
     """Run SciPy's and NumPy's products on that many threads, where their BLAS is OpenBLAS; others do as they like.
 
-    The number is the whole process's while it lasts: another thread's products are meant too.
+    The number is the whole process's while it lasts: another thread's products are meant too, and the last of several
+    that overlap puts back what the first had found.
     """
-    wanted = resolve_threads(threads)
-    before = [(set_threads, get_threads()) for get_threads, set_threads in _controls()]
-    for set_threads, _ in before:
-        set_threads(wanted)
+    limit = _LIMITS.enter(resolve_threads(threads))
     try:
         yield
     finally:
-        for set_threads, number in before:
+        _LIMITS.leave(limit)
+
+
+class _Limits:
+    """The numbers of threads asked for at this moment, the latest of which holds, and what was there before."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.active: dict[object, int] = {}
+        self.before: list[int] = []
+
+    def enter(self, threads: int) -> object:
+        limit = object()
+        with self.lock:
+            if not self.active:
+                self.before = [get_threads() for get_threads, _ in _controls()]
+            self.active[limit] = threads
+            self._set([threads] * len(self.before))
+        return limit
+
+    def leave(self, limit: object) -> None:
+        with self.lock:
+            del self.active[limit]
+            latest = next(reversed(self.active.values()), None)
+            self._set(self.before if latest is None else [latest] * len(self.before))
+
+    def _set(self, numbers: list[int]) -> None:
+        for (_, set_threads), number in zip(_controls(), numbers, strict=True):
             set_threads(number)
+
+
+_LIMITS = _Limits()
 
 
 @cache

@@ -117,20 +117,25 @@ def to_principal_axes(fixed: Float, *others: Float, threads: int | None = None) 
     """Rotate ``fixed`` and ``others``, all (n, factors) float32, in place so that ``fixed.T @ fixed`` is diagonal.
 
     Inner products between rows stay as they are. The axis along which ``fixed`` is longest comes first. Costs
-    ``factors^2`` multiply-adds a row, and the eigenvectors of a Gramian.
+    ``factors^2`` multiply-adds a row, and the eigenvectors of a Gramian. Interrupted by Ctrl-C it leaves rows that are
+    not rotated.
 
     Returns
     -------
     (factors, factors) float32
         The diagonal Gramian of ``fixed``: the solver "cg" of :func:`als_sweep` asks for one, "cholesky" is quicker with
-        it where histories are shorter than vectors.
+        it where histories are shorter than vectors. Below 1e-7 of the largest value all is roundoff, and that is put in
+        its place. NaN, and nothing rotated, where ``fixed`` is not finite or too large for float32.
     """
-    with limited(1):  # the same whatever the number of threads, and no slower
-        values, axes = np.linalg.eigh(gramian(fixed, threads=threads).astype(np.float64))
+    square = gramian(fixed, threads=threads).astype(np.float64)
+    if not np.isfinite(square).all():
+        return np.diag(np.full(len(square), np.nan, np.float32))
+    with limited(1):  # with OpenBLAS the same whatever the number of threads, and no slower
+        values, axes = np.linalg.eigh(square)
     rotation = np.ascontiguousarray(axes[:, ::-1], np.float32)
     for vectors in (fixed, *others):
         _native.rotate(vectors, rotation, resolve_threads(threads))
-    return np.diag(np.maximum(values[::-1], 0)).astype(np.float32)
+    return np.diag(np.maximum(values[::-1], 1e-7 * values[-1])).astype(np.float32)
 
 
 def als_sweep(
@@ -163,8 +168,6 @@ def als_sweep(
     failed_row : int
         A row whose system was not positive definite (``solved`` is then useless), or -1.
     """
-    if solver == "cg" and np.count_nonzero(fixed_gramian) > np.count_nonzero(fixed_gramian.diagonal()):
-        raise ValueError("the Gramian is not diagonal: solver 'cg' wants vectors rotated by to_principal_axes")
     return _native.als_sweep(  # type: ignore[no-any-return]
         history.indptr, history.indices, history.values, solved, fixed, fixed_gramian,
         alpha, unobserved_weight, regularization, regularization_exponent,

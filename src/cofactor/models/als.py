@@ -52,7 +52,7 @@ Solver = Literal["auto", "cholesky", "cg", "subspace"]
 
 # "auto" solves exactly up to here; beyond, three steps of conjugate gradient cost a fraction of the exact solution.
 _EXACT_UP_TO = 64
-# The last user sweep of an inexact solver: conjugate gradient until the residual is this small.
+# The last user sweep of an inexact solver, and fold-in: conjugate gradient until the residual is this small.
 _TO_THE_END: dict[str, Any] = {"solver": "cg", "cg_steps": 200, "cg_tolerance": 1e-6}
 
 
@@ -78,10 +78,9 @@ class ImplicitALS(FactorModel):
         Item vectors start normal with standard deviation ``init_std / sqrt(factors)``.
     solver : {"auto", "cholesky", "cg", "subspace"}
         "cholesky" solves every row exactly, O(nnz factors^2 + rows factors^3) a sweep, or less where histories are
-        shorter than vectors. "cg" improves it by
-        ``cg_steps`` steps of preconditioned conjugate gradient, O(nnz factors) a step and O(rows factors^2) a sweep.
-        "subspace" (iALS++) solves ``block_size`` coordinates at a time, O(nnz factors block_size). "auto": cholesky up
-        to 64 factors, cg beyond.
+        shorter than vectors. "cg" improves it by ``cg_steps`` steps of preconditioned conjugate gradient,
+        O(nnz factors) a step and O(rows factors^2) a sweep. "subspace" (iALS++) solves ``block_size`` coordinates at a
+        time, O(nnz factors block_size). "auto": cholesky up to 64 factors, cg beyond.
     cg_steps : int
         Three come close to the exact solution, two are quicker to a given loss.
     block_size : int
@@ -232,25 +231,33 @@ class ImplicitALS(FactorModel):
         return table.sort("contribution", descending=True, maintain_order=True)
 
     def _fold_in(self, histories: CSR) -> Float:
+        kernels, items = on(self.device), self.item_factors_
         vectors = np.zeros((histories.n_rows, self.factors), np.float32)
-        gramian = on(self.device).gramian(self.item_factors_, threads=self.threads)
-        self._solve(histories, vectors, self.item_factors_, gramian, solver="cholesky")
-        return vectors
+        if self._solver() == "cholesky":
+            self._solve(histories, vectors, items, kernels.gramian(items, threads=self.threads), solver="cholesky")
+            return vectors
+        items, axes = items.copy(), np.eye(self.factors, dtype=np.float32)
+        gramian = kernels.to_principal_axes(items, axes, threads=self.threads)
+        self._solve(histories, vectors, items, gramian, **_TO_THE_END)
+        back: Float = vectors @ axes.T
+        return back
+
+    def _solver(self) -> str:
+        return self.solver if self.solver != "auto" else "cholesky" if self.factors <= _EXACT_UP_TO else "cg"
 
     def _sweep(self, history: CSR, solved: Float, fixed: Float, *, exactly: bool = False) -> float:
         """Improve one side with the other held fixed, except that both may be rotated; :meth:`_solve`'s loss.
 
         ``exactly``: until nothing is left to improve, whatever the solver.
         """
-        solver = self.solver if self.solver != "auto" else "cholesky" if self.factors <= _EXACT_UP_TO else "cg"
+        kernels, solver = on(self.device), self._solver()
         options: dict[str, Any] = {"solver": solver, "cg_steps": self.cg_steps, "block_size": self.block_size}
         if exactly and solver != "cholesky":
             options = _TO_THE_END
-        kernels = on(self.device)
         if options["solver"] == "subspace":
             gramian = kernels.gramian(fixed, threads=self.threads)
         else:
-            rotated = () if options["solver"] == "cholesky" else (solved,)  # an exact solution needs no start
+            rotated = () if solver == "cholesky" else (solved,)  # an exact solution needs no start
             gramian = kernels.to_principal_axes(fixed, *rotated, threads=self.threads)
         return self._solve(history, solved, fixed, gramian, **options)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import threading
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ __all__ = ["invert", "limited"]
 
 # How OpenBLAS, as SciPy's and NumPy's wheels and as distributions build it, names its two functions.
 _NAMES = ("scipy_openblas_{}_num_threads", "scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads")
-_BLOCK = 1024  # rows swept at once
+_BLOCK = 512  # rows swept at once
 _STRIP = 512  # rows of a product
 
 
@@ -108,10 +109,11 @@ def invert(a: NDArray[np.float32], *, threads: int | None = None) -> bool:
 
     Notes
     -----
-    Memory beside ``a``: two matrices of n x 1024. Ctrl-C ends it between two products.
+    Memory beside ``a``: two matrices of n x 512. Ctrl-C ends it between two blocks.
     """
     n = len(a)
-    with limited(threads):
+    # Strips side by side, on one BLAS thread each, do not wait for each other as the threads of one product do.
+    with limited(1), ThreadPoolExecutor(resolve_threads(threads)) as pool:
         for begin in range(0, n, _BLOCK):
             end = min(n, begin + _BLOCK)
             panel = np.zeros((n, end - begin), np.float32)  # the block's columns of the other rows
@@ -120,16 +122,32 @@ def invert(a: NDArray[np.float32], *, threads: int | None = None) -> bool:
             inverse = _small_inverse(a[begin:end, begin:end])
             if inverse is None:
                 return False
-            product = panel @ inverse
-            for rows in (*_strips(0, begin), *_strips(end, n)):
-                _subtract_product(a, rows, (0, min(begin, rows[1])), product, panel)
-                _subtract_product(a, rows, (end, rows[1]), product, panel)
+            product = np.zeros_like(panel)
+            sweep = partial(_sweep, a, (begin, end), (panel, product), inverse)
+            longest_first = reversed([*_strips(0, begin), *_strips(end, n)])
+            for _ in pool.map(sweep, longest_first):
+                pass
             a[begin:end, :begin] = product[:begin].T
             a[end:, begin:end] = product[end:]
             np.negative(inverse, out=a[begin:end, begin:end])
         for begin in range(0, n, _BLOCK):
             np.negative(a[begin : begin + _BLOCK], out=a[begin : begin + _BLOCK])
     return True
+
+
+def _sweep(
+    a: NDArray[np.float32],
+    block: tuple[int, int],
+    panels: tuple[NDArray[np.float32], NDArray[np.float32]],
+    inverse: NDArray[np.float32],
+    rows: tuple[int, int],
+) -> None:
+    """Set a strip's rows of ``product = panel @ inverse``; subtract these times the panel from its rows of ``a``."""
+    panel, product = panels
+    np.matmul(panel[slice(*rows)], inverse, out=product[slice(*rows)])
+    begin, end = block
+    _subtract_product(a, rows, (0, min(begin, rows[1])), product, panel)
+    _subtract_product(a, rows, (end, rows[1]), product, panel)
 
 
 def _small_inverse(a: NDArray[np.float32]) -> NDArray[np.float32] | None:

@@ -15,7 +15,6 @@ taken of late beside how often it is taken at most times. No categories are read
 from __future__ import annotations
 
 import math
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,8 +26,7 @@ from cofactor.errors import ParameterError
 from cofactor.kernels import cpu
 from cofactor.kernels.threads import resolve_threads
 from cofactor.models.base import Recommender, TopK
-from cofactor.models.recency import check_duration, require_times
-from cofactor.weights import duration
+from cofactor.models.recency import check_duration, in_days, require_times
 
 if TYPE_CHECKING:
     from typing import Self
@@ -185,7 +183,9 @@ class NextBasket(Recommender):
             return np.ones(n, np.float32)
         basket = baskets.items.row_index()
         late, usual = (
-            np.bincount(baskets.items.indices, 0.5 ** (baskets.ages / (days * _days(self.trend)))[basket], minlength=n)
+            np.bincount(
+                baskets.items.indices, 0.5 ** (baskets.ages / (days * in_days(self.trend)))[basket], minlength=n
+            )
             for days in (1, _BASELINE)
         )
         return ((_BASELINE * late + self.trend_smoothing) / (usual + self.trend_smoothing)).astype(np.float32)
@@ -217,7 +217,7 @@ class NextBasket(Recommender):
         return self._ranked(self.user_vectors_.take(users), self.neighbours_.take(users), k, exclude, allowed)
 
     def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
-        per_day = 1.0 if self.half_life is None else math.log(2) / _days(self.half_life)
+        per_day = 1.0 if self.half_life is None else math.log(2) / in_days(self.half_life)
         own = _scaled(histories, self.trend_ * np.float32(self.alpha * per_day))
         return self._ranked(own, self._nearest(self._profiles(histories)), k, exclude, allowed)
 
@@ -251,13 +251,9 @@ class NextBasket(Recommender):
         return scores
 
 
-def _days(span: str) -> float:
-    return duration("half_life", span) / timedelta(days=1)
-
-
 def _per_day(ages: NDArray[np.float64], half_life: str) -> NDArray[np.float64]:
     """Weights of baskets by their ages in days, which make a steady one a day add up to 1."""
-    days = _days(half_life)
+    days = in_days(half_life)
     return 0.5 ** (ages / days) * (math.log(2) / days)
 
 

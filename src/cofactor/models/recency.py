@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from cofactor.interactions import Interactions
 
-__all__ = ["check_duration", "recency", "require_times"]
+__all__ = ["check_duration", "in_days", "recency", "require_times"]
 
 
 def check_duration(name: str, value: str | None) -> None:
@@ -25,6 +26,11 @@ def check_duration(name: str, value: str | None) -> None:
     if not isinstance(value, str):
         raise ParameterError(f"{name} must be text such as '30d' or None, got {value!r}")
     weights.duration(name, value)
+
+
+def in_days(span: str) -> float:
+    """A duration that :func:`check_duration` has passed, in days."""
+    return weights.duration("half_life", span) / timedelta(days=1)
 
 
 def require_times(interactions: Interactions, what: str) -> None:

@@ -17,7 +17,6 @@ distribution derived from them; several half-lives instead of one rate; the pace
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,9 +35,8 @@ from cofactor.kernels import cpu
 from cofactor.kernels.threads import resolve_threads
 from cofactor.models.base import Recommender, TopK
 from cofactor.models.histories import read_histories
-from cofactor.models.recency import check_duration, require_times
+from cofactor.models.recency import check_duration, in_days, require_times
 from cofactor.tables import TableLike, read_table
-from cofactor.weights import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,10 +138,10 @@ class Repurchase(Recommender):
         require_times(interactions, f"Repurchase(window={self.window!r})")
         baskets = Baskets.of(interactions)
         self.newest_ = baskets.newest
-        days = _days(self.window)
-        past = baskets.before(days)
+        window = in_days(self.window)
+        past = baskets.before(window)
         met = _Met.of(past)
-        after = baskets.weighed((baskets.ages <= days).astype(np.float64), interactions.n_users)
+        after = baskets.weighed((baskets.ages <= window).astype(np.float64), interactions.n_users)
         again = after.lookup(met.users, met.items) > 0
         if not 0 < again.sum() < len(again):
             raise DataError(
@@ -166,22 +164,21 @@ class Repurchase(Recommender):
             raise ParameterError(f"half_lives must be a list such as ['7d', '90d'], got {self.half_lives!r}")
         for span in self.half_lives:
             check_duration("half_lives", span)
-        days = [_days(span) for span in self.half_lives]
-        if any(b <= a for a, b in pairwise(days)):
+        if any(b <= a for a, b in pairwise(map(in_days, self.half_lives))):
             raise ParameterError(f"half_lives must be ascending, got {list(self.half_lives)!r}; sort them")
         check_at_least("regularization", self.regularization, 0, above=True)
         resolve_threads(self.threads)
 
     def _of_items(self, met: _Met, n_items: int) -> Double:
         assert self.window is not None
-        return _item_features(met, n_items, [_days(span) for span in self.half_lives], _days(self.window))
+        return _item_features(met, n_items, [in_days(span) for span in self.half_lives], in_days(self.window))
 
     def _features(self, baskets: Baskets, met: _Met, n_users: int, items: NDArray[np.floating]) -> Double:
         """What is known of every pair, (n_pairs, f)."""
         assert self.window is not None
-        half_lives = [_days(span) for span in self.half_lives]
+        half_lives = [in_days(span) for span in self.half_lives]
         users = _user_features(baskets, n_users, half_lives)
-        return np.hstack([_pair_features(met, half_lives, _days(self.window)), users[met.users], items[met.items]])
+        return np.hstack([_pair_features(met, half_lives, in_days(self.window)), users[met.users], items[met.items]])
 
     def _scored(self, baskets: Baskets, n_users: int) -> CSR:
         """Probabilities of all pairs of some baskets, (n_users, n_items)."""
@@ -331,7 +328,3 @@ def _events(histories: pl.DataFrame | Interactions) -> Events | None:
         return None
     session = "session_id" if "session_id" in histories.columns else None
     return read_events(histories, user="user_id", item="item_id", time="time", session=session)
-
-
-def _days(span: str) -> float:
-    return duration("half_lives", span) / timedelta(days=1)

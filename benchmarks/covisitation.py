@@ -2,11 +2,15 @@
 
     python benchmarks/covisitation.py --events 50_000_000               # cofactor, from a Parquet file and from arrays
     python benchmarks/covisitation.py --events 5_000_000 --self-join    # both, the same matrices
+    python benchmarks/covisitation.py --events 20_000_000 --self-join --preset type_weighted   # takes 18 GB
 
 Every run is a process of its own; seconds start after the imports, memory is the peak of the whole process. The log:
 log-normal lengths of sessions (median 6, at most 495 events, as in OTTO's) and popularity of 1.8 M items, visits of a
 session days apart, a quarter of its events repeating an item of it, items of a session mostly from one of 2,000
 clusters; clicks, carts and orders of one month, in the order of sessions.
+
+The self-join is written twice: eagerly and chunk by chunk, as in the notebooks, and as one query for polars' streaming
+engine.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import json
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -129,8 +133,8 @@ def run_fit(path: str, preset: str) -> dict[str, Any]:
     }
 
 
-def run_polars(path: str, preset: str) -> dict[str, Any]:
-    """Self-joins of chunks of sessions, as in the public notebooks; the definition of ``CoVisitation``."""
+def run_polars(path: str, preset: str, *, streaming: bool = False) -> dict[str, Any]:
+    """A self-join of the sessions, in chunks in memory or all in one streaming query; as ``CoVisitation`` counts."""
     begin, cpu = time.perf_counter(), time.process_time()
     log = pl.read_parquet(path).with_columns(pl.col("ts") // 1000, pl.col("type").to_physical().cast(pl.UInt8))
     gap = 14 * 86_400 if preset == "buy_to_buy" else 86_400
@@ -142,30 +146,42 @@ def run_polars(path: str, preset: str) -> dict[str, Any]:
     else:
         log = log.with_columns(w=1 + (pl.col("ts") - low) * (3.0 / (high - low)))
     log = log.select("session", "aid", "ts", "w")
-    parts, n_sessions = [], log["session"].max() + 1
-    for first in range(0, n_sessions, JOINED_SESSIONS):
-        mine = log.filter(pl.col("session").is_between(first, first + JOINED_SESSIONS - 1))
-        last = mine.group_by("session", maintain_order=True).tail(30)
-        pairs = (
-            last.lazy()
-            .join(last.lazy().rename({"aid": "aid_y", "ts": "ts_y", "w": "w_y"}), on="session")
-            .filter(pl.col("aid") != pl.col("aid_y"), (pl.col("ts") - pl.col("ts_y")).abs() <= gap)
-            .group_by("session", "aid", "aid_y")
-            .agg(w=pl.col("w_y").max())
-            .group_by("aid", "aid_y")
-            .agg(pl.col("w").sum())
-        )
-        parts.append(pairs.collect())
-        if len(parts) == 5:
-            parts = [pl.concat(parts).group_by("aid", "aid_y").agg(pl.col("w").sum())]
-    total = pl.concat(parts).group_by("aid", "aid_y").agg(pl.col("w").sum())
-    del parts
+    total = _joined(log, gap, "streaming") if streaming else _joined_in_chunks(log, gap)
     best = total.sort(["aid", "w", "aid_y"], descending=[False, True, False]).group_by("aid").head(NEIGHBOURS)
     seconds = time.perf_counter() - begin
     return {"seconds": seconds, "cpu": time.process_time() - cpu, "nnz": len(best), "sum": best["w"].sum()}
 
 
-RUNS = {"cofactor": run_cofactor, "polars": run_polars, "fit": run_fit}
+def run_streaming(path: str, preset: str) -> dict[str, Any]:
+    return run_polars(path, preset, streaming=True)
+
+
+def _joined(log: pl.DataFrame, gap: int, engine: Literal["in-memory", "streaming"]) -> pl.DataFrame:
+    """Summed weights of the pairs of items."""
+    last = log.group_by("session", maintain_order=True).tail(30)
+    pairs = (
+        last.lazy()
+        .join(last.lazy().rename({"aid": "aid_y", "ts": "ts_y", "w": "w_y"}), on="session")
+        .filter(pl.col("aid") != pl.col("aid_y"), (pl.col("ts") - pl.col("ts_y")).abs() <= gap)
+        .group_by("session", "aid", "aid_y")
+        .agg(w=pl.col("w_y").max())
+        .group_by("aid", "aid_y")
+        .agg(pl.col("w").sum())
+    )
+    return pairs.collect(engine=engine)
+
+
+def _joined_in_chunks(log: pl.DataFrame, gap: int) -> pl.DataFrame:
+    parts, n_sessions = [], log["session"].max() + 1
+    for first in range(0, n_sessions, JOINED_SESSIONS):
+        mine = log.filter(pl.col("session").is_between(first, first + JOINED_SESSIONS - 1))
+        parts.append(_joined(mine, gap, "in-memory"))
+        if len(parts) == 5:
+            parts = [pl.concat(parts).group_by("aid", "aid_y").agg(pl.col("w").sum())]
+    return pl.concat(parts).group_by("aid", "aid_y").agg(pl.col("w").sum())
+
+
+RUNS = {"cofactor": run_cofactor, "polars": run_polars, "streaming": run_streaming, "fit": run_fit}
 
 
 def run(name: str, path: Path, preset: str) -> dict[str, Any]:
@@ -187,16 +203,26 @@ def report(path: Path, presets: tuple[str, ...]) -> None:
 
 
 def compare(path: Path, presets: tuple[str, ...]) -> None:
-    names = ["cofactor, s", "polars, s", "times faster", "CPU s", "polars CPU s", "times less", "GB", "polars GB"]
-    print_header(["matrix", *names], n_texts=1)
+    names = [
+        "cofactor, s",
+        "polars, s",
+        "streaming, s",
+        "times faster",
+        "than streaming",
+        "CPU s",
+        "polars",
+        "streaming",
+    ]
+    print_header(["matrix", *names, "GB", "polars", "streaming"], n_texts=1)
     for preset in presets:
-        ours, theirs = run("cofactor", path, preset), run("polars", path, preset)
-        assert ours["nnz"] == theirs["nnz"], (ours, theirs)
-        assert abs(ours["sum"] - theirs["sum"]) < 1e-6 * ours["sum"], (ours, theirs)
-        cells = []
-        for c in ("seconds", "cpu"):
-            cells += [ours[c], theirs[c], theirs[c] / ours[c]]
-        print_row(preset, *(f"{cell:.1f}" for cell in (*cells, ours["memory"], theirs["memory"])))
+        ours, *theirs = (run(name, path, preset) for name in ("cofactor", "polars", "streaming"))
+        for peer in theirs:
+            assert ours["nnz"] == peer["nnz"], (ours, peer)
+            assert abs(ours["sum"] - peer["sum"]) < 1e-6 * ours["sum"], (ours, peer)
+        all_three = [ours, *theirs]
+        cells = [r["seconds"] for r in all_three] + [r["seconds"] / ours["seconds"] for r in theirs]
+        cells += [r["cpu"] for r in all_three] + [r["memory"] for r in all_three]
+        print_row(preset, *(f"{cell:.1f}" for cell in cells))
 
 
 def main() -> None:

@@ -7,7 +7,7 @@
 // sums do not depend on any order.
 //
 // No pair is ever stored: a row is finished at once by walking the neighbourhoods of all events of its item, found by
-// an index from items to events, and adding up in a table that stays in cache.
+// an index from items to neighbourhoods, and adding up in a table that stays in cache.
 #pragma once
 
 #include <algorithm>
@@ -37,9 +37,13 @@ struct SessionEvents {
 // An event that takes part, as the rows read it: neighbours in a session are neighbours in memory.
 struct SessionRecord {
     std::uint32_t item;
-    std::uint32_t time;    // seconds since the oldest
     std::uint32_t weight;  // >= 1
-    std::uint32_t offset;  // from the session's first record
+};
+
+// What is near one event, itself included: records [first, last) of its session.
+struct SessionWindow {
+    std::uint32_t first, last;
+    std::uint32_t session;  // position of the session's first record + 1
 };
 
 struct Capped {
@@ -84,33 +88,41 @@ inline Capped covisitation_kept(const SessionEvents& log, std::int64_t most, std
     return {sessions, events, longest};
 }
 
-// starts: n_sessions + 1, where the records of every session begin.
+// starts: n_sessions + 1, where the records of every session begin. seconds: of each record since the oldest, or empty.
 inline void covisitation_records(const SessionEvents& log, std::int64_t oldest, std::span<const std::int64_t> starts,
-                                 SessionRecord* records, int threads, Interrupt& interrupt) {
+                                 SessionRecord* records, std::span<std::uint32_t> seconds, int threads,
+                                 Interrupt& interrupt) {
     parallel_for(log.n_sessions(), 4096, threads, interrupt, [&](std::int64_t begin, std::int64_t end, int) {
         for (std::int64_t s = begin; s < end; ++s) {
             std::int64_t e = log.indptr[s + 1];
             for (std::int64_t to = starts[s + 1]; to > starts[s];) {
                 if (!log.takes_part(--e)) continue;
                 --to;
-                records[to] = {static_cast<std::uint32_t>(log.items[e]),
-                               log.times.empty() ? 0u : static_cast<std::uint32_t>(log.times[e] - oldest),
-                               log.weights.empty() ? 1u : log.weights[e], static_cast<std::uint32_t>(to - starts[s])};
+                records[to] = {static_cast<std::uint32_t>(log.items[e]), log.weights.empty() ? 1u : log.weights[e]};
+                if (!seconds.empty()) seconds[to] = static_cast<std::uint32_t>(log.times[e] - oldest);
             }
         }
     });
 }
 
-// Where the items [first, first + n) occur, ascending for each: starts holds n + 1 offsets into `positions`.
-// Every thread reads all records for its share of the items: O(threads * n_records) reads in order, one write each.
-// False where the records are not the ones that starts was made for.
-inline bool covisitation_index(std::span<const SessionRecord> records, std::int64_t n_items, std::int64_t first,
-                               std::span<const std::int64_t> starts, std::span<std::uint32_t> positions, int threads,
+struct SessionRecords {
+    std::span<const SessionRecord> records;
+    std::span<const std::uint32_t> seconds;  // of every record; empty: all of a session is near
+    std::span<const std::int64_t> starts;    // n_sessions + 1
+    std::uint32_t gap;                       // seconds
+};
+
+// What is near the events of the items [first, first + n), in the order of the records for each item: starts holds
+// n + 1 offsets into `windows`. Every thread reads all records for its share of the items: O(threads * n_records) reads
+// in order, one write each. False where the records are not the ones that starts was made for.
+inline bool covisitation_index(const SessionRecords& all, std::int64_t n_items, std::int64_t first,
+                               std::span<const std::int64_t> starts, std::span<SessionWindow> windows, int threads,
                                Interrupt& interrupt) {
     const std::int64_t n = static_cast<std::int64_t>(starts.size()) - 1, total = starts[n];
+    const std::int64_t n_sessions = static_cast<std::int64_t>(all.starts.size()) - 1;
     std::atomic<bool> fits{true};
     parallel_for(threads, 1, threads, interrupt, [&](std::int64_t share, std::int64_t, int worker) {
-        const auto cut = [&](std::int64_t i) {  // items in shares of equal numbers of positions
+        const auto cut = [&](std::int64_t i) {  // items in shares of equal numbers of windows
             return std::lower_bound(starts.begin(), starts.end() - 1, total * i / threads) - starts.begin();
         };
         const std::int64_t low = share == 0 ? 0 : cut(share), high = share + 1 == threads ? n : cut(share + 1);
@@ -118,14 +130,23 @@ inline bool covisitation_index(std::span<const SessionRecord> records, std::int6
         const std::int64_t* ends = starts.data() + low + 1;
         const auto begin = static_cast<std::uint32_t>(first + low), size = static_cast<std::uint32_t>(at.size());
         bool fine = true;
-        for (std::size_t p = 0; p < records.size(); ++p) {
-            const std::uint32_t local = records[p].item - begin;
-            fine = fine && records[p].item < n_items;
-            if (local < size) {
+        for (std::int64_t s = 0; s < n_sessions; ++s) {
+            const auto from = static_cast<std::uint32_t>(all.starts[s]),
+                       to = static_cast<std::uint32_t>(all.starts[s + 1]);
+            std::uint32_t near = from, last = all.seconds.empty() ? to : from;
+            for (std::uint32_t p = from; p < to; ++p) {
+                const std::uint32_t local = all.records[p].item - begin;
+                fine = fine && all.records[p].item < n_items;
+                if (local >= size) continue;
+                if (!all.seconds.empty()) {
+                    while (all.seconds[p] - all.seconds[near] > all.gap) ++near;
+                    last = std::max(last, p + 1);
+                    while (last < to && all.seconds[last] - all.seconds[p] <= all.gap) ++last;
+                }
                 fine = fine && at[local] < ends[local];
-                if (fine) positions[at[local]++] = static_cast<std::uint32_t>(p);
+                if (fine) windows[at[local]++] = {near, last, from + 1};
             }
-            if ((p & 0xfffff) == 0) {
+            if ((s & 0xffff) == 0) {
                 if (worker == 0) interrupt.check();
                 if (interrupt.stopped()) return;
             }
@@ -146,7 +167,6 @@ struct CoVisited {
 // What all rows share.
 struct CoVisitationRows {
     std::span<const SessionRecord> records;
-    std::uint32_t gap;                     // seconds
     bool once;                             // count a pair of items once a session
     double scale;                          // of a whole weight
     std::span<const std::int64_t> work;    // n_items: neighbours of an item's events, repeats counted
@@ -167,27 +187,36 @@ public:
     CoVisitedItems(CoVisited* all, std::uint32_t* touched)
         : all_(all), touched_(touched), hashed_(2 * kMostHashed), keys_(2 * kMostHashed) {}
 
-    // Makes room for a row that visits neighbours `most` times.
+    // Makes room for a row that visits neighbours `most` times, and its own item.
     bool hashes(std::int64_t most) {
-        if (most > kMostHashed) return false;
+        if (++most > kMostHashed) return false;
         shift_ =
             std::min(32 - 6, std::countl_zero(static_cast<std::uint32_t>(std::max<std::int64_t>(most, 1) - 1)) - 1);
         return true;
     }
 
-    template <bool hashed>
-    CoVisited& at(std::uint32_t item) {
-        std::uint32_t slot = item;
-        if constexpr (hashed) {
-            const std::uint32_t key = item + 1, last = (std::uint32_t{1} << (32 - shift_)) - 1;
-            slot = (key * 0x9e3779b1u) >> shift_;
-            while (keys_[slot] != key && keys_[slot] != 0) slot = (slot + 1) & last;
-            keys_[slot] = key;
-        }
-        CoVisited& entry = hashed ? hashed_[slot] : all_[slot];
-        touched_[n_touched_] = slot;
-        n_touched_ += entry.session == 0;
-        return entry;
+    // fill(at) adds up what at(item) refers to, for all of one row; what this takes stays in registers.
+    template <bool hashed, class Fill>
+    void fill_row(Fill&& fill) {
+        CoVisited* entries = hashed ? hashed_.data() : all_;
+        std::uint32_t *keys = keys_.data(), *touched = touched_;
+        const int shift = shift_;
+        const std::uint32_t last = (std::uint32_t{1} << (32 - shift)) - 1;
+        std::int64_t n = 0;
+        fill([&](std::uint32_t item) -> CoVisited& {
+            std::uint32_t slot = item;
+            if constexpr (hashed) {
+                const std::uint32_t key = item + 1;
+                slot = (key * 0x9e3779b1u) >> shift;
+                while (keys[slot] != key && keys[slot] != 0) slot = (slot + 1) & last;
+                keys[slot] = key;
+            }
+            CoVisited& entry = entries[slot];
+            touched[n] = slot;
+            n += entry.session == 0;
+            return entry;
+        });
+        n_touched_ = n;
     }
 
     // use(item, sum) for every item of the row.
@@ -200,7 +229,6 @@ public:
             entry = {};
             if constexpr (hashed) keys_[slot] = 0;
         }
-        n_touched_ = 0;
     }
 
 private:
@@ -209,14 +237,15 @@ private:
     std::int64_t n_touched_ = 0;
     std::vector<CoVisited> hashed_;
     std::vector<std::uint32_t> keys_;
-    int shift_ = 0;
+    int shift_ = 32 - 6;
 };
 
 // The n best of a stream of positive scores, ties to the lower item: whenever twice as many and some have come, the
 // others are dropped.
 class BestNeighbours {
 public:
-    explicit BestNeighbours(std::int64_t n) : n_(n), keys_(static_cast<std::size_t>(2 * n + 256)) {}
+    explicit BestNeighbours(std::int64_t n)
+        : n_(n), keys_(static_cast<std::size_t>(2 * n + 256)), others_(keys_.size()) {}
 
     void add(float score, std::int32_t item) {
         const std::uint64_t key = (std::uint64_t{std::bit_cast<std::uint32_t>(score)} << 32) | ~std::uint32_t(item);
@@ -244,21 +273,39 @@ public:
 
 private:
     static constexpr std::int64_t kRanked = 64;
+    static constexpr int kRounds = 24;
+    static constexpr std::int64_t kFew = 16;
 
     static std::int32_t item_of(std::uint64_t key) {
         return static_cast<std::int32_t>(~static_cast<std::uint32_t>(key));
     }
     static bool later(std::uint64_t a, std::uint64_t b) { return item_of(a) < item_of(b); }
 
+    // Branches would be guessed wrong every other time: partitions without, for as long as they make parts smaller.
     void shrink() {
-        std::nth_element(keys_.begin(), keys_.begin() + n_ - 1, keys_.begin() + size_, std::greater<>());
-        least_ = keys_[n_ - 1];
+        std::uint64_t* keys = keys_.data();
+        std::int64_t begin = 0, end = size_;  // the n-th is among these, and all before them are larger
+        for (int round = 0; round < kRounds && end - begin > kFew; ++round) {
+            const std::uint64_t a = keys[begin], b = keys[(begin + end) / 2], c = keys[end - 1];
+            const std::uint64_t pivot = std::max(std::min(a, b), std::min(std::max(a, b), c));  // in the middle
+            std::int64_t larger = begin, others = 0;
+            for (std::int64_t i = begin; i < end; ++i) {
+                const std::uint64_t key = keys[i];
+                keys[larger] = others_[others] = key;
+                larger += key > pivot;
+                others += key <= pivot;
+            }
+            std::copy_n(others_.data(), others, keys + larger);
+            (n_ <= larger ? end : begin) = larger;
+        }
+        if (begin < n_ && n_ < end) std::nth_element(keys + begin, keys + n_ - 1, keys + end, std::greater<>());
+        least_ = *std::min_element(keys, keys + n_);
         size_ = n_;
     }
 
     std::int64_t n_, size_ = 0;
     std::uint64_t least_ = 0;
-    std::vector<std::uint64_t> keys_;
+    std::vector<std::uint64_t> keys_, others_;
 };
 
 // What one thread counts rows with.
@@ -267,55 +314,53 @@ public:
     CoVisitationRow(const CoVisitationRows& all, CoVisited* table, std::uint32_t* touched)
         : all_(all), items_(table, touched), best_(std::min(all.n_best, static_cast<std::int64_t>(all.work.size()))) {}
 
-    // Writes the row of an item, given where it occurs: the first n of `positions`, which go on with those of other
+    // Writes the row of an item, given what is near it: the first n of `windows`, which go on with those of other
     // items.
     template <class Stopped>
-    void count(std::int64_t item, std::span<const std::uint32_t> positions, std::size_t n, Stopped&& stopped) {
+    void count(std::int64_t item, std::span<const SessionWindow> windows, std::size_t n, Stopped&& stopped) {
         if (items_.hashes(all_.work[item])) {
-            all_.once ? add<true, true>(positions, n, stopped) : add<false, true>(positions, n, stopped);
+            all_.once ? add<true, true>(windows, n, stopped) : add<false, true>(windows, n, stopped);
             finish<true>(item);
         } else {
-            all_.once ? add<true, false>(positions, n, stopped) : add<false, false>(positions, n, stopped);
+            all_.once ? add<true, false>(windows, n, stopped) : add<false, false>(windows, n, stopped);
             finish<false>(item);
         }
     }
 
 private:
-    static constexpr std::size_t kAhead = 12;  // events whose neighbourhoods are asked for before their turn
+    static constexpr std::size_t kAhead = 12;  // windows that are asked for before their turn
+    static constexpr std::uint32_t kMostAhead = 64, kLine = 64 / sizeof(SessionRecord);  // records
 
     template <bool once, bool hashed, class Stopped>
-    void add(std::span<const std::uint32_t> positions, std::size_t n, Stopped&& stopped) {
+    void add(std::span<const SessionWindow> windows, std::size_t n, Stopped&& stopped) {
         const SessionRecord* records = all_.records.data();
-        const std::int64_t n_records = static_cast<std::int64_t>(all_.records.size());
-        std::int64_t done = 0;  // records before this one have been visited for the session at hand
-        for (std::size_t i = 0; i < n; ++i) {
-            if (i + kAhead < positions.size()) {
-                for (int line = -2; line <= 2; ++line) __builtin_prefetch(records + positions[i + kAhead] + 4 * line);
+        items_.fill_row<hashed>([&](auto&& at) {
+            std::uint32_t done = 0;  // records before this one have been visited for the session at hand
+            for (std::size_t i = 0; i < n; ++i) {
+                if (i + kAhead < windows.size()) prefetch(windows[i + kAhead]);
+                if ((i & 0xfff) == 0xfff && stopped()) return;
+                const SessionWindow window = windows[i];
+                for (std::uint32_t r = once ? std::max(window.first, done) : window.first; r < window.last; ++r) {
+                    visit<once>(at(records[r].item), records[r].weight, window.session);
+                }
+                done = window.last;
             }
-            if ((i & 0xfff) == 0xfff && stopped()) return;
-            const std::int64_t p = positions[i];
-            const std::uint32_t time = records[p].time;
-            const std::int64_t first = p - records[p].offset;
-            const std::uint32_t session = static_cast<std::uint32_t>(first) + 1;
-            const std::int64_t least = once ? std::max(first, done) : first;
-            for (std::int64_t q = p - 1; q >= least && time - records[q].time <= all_.gap; --q) {
-                visit<once, hashed>(records[q], session);
-            }
-            std::int64_t q = once ? std::max(p + 1, done) : p + 1;
-            for (; q < n_records && records[q].offset != 0 && records[q].time - time <= all_.gap; ++q) {
-                visit<once, hashed>(records[q], session);
-            }
-            done = q;
+        });
+    }
+
+    void prefetch(const SessionWindow& window) const {
+        const std::uint32_t end = std::min(window.last, window.first + kMostAhead);
+        for (std::uint32_t r = window.first / kLine * kLine; r < end; r += kLine) {
+            __builtin_prefetch(all_.records.data() + r);
         }
     }
 
-    template <bool once, bool hashed>
-    void visit(const SessionRecord& record, std::uint32_t session) {
-        CoVisited& entry = items_.at<hashed>(record.item);
+    template <bool once>
+    static void visit(CoVisited& entry, std::uint32_t weight, std::uint32_t session) {
         const std::uint32_t before = once && entry.session == session ? entry.weight : 0;
-        const std::uint32_t weight = std::max(before, record.weight);
-        entry.sum += weight - before;
-        entry.weight = weight;
+        const std::uint32_t heaviest = std::max(before, weight);
+        entry.sum += heaviest - before;
+        entry.weight = heaviest;
         entry.session = session;
     }
 
@@ -335,10 +380,10 @@ private:
     BestNeighbours best_;
 };
 
-// Rows of the items [begin, end); positions and starts are those of covisitation_index from item `first` on.
+// Rows of the items [begin, end); windows and starts are those of covisitation_index from item `first` on.
 // tables, touched: n_items and n_items + 1 places for each thread.
 inline void covisitation_rows(const CoVisitationRows& all, std::int64_t first, std::int64_t begin, std::int64_t end,
-                              std::span<const std::int64_t> starts, std::span<const std::uint32_t> positions,
+                              std::span<const std::int64_t> starts, std::span<const SessionWindow> windows,
                               CoVisited* tables, std::uint32_t* touched, int threads, Interrupt& interrupt) {
     const std::int64_t n_items = static_cast<std::int64_t>(all.work.size());
     std::vector<CoVisitationRow> rows;
@@ -351,7 +396,7 @@ inline void covisitation_rows(const CoVisitationRows& all, std::int64_t first, s
         };
         for (std::int64_t item = begin + low; item < begin + high; ++item) {
             const std::int64_t at = starts[item - first];
-            rows[worker].count(item, positions.subspan(at), starts[item - first + 1] - at, stopped);
+            rows[worker].count(item, windows.subspan(at), starts[item - first + 1] - at, stopped);
         }
     });
 }

@@ -184,19 +184,22 @@ def covisitation_records(
     oldest: int,
     starts: NDArray[np.int64],
     out: NDArray[np.uint32],
+    seconds: NDArray[np.uint32] | None,
     threads: int,
 ) -> None: ...
 def covisitation_index(
     records: NDArray[np.uint32],
+    seconds: NDArray[np.uint32] | None,
+    sessions: NDArray[np.int64],
+    gap: int,
     n_items: int,
     first: int,
     starts: NDArray[np.int64],
-    positions: NDArray[np.uint32],
+    windows: NDArray[np.uint32],
     threads: int,
 ) -> None: ...
 def covisitation_rows(
     records: NDArray[np.uint32],
-    gap: int,
     once: bool,
     scale: float,
     work: NDArray[np.int64],
@@ -204,7 +207,7 @@ def covisitation_rows(
     begin: int,
     end: int,
     starts: NDArray[np.int64],
-    positions: NDArray[np.uint32],
+    windows: NDArray[np.uint32],
     places: NDArray[np.int64],
     n_best: int,
     lengths: NDArray[np.int32],

@@ -57,13 +57,15 @@ class Events:
     source: Source | None = None
 
     @cached_property
-    def _facts(self) -> Facts:
-        return collect_facts(self.frame, (self.user, self.item), self.time)
+    def facts(self) -> Facts:
+        """Number of events and the ranges of integer ids and of times; found in one pass, then kept."""
+        ids = dict.fromkeys(c for c in (self.user, self.item, self.session) if c is not None)
+        return collect_facts(self.frame, ids, self.time)
 
     @property
     def n_events(self) -> int:
         """Number of events; counted once, then kept."""
-        return self._facts.n_events
+        return self.facts.n_events
 
     def filter(self, *predicates: pl.Expr) -> Events:
         """Keep the events that meet every condition on the log's columns."""
@@ -150,7 +152,7 @@ class Events:
         """
         frame, expr = self._resolved(weight)
         try:
-            return aggregate(frame, self.user, self.item, expr, self._facts.bounds)
+            return aggregate(frame, self.user, self.item, expr, self.facts.bounds)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise self._explained(error, expr.meta.root_names()) from error
 
@@ -169,7 +171,7 @@ class Events:
         if NEWEST in roots:
             if self.time is None:
                 raise ParameterError("this weight needs reference=, or time= in read_events for the newest event")
-            added.append(pl.lit(self._facts.newest, dtype=pl.Datetime("us")).alias(NEWEST))
+            added.append(pl.lit(self.facts.newest, dtype=pl.Datetime("us")).alias(NEWEST))
         frame = self.frame.with_columns(added)
         try:
             groups = frame.group_by(self.user, self.item).agg(expr.alias("cofactor:weight"))
@@ -198,7 +200,7 @@ class Events:
         return {role: getattr(self, role) for role in roles}
 
     def __repr__(self) -> str:
-        facts: Facts | None = self.__dict__.get("_facts")  # showing events never costs a pass over them
+        facts: Facts | None = self.__dict__.get("facts")  # showing events never costs a pass over them
         head = "Events" if facts is None else f"Events: {facts.n_events:,}"
         if facts is not None and facts.oldest is not None:
             head += f", {facts.oldest} to {facts.newest} UTC"
@@ -295,5 +297,5 @@ def read_events(
         source=opened,
     )
     if prepared.facts is not None:
-        events.__dict__["_facts"] = prepared.facts  # the checks found them already
+        events.__dict__["facts"] = prepared.facts  # the checks found them already
     return events

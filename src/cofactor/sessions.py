@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,9 @@ _SESSION, _ITEM, _TIME, _TYPE = "cofactor:session", "cofactor:item", "cofactor:t
 _KEY, _USER = "cofactor:key", "cofactor:user"
 _MAX_DIRECT = 2**26  # widest range of integer ids that is looked up in a table: 256 MB
 _MAX_TYPES = 256
+_EPOCH = datetime(1970, 1, 1)
+_COARSER = (10**6, 10**3)  # units of time in microseconds
+_CHUNK = 2**17  # events decoded at once, so that they stay in cache
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,7 +101,7 @@ class Sessions:
 
     @classmethod
     def _read(cls, events: Events, items: IdMap | None, users: IdMap | None) -> Self:
-        """One pass for the ranges of ids and times and the types, another for the events."""
+        """A pass for what reading has not told, mainly the types, and another for the events."""
         session = events.session if events.session is not None else events.user
         facts = _Facts.of(events, session)
         frame = events.frame
@@ -132,17 +136,15 @@ class Sessions:
         rows = table.drop_in_place(_ITEM).to_numpy()
         if items is None:
             rows, items = _own_rows(rows, facts.items_low or 0, frame.collect_schema()[events.item])
-        codes, times = facts.decode(table)
-        del table
-        starts = np.concatenate([np.zeros(1, np.int64), np.flatnonzero(codes[1:] != codes[:-1]) + 1])
+        starts, codes, times = facts.decode(table)
         return cls(
-            np.append(starts, len(codes)),
+            np.append(starts, len(table)),
             rows,
             len(items),
             times=times,
             types=types,
             type_names=facts.type_names,
-            session_ids=facts.session_ids(codes[starts], known),
+            session_ids=facts.session_ids(codes, known),
             item_ids=items,
         )
 
@@ -181,36 +183,33 @@ class _Facts:
 
     @classmethod
     def of(cls, events: Events, session: str) -> Self:
-        frame, time = events.frame, events.time
-        dtype = frame.collect_schema()[session]
-        exprs = [pl.col(session).null_count().alias("missing")]
-        if dtype.is_integer():
-            exprs += [pl.col(session).min().alias("low"), pl.col(session).max().alias("high")]
-        item = pl.col(events.item)
-        if frame.collect_schema()[events.item].is_integer():
-            exprs += [item.min().alias("items_low"), item.max().alias("items_high")]
-        if time is not None:
-            micros = pl.col(time).dt.timestamp("us")
-            exprs += [micros.min().alias("oldest"), micros.max().alias("newest")]
-            exprs += [(micros % unit != 0).any().alias(f"finer:{unit}") for unit in (10**6, 10**3)]
-        queries = [frame.select(exprs)]
+        frame, known = events.frame, events.facts
+        low, high = known.bounds.get(session, (None, None))
+        items = known.bounds.get(events.item)
+        items_low = items[0] if items and items[1] - items[0] < _MAX_DIRECT and items[1] < 2**63 else None
+        oldest, newest = (
+            0 if t is None else (t - _EPOCH) // timedelta(microseconds=1) for t in (known.oldest, known.newest)
+        )
+        span, dtype = newest - oldest, frame.collect_schema()[session]
+        facts = cls(dtype, 0, low, high, items_low, events.time, oldest, 1, span.bit_length(), ())
+        exprs = [pl.col(events.session).null_count().alias("missing")] if events.session is not None else []
+        if events.time is not None and not facts.is_direct:
+            micros = pl.col(events.time).dt.timestamp("us")
+            exprs += [(micros % unit == 0).all().alias(f"whole:{unit}") for unit in _COARSER]
+        queries = [frame.select(exprs)] if exprs else []
         if events.event_type is not None:
             queries.append(frame.select(pl.col(events.event_type).unique().cast(pl.String).fill_null("null").unique()))
-        facts, *kinds = pl.collect_all(queries, engine="streaming")
-        row = facts.row(0, named=True)
-        unit = next((u for u in (10**6, 10**3) if not row.get(f"finer:{u}")), 1)
-        oldest, newest = row.get("oldest") or 0, row.get("newest") or 0
-        names = tuple(kinds[0].to_series().sort()) if kinds else ()
+        tables = pl.collect_all(queries, engine="streaming")
+        row = tables[0].row(0, named=True) if exprs else {}
+        names = tuple(tables[-1].to_series().sort()) if events.event_type is not None else ()
         if len(names) > _MAX_TYPES:
             raise DataError(
                 f"event_type={events.event_type!r} has {len(names):,} types, at most {_MAX_TYPES} can be told apart; "
                 f"the first: {', '.join(names[:3])}. Is it the right column?"
             )
-        items_low = row.get("items_low")
-        if items_low is None or row["items_high"] - items_low >= _MAX_DIRECT or row["items_high"] >= 2**63:
-            items_low = None
-        bits = ((newest - oldest) // unit).bit_length()
-        return cls(dtype, row["missing"], row.get("low"), row.get("high"), items_low, time, oldest, unit, bits, names)
+        unit = next((u for u in _COARSER if row.get(f"whole:{u}")), 1)
+        bits = (span // unit).bit_length()
+        return replace(facts, n_without_session=row.get("missing", 0), unit=unit, time_bits=bits, type_names=names)
 
     @property
     def is_direct(self) -> bool:
@@ -240,19 +239,23 @@ class _Facts:
             return [(pl.col(_SESSION) * 2**self.time_bits + time).alias(_KEY)]
         return [pl.col(_SESSION), time.alias(_TIME)]
 
-    def decode(self, table: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-        """Session codes and seconds of sorted events."""
-        if not self.is_packed and self.time is not None:
-            codes, since = table[_SESSION].to_numpy(), table[_TIME].to_numpy()
-        else:
-            keys = table[_KEY].to_numpy()
-            if self.time is None:
-                return keys, None
-            codes, since = keys >> self.time_bits, keys & (2**self.time_bits - 1)
-        seconds: NDArray[np.int64] = since * np.int64(self.unit)
-        seconds += self.oldest
-        seconds //= 10**6
-        return codes, seconds
+    def decode(self, table: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None]:
+        """Where the sessions of sorted events start, the code of each, and the seconds of all events."""
+        apart = table[_TIME].to_numpy() if _TIME in table.columns else None
+        keys = table[_KEY if apart is None else _SESSION].to_numpy()
+        bits = 0 if self.time is None or apart is not None else self.time_bits
+        seconds = None if self.time is None else np.empty(len(keys), np.int64)
+        starts, last = [], -1
+        for at in range(0, len(keys), _CHUNK):
+            piece = slice(at, at + _CHUNK)
+            codes = keys[piece] >> bits
+            starts.append(at + np.flatnonzero(np.diff(codes, prepend=last)))
+            last = codes[-1]
+            if seconds is not None:
+                since = keys[piece] & (2**bits - 1) if apart is None else apart[piece]
+                np.floor_divide(since * self.unit + self.oldest, 10**6, out=seconds[piece])
+        first = np.concatenate(starts)
+        return first, keys[first] >> bits, seconds
 
     def session_ids(self, codes: NDArray[np.int64], known: IdMap | None) -> pl.Series:
         ids = known.take(codes) if known is not None else pl.Series(codes + (self.low or 0)).cast(self.dtype)
@@ -271,7 +274,7 @@ def _own_rows(codes: NDArray[np.int32], low: int, dtype: pl.DataType) -> tuple[N
     present = np.zeros(int(codes.max()) + 1, np.bool_)
     present[codes] = True
     ids = IdMap(pl.Series(np.flatnonzero(present) + low).cast(dtype))
-    return (np.cumsum(present, dtype=np.int32) - 1)[codes], ids
+    return np.take(np.cumsum(present, dtype=np.int32) - 1, codes), ids
 
 
 def _type_codes(frame: pl.LazyFrame, column: str, names: tuple[str, ...]) -> pl.Expr:

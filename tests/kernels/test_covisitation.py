@@ -115,9 +115,18 @@ def test_what_does_not_fit_together_is_refused(cpu_level):
     with pytest.raises(ValueError, match="indptr must ascend"):
         cpu.covisitation_kept(sessions.indptr[:-1], sessions.items, None, 9, 5)
     lengths, counts, _, _ = cpu.covisitation_kept(sessions.indptr, sessions.items, None, 9, 5)
-    records = cpu.covisitation_records(sessions.indptr, sessions.items, None, None, starts=offsets(lengths))
-    assert records[:, 3].tolist() == [0, 1, 2, 0, 1, 2, 3]
+    starts = offsets(lengths)
+    records, seconds = cpu.covisitation_records(sessions.indptr, sessions.items, sessions.times, None, starts=starts)
+    assert np.array_equal(records[:, 0], sessions.items)
+    assert np.array_equal(seconds, sessions.times - sessions.times.min())
+    parts = {"gap": 5, "n_items": 5, "first": 0}
     with pytest.raises(ValueError, match="one place for every record"):
-        cpu.covisitation_index(records, 5, 0, offsets(counts[::-1].copy() + np.arange(5)))
+        cpu.covisitation_index(records, seconds, starts, **parts, starts=offsets(counts[::-1].copy() + np.arange(5)))
+    with pytest.raises(ValueError, match="sessions must ascend from 0 to the number of records"):
+        cpu.covisitation_index(records, seconds, starts[:-1], **parts, starts=offsets(counts))
+    windows = cpu.covisitation_index(records, seconds, starts, **parts, starts=offsets(counts))
+    for first, last, session in windows.tolist():
+        assert session - 1 in starts
+        assert session - 1 <= first < last <= starts[np.searchsorted(starts, session - 1) + 1]
     with pytest.raises(ValueError, match="a session has fewer events than records"):
         cpu.covisitation_records(sessions.indptr, sessions.items, None, None, starts=np.array([0, 5, 7]))

@@ -54,7 +54,7 @@ __all__ = [
     "use_level",
 ]
 
-_NO_GAP = 2**32 - 1
+_LONGEST_GAP = 2**32 - 1
 
 LEVELS = ("baseline", "avx2", "avx512", "avx512vnni")
 
@@ -459,42 +459,60 @@ def covisitation_records(
     *,
     starts: NDArray[np.int64],
     threads: int | None = None,
-) -> NDArray[np.uint32]:
-    """The events that take part: item, seconds since the oldest, weight, place in the session.
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32] | None]:
+    """The events that take part: item and weight, and, given times, seconds since the oldest.
 
     ``starts`` are the offsets of the lengths that :func:`covisitation_kept` gives.
     """
-    out = np.empty((int(starts[-1]), 4), np.uint32)
+    out = np.empty((int(starts[-1]), 2), np.uint32)
+    seconds = None if times is None else np.empty(len(out), np.uint32)
     oldest = 0 if times is None or not len(times) else int(times.min())
-    _native.covisitation_records(indptr, items, times, weights, oldest, starts, out, resolve_threads(threads))
-    return out
+    _native.covisitation_records(indptr, items, times, weights, oldest, starts, out, seconds, resolve_threads(threads))
+    return out, seconds
 
 
 def covisitation_index(
     records: NDArray[np.uint32],
+    seconds: NDArray[np.uint32] | None,
+    sessions: NDArray[np.int64],
+    *,
+    gap: int | None,
     n_items: int,
     first: int,
     starts: NDArray[np.int64],
-    *,
     threads: int | None = None,
 ) -> NDArray[np.uint32]:
-    """Where the items from ``first`` on occur, ascending for each; ``starts`` are their offsets."""
-    positions = np.empty(int(starts[-1]), np.uint32)
-    _native.covisitation_index(records, n_items, first, starts, positions, resolve_threads(threads))
-    return positions
+    """What is near the events of the items from ``first`` on: records from and to, and a number for the session.
+
+    Parameters
+    ----------
+    records, seconds
+        As :func:`covisitation_records` gives them.
+    sessions : (n_sessions + 1,) int64
+        Where the records of each session start.
+    gap : int, optional
+        Most seconds between two events that are near each other; needs ``seconds``.
+    starts : int64
+        Offsets of the items' events.
+    """
+    windows = np.empty((int(starts[-1]), 3), np.uint32)
+    _native.covisitation_index(
+        records, None if gap is None else seconds, sessions, 0 if gap is None else min(gap, _LONGEST_GAP),
+        n_items, first, starts, windows, resolve_threads(threads),
+    )  # fmt: skip
+    return windows
 
 
 def covisitation_rows(
     records: NDArray[np.uint32],
     *,
-    gap: int | None,
     once: bool,
     scale: float,
     work: NDArray[np.int64],
     first: int,
     items: tuple[int, int],
     starts: NDArray[np.int64],
-    positions: NDArray[np.uint32],
+    windows: NDArray[np.uint32],
     places: NDArray[np.int64],
     n_best: int,
     out: tuple[NDArray[np.int32], NDArray[np.int32], Float],
@@ -505,15 +523,13 @@ def covisitation_rows(
 
     Parameters
     ----------
-    gap : int, optional
-        Most seconds between two events.
     once : bool
         Count a pair of items once a session, by the largest weight; otherwise every pair of events.
     scale : float
         Value of a weight of 1.
     work : (n_items,) int64
         As :func:`covisitation_kept` gives it.
-    first, starts, positions
+    first, starts, windows
         As for :func:`covisitation_index`.
     items : (int, int)
         Begin and end.
@@ -524,8 +540,7 @@ def covisitation_rows(
     workspace : (threads, n_items, 2) uint64 of zeros, and so left behind; (threads, n_items + 1) uint32
     """
     _native.covisitation_rows(
-        records, _NO_GAP if gap is None else min(gap, _NO_GAP), once, scale, work, first, *items,
-        starts, positions, places, n_best, *out, *workspace, threads,
+        records, once, scale, work, first, *items, starts, windows, places, n_best, *out, *workspace, threads,
     )  # fmt: skip
 
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Capped", "count_pairs"]
 
-_STEPS = 100  # of the progress bar
+_STEPS = 100  # of the progress bar, at most
+_STEP = 2**23  # visits, at least: every step sets up its tables anew
 _MAX_PARTS = 64  # each reads all events once more
 _MAX_RECORDS = 2**32 - 2
 
@@ -45,15 +46,16 @@ class _Plan:
     """What will be in memory while rows are counted."""
 
     n_events: int
+    n_sessions: int
     n_places: int
     n_items: int
     held: int  # bytes of the sessions
 
     def fixed(self) -> int:
-        return 16 * self.n_events + 8 * self.n_places + 60 * self.n_items
+        return 12 * self.n_events + 8 * self.n_sessions + 8 * self.n_places + 60 * self.n_items
 
     def of(self, threads: int, parts: int) -> int:
-        return self.fixed() + 20 * self.n_items * threads + 4 * self.n_events // parts
+        return self.fixed() + 20 * self.n_items * threads + 12 * self.n_events // parts
 
     def choose(self, limit: int | None, threads: int) -> tuple[int, int]:
         """The most threads and the fewest parts that stay below the limit, or below what the machine has."""
@@ -113,12 +115,13 @@ def count_pairs(
         raise ParameterError(f"{n_events:,} events take part, {_MAX_RECORDS:,} can be counted; use smaller last_events")
     places = offsets(np.minimum(work, neighbours))
     held = sum(a.nbytes for a in (sessions.indptr, sessions.items, sessions.times, sessions.types) if a is not None)
-    plan = _Plan(n_events, int(places[-1]), n_items, held)
+    plan = _Plan(n_events, sessions.n_sessions, int(places[-1]), n_items, held)
     n_threads, n_parts = plan.choose(memory_limit, resolve_threads(threads))
-    records = cpu.covisitation_records(
-        sessions.indptr, sessions.items, sessions.times, weights, starts=starts, threads=threads
+    times = None if gap is None else sessions.times
+    records, seconds = cpu.covisitation_records(
+        sessions.indptr, sessions.items, times, weights, starts=starts, threads=threads
     )
-    del weights, starts
+    del weights
     n_kept, indices = np.zeros(n_items, np.int32), np.empty(int(places[-1]), np.int32)
     values = np.empty(int(places[-1]), np.float32)
     workspace = np.zeros((n_threads, n_items, 2), np.uint64), np.empty((n_threads, n_items + 1), np.uint32)
@@ -127,19 +130,21 @@ def count_pairs(
     ends = np.cumsum(counts)
     for first, last in _cuts(ends, n_parts):
         row_starts = offsets(counts[first:last])
-        positions = cpu.covisitation_index(records, n_items, first, row_starts, threads=n_threads)
+        windows = cpu.covisitation_index(
+            records, seconds, starts, gap=gap, n_items=n_items, first=first, starts=row_starts, threads=n_threads
+        )
         done = int(effort[first - 1]) if first else 0
-        for begin, end in _cuts(effort[first:last] - done, max(1, _STEPS // n_parts)):
+        steps = min(_STEPS // n_parts, int(effort[last - 1] - done) // _STEP)
+        for begin, end in _cuts(effort[first:last] - done, max(1, steps)):
             cpu.covisitation_rows(
                 records,
-                gap=gap,
                 once=once,
                 scale=scale,
                 work=work,
                 first=first,
                 items=(first + begin, first + end),
                 starts=row_starts,
-                positions=positions,
+                windows=windows,
                 places=places,
                 n_best=neighbours,
                 out=(n_kept, indices, values),
@@ -147,9 +152,10 @@ def count_pairs(
                 threads=n_threads,
             )
             bar.update(int(effort[first + end - 1]) - (int(effort[first + begin - 1]) if first + begin else 0))
-    del records, workspace
     cpu.covisitation_compact(places, n_kept, indices, values)
-    return _trimmed(places, indices, values, n_items), Capped(*capped)
+    for array in (indices, values):
+        array.resize(int(places[-1]), refcheck=False)  # gives memory back where it is, without a copy
+    return CSR(places, indices, values, n_items), Capped(*capped)
 
 
 def _cuts(ends: NDArray[np.int64], parts: int) -> list[tuple[int, int]]:
@@ -159,11 +165,3 @@ def _cuts(ends: NDArray[np.int64], parts: int) -> list[tuple[int, int]]:
     at = np.searchsorted(ends, ends[-1] * np.arange(1, parts) // parts, side="right")
     cuts = np.unique(np.concatenate([[0], at, [len(ends)]]))
     return [(int(a), int(b)) for a, b in pairwise(cuts)]
-
-
-def _trimmed(indptr: NDArray[np.int64], indices: NDArray[np.int32], values: NDArray[np.float32], n_items: int) -> CSR:
-    nnz = int(indptr[-1])
-    indices, values = indices[:nnz], values[:nnz]
-    if indices.base is not None and nnz < 0.9 * len(indices.base):
-        indices, values = indices.copy(), values.copy()
-    return CSR(indptr, indices, values, n_items)

@@ -3,7 +3,8 @@
 //   min over w with w[item] = 0 (and w >= 0)  |x - X w|^2 / 2 + l2 |w|^2 / 2 + l1 |w|_1
 //
 // Coordinate descent on a working set that holds all items with weights; once it is solved, the gradients of all other
-// items decide who has to join it. SlimCovariance and SlimResidual know two ways to the gradients.
+// items decide who has to join it. SlimCovariance and SlimResidual know two ways to the gradients. With X'X at hand,
+// Newton steps for all weights at once, signs held, spare most of the sweeps that items with many common users take.
 #pragma once
 
 #include <algorithm>
@@ -41,6 +42,8 @@ public:
           options_(options),
           set_(data, options.max_active),
           weights_(padded(set_.most())),
+          old_(padded(set_.most())),
+          by_(padded(set_.most())),
           marked_(data.n_items(), 0) {
         candidates_.reserve(data.n_items());
         joining_.reserve(data.n_items());
@@ -79,6 +82,7 @@ private:
     static constexpr std::int64_t kFirst = 128;  // items of the first working set; as many as have weights join later
     static constexpr float kCloser = 0.25f;      // sweeps end when the farthest step is that part of what is allowed
     static constexpr float kLoose = 0.1f;        // while others have to join: that part of the farthest of them
+    static constexpr std::int64_t kSweeps = 2, kPerSweep = 256;  // sweeps before all weights are solved for at once
 
     struct Ranked {
         float rank;
@@ -216,12 +220,52 @@ private:
                 if (weight(at) != 0) support_.push_back(static_cast<std::int32_t>(at));
             }
             if (far <= least) return;
-            while (far > least && left > 0) {
+            std::int64_t pause = kSweeps + std::ssize(support_) / kPerSweep;
+            for (std::int64_t until = pause; far > least && left > 0; --until) {
+                if (until == 0) {
+                    pause *= solve_support() ? 1 : 2;
+                    until = pause;
+                }
                 --left;
                 far = 0;
                 for (const std::int32_t at : support_) far = std::max(far, step(at));
             }
         }
+    }
+
+    // Moves the weights that are not zero to where the loss is least, those that would change their sign to zero;
+    // whether that made the loss smaller. Otherwise they stay.
+    bool solve_support() {
+        if constexpr (requires { set_.solve(support_, 0.0f, nullptr); }) {
+            std::erase_if(support_, [&](std::int32_t at) { return weight(at) == 0; });
+            const std::size_t n = support_.size();
+            set_.refresh(weights_.data());
+            const double before = loss_of_support();
+            for (std::size_t k = 0; k < n; ++k) {
+                const float w = old_.data()[k] = weight(support_[k]);
+                by_.data()[k] = set_.gradient(support_[k]) - options_.l2 * w - std::copysign(options_.l1, w);
+            }
+            if (!set_.solve(support_, options_.l2, by_.data())) return false;
+            for (std::size_t k = 0; k < n; ++k) {
+                const float w = old_.data()[k], moved = w + by_.data()[k];
+                weights_.data()[support_[k]] = w * moved > 0 ? moved : 0;
+            }
+            set_.refresh(weights_.data());
+            if (loss_of_support() < before) return true;
+            for (std::size_t k = 0; k < n; ++k) weights_.data()[support_[k]] = old_.data()[k];
+            set_.refresh(weights_.data());
+        }
+        return false;
+    }
+
+    // |X w|^2 / 2 - x'X w and the penalties, after refresh().
+    double loss_of_support() const {
+        double loss = 0;
+        for (const std::int32_t at : support_) {
+            const double w = weight(at);
+            loss += w * (options_.l2 * w - set_.target(at) - set_.gradient(at)) / 2 + options_.l1 * std::abs(w);
+        }
+        return loss;
     }
 
     // Minimises the loss over one weight; returns its distance.
@@ -242,6 +286,7 @@ private:
     const SlimOptions& options_;
     Gradients set_;   // of the working set, which it also lists
     Buffer weights_;  // of the working set
+    Buffer old_, by_;
     std::vector<std::int8_t> marked_;
     std::vector<std::int32_t> candidates_, joining_, support_;
     std::vector<Ranked> ranked_;

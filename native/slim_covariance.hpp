@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "csr.hpp"
+#include "dense.hpp"
 #include "parallel.hpp"  // Buffer
 #include "simd.hpp"
 
@@ -32,12 +33,14 @@ public:
           most_(std::min(most, data.n_items())),
           floats_(std::make_unique_for_overwrite<float[]>(padded(most_) * padded(most_) + kPad)),
           all_(data.gramian_stride()),
+          system_(std::make_unique_for_overwrite<float[]>(kMostSolved * kMostSolved + kPad)),
+          inverse_(kMostSolved),
+          solution_(kMostSolved),
           target_(padded(most_)),
           gradient_(padded(most_)),
           held_(data.n_items(), 0) {
         items_.reserve(most_);
-        const std::uintptr_t address = reinterpret_cast<std::uintptr_t>(floats_.get());
-        rows_ = floats_.get() + (-address % 64) / sizeof(float);  // a cache line holds kPad floats
+        rows_ = aligned(floats_.get());
     }
 
     std::int64_t most() const { return most_; }
@@ -100,11 +103,37 @@ public:
     }
 
     float gradient(std::int64_t at) const { return gradient_.data()[at]; }
+    float target(std::int64_t at) const { return target_.data()[at]; }  // x_i' x
 
     // As many multiply-adds as there are items at work.
     void move(std::int64_t at, float by) { axpy(-by, rows_ + at * stride_, gradient_.data(), stride_); }
 
+    // b = (X'X + l2 I)^-1 b over some of the items at work; b has room for padded(those). False where they are too many
+    // or their equations have no unique solution.
+    bool solve(std::span<const std::int32_t> some, float l2, float* b) {
+        const std::ptrdiff_t n = std::ssize(some), width = padded(n);
+        if (n > kMostSolved) return false;
+        float* a = aligned(system_.get());
+        for (std::ptrdiff_t i = 0; i < width; ++i) {
+            const float* from = i < n ? rows_ + some[i] * stride_ : nullptr;
+            float* to = a + i * width;
+            for (std::ptrdiff_t j = i / kPad * kPad; j < width; ++j) to[j] = i < n && j < n ? from[some[j]] : 0.0f;
+            to[i] += i < n ? l2 : 1.0f;
+        }
+        std::fill(b + n, b + width, 0.0f);
+        if (!cholesky(width, a, inverse_.data())) return false;
+        cholesky_solve(width, a, inverse_.data(), b, solution_.data());
+        std::copy_n(solution_.data(), n, b);
+        return true;
+    }
+
 private:
+    static constexpr std::ptrdiff_t kMostSolved = 2048;
+
+    // A cache line holds kPad floats.
+    static float* aligned(float* floats) {
+        return floats + (-reinterpret_cast<std::uintptr_t>(floats) % 64) / sizeof(float);
+    }
     const float* row_of(std::int64_t item) const { return data_.gramian + item * data_.gramian_stride(); }
 
     // Rows as wide as there are items, so that they lie close together; what is new is zero.
@@ -120,10 +149,11 @@ private:
 
     const SlimData& data_;
     std::int64_t most_, column_ = 0;
-    std::unique_ptr<float[]> floats_;
+    std::unique_ptr<float[]> floats_, system_;
     float* rows_ = nullptr;  // X'X of the items at work
     std::ptrdiff_t stride_ = 0;
     std::vector<std::int32_t> items_;
+    Buffer inverse_, solution_;
     Buffer all_, target_, gradient_;  // of all items; x_i' x and gradient of those at work
     std::vector<std::int8_t> held_;
 };

@@ -57,10 +57,7 @@ def with_cofactor(x: cf.Interactions, factors: int, solver: str, threads: int) -
 
     def step() -> None:
         for history, solved, fixed in ((x.user_items, users, items), (x.item_users, items, users)):
-            if solver == "subspace":
-                gramian = cpu.gramian(fixed, threads=threads)
-            else:
-                gramian = cpu.to_principal_axes(fixed, *(() if solver == "cholesky" else (solved,)), threads=threads)
+            gramian = cpu.to_principal_axes(fixed, *(() if solver == "cholesky" else (solved,)), threads=threads)
             _, failed = cpu.als_sweep(history, solved, fixed, gramian, threads=threads, **options)
             assert failed < 0, failed
 

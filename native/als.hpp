@@ -69,7 +69,7 @@ inline void rotate(float* x, std::int64_t n, std::ptrdiff_t factors, const float
         for (; begin < end; begin += kTileRows) {
             const int some = static_cast<int>(std::min<std::int64_t>(kTileRows, end - begin));
             for (int r = 0; r < some; ++r) std::copy_n(x + (begin + r) * factors, factors, rows + r * width);
-            multiply_rows(some, 0, width, width, width, rows, width, panels.data(), out, width);
+            multiply_rows(some, width, width, rows, width, panels.data(), out, width);
             for (int r = 0; r < some; ++r) std::copy_n(out + r * width, factors, x + (begin + r) * factors);
         }
     });
@@ -198,17 +198,13 @@ inline AlsResult als_sweep(const Csr& history, float* solved, const float* fixed
         options.solver == AlsSolver::subspace ? std::min(padded(options.block_size), width) : width;
     const bool exact = options.solver == AlsSolver::cholesky ||
                        (options.solver == AlsSolver::subspace && block == width);  // one block is all of the vector
-    const bool subspaces = options.solver == AlsSolver::subspace && !exact;
-    Buffer scaled(width * width), panels(subspaces ? width * width : 0), axes(width);
+    Buffer scaled(width * width), axes(width);
     std::fill_n(axes.data(), width, 1.0f);
     for (std::ptrdiff_t i = 0; i < factors; ++i) {
         axes.data()[i] = g[i * factors + i];
         for (std::ptrdiff_t j = 0; j < factors; ++j) {
             scaled.data()[i * width + j] = options.unobserved_weight * g[i * factors + j];
         }
-    }
-    for (std::ptrdiff_t c = 0; c < width && subspaces; c += block) {
-        pack_panels(width, std::min(block, width - c), scaled.data() + c, width, panels.data() + c * width);
     }
     als::Problem problem{.history = history,
                          .fixed = fixed,
@@ -217,7 +213,6 @@ inline AlsResult als_sweep(const Csr& history, float* solved, const float* fixed
                          .factors = factors,
                          .width = width,
                          .gramian = scaled.data(),
-                         .panels = panels.data(),
                          .block = block,
                          .along_axes = is_diagonal(g, factors),
                          .axes = axes.data(),

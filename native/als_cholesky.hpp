@@ -63,6 +63,9 @@ public:
         return loss;
     }
 
+    // Whether a row of n entries, `most` or fewer, is solved by the system of its entries.
+    bool solves_few(std::ptrdiff_t n, std::ptrdiff_t most) const { return n <= std::min(few_, most); }
+
     std::int64_t failed() const { return failed_; }
 
 private:

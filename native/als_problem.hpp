@@ -45,10 +45,9 @@ struct Problem {
     std::int64_t n_fixed;
     std::ptrdiff_t factors, width;
     const float* gramian;  // a0 G, width x width, zero-padded
-    const float* panels;   // subspace: its columns for multiply_rows, each block of `block` of them apart
-    std::ptrdiff_t block;
-    bool along_axes;    // whether G is diagonal: always for cg
-    const float* axes;  // the diagonal of G, padded with ones
+    std::ptrdiff_t block;  // subspace: coordinates of each, the last one's excepted
+    bool along_axes;       // whether G is diagonal: always for cg and subspace
+    const float* axes;     // the diagonal of G, padded with ones
     AlsOptions options;
     float* solved;  // n_rows x factors
 

@@ -35,8 +35,8 @@ std::pair<double, std::int64_t> als_sweep(In1<std::int64_t> indptr, In1<std::int
                            : solver == "cg"     ? AlsSolver::cg
                                                 : AlsSolver::subspace;
     check(kind != AlsSolver::subspace || solver == "subspace", "solver must be cholesky, cg or subspace");
-    check(kind != AlsSolver::cg || cofactor::is_diagonal(gramian.data(), factors),
-          "solver cg wants a diagonal gramian: rotate both sides by to_principal_axes");
+    check(kind == AlsSolver::cholesky || cofactor::is_diagonal(gramian.data(), factors),
+          "solvers cg and subspace want a diagonal gramian: rotate both sides by to_principal_axes");
     const cofactor::AlsOptions options{alpha, unobserved_weight, regularization, regularization_exponent,
                                        kind,  cg_steps,          cg_tolerance,   block_size};
     cofactor::AlsResult result{};

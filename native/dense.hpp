@@ -105,15 +105,13 @@ inline void pack_panels(std::ptrdiff_t depth, std::ptrdiff_t columns, const floa
     });
 }
 
-// out (kRows x columns) = p times rows [begin, end) of what was packed; p (kRows x depth).
+// out (kRows x columns) = p (kRows x depth) times what was packed.
 template <int kRows>
-inline void multiply_tiles(std::ptrdiff_t begin, std::ptrdiff_t end, std::ptrdiff_t depth, std::ptrdiff_t columns,
-                           const float* p, std::ptrdiff_t p_stride, const float* panels, float* out,
-                           std::ptrdiff_t out_stride) {
+inline void multiply_tiles(std::ptrdiff_t depth, std::ptrdiff_t columns, const float* p, std::ptrdiff_t p_stride,
+                           const float* panels, float* out, std::ptrdiff_t out_stride) {
     over_tiles(0, columns, [&]<int kVectors>(std::ptrdiff_t j) {
         Vec acc[kRows][kVectors] = {};
-        tile<kRows, kVectors>(end - begin, p + begin, 1, p_stride, panels + j * depth + begin * kVectors * kLanes,
-                              kVectors * kLanes, acc);
+        tile<kRows, kVectors>(depth, p, 1, p_stride, panels + j * depth, kVectors * kLanes, acc);
         for (int r = 0; r < kRows; ++r) {
             for (int v = 0; v < kVectors; ++v) store(out + r * out_stride + j + v * kLanes, acc[r][v]);
         }
@@ -121,38 +119,48 @@ inline void multiply_tiles(std::ptrdiff_t begin, std::ptrdiff_t end, std::ptrdif
 }
 
 // The same for n rows, n <= kTileRows; p and out have room for kTileRows.
-inline void multiply_rows(int n, std::ptrdiff_t begin, std::ptrdiff_t end, std::ptrdiff_t depth, std::ptrdiff_t columns,
-                          const float* p, std::ptrdiff_t p_stride, const float* panels, float* out,
-                          std::ptrdiff_t out_stride) {
+inline void multiply_rows(int n, std::ptrdiff_t depth, std::ptrdiff_t columns, const float* p, std::ptrdiff_t p_stride,
+                          const float* panels, float* out, std::ptrdiff_t out_stride) {
     const auto multiply = n <= 1   ? multiply_tiles<1>
                           : n <= 2 ? multiply_tiles<2>
                           : n <= 4 ? multiply_tiles<4>
                                    : multiply_tiles<kTileRows>;
-    multiply(begin, end, depth, columns, p, p_stride, panels, out, out_stride);
+    multiply(depth, columns, p, p_stride, panels, out, out_stride);
 }
 
 // out += sum_k t_k z_k over the n rows of z (n x columns). columns: multiple of kLanes.
 inline void add_rows(const float* z, std::ptrdiff_t stride, std::ptrdiff_t n, const float* t, std::ptrdiff_t columns,
                      float* out) {
     over_tiles(0, columns, [&]<int kVectors>(std::ptrdiff_t j) {
-        Vec acc[1][kVectors];
-        for (int v = 0; v < kVectors; ++v) acc[0][v] = load(out + j + v * kLanes);
-        tile<1, kVectors>(n, t, 1, 0, z + j, stride, acc);
-        for (int v = 0; v < kVectors; ++v) store(out + j + v * kLanes, acc[0][v]);
+        constexpr int kSums = kVectors >= 4 ? 1 : 4 / kVectors;  // so that additions need not wait for each other
+        Vec acc[kSums][kVectors] = {};
+        const std::ptrdiff_t whole = n / kSums * kSums;
+        for (std::ptrdiff_t k = 0; k < n; k += kSums) {
+            for (int s = 0; s < kSums && (k < whole || k + s < n); ++s) {
+                const Vec x = broadcast(t[k + s]);
+                for (int v = 0; v < kVectors; ++v) acc[s][v] += x * load(z + (k + s) * stride + j + v * kLanes);
+            }
+        }
+        for (int v = 0; v < kVectors; ++v) {
+            Vec total = load(out + j + v * kLanes);
+            for (int s = 0; s < kSums; ++s) total += acc[s][v];
+            store(out + j + v * kLanes, total);
+        }
     });
 }
 
-// out[k] = z_k . p over the n rows of z (n x columns), four at a time so that p is loaded once for them.
+// out[k] = z_k . p over the n rows of z (n x columns), eight at a time so that p is loaded once for them.
 inline void dots(const float* z, std::ptrdiff_t stride, std::ptrdiff_t n, const float* p, std::ptrdiff_t columns,
                  float* out) {
-    const std::ptrdiff_t whole = n / 4 * 4;
-    for (std::ptrdiff_t k = 0; k < whole; k += 4, z += 4 * stride) {
-        Vec s[4] = {};
+    const std::ptrdiff_t whole = n / 8 * 8;
+    for (std::ptrdiff_t k = 0; k < whole; k += 8, z += 8 * stride) {
+        Vec s[8] = {};
         for (std::ptrdiff_t j = 0; j < columns; j += kLanes) {
             const Vec x = load(p + j);
-            for (int r = 0; r < 4; ++r) s[r] += load(z + r * stride + j) * x;
+#pragma GCC unroll 8
+            for (int r = 0; r < 8; ++r) s[r] += load(z + r * stride + j) * x;
         }
-        for (int r = 0; r < 4; ++r) out[k + r] = sum(s[r]);
+        sums(s, out + k);
     }
     for (std::ptrdiff_t k = whole; k < n; ++k, z += stride) out[k] = dot(z, p, columns);
 }

@@ -54,7 +54,7 @@ def vectors(n, factors, seed=1):
 def sweep(history, fixed, solver, *, start=None, threads=1, **changed):
     solved = np.zeros((history.n_rows, fixed.shape[1]), np.float32) if start is None else start.copy()
     options = {**OPTIONS, **solver, **changed}
-    if options.pop("axes", solver["solver"] == "cg"):
+    if options.pop("axes", solver["solver"] != "cholesky"):
         return sweep_along_axes(history, fixed, solved, threads, options)
     loss, failed = cpu.als_sweep(history, solved, fixed, cpu.gramian(fixed, threads=1), threads=threads, **options)
     assert failed == -1
@@ -251,11 +251,30 @@ def test_a_row_without_a_unique_solution_is_named(cpu_level, name):
     history = CSR.from_pairs([1, 1, 2, 3], [0, 1, 2, 2], np.ones(4), (4, 3))  # row 2: one item for two factors
     solved = np.zeros((4, 2), np.float32)
     loss, failed = cpu.als_sweep(
-        history, solved, fixed, cpu.gramian(fixed),
+        history, solved, fixed, np.eye(2, dtype=np.float32),
         alpha=1.0, unobserved_weight=0.0, regularization=0.0, regularization_exponent=0.0, solver=name, threads=1,
     )  # fmt: skip
     assert failed == 2
     assert np.isnan(loss)
+
+
+def test_a_block_without_a_unique_solution_is_named(cpu_level):
+    fixed = vectors(60, 32)
+    fixed[:, 20] = 0
+    loss, failed = cpu.als_sweep(
+        make(3, 60, [0, 55, 55]), np.zeros((3, 32), np.float32), fixed, np.eye(32, dtype=np.float32),
+        alpha=1.0, unobserved_weight=0.0, regularization=0.0, regularization_exponent=0.0,
+        solver="subspace", block_size=16, threads=1,
+    )  # fmt: skip
+    assert failed == 1
+    assert np.isnan(loss)
+
+
+def test_a_gramian_that_is_not_diagonal_is_refused():
+    history, fixed = make(3, 60), vectors(60, 32)
+    for solver in ("cg", "subspace"):
+        with pytest.raises(ValueError, match="want a diagonal gramian"):
+            sweep(history, fixed, {"solver": solver, "axes": False})
 
 
 BROKEN = {
@@ -392,7 +411,7 @@ def test_systems_that_are_not_positive_definite_are_named(solver, length, thread
     history, fixed = make(3, 40_000, lengths=[0, length, 10]), vectors(40_000, 48)
     solved = vectors(3, 48, seed=3)
     options = {**OPTIONS, **solver, "unobserved_weight": -100.0, "regularization_exponent": 0.0}
-    along_axes = options.pop("axes", solver["solver"] == "cg")
+    along_axes = options.pop("axes", solver["solver"] != "cholesky")
     gramian = cpu.to_principal_axes(fixed, solved) if along_axes else cpu.gramian(fixed)
     _, failed = cpu.als_sweep(history, solved, fixed, gramian, threads=threads, **options)
     assert failed in (1, 2)

@@ -123,7 +123,7 @@ def to_principal_axes(fixed: Float, *others: Float, threads: int | None = None) 
     Returns
     -------
     (factors, factors) float32
-        The diagonal Gramian of ``fixed``: the solver "cg" of :func:`als_sweep` asks for one, "cholesky" is quicker with
+        The diagonal Gramian of ``fixed``: the solvers of :func:`als_sweep` ask for one, "cholesky" is quicker with
         it where histories are shorter than vectors. Below 1e-7 of the largest value all is roundoff, and that is put in
         its place. NaN, and nothing rotated, where ``fixed`` is not finite or too large for float32.
     """
@@ -156,8 +156,8 @@ def als_sweep(
 ) -> tuple[float, int]:
     """Improve every row of ``solved`` (n_rows, factors) in place with ``fixed`` (n_fixed, factors) held.
 
-    The solver "cg" wants both sides as :func:`to_principal_axes` leaves them, and the Gramian that it returns. A row is
-    done after ``cg_steps``, or as soon as a step lowers its loss by less than ``cg_tolerance``² of what its vector
+    The solvers "cg" and "subspace" want both sides as :func:`to_principal_axes` leaves them, and the Gramian that it
+    returns; "cholesky" needs no rotated ``solved``. With "cg" a row is done after ``cg_steps``, or as soon as a step lowers its loss by less than ``cg_tolerance``² of what its vector
     explains (the sum of its weights less the loss): about that relative error in the norm of its system. Below the
     roundoff of float32 there is nothing left to improve.
 

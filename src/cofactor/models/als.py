@@ -14,10 +14,10 @@ Sources: Hu, Koren & Volinsky 2008 (confidences, and the Gramian that makes the 
 Zhang & Koren 2021, "Revisiting the performance of iALS on item recommendation benchmarks", eq. 1-4 (this form, the
 frequency-scaled regularization and the initial spread); Takacs, Pilaszy & Tikk 2011 (conjugate gradient); Rendle,
 Krichene, Zhang & Koren 2021, "iALS++: speeding up matrix factorization with subspace optimization" (subspaces).
-Departures: the observed part has weights; conjugate gradient and the exact solver work along the principal axes of the
-fixed side, where its Gramian is diagonal: it preconditions the one, and short histories are small systems for the
-other; training starts and ends with the users, so that user vectors are always the ones that fold-in gives for the item
-vectors kept.
+Departures: the observed part has weights; sweeps go along the principal axes of the fixed side, where its Gramian is
+diagonal: it preconditions conjugate gradient, subspaces meet in the history alone, and short histories are small systems
+for the exact solver; training starts and ends with the users, so that user vectors are always the ones that fold-in gives
+for the item vectors kept.
 """
 
 from __future__ import annotations
@@ -254,11 +254,8 @@ class ImplicitALS(FactorModel):
         options: dict[str, Any] = {"solver": solver, "cg_steps": self.cg_steps, "block_size": self.block_size}
         if exactly and solver != "cholesky":
             options = _TO_THE_END
-        if options["solver"] == "subspace":
-            gramian = kernels.gramian(fixed, threads=self.threads)
-        else:
-            rotated = () if solver == "cholesky" else (solved,)  # an exact solution needs no start
-            gramian = kernels.to_principal_axes(fixed, *rotated, threads=self.threads)
+        rotated = () if solver == "cholesky" else (solved,)  # an exact solution needs no start
+        gramian = kernels.to_principal_axes(fixed, *rotated, threads=self.threads)
         return self._solve(history, solved, fixed, gramian, **options)
 
     def _solve(self, history: CSR, solved: Float, fixed: Float, gramian: Float, **options: Any) -> float:  # noqa: ANN401

@@ -13,7 +13,8 @@ where X are the weights of the interactions, :math:`\lambda` = ``l1_regularizati
 Sources: Ning & Karypis 2011, "SLIM: sparse linear methods for top-n recommender systems", eq. 3-4 (loss), and the same
 paper's fsSLIM (``neighbours``); Friedman, Hastie & Tibshirani 2010, "Regularization paths for generalized linear models
 via coordinate descent", sections 2.1-2.2 (coordinate steps, covariance updates). Departures: coordinate descent runs on
-a working set of items, which grows until the optimality conditions of all items hold to the tolerance.
+a working set of items, which grows until the optimality conditions of all items hold to the tolerance; with X'X at hand
+the weights that are not zero are every few sweeps solved for at once.
 """
 
 from __future__ import annotations

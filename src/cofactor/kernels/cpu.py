@@ -157,9 +157,9 @@ def als_sweep(
     """Improve every row of ``solved`` (n_rows, factors) in place with ``fixed`` (n_fixed, factors) held.
 
     The solvers "cg" and "subspace" want both sides as :func:`to_principal_axes` leaves them, and the Gramian that it
-    returns; "cholesky" needs no rotated ``solved``. With "cg" a row is done after ``cg_steps``, or as soon as a step lowers its loss by less than ``cg_tolerance``² of what its vector
-    explains (the sum of its weights less the loss): about that relative error in the norm of its system. Below the
-    roundoff of float32 there is nothing left to improve.
+    returns; "cholesky" needs no rotated ``solved``. With "cg" a row is done after ``cg_steps``, or as soon as a step
+    lowers its loss by less than ``cg_tolerance``² of what its vector explains (the sum of its weights less the loss):
+    about that relative error in the norm of its system. Below the roundoff of float32 there is nothing left to improve.
 
     Returns
     -------

@@ -105,8 +105,8 @@ MODELS: dict[str, dict[str, Candidate]] = {
         ),
         "RP3beta": Candidate(
             cf.RP3beta,
-            {"alpha": 0.7, "beta": 0.6, "neighbours": 70},
-            {"alpha": (0.6, 0.7, 0.8), "beta": (0.5, 0.6, 0.7), "neighbours": (50, 70, 100)},
+            {"alpha": 0.7, "beta": 0.2, "neighbours": 100, "normalize": True},
+            {"alpha": (0.6, 0.7, 0.8), "beta": (0.2, 0.3, 0.4), "neighbours": (70, 100, 150)},
         ),
     },
     "gowalla_lightgcn": {

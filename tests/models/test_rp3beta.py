@@ -40,12 +40,22 @@ def test_probabilities_add_up(interactions):
     np.testing.assert_allclose(dense(model.item_weights_).sum(1) + back, 1, rtol=1e-5)
 
 
+def test_normalized_weights_of_a_history_item_add_up_to_one(interactions):
+    for of in ("scored", "history"):
+        plain, even = (dense(cf.RP3beta(0.7, 0.4, 6, neighbours_of=of, normalize=n).fit(interactions).item_weights_)
+                       for n in (False, True))  # fmt: skip
+        sums = plain.sum(1, keepdims=True)
+        np.testing.assert_allclose(even * sums, plain, rtol=1e-5)
+        np.testing.assert_allclose(even.sum(1)[sums[:, 0] > 0], 1, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [
         ({"alpha": -0.1}, "alpha must be a finite number of at least 0"),
         ({"beta": float("inf")}, "beta must be a finite number"),
         ({"neighbours": 0}, "neighbours must be a whole number of at least 1"),
+        ({"normalize": "l1"}, "normalize must be True or False, got 'l1'"),
     ],
 )
 def test_bad_parameters(interactions, params, message):

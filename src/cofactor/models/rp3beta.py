@@ -6,7 +6,7 @@ probability proportional to weight. Scores are ``sum_h weight(user, h) W[h, i]``
     W[h, i] = sum_u p(h -> u)^alpha p(u -> i)^alpha / n_i^beta,
 
 n_i being the users of item i (their equations 2 and 5; like Dacrema et al. 2021, histories are not normalised, which
-changes no ranking, and only the nearest items are kept).
+changes no ranking, and only the nearest items are kept, whose weights may be made to add up to one).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from cofactor.checks import check_at_least, check_choice
 from cofactor.csr import CSR
+from cofactor.errors import ParameterError
 from cofactor.kernels import cpu
 from cofactor.kernels.threads import resolve_threads
 from cofactor.memory import require_memory
@@ -45,6 +46,9 @@ class RP3beta(NeighbourModel):
         How many are kept of every item; all that are reached where it has fewer.
     neighbours_of : {"scored", "history"}
         Keep the neighbours of every item that may be scored, or of every item of a history.
+    normalize : bool
+        Divide the weights of every item of a history by their sum, so that all have as much to say; else those that
+        have many near items among the ones scored say more.
     threads : int, optional
 
     Attributes
@@ -62,12 +66,14 @@ class RP3beta(NeighbourModel):
         neighbours: int = 100,
         *,
         neighbours_of: Literal["scored", "history"] = "scored",
+        normalize: bool = False,
         threads: int | None = None,
     ) -> None:
         self.alpha = alpha
         self.beta = beta
         self.neighbours = neighbours
         self.neighbours_of = neighbours_of
+        self.normalize = normalize
         self.threads = threads
 
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
@@ -76,6 +82,8 @@ class RP3beta(NeighbourModel):
         check_at_least("beta", self.beta, 0)
         check_at_least("neighbours", self.neighbours, 1, whole=True)
         check_choice("neighbours_of", self.neighbours_of, ("scored", "history"))
+        if not isinstance(self.normalize, bool | np.bool_):
+            raise ParameterError(f"normalize must be True or False, got {self.normalize!r}")
         resolve_threads(self.threads)
         n = interactions.n_items
         require_memory(
@@ -96,6 +104,14 @@ class RP3beta(NeighbourModel):
             weights=(np.maximum(of_user, 1e-30) ** -float(self.alpha)).astype(np.float32),
             binary=binary, threads=self.threads,
         )  # fmt: skip
-        self.item_weights_ = near.transposed() if of_scored else near
+        weights = near.transposed() if of_scored else near
+        self.item_weights_ = _normalized(weights) if self.normalize else weights
         self.interactions_ = interactions
         return self
+
+
+def _normalized(weights: CSR) -> CSR:
+    """Rows divided by their sums."""
+    rows = weights.row_index()
+    sums = np.bincount(rows, weights.values, minlength=weights.n_rows)
+    return CSR(weights.indptr, weights.indices, (weights.values / sums[rows]).astype(np.float32), weights.n_columns)

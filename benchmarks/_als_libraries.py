@@ -24,7 +24,8 @@ from cofactor.kernels import cpu
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ALPHA, REGULARIZATION, BLOCK, CG_STEPS = 10.0, 0.01, 64, 3
+ALPHA, REGULARIZATION, CG_STEPS = 10.0, 0.01, 3
+BLOCK, BLOCK_OF_IRSPACK = 32, 64  # what each takes by default
 OPTIONS: dict[str, Any] = {
     "alpha": ALPHA,
     "unobserved_weight": 1.0,
@@ -102,7 +103,7 @@ def with_irspack(x: cf.Interactions, factors: int, solver: str, threads: int) ->
         .set_n_threads(threads)
         .set_solver_type(kind)
         .set_max_cg_steps(CG_STEPS)
-        .set_ialspp_subspace_dimension(BLOCK)
+        .set_ialspp_subspace_dimension(BLOCK_OF_IRSPACK)
         .set_ialspp_iteration(1)
         .build()
     )

@@ -58,13 +58,12 @@ def matrix(args: argparse.Namespace) -> cf.Interactions:
 def share_of_ceiling(x: cf.Interactions, factors: int, solver: str, seconds: float, figures: dict[str, float]) -> float:
     """Needed operations of an iteration, over what the machine does in that time.
 
-    A multiply-add counts two operations. Gramians are left out.
+    A multiply-add counts two operations. Gramians and rotations are left out.
 
     - cholesky: per interaction and side ``factors^2`` (the lower triangle of an outer product), per row
       ``factors^3 / 3``; short rows, which take fewer, count the same, so that a share may be above 1.
     - subspace, blocks of b factors: per interaction and side ``factors (b + 6)`` (the lower triangles of the blocks,
-      the score, and its correction and gradient in every block), per row ``factors b^2 / 3 + 2 factors^2`` (solving,
-      and the gradient of the unobserved).
+      the score, and its correction and gradient in every block), per row ``factors b^2 / 3``.
     - cg: every interaction's row gathered once per side, in pieces of 128 bytes.
     """
     nnz = 2 * x.nnz
@@ -74,7 +73,7 @@ def share_of_ceiling(x: cf.Interactions, factors: int, solver: str, seconds: flo
     flops = nnz * factors**2 + rows * factors**3 / 3
     if solver == "subspace":
         b = min(BLOCK, factors)
-        flops = nnz * factors * (b + 6) + rows * (factors * b**2 / 3 + 2 * factors**2)
+        flops = nnz * factors * (b + 6) + rows * factors * b**2 / 3
     return flops / seconds / (figures["sgemm"] * 1e9)
 
 

@@ -151,7 +151,7 @@ def als_sweep(
     solver: str,
     cg_steps: int = 3,
     cg_tolerance: float = 1e-7,
-    block_size: int = 64,
+    block_size: int = 32,
     threads: int | None = None,
 ) -> tuple[float, int]:
     """Improve every row of ``solved`` (n_rows, factors) in place with ``fixed`` (n_fixed, factors) held.

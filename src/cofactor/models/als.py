@@ -84,7 +84,7 @@ class ImplicitALS(FactorModel):
     cg_steps : int
         Three come close to the exact solution, two are quicker to a given loss.
     block_size : int
-        Rounded up to a multiple of 16.
+        Of subspaces; rounded up to a multiple of 16. Larger blocks take longer and come hardly closer.
     seed : int
     threads : int, optional
         Default: what affinity and container limits grant. Results do not depend on it.
@@ -123,7 +123,7 @@ class ImplicitALS(FactorModel):
         init_std: float = 0.1,
         solver: Solver = "auto",
         cg_steps: int = 3,
-        block_size: int = 64,
+        block_size: int = 32,
         seed: int = 0,
         threads: int | None = None,
         device: str = "cpu",

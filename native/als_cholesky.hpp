@@ -83,7 +83,7 @@ private:
         }
         if (!positive) return std::numeric_limits<double>::quiet_NaN();
         for (std::ptrdiff_t k = 0; k < size; ++k) {
-            side[k] = s[k] = k < n ? std::sqrt(problem_.options.alpha * problem_.history.values[begin + k]) : 0.0f;
+            side[k] = s[k] = k < n ? problem_.root_weight(begin + k) : 0.0f;
         }
         transpose_scaled(begin, n, s, root, t);
         add_gramian(width, size, t, size, identity_.data(), few_, a, size);

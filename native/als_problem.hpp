@@ -57,6 +57,7 @@ struct Problem {
     const float* fixed_row(std::int64_t entry) const { return fixed + history.indices[entry] * width; }
     // The same for an entry that may lie beyond the last: to be prefetched only.
     const float* row_ahead(std::int64_t entry, std::int64_t last) const { return fixed_row(std::min(entry, last)); }
+    float root_weight(std::int64_t entry) const { return std::sqrt(options.alpha * history.values[entry]); }
     std::int64_t last_entry() const { return static_cast<std::int64_t>(history.indices.size()) - 1; }
 
     float lambda(std::int64_t row) const {

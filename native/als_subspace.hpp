@@ -54,6 +54,7 @@ public:
     std::int64_t failed() const { return failed_; }
 
 private:
+    static constexpr int kAhead = 3;                         // rows that are asked for before their turn
     static constexpr std::ptrdiff_t kPiece = 128;            // entries worked on at a time
     static constexpr std::ptrdiff_t kArenaFloats = 2097152;  // one long history: faster in order than gathered again
 
@@ -92,16 +93,20 @@ private:
             });
     }
 
-    // Gathers the history where it fits; residual = s - Z x.
+    // Gathers the history where it fits, each row once; residual = s - Z x.
     void start_residual(const Row& h, const float* x) {
-        for (std::ptrdiff_t first = 0; first < h.n; first += kPiece) {
-            const std::ptrdiff_t n = std::min(kPiece, h.n - first);
-            for (std::ptrdiff_t c = 0; c < problem_.width; c += columns_) {
-                const std::ptrdiff_t columns = std::min(columns_, problem_.width - c);
-                float* to = h.z != nullptr ? h.z + c * h.n + first * columns : nullptr;
-                block_.gather(h.begin + first, n, c, columns, to);
-                if (c == 0) std::copy_n(block_.scale(), n, h.residual + first);
-                subtract_dots(to != nullptr ? to : block_.z(), n, x + c, columns, h.residual + first);
+        const std::ptrdiff_t width = problem_.width;
+        const std::int64_t last = problem_.last_entry();
+        for (std::ptrdiff_t k = 0; k < h.n; ++k) {
+            prefetch(problem_.row_ahead(h.begin + k + kAhead, last), width);
+            const float *y = problem_.fixed_row(h.begin + k), s = problem_.root_weight(h.begin + k);
+            h.residual[k] = s - s * dot(y, x, width);
+            if (h.z == nullptr) continue;
+            const Vec scale = broadcast(s);
+            for (std::ptrdiff_t c = 0; c < width; c += columns_) {
+                const std::ptrdiff_t columns = std::min(columns_, width - c);
+                float* to = h.z + c * h.n + k * columns;
+                for (std::ptrdiff_t j = 0; j < columns; j += kLanes) store(to + j, scale * load(y + c + j));
             }
         }
     }

@@ -9,8 +9,8 @@ log-normal lengths of sessions (median 6, at most 495 events, as in OTTO's) and 
 session days apart, a quarter of its events repeating an item of it, items of a session mostly from one of 2,000
 clusters; clicks, carts and orders of one month, in the order of sessions.
 
-The self-join is written twice: eagerly and chunk by chunk, as in the notebooks, and as one query for polars' streaming
-engine.
+The self-join is written twice: in memory and chunk by chunk, as in the notebooks, and for all sessions at once by
+polars' streaming engine.
 """
 
 from __future__ import annotations
@@ -133,11 +133,30 @@ def run_fit(path: str, preset: str) -> dict[str, Any]:
     }
 
 
-def run_polars(path: str, preset: str, *, streaming: bool = False) -> dict[str, Any]:
-    """A self-join of the sessions, in chunks in memory or all in one streaming query; as ``CoVisitation`` counts."""
+def run_polars(path: str, preset: str) -> dict[str, Any]:
+    """Self-joins of chunks of sessions, in memory; the definition of ``CoVisitation``."""
     begin, cpu = time.perf_counter(), time.process_time()
+    log, gap = _weighed(path, preset)
+    parts = []
+    for first in range(0, log["session"].max() + 1, JOINED_SESSIONS):
+        mine = log.filter(pl.col("session").is_between(first, first + JOINED_SESSIONS - 1))
+        parts.append(_joined(mine, gap, "in-memory"))
+        if len(parts) == 5:
+            parts = [pl.concat(parts).group_by("aid", "aid_y").agg(pl.col("w").sum())]
+    total = pl.concat(parts).group_by("aid", "aid_y").agg(pl.col("w").sum())
+    del parts
+    return _kept(total, begin, cpu)
+
+
+def run_streaming(path: str, preset: str) -> dict[str, Any]:
+    """The same with all sessions at once, joined and summed by the streaming engine; the rest is quicker in memory."""
+    begin, cpu = time.perf_counter(), time.process_time()
+    return _kept(_joined(*_weighed(path, preset), "streaming"), begin, cpu)
+
+
+def _weighed(path: str, preset: str) -> tuple[pl.DataFrame, int]:
+    """Events that take part with their weights, and the longest gap."""
     log = pl.read_parquet(path).with_columns(pl.col("ts") // 1000, pl.col("type").to_physical().cast(pl.UInt8))
-    gap = 14 * 86_400 if preset == "buy_to_buy" else 86_400
     low, high = log["ts"].min(), log["ts"].max()
     if preset == "buy_to_buy":
         log = log.filter(pl.col("type") > 0).with_columns(w=pl.lit(1.0))
@@ -145,15 +164,7 @@ def run_polars(path: str, preset: str, *, streaming: bool = False) -> dict[str, 
         log = log.with_columns(w=pl.col("type").replace_strict(range(3), [1.0, 6.0, 3.0]))
     else:
         log = log.with_columns(w=1 + (pl.col("ts") - low) * (3.0 / (high - low)))
-    log = log.select("session", "aid", "ts", "w")
-    total = _joined(log, gap, "streaming") if streaming else _joined_in_chunks(log, gap)
-    best = total.sort(["aid", "w", "aid_y"], descending=[False, True, False]).group_by("aid").head(NEIGHBOURS)
-    seconds = time.perf_counter() - begin
-    return {"seconds": seconds, "cpu": time.process_time() - cpu, "nnz": len(best), "sum": best["w"].sum()}
-
-
-def run_streaming(path: str, preset: str) -> dict[str, Any]:
-    return run_polars(path, preset, streaming=True)
+    return log.select("session", "aid", "ts", "w"), 14 * 86_400 if preset == "buy_to_buy" else 86_400
 
 
 def _joined(log: pl.DataFrame, gap: int, engine: Literal["in-memory", "streaming"]) -> pl.DataFrame:
@@ -171,14 +182,11 @@ def _joined(log: pl.DataFrame, gap: int, engine: Literal["in-memory", "streaming
     return pairs.collect(engine=engine)
 
 
-def _joined_in_chunks(log: pl.DataFrame, gap: int) -> pl.DataFrame:
-    parts, n_sessions = [], log["session"].max() + 1
-    for first in range(0, n_sessions, JOINED_SESSIONS):
-        mine = log.filter(pl.col("session").is_between(first, first + JOINED_SESSIONS - 1))
-        parts.append(_joined(mine, gap, "in-memory"))
-        if len(parts) == 5:
-            parts = [pl.concat(parts).group_by("aid", "aid_y").agg(pl.col("w").sum())]
-    return pl.concat(parts).group_by("aid", "aid_y").agg(pl.col("w").sum())
+def _kept(pairs: pl.DataFrame, begin: float, cpu: float) -> dict[str, Any]:
+    """The best neighbours, and what it took to get there."""
+    best = pairs.sort(["aid", "w", "aid_y"], descending=[False, True, False]).group_by("aid").head(NEIGHBOURS)
+    seconds = time.perf_counter() - begin
+    return {"seconds": seconds, "cpu": time.process_time() - cpu, "nnz": len(best), "sum": best["w"].sum()}
 
 
 RUNS = {"cofactor": run_cofactor, "polars": run_polars, "streaming": run_streaming, "fit": run_fit}
@@ -203,19 +211,12 @@ def report(path: Path, presets: tuple[str, ...]) -> None:
 
 
 def compare(path: Path, presets: tuple[str, ...]) -> None:
-    names = [
-        "cofactor, s",
-        "polars, s",
-        "streaming, s",
-        "times faster",
-        "than streaming",
-        "CPU s",
-        "polars",
-        "streaming",
-    ]
-    print_header(["matrix", *names, "GB", "polars", "streaming"], n_texts=1)
+    libraries = ("cofactor", "polars", "streaming")
+    columns = [*(f"{name}, s" for name in libraries), "polars / cofactor", "streaming / cofactor"]
+    columns += [f"{name}, {unit}" for unit in ("CPU s", "GB") for name in libraries]
+    print_header(["matrix", *columns], n_texts=1)
     for preset in presets:
-        ours, *theirs = (run(name, path, preset) for name in ("cofactor", "polars", "streaming"))
+        ours, *theirs = (run(name, path, preset) for name in libraries)
         for peer in theirs:
             assert ours["nnz"] == peer["nnz"], (ours, peer)
             assert abs(ours["sum"] - peer["sum"]) < 1e-6 * ours["sum"], (ours, peer)

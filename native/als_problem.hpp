@@ -95,13 +95,12 @@ public:
     const float* z() const { return z_.data(); }
     const float* scale() const { return scale_.data(); }
 
-    // Entries [begin, begin + n), n <= rows(), columns [c, c + columns), into z or, where given, `to` (row stride
-    // `columns` in both).
-    void gather(std::int64_t begin, std::ptrdiff_t n, std::ptrdiff_t c, std::ptrdiff_t columns, float* to = nullptr) {
+    // Entries [begin, begin + n), n <= rows(), columns [c, c + columns), side by side.
+    void gather(std::int64_t begin, std::ptrdiff_t n, std::ptrdiff_t c, std::ptrdiff_t columns) {
         const float *values = problem_.history.values.data() + begin, alpha = problem_.options.alpha;
         float* scale = scale_.data();
         for (std::ptrdiff_t k = 0; k < n; ++k) scale[k] = std::sqrt(alpha * values[k]);
-        float* z = to != nullptr ? to : z_.data();
+        float* z = z_.data();
         const std::int64_t last = problem_.last_entry();
         for (std::ptrdiff_t k = 0; k < n; ++k, z += columns) {
             if (begin + k + kAhead >= asked_) prefetch(problem_.row_ahead(begin + k + kAhead, last) + c, columns);

@@ -30,7 +30,7 @@ public:
     // Improves row `begin`, which moves, unless it is one to be split; its loss, or NaN with failed() set.
     double improve(std::int64_t& begin, std::int64_t end) {
         const std::ptrdiff_t n = problem_.length(begin);
-        if (n == 0 || problem_.split(begin) || exact_.solves_few(n, columns_ + 6)) {
+        if (n == 0 || problem_.split(begin) || exact_.solves_few(n, columns_ + kOtherPasses)) {
             const double loss = exact_.improve(begin, end);
             failed_ = exact_.failed();
             return loss;
@@ -54,6 +54,7 @@ public:
     std::int64_t failed() const { return failed_; }
 
 private:
+    static constexpr std::ptrdiff_t kOtherPasses = 6;        // what an entry costs besides Gramians: twice three passes
     static constexpr int kAhead = 3;                         // rows that are asked for before their turn
     static constexpr std::ptrdiff_t kPiece = 128;            // entries worked on at a time
     static constexpr std::ptrdiff_t kArenaFloats = 2097152;  // one long history: faster in order than gathered again

@@ -124,7 +124,7 @@ void rows(InRecords records, bool once, double scale, In1<std::int64_t> work, st
     check(n_best >= 1, "n_best must be at least 1");
     bool inside = true;
     for (std::int64_t w = starts.data()[begin - first]; w < starts.data()[end - first]; ++w) {
-        inside = inside && near[w].last <= records.shape(0);
+        inside = inside && near[w].last <= records.shape(0) && near[w].session != 0;
     }
     check(inside, "windows must lie inside the records");
     check(static_cast<int>(tables.shape(0)) >= threads && static_cast<std::int64_t>(tables.shape(1)) == n_items,

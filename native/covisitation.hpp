@@ -190,8 +190,7 @@ public:
     // Makes room for a row that visits neighbours `most` times, and its own item.
     bool hashes(std::int64_t most) {
         if (++most > kMostHashed) return false;
-        shift_ =
-            std::min(32 - 6, std::countl_zero(static_cast<std::uint32_t>(std::max<std::int64_t>(most, 1) - 1)) - 1);
+        shift_ = std::min(32 - 6, std::countl_zero(static_cast<std::uint32_t>(most - 1)) - 1);
         return true;
     }
 
@@ -298,7 +297,7 @@ private:
             std::copy_n(others_.data(), others, keys + larger);
             (n_ <= larger ? end : begin) = larger;
         }
-        if (begin < n_ && n_ < end) std::nth_element(keys + begin, keys + n_ - 1, keys + end, std::greater<>());
+        if (n_ < end) std::nth_element(keys + begin, keys + n_ - 1, keys + end, std::greater<>());
         least_ = *std::min_element(keys, keys + n_);
         size_ = n_;
     }

@@ -4,7 +4,8 @@
 //
 // Coordinate descent on a working set that holds all items with weights; once it is solved, the gradients of all other
 // items decide who has to join it. SlimCovariance and SlimResidual know two ways to the gradients. With X'X at hand,
-// Newton steps for all weights at once, signs held, spare most of the sweeps that items with many common users take.
+// Newton steps for all weights at once (up to 2,048), signs held, spare most of the sweeps that items with many common
+// users take.
 #pragma once
 
 #include <algorithm>
@@ -82,7 +83,8 @@ private:
     static constexpr std::int64_t kFirst = 128;  // items of the first working set; as many as have weights join later
     static constexpr float kCloser = 0.25f;      // sweeps end when the farthest step is that part of what is allowed
     static constexpr float kLoose = 0.1f;        // while others have to join: that part of the farthest of them
-    static constexpr std::int64_t kSweeps = 2, kPerSweep = 256;  // sweeps before all weights are solved for at once
+    // Sweeps before all weights are solved for at once: two, and one more for so many weights.
+    static constexpr std::int64_t kSweeps = 2, kPerSweep = 256;
 
     struct Ranked {
         float rank;
@@ -238,6 +240,7 @@ private:
     bool solve_support() {
         if constexpr (requires { set_.solve(support_, 0.0f, nullptr); }) {
             std::erase_if(support_, [&](std::int32_t at) { return weight(at) == 0; });
+            if (std::ssize(support_) > set_.most_solved()) return false;
             const std::size_t n = support_.size();
             set_.refresh(weights_.data());
             const double before = loss_of_support();
@@ -284,9 +287,9 @@ private:
 
     const SlimData& data_;
     const SlimOptions& options_;
-    Gradients set_;   // of the working set, which it also lists
-    Buffer weights_;  // of the working set
-    Buffer old_, by_;
+    Gradients set_;    // of the working set, which it also lists
+    Buffer weights_;   // of the working set
+    Buffer old_, by_;  // where solve_support() came from, and how far it goes
     std::vector<std::int8_t> marked_;
     std::vector<std::int32_t> candidates_, joining_, support_;
     std::vector<Ranked> ranked_;

@@ -32,10 +32,11 @@ public:
         : data_(data),
           most_(std::min(most, data.n_items())),
           floats_(std::make_unique_for_overwrite<float[]>(padded(most_) * padded(most_) + kPad)),
+          most_solved_(std::min(kMostSolved, padded(most_))),
+          system_(std::make_unique_for_overwrite<float[]>(most_solved_ * most_solved_ + kPad)),
+          inverse_(most_solved_),
+          solution_(most_solved_),
           all_(data.gramian_stride()),
-          system_(std::make_unique_for_overwrite<float[]>(kMostSolved * kMostSolved + kPad)),
-          inverse_(kMostSolved),
-          solution_(kMostSolved),
           target_(padded(most_)),
           gradient_(padded(most_)),
           held_(data.n_items(), 0) {
@@ -108,11 +109,13 @@ public:
     // As many multiply-adds as there are items at work.
     void move(std::int64_t at, float by) { axpy(-by, rows_ + at * stride_, gradient_.data(), stride_); }
 
-    // b = (X'X + l2 I)^-1 b over some of the items at work; b has room for padded(those). False where they are too many
-    // or their equations have no unique solution.
+    // How many items solve() takes at most.
+    std::ptrdiff_t most_solved() const { return most_solved_; }
+
+    // b = (X'X + l2 I)^-1 b over some of the items at work; b has room for padded(those). False where their equations
+    // have no unique solution.
     bool solve(std::span<const std::int32_t> some, float l2, float* b) {
         const std::ptrdiff_t n = std::ssize(some), width = padded(n);
-        if (n > kMostSolved) return false;
         float* a = aligned(system_.get());
         for (std::ptrdiff_t i = 0; i < width; ++i) {
             const float* from = i < n ? rows_ + some[i] * stride_ : nullptr;
@@ -134,6 +137,7 @@ private:
     static float* aligned(float* floats) {
         return floats + (-reinterpret_cast<std::uintptr_t>(floats) % 64) / sizeof(float);
     }
+
     const float* row_of(std::int64_t item) const { return data_.gramian + item * data_.gramian_stride(); }
 
     // Rows as wide as there are items, so that they lie close together; what is new is zero.
@@ -149,6 +153,7 @@ private:
 
     const SlimData& data_;
     std::int64_t most_, column_ = 0;
+    std::ptrdiff_t most_solved_;
     std::unique_ptr<float[]> floats_, system_;
     float* rows_ = nullptr;  // X'X of the items at work
     std::ptrdiff_t stride_ = 0;

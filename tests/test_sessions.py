@@ -101,6 +101,14 @@ def test_ids_beyond_those_of_the_interactions(tmp_path):
     assert Sessions.of(x).items.tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("dtype", [pl.Datetime("ns"), pl.Datetime("us", "Europe/Berlin"), pl.Date])
+def test_times_of_another_type_put_in_later(dtype):
+    frame = log([(1, 1, 5, 2 * 86_400 * 10**6, "a"), (1, 1, 4, 0, "a"), (1, 0, 3, 0, "a")])
+    events = read(frame)
+    sessions = events.with_frame(events.frame.with_columns(pl.col("time").cast(dtype))).sessions()
+    assert listed(sessions) == wanted(frame)
+
+
 def test_without_times_the_order_is_that_of_the_log():
     frame = log([(1, 1, 5, 9, "a"), (1, 0, 4, 9, "a"), (1, 1, 3, 0, "a"), (1, 1, 5, 0, "a")])
     sessions = cf.read_events(frame, user="user", item="item", session="session").sessions()

@@ -93,8 +93,9 @@ def collect_facts(frame: pl.LazyFrame, ids: Iterable[str], time: str | None) -> 
     schema = frame.collect_schema()
     ids = [c for c in ids if schema[c].is_integer()]
     exprs = [pl.len().alias("n")]
-    for c in (*ids, *([time] if time else [])):
-        exprs += [pl.col(c).min().alias(f"low:{c}"), pl.col(c).max().alias(f"high:{c}")]
+    columns = {c: pl.col(c) for c in ids} | ({time: _TimeColumn(time, schema[time], None).parsed} if time else {})
+    for name, column in columns.items():
+        exprs += [column.min().alias(f"low:{name}"), column.max().alias(f"high:{name}")]
     row = frame.select(exprs).collect(engine="streaming").row(0, named=True)
     if not row["n"]:
         return Facts(0)

@@ -58,7 +58,10 @@ class Events:
 
     @cached_property
     def facts(self) -> Facts:
-        """Number of events and the ranges of integer ids and of times; found in one pass, then kept."""
+        """Number of events and the ranges of integer ids and of times; found in one pass, then kept.
+
+        What is made of the events relies on it: the files must not change after reading.
+        """
         ids = dict.fromkeys(c for c in (self.user, self.item, self.session) if c is not None)
         return collect_facts(self.frame, ids, self.time)
 

@@ -168,7 +168,7 @@ class Sessions:
 
 @dataclass(frozen=True)
 class _Facts:
-    """What the first pass over the events tells: how to pack session and time into one 64-bit integer."""
+    """What is known before the events are read: how to pack session and time into one 64-bit integer."""
 
     dtype: pl.DataType
     n_without_session: int

@@ -122,6 +122,8 @@ def test_what_does_not_fit_together_is_refused(cpu_level):
     parts = {"gap": 5, "n_items": 5, "first": 0}
     with pytest.raises(ValueError, match="one place for every record"):
         cpu.covisitation_index(records, seconds, starts, **parts, starts=offsets(counts[::-1].copy() + np.arange(5)))
+    with pytest.raises(ValueError, match="a gap needs the seconds of the records"):
+        cpu.covisitation_index(records, None, starts, **parts, starts=offsets(counts))
     with pytest.raises(ValueError, match="sessions must ascend from 0 to the number of records"):
         cpu.covisitation_index(records, seconds, starts[:-1], **parts, starts=offsets(counts))
     windows = cpu.covisitation_index(records, seconds, starts, **parts, starts=offsets(counts))

@@ -94,6 +94,18 @@ def test_many_items_at_work(cpu_level, at_hand):
 
 
 @both_ways
+@both_signs
+def test_items_that_others_add_up_to(cpu_level, at_hand, non_negative):
+    """Without l2 there are many solutions, and the weights' equations have none or all."""
+    x = make(60, 12)
+    x = np.hstack([x, x[:, 2:4], x[:, 4:5] + x[:, 5:6]])
+    options = {"l1": 0.5, "l2": 0.0, "non_negative": non_negative}
+    weights, status = columns(x, at_hand=at_hand, **options, tolerance=1e-4, iterations=20_000)
+    assert not status.any()
+    assert reference.violations(x, weights, **options).max() <= 1.01e-4 + 1e-6
+
+
+@both_ways
 def test_no_penalty_is_least_squares_without_negative_weights(cpu_level, at_hand):
     from scipy.optimize import nnls
 

@@ -123,9 +123,9 @@ def to_principal_axes(fixed: Float, *others: Float, threads: int | None = None) 
     Returns
     -------
     (factors, factors) float32
-        The diagonal Gramian of ``fixed``: the solvers of :func:`als_sweep` ask for one, "cholesky" is quicker with
-        it where histories are shorter than vectors. Below 1e-7 of the largest value all is roundoff, and that is put in
-        its place. NaN, and nothing rotated, where ``fixed`` is not finite or too large for float32.
+        The diagonal Gramian of ``fixed``: "cg" and "subspace" of :func:`als_sweep` ask for it, "cholesky" is quicker
+        with it where histories are shorter than vectors. Below 1e-7 of the largest value all is roundoff, and that is
+        put in its place. NaN, and nothing rotated, where ``fixed`` is not finite or too large for float32.
     """
     square = gramian(fixed, threads=threads).astype(np.float64)
     if not np.isfinite(square).all():
@@ -495,6 +495,8 @@ def covisitation_index(
     starts : int64
         Offsets of the items' events.
     """
+    if gap is not None and seconds is None:
+        raise ValueError("a gap needs the seconds of the records")
     windows = np.empty((int(starts[-1]), 3), np.uint32)
     _native.covisitation_index(
         records, None if gap is None else seconds, sessions, 0 if gap is None else min(gap, _LONGEST_GAP),
@@ -696,7 +698,7 @@ def slim_columns(
     start : CSR (n_items, n_items), optional
         Weights to start from, a row for every column of the weights.
     max_active : int
-        Largest set of items to work on with ``gramian``; up to ``4 max_active^2`` bytes a thread.
+        Largest set of items to work on with ``gramian``; up to ``4 max_active^2`` bytes a thread, and 16 MiB.
 
     Returns
     -------

@@ -45,17 +45,20 @@ class Capped:
 class _Plan:
     """What will be in memory while rows are counted."""
 
-    n_events: int
+    n_events: int  # that take part
+    most: int  # of one item
     n_sessions: int
-    n_places: int
     n_items: int
+    n_places: int
+    n_best: int
     held: int  # bytes of the sessions
-
-    def fixed(self) -> int:
-        return 12 * self.n_events + 8 * self.n_sessions + 8 * self.n_places + 60 * self.n_items
+    weights: int  # bytes of the weights of all events, which go when the records are made
 
     def of(self, threads: int, parts: int) -> int:
-        return self.fixed() + 20 * self.n_items * threads + 12 * self.n_events // parts
+        records = 12 * self.n_events + 8 * self.n_sessions + 60 * self.n_items
+        windows = 12 * min(self.n_events, self.n_events // parts + self.most)
+        of_threads = 2**20 + 20 * self.n_items + 32 * min(self.n_best, self.n_items)
+        return records + max(self.weights, windows + 8 * self.n_places + of_threads * threads)
 
     def choose(self, limit: int | None, threads: int) -> tuple[int, int]:
         """The most threads and the fewest parts that stay below the limit, or below what the machine has."""
@@ -115,7 +118,10 @@ def count_pairs(
         raise ParameterError(f"{n_events:,} events take part, {_MAX_RECORDS:,} can be counted; use smaller last_events")
     places = offsets(np.minimum(work, neighbours))
     held = sum(a.nbytes for a in (sessions.indptr, sessions.items, sessions.times, sessions.types) if a is not None)
-    plan = _Plan(n_events, sessions.n_sessions, int(places[-1]), n_items, held)
+    plan = _Plan(
+        n_events, int(counts.max(initial=0)), sessions.n_sessions, n_items, int(places[-1]), neighbours, held,
+        0 if weights is None else weights.nbytes,
+    )  # fmt: skip
     n_threads, n_parts = plan.choose(memory_limit, resolve_threads(threads))
     times = None if gap is None else sessions.times
     records, seconds = cpu.covisitation_records(
@@ -152,6 +158,7 @@ def count_pairs(
                 threads=n_threads,
             )
             bar.update(int(effort[first + end - 1]) - (int(effort[first + begin - 1]) if first + begin else 0))
+        del windows  # before the next are made
     cpu.covisitation_compact(places, n_kept, indices, values)
     for array in (indices, values):
         array.resize(int(places[-1]), refcheck=False)  # gives memory back where it is, without a copy

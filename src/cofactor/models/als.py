@@ -16,7 +16,7 @@ frequency-scaled regularization and the initial spread); Takacs, Pilaszy & Tikk 
 Krichene, Zhang & Koren 2021, "iALS++: speeding up matrix factorization with subspace optimization" (subspaces).
 Departures: the observed part has weights; sweeps go along the principal axes of the fixed side, where its Gramian is
 diagonal: it preconditions conjugate gradient, subspaces meet in the history alone, and short histories are small
-systems for the exact solver; training starts and ends with the users, so that user vectors are always the ones that
+systems; training starts and ends with the users, so that user vectors are always the ones that
 fold-in gives for the item vectors kept.
 """
 
@@ -79,8 +79,8 @@ class ImplicitALS(FactorModel):
     solver : {"auto", "cholesky", "cg", "subspace"}
         "cholesky" solves every row exactly, O(nnz factors^2 + rows factors^3) a sweep, or less where histories are
         shorter than vectors. "cg" improves it by ``cg_steps`` steps of preconditioned conjugate gradient,
-        O(nnz factors) a step and O(rows factors^2) a sweep. "subspace" (iALS++) solves ``block_size`` coordinates at a
-        time, O(nnz factors block_size). "auto": cholesky up to 64 factors, cg beyond.
+        O(nnz factors) a step. "subspace" (iALS++) solves ``block_size`` coordinates at a time, O(nnz factors
+        block_size). All turn the axes before a sweep, O(rows factors^2). "auto": cholesky up to 64 factors, cg beyond.
     cg_steps : int
         Three come close to the exact solution, two are quicker to a given loss.
     block_size : int

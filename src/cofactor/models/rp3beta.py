@@ -87,7 +87,8 @@ class RP3beta(NeighbourModel):
         resolve_threads(self.threads)
         n = interactions.n_items
         require_memory(
-            24 * n * min(self.neighbours, n), f"RP3beta with {self.neighbours} neighbours of {n:,} items",
+            (32 if self.normalize else 24) * n * min(self.neighbours, n),
+            f"RP3beta with {self.neighbours} neighbours of {n:,} items",
             "fewer neighbours, or filter rare items",
         )  # fmt: skip
         x = interactions.item_users
@@ -113,5 +114,5 @@ class RP3beta(NeighbourModel):
 def _normalized(weights: CSR) -> CSR:
     """Rows divided by their sums."""
     rows = weights.row_index()
-    sums = np.bincount(rows, weights.values, minlength=weights.n_rows)
-    return CSR(weights.indptr, weights.indices, (weights.values / sums[rows]).astype(np.float32), weights.n_columns)
+    sums = np.bincount(rows, weights.values, minlength=weights.n_rows).astype(np.float32)
+    return CSR(weights.indptr, weights.indices, weights.values / sums[rows], weights.n_columns)

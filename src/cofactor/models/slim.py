@@ -14,7 +14,7 @@ Sources: Ning & Karypis 2011, "SLIM: sparse linear methods for top-n recommender
 paper's fsSLIM (``neighbours``); Friedman, Hastie & Tibshirani 2010, "Regularization paths for generalized linear models
 via coordinate descent", sections 2.1-2.2 (coordinate steps, covariance updates). Departures: coordinate descent runs on
 a working set of items, which grows until the optimality conditions of all items hold to the tolerance; with X'X at hand
-the weights that are not zero are every few sweeps solved for at once.
+the weights that are not zero, if these are 2,048 or fewer, are every few sweeps solved for at once.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class SLIM(NeighbourModel):
     def _gramian(self, x: Interactions) -> Float | None:
         """X'X where it pays and fits. It costs a step for each pair of entries that share a user, and n^2 floats."""
         n, threads = x.n_items, resolve_threads(self.threads)
-        base = 24 * x.nnz + threads * (9 * x.n_users + 40 * n)
+        base = 24 * x.nnz + threads * (9 * x.n_users + 60 * n + 4 * min(n, 2048) ** 2)
         require_memory(base, f"SLIM on {x.n_users:,} users and {n:,} items", "fewer items (k_core) or fewer threads")
         width = -(-n // 16) * 16
         pairs = float(np.square(np.diff(x.user_items.indptr).astype(np.float64)).sum())

@@ -114,13 +114,19 @@ class Rows:
             return cls._bm25(matrix, columns, measure, binary=binary)
         if kind == "tfidf" and not binary:
             matrix = CSR(matrix.indptr, matrix.indices, np.sqrt(x), matrix.n_columns)
-        values = np.ones(matrix.nnz) if binary else matrix.values.astype(np.float64)
-        squares = _row_sums(matrix, values**2 * columns.weights[matrix.indices])
+        if binary and kind != "tfidf":
+            squares = np.diff(matrix.indptr).astype(np.float64)
+        else:
+            products = columns.weights[matrix.indices]
+            if not binary:
+                products *= matrix.values
+                products *= matrix.values
+            squares = _row_sums(matrix, products)
         return cls(matrix, binary, squares if kind == "jaccard" else np.sqrt(squares))
 
     @classmethod
     def _bm25(cls, matrix: CSR, columns: Columns, measure: Measure, *, binary: bool) -> Self:
-        x, k1, b = matrix.values.astype(np.float64), measure.k1, measure.b
+        x, k1, b = matrix.values, measure.k1, measure.b
         length = k1 * (1 - b + b * _row_sums(matrix, x) / max(columns.average, 1e-300))
         if binary:
             return cls(matrix, True, (1 + length) / (k1 + 1))
@@ -128,8 +134,13 @@ class Rows:
         return cls(CSR(matrix.indptr, matrix.indices, weighed, matrix.n_columns), False, np.ones(matrix.n_rows))
 
 
-def _row_sums(matrix: CSR, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.bincount(matrix.row_index(), values, minlength=matrix.n_rows).astype(np.float64, copy=False)
+def _row_sums(matrix: CSR, values: Float) -> NDArray[np.float64]:
+    """Sums, in float64, of one value for each entry."""
+    sums = np.zeros(matrix.n_rows)
+    filled = np.flatnonzero(np.diff(matrix.indptr))
+    if len(filled):
+        sums[filled] = np.add.reduceat(values, matrix.indptr[filled], dtype=np.float64)
+    return sums
 
 
 def formula(measure: Measure, choosing: Rows, chosen: Rows, *, scored: Literal["choosing", "chosen"]) -> cpu.Similarity:

@@ -1,6 +1,6 @@
 """How well could repeat purchases be ranked? ``Repurchase`` beside models that learn from the test weeks themselves.
 
-    pip install '.[bench]' scikit-learn
+    pip install '.[bench,demo]' scikit-learn
     python benchmarks/repeats.py
 
 The grocery log of ``examples/baselines_study.py``, its last four weeks and the four before. All models rank the
@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 from _measure import print_header, print_row
-from scipy.special import expit
 
 import cofactor as cf
 from cofactor.baskets import Baskets
@@ -84,8 +83,7 @@ def _bought(x: cf.Interactions, pairs: object) -> CSR:
 def _logistic(model: cf.Repurchase, features: np.ndarray, bought: np.ndarray) -> np.ndarray:
     z = (features - model.centres_) / model.scales_
     coefficients = repurchase._logistic(z, bought, model.regularization)
-    pieces = [repurchase._products(z[at : at + BLOCK]) @ coefficients for at in range(0, len(z), BLOCK)]
-    return expit(np.concatenate(pieces))
+    return repurchase._probabilities(z, coefficients)
 
 
 def _boosted(features: np.ndarray, bought: np.ndarray, users: np.ndarray) -> np.ndarray:

@@ -149,28 +149,24 @@ inline void add_rows(const float* z, std::ptrdiff_t stride, std::ptrdiff_t n, co
     });
 }
 
+template <int kRows>
+inline void dots_of_rows(const float* z, std::ptrdiff_t stride, const float* p, std::ptrdiff_t columns, float* out) {
+    Vec s[kRows] = {};
+    for (std::ptrdiff_t j = 0; j < columns; j += kLanes) {
+        const Vec x = load(p + j);
+#pragma GCC unroll 8
+        for (int r = 0; r < kRows; ++r) s[r] += load(z + r * stride + j) * x;
+    }
+    sums(s, out);
+}
+
 // out[k] = z_k . p over the n rows of z (n x columns), eight or four at a time so that p is loaded once for them.
 inline void dots(const float* z, std::ptrdiff_t stride, std::ptrdiff_t n, const float* p, std::ptrdiff_t columns,
                  float* out) {
     std::ptrdiff_t k = 0;
-    for (; k + 8 <= n; k += 8, z += 8 * stride) {
-        Vec s[8] = {};
-        for (std::ptrdiff_t j = 0; j < columns; j += kLanes) {
-            const Vec x = load(p + j);
-#pragma GCC unroll 8
-            for (int r = 0; r < 8; ++r) s[r] += load(z + r * stride + j) * x;
-        }
-        sums(s, out + k);
-    }
-    for (; k + 4 <= n; k += 4, z += 4 * stride) {
-        Vec s[4] = {};
-        for (std::ptrdiff_t j = 0; j < columns; j += kLanes) {
-            const Vec x = load(p + j);
-            for (int r = 0; r < 4; ++r) s[r] += load(z + r * stride + j) * x;
-        }
-        for (int r = 0; r < 4; ++r) out[k + r] = sum(s[r]);
-    }
-    for (; k < n; ++k, z += stride) out[k] = dot(z, p, columns);
+    for (; k + 8 <= n; k += 8) dots_of_rows<8>(z + k * stride, stride, p, columns, out + k);
+    for (; k + 4 <= n; k += 4) dots_of_rows<4>(z + k * stride, stride, p, columns, out + k);
+    for (; k < n; ++k) out[k] = dot(z + k * stride, p, columns);
 }
 
 // The block of kTileRows rows on the diagonal, a = u' u: u (unscaled: l' d with a unit diagonal in l) eliminates in

@@ -125,3 +125,11 @@ def test_row_is_a_view():
     columns, values = csr.row(1)
     assert columns.tolist() == [0, 1]
     assert np.shares_memory(values, csr.values)
+
+
+def test_row_sums_of_values_and_of_others():
+    csr = CSR(np.array([0, 0, 2, 2, 3]), np.array([0, 4, 1], "i4"), np.array([1, 2, 4], "f4"), 5)
+    assert csr.row_sums().tolist() == [0, 3, 0, 4]
+    assert csr.row_sums(np.array([1e30, 1e30, 5], "f4")).tolist() == [0, 2 * float(np.float32(1e30)), 0, 5]
+    assert csr.row_sums().dtype == np.float64
+    assert CSR(np.zeros(3, np.int64), np.empty(0, "i4"), np.empty(0, "f4"), 5).row_sums().tolist() == [0, 0]

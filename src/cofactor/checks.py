@@ -12,7 +12,7 @@ from cofactor.errors import ParameterError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["check_at_least", "check_choice"]
+__all__ = ["check_at_least", "check_choice", "check_flag"]
 
 
 def check_at_least(name: str, value: Any, least: float, *, whole: bool = False, above: bool = False) -> None:  # noqa: ANN401
@@ -28,3 +28,9 @@ def check_choice(name: str, value: object, allowed: Iterable[object]) -> None:
     """Raise ParameterError unless ``value`` is one of ``allowed``."""
     if value not in (allowed := tuple(allowed)):
         raise ParameterError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raise ParameterError unless ``value`` is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ParameterError(f"{name} must be True or False, got {value!r}")

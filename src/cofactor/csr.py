@@ -64,6 +64,15 @@ class CSR:
         """Row number of every entry, (nnz,) int32."""
         return np.repeat(np.arange(self.n_rows, dtype=np.int32), np.diff(self.indptr))
 
+    def row_sums(self, values: NDArray[np.floating] | None = None) -> NDArray[np.float64]:
+        """Sum of every row's values, or of others with one for each entry; (n_rows,) float64."""
+        sums = np.zeros(self.n_rows)
+        filled = np.flatnonzero(np.diff(self.indptr))
+        if len(filled):
+            of = self.values if values is None else values
+            sums[filled] = np.add.reduceat(of, self.indptr[filled], dtype=np.float64)
+        return sums
+
     def take(self, rows: ArrayLike) -> CSR:
         """The given rows, in the given order, as a new matrix."""
         rows = np.asarray(rows, dtype=np.int64)

@@ -16,8 +16,8 @@ frequency-scaled regularization and the initial spread); Takacs, Pilaszy & Tikk 
 Krichene, Zhang & Koren 2021, "iALS++: speeding up matrix factorization with subspace optimization" (subspaces).
 Departures: the observed part has weights; sweeps go along the principal axes of the fixed side, where its Gramian is
 diagonal: it preconditions conjugate gradient, subspaces meet in the history alone, and short histories are small
-systems; training starts and ends with the users, so that user vectors are always the ones that
-fold-in gives for the item vectors kept.
+systems; training starts and ends with the users, so that user vectors are always the ones that fold-in gives for the
+item vectors kept.
 """
 
 from __future__ import annotations

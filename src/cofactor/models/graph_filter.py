@@ -137,9 +137,7 @@ class GraphFilter(Recommender):
             "fewer factors, or low_pass=0",
         )
         r = self._weighed(x.user_items)
-        degrees = [
-            np.bincount(at, r.values, minlength=n) for at, n in ((r.row_index(), x.n_users), (r.indices, x.n_items))
-        ]
+        degrees = r.row_sums(), np.bincount(r.indices, r.values, minlength=x.n_items)
         users, items = (np.where(degree > 0, degree, 1) for degree in degrees)
         self.history_scale_ = (items**-self.history_exponent).astype(np.float32)
         self.user_scale_ = (users**-self.user_exponent).astype(np.float32)

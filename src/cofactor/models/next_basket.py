@@ -193,7 +193,7 @@ class NextBasket(Recommender):
     def _profiles(self, vectors: CSR) -> CSR:
         """Unit vectors whose products are similarities."""
         values = np.sqrt(vectors.values) * self.idf_[vectors.indices]
-        norms = np.sqrt(np.bincount(vectors.row_index(), values.astype(np.float64) ** 2, minlength=vectors.n_rows))
+        norms = np.sqrt(vectors.row_sums(values.astype(np.float64) ** 2))
         values /= np.maximum(norms, 1e-30)[vectors.row_index()].astype(np.float32)
         return CSR(vectors.indptr, vectors.indices, values, vectors.n_columns)
 

@@ -184,8 +184,7 @@ class Repurchase(Recommender):
         """Probabilities of all pairs of some baskets, (n_users, n_items)."""
         met = _Met.of(baskets)
         z = (self._features(baskets, met, n_users, self.item_features_) - self.centres_) / self.scales_
-        logits = [_products(z[at : at + _BLOCK]) @ self.coefficients_ for at in range(0, len(z), _BLOCK)]
-        probabilities = expit(np.concatenate([*logits, np.empty(0)])).astype(np.float32)
+        probabilities = _probabilities(z, self.coefficients_).astype(np.float32)
         indptr = offsets(np.bincount(met.users, minlength=n_users))
         return CSR(indptr, met.items, probabilities, baskets.items.n_columns)
 
@@ -282,6 +281,11 @@ def _products(z: Double) -> Double:
     """1, z, and the products of every two entries of z, (n, 1 + f + f (f + 1) / 2)."""
     one, other = np.triu_indices(z.shape[1])
     return np.hstack([np.ones((len(z), 1)), z, z[:, one] * z[:, other]])
+
+
+def _probabilities(z: Double, b: Double) -> Double:
+    logits = [_products(z[at : at + _BLOCK]) @ b for at in range(0, len(z), _BLOCK)]
+    return np.asarray(expit(np.concatenate([*logits, np.empty(0)])))
 
 
 def _logistic(z: Double, y: NDArray[np.bool_], regularization: float) -> Double:

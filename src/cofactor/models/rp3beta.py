@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from cofactor.checks import check_at_least, check_choice
+from cofactor.checks import check_at_least, check_choice, check_flag
 from cofactor.csr import CSR
-from cofactor.errors import ParameterError
 from cofactor.kernels import cpu
 from cofactor.kernels.threads import resolve_threads
 from cofactor.memory import require_memory
@@ -82,8 +81,7 @@ class RP3beta(NeighbourModel):
         check_at_least("beta", self.beta, 0)
         check_at_least("neighbours", self.neighbours, 1, whole=True)
         check_choice("neighbours_of", self.neighbours_of, ("scored", "history"))
-        if not isinstance(self.normalize, bool | np.bool_):
-            raise ParameterError(f"normalize must be True or False, got {self.normalize!r}")
+        check_flag("normalize", self.normalize)
         resolve_threads(self.threads)
         n = interactions.n_items
         require_memory(
@@ -95,7 +93,7 @@ class RP3beta(NeighbourModel):
         binary = bool((x.values == 1).all())
         powers = CSR(x.indptr, x.indices, x.values if binary else x.values**self.alpha, x.n_columns)
         of_user = np.bincount(x.indices, x.values, minlength=x.n_columns)
-        of_item = np.bincount(x.row_index(), x.values, minlength=n)
+        of_item = x.row_sums()
         leaving = np.maximum(of_item, 1e-30) ** self.alpha
         arriving = np.maximum(np.diff(x.indptr), 1) ** float(self.beta)
         of_scored = self.neighbours_of == "scored"
@@ -113,6 +111,5 @@ class RP3beta(NeighbourModel):
 
 def _normalized(weights: CSR) -> CSR:
     """Rows divided by their sums."""
-    rows = weights.row_index()
-    sums = np.bincount(rows, weights.values, minlength=weights.n_rows).astype(np.float32)
-    return CSR(weights.indptr, weights.indices, weights.values / sums[rows], weights.n_columns)
+    sums = weights.row_sums().astype(np.float32)[weights.row_index()]
+    return CSR(weights.indptr, weights.indices, weights.values / sums, weights.n_columns)

@@ -121,26 +121,17 @@ class Rows:
             if not binary:
                 products *= matrix.values
                 products *= matrix.values
-            squares = _row_sums(matrix, products)
+            squares = matrix.row_sums(products)
         return cls(matrix, binary, squares if kind == "jaccard" else np.sqrt(squares))
 
     @classmethod
     def _bm25(cls, matrix: CSR, columns: Columns, measure: Measure, *, binary: bool) -> Self:
         x, k1, b = matrix.values, measure.k1, measure.b
-        length = k1 * (1 - b + b * _row_sums(matrix, x) / max(columns.average, 1e-300))
+        length = k1 * (1 - b + b * matrix.row_sums() / max(columns.average, 1e-300))
         if binary:
             return cls(matrix, True, (1 + length) / (k1 + 1))
         weighed = (x * (k1 + 1) / (x + length[matrix.row_index()])).astype(np.float32)
         return cls(CSR(matrix.indptr, matrix.indices, weighed, matrix.n_columns), False, np.ones(matrix.n_rows))
-
-
-def _row_sums(matrix: CSR, values: Float) -> NDArray[np.float64]:
-    """Sums, in float64, of one value for each entry."""
-    sums = np.zeros(matrix.n_rows)
-    filled = np.flatnonzero(np.diff(matrix.indptr))
-    if len(filled):
-        sums[filled] = np.add.reduceat(values, matrix.indptr[filled], dtype=np.float64)
-    return sums
 
 
 def formula(measure: Measure, choosing: Rows, chosen: Rows, *, scored: Literal["choosing", "chosen"]) -> cpu.Similarity:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from cofactor.checks import check_at_least
+from cofactor.checks import check_at_least, check_flag
 from cofactor.csr import CSR
 from cofactor.errors import CofactorWarning, ParameterError
 from cofactor.kernels import cpu
@@ -228,8 +228,7 @@ class SLIM(NeighbourModel):
         for name in ("neighbours", "top_n"):
             if getattr(self, name) is not None:
                 check_at_least(name, getattr(self, name), 1, whole=True)
-        if not isinstance(self.non_negative, bool | np.bool_):
-            raise ParameterError(f"non_negative must be True or False, got {self.non_negative!r}")
+        check_flag("non_negative", self.non_negative)
 
 
 def _stacked(pieces: list[CSR], n_columns: int) -> CSR:

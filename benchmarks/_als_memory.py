@@ -17,7 +17,7 @@ from _als_libraries import ALPHA, REGULARIZATION, SOLVERS
 from _measure import in_fresh_process, peak_memory, print_header, print_row
 
 import cofactor as cf
-from cofactor.csr import CSR
+from cofactor.kernels.csr import CSR
 
 if TYPE_CHECKING:
     import argparse

@@ -39,7 +39,7 @@ from _measure import interleaved, print_header, print_row
 
 import cofactor as cf
 from cofactor.kernels import cpu
-from cofactor.kernels.threads import available_threads
+from cofactor.system.threads import available_threads
 
 SIZES = {
     "scale": {"users": 5_000_000, "items": 1_000_000, "interactions": 200_000_000, "factors": [64]},

@@ -21,7 +21,7 @@ import numpy as np
 from _measure import print_header, print_row
 from threadpoolctl import threadpool_limits
 
-from cofactor.kernels.threads import available_threads
+from cofactor.system.threads import available_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -27,9 +27,9 @@ import scipy.sparse as sp
 from _measure import in_fresh_process, peak_memory, print_header, print_row, seconds_of
 
 import cofactor as cf
-from cofactor.csr import CSR
 from cofactor.kernels import blas
-from cofactor.kernels.threads import available_threads
+from cofactor.kernels.csr import CSR
+from cofactor.system.threads import available_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -55,8 +55,8 @@ def _long_tail(rng: np.random.Generator, n: int, exponent: float) -> Callable[[i
 
 
 def run_cofactor(path: str, log: str) -> dict[str, float]:
-    from cofactor import weights
-    from cofactor.events import read_events
+    from cofactor.data import weights
+    from cofactor.data.events import read_events
 
     start = time.perf_counter()
     events = read_events(path, **COLUMNS[log])

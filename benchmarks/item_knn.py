@@ -21,7 +21,7 @@ import scipy.sparse as sp
 from _measure import interleaved, print_header, print_row
 
 import cofactor as cf
-from cofactor.kernels.threads import available_threads
+from cofactor.system.threads import available_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,9 +24,9 @@ import numpy as np
 from _measure import print_header, print_row
 
 import cofactor as cf
-from cofactor.baskets import Baskets
-from cofactor.csr import CSR
-from cofactor.models import repurchase
+from cofactor.data.baskets import Baskets
+from cofactor.kernels.csr import CSR
+from cofactor.models.repeats import repurchase
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from baselines_study import MODELS, rooted, split

@@ -26,7 +26,7 @@ from _measure import print_header, print_row
 
 import cofactor as cf
 from cofactor.kernels import cpu
-from cofactor.kernels.threads import available_threads
+from cofactor.system.threads import available_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable

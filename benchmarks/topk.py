@@ -28,12 +28,12 @@ from threadpoolctl import threadpool_limits
 
 import cofactor as cf
 from cofactor.kernels import cpu
-from cofactor.kernels.threads import available_threads
+from cofactor.system.threads import available_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cofactor.csr import CSR
+    from cofactor.kernels.csr import CSR
 
 BATCH = 1000  # users whose scores NumPy and irspack hold at once
 

@@ -19,8 +19,8 @@ import numpy as np
 import polars as pl
 
 import cofactor as cf
-from cofactor.csr import CSR
-from cofactor.plots import BLUE, INK, PALE, new_figure, plain_axes, require_matplotlib
+from cofactor.kernels.csr import CSR
+from cofactor.report.plots import BLUE, INK, PALE, new_figure, plain_axes, require_matplotlib
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import settings
 
 from cofactor import Interactions
-from cofactor.csr import CSR
 from cofactor.kernels import cpu
+from cofactor.kernels.csr import CSR
 
 # Machines that test for others are slow and noisy, and must find the same examples every time.
 settings.register_profile("cofactor", deadline=None, derandomize=bool(os.environ.get("CI")))

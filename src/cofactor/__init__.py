@@ -1,8 +1,10 @@
 """Recommender systems by matrix factorization, from a raw event log to ranked lists."""
 
-from cofactor import datasets, split, weights
-from cofactor.artifact import load
-from cofactor.compare import compare
+from cofactor import datasets
+from cofactor.data import split, weights
+from cofactor.data.events import Events, read_events
+from cofactor.data.ids import IdMap
+from cofactor.data.interactions import Interactions
 from cofactor.errors import (
     ArtifactError,
     CofactorError,
@@ -13,10 +15,8 @@ from cofactor.errors import (
     ParameterError,
     UnknownIdError,
 )
-from cofactor.evaluate import evaluate
-from cofactor.events import Events, read_events
-from cofactor.ids import IdMap
-from cofactor.interactions import Interactions
+from cofactor.evaluation.compare import compare
+from cofactor.evaluation.evaluate import evaluate
 from cofactor.models import (
     EASE,
     SLIM,
@@ -38,8 +38,8 @@ from cofactor.models import (
     SessionKNN,
     UserKNN,
 )
-
-__version__ = "0.1.0"
+from cofactor.models.base.saved import load
+from cofactor.version import __version__ as __version__
 
 __all__ = [
     "EASE",

@@ -78,5 +78,5 @@ def test_a_split_in_time_needs_times(log, run):
 
 
 def test_a_report_needs_matplotlib_before_the_work(run, monkeypatch):
-    monkeypatch.setattr("cofactor.plots.find_spec", lambda name: None)
+    monkeypatch.setattr("cofactor.report.plots.find_spec", lambda name: None)
     assert "cofactor[plots]" in run("compare", "no-such.csv", "--report", "r.html", expect=1).stderr

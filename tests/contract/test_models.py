@@ -8,8 +8,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import cofactor as cf
-from cofactor.csr import CSR
-from cofactor.models.base import Recommender
+from cofactor.kernels.csr import CSR
+from cofactor.models.base.recommender import Recommender
 
 UNTIMED = {"half_life": None, "neighbour_half_life": None, "trend": None}  # the fixture has no events
 MODELS = {

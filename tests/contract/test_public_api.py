@@ -9,7 +9,7 @@ import pkgutil
 import pytest
 
 import cofactor as cf
-from cofactor.models.base import Recommender
+from cofactor.models.base.recommender import Recommender
 
 MODELS = [cls for cls in Recommender.registry.values() if cls.__module__.startswith("cofactor.")]
 MODULES = ["cofactor", *(m.name for m in pkgutil.walk_packages(cf.__path__, "cofactor.") if "._" not in m.name)]

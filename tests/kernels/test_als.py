@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import scipy.sparse.linalg
 
-from cofactor.csr import CSR
 from cofactor.kernels import cpu
-from cofactor.memory import available_memory
+from cofactor.kernels.csr import CSR
+from cofactor.system.memory import available_memory
 from reference import als as reference
 
 OPTIONS = {"alpha": 3.0, "unobserved_weight": 0.5, "regularization": 0.2, "regularization_exponent": 0.5}

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cofactor as cf
-from cofactor.csr import offsets
+from cofactor.data.sessions import Sessions
 from cofactor.kernels import cpu
-from cofactor.models import _covisitation_count as counting
-from cofactor.sessions import Sessions
+from cofactor.kernels.csr import offsets
+from cofactor.models.sessions import _covisitation_count as counting
 from reference.covisitation import covisitation
 
 WEIGHTS = np.array([1.0, 3.0, 6.5])

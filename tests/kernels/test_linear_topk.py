@@ -6,8 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cofactor as cf
-from cofactor.csr import CSR
 from cofactor.kernels import cpu
+from cofactor.kernels.csr import CSR
 from reference import linear_topk as reference
 
 COLUMNS = [1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 129, 500, 1025]

@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cofactor as cf
-from cofactor.csr import CSR
 from cofactor.kernels import cpu
 from cofactor.kernels.cpu import Similarity
+from cofactor.kernels.csr import CSR
 from reference import neighbours as reference
 
 

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from cofactor.csr import CSR
 from cofactor.kernels import cpu
+from cofactor.kernels.csr import CSR
 
 POSIX = sys.platform != "win32"
 
@@ -38,7 +38,7 @@ def problem():
 LONG_WORK = """
     import time
     import numpy as np
-    from cofactor.csr import CSR
+    from cofactor.kernels.csr import CSR
     from cofactor.kernels import cpu
 
     rows, factors = 2_000_000, 128  # some minutes of work

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from cofactor.csr import CSR
 from cofactor.kernels import cpu
+from cofactor.kernels.csr import CSR
 from reference import products as reference
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cofactor.csr import CSR, offsets
 from cofactor.kernels import cpu
+from cofactor.kernels.csr import CSR, offsets
 from reference import session_knn as reference
 from reference import topk
 

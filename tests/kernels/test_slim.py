@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from cofactor.csr import CSR
 from cofactor.kernels import cpu
+from cofactor.kernels.csr import CSR
 from reference import slim as reference
 
 TIGHT = {"l1": 0.8, "l2": 3.0, "non_negative": True, "tolerance": 1e-5, "iterations": 5000}

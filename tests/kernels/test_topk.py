@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cofactor.csr import CSR
 from cofactor.kernels import cpu
+from cofactor.kernels.csr import CSR
 from reference import topk as reference
 
 PANELS = [1, 7, 8, 9, 12, 13, 23, 24, 25, 47, 48, 49, 97, 511, 513, 1537, 3071, 3073]

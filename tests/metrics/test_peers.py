@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from scipy import sparse
 
-from cofactor.evaluate import evaluate
+from cofactor.evaluation.evaluate import evaluate
 
 K = (1, 5, 10)
 N_ITEMS = 40

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cofactor.evaluate import evaluate as measured
+from cofactor.evaluation.evaluate import evaluate as measured
 from cofactor.metrics import available, parse
 
 quick = settings(max_examples=40)

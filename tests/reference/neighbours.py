@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cofactor.csr import CSR
+from cofactor.kernels.csr import CSR
 
 
 def similarities(dots, similarity):

@@ -1,4 +1,4 @@
-"""Similarities of all pairs of rows, as ``cofactor.models.similarity`` writes them."""
+"""Similarities of all pairs of rows, as ``cofactor.models.neighbours.similarity`` writes them."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        from cofactor import __version__
+        from cofactor.version import __version__
 
         typer.echo(f"cofactor {__version__}")
         raise typer.Exit

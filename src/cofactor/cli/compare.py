@@ -7,20 +7,20 @@ from typing import Annotated
 import polars as pl
 import typer
 
-from cofactor import split
-from cofactor.artifact import load
 from cofactor.cli.models import build_models
 from cofactor.cli.options import Columns, EventFiles, Json, Metrics, ModelFolder, Params, Repeats, Weighing
 from cofactor.cli.output import note, print_json, print_leaderboard, print_table
-from cofactor.compare import compare as compare_models
-from cofactor.evaluate import evaluate as evaluate_model
-from cofactor.events import Events
-from cofactor.files import check_output
-from cofactor.interactions import Interactions
+from cofactor.data import split
+from cofactor.data.events import Events
+from cofactor.data.interactions import Interactions
+from cofactor.evaluation.compare import compare as compare_models
+from cofactor.evaluation.evaluate import evaluate as evaluate_model
 from cofactor.metrics import parse_all
 from cofactor.models import Recommender
-from cofactor.plots import leaderboard_plot, loss_plot, popularity_plot, require_matplotlib
-from cofactor.report import HTML_ENDINGS, Report, readable_leaderboard
+from cofactor.models.base.saved import load
+from cofactor.report.page import HTML_ENDINGS, Report, readable_leaderboard
+from cofactor.report.plots import leaderboard_plot, loss_plot, popularity_plot, require_matplotlib
+from cofactor.system.files import check_output
 
 __all__ = ["compare", "evaluate", "unseen"]
 

@@ -7,14 +7,14 @@ from typing import Annotated
 import polars as pl
 import typer
 
-from cofactor.artifact import check_writable
+from cofactor.cli.diagnosis import examine
 from cofactor.cli.groceries import Results, analyse
 from cofactor.cli.options import Json
 from cofactor.cli.output import note, print_json, print_leaderboard, print_table, say
-from cofactor.doctor import examine
-from cofactor.files import check_output, write_table
-from cofactor.plots import leaderboard_plot, loss_plot, popularity_plot, require_matplotlib
-from cofactor.report import HTML_ENDINGS, Report, readable_leaderboard
+from cofactor.models.base.saved import check_writable
+from cofactor.report.page import HTML_ENDINGS, Report, readable_leaderboard
+from cofactor.report.plots import leaderboard_plot, loss_plot, popularity_plot, require_matplotlib
+from cofactor.system.files import check_output, write_table
 
 __all__ = ["demo"]
 

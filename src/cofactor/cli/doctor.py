@@ -1,8 +1,8 @@
 """``cofactor doctor``: what cofactor finds on this machine."""
 
+from cofactor.cli.diagnosis import Fact, examine
 from cofactor.cli.options import Json
 from cofactor.cli.output import print_facts, print_json, say
-from cofactor.doctor import Fact, examine
 
 __all__ = ["doctor"]
 

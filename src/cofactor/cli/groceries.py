@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cofactor import datasets, split
+from cofactor import datasets
 from cofactor.cli.compare import unseen
-from cofactor.compare import compare
-from cofactor.events import Events
-from cofactor.interactions import Interactions
+from cofactor.data import split
+from cofactor.data.events import Events
+from cofactor.data.interactions import Interactions
+from cofactor.evaluation.compare import compare
 from cofactor.models import Fallback, ImplicitALS, PersonalPopular, Popular, Random, Recommender
 
 __all__ = ["ALS", "METRICS", "WEIGHT", "Groceries", "Results", "analyse", "read_groceries"]

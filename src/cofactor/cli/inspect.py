@@ -8,10 +8,10 @@ from typing import Annotated
 import polars as pl
 import typer
 
-from cofactor.artifact import load, read_header
 from cofactor.cli.options import Json
 from cofactor.cli.output import print_facts, print_json, print_table, say
-from cofactor.sources import open_source
+from cofactor.data.sources import open_source
+from cofactor.models.base.saved import load, read_header
 
 __all__ = ["inspect"]
 

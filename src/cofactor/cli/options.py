@@ -12,11 +12,11 @@ from typing import Annotated, Any
 import polars as pl
 import typer
 
-from cofactor import weights
 from cofactor.cli.output import note
+from cofactor.data import weights
+from cofactor.data.events import Events, read_events
+from cofactor.data.interactions import Weight
 from cofactor.errors import CofactorWarning
-from cofactor.events import Events, read_events
-from cofactor.interactions import Weight
 
 __all__ = [
     "Columns",

@@ -6,13 +6,13 @@ from typing import Annotated
 import polars as pl
 import typer
 
-from cofactor.artifact import load
 from cofactor.cli.options import Columns, Json, ModelFolder, OnUnknown, Output, Places, Repeats, Weighing
 from cofactor.cli.output import print_json, print_table, say
+from cofactor.data.ids import IdMap
+from cofactor.data.sources import open_source
 from cofactor.errors import DataError
-from cofactor.files import check_output, write_table
-from cofactor.ids import IdMap
-from cofactor.sources import open_source
+from cofactor.models.base.saved import load
+from cofactor.system.files import check_output, write_table
 
 __all__ = ["recommend", "similar"]
 

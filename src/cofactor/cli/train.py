@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from cofactor.artifact import check_writable
 from cofactor.cli.models import build_models
 from cofactor.cli.options import Columns, EventFiles, Json, Params, Weighing
 from cofactor.cli.output import print_facts, print_json
+from cofactor.models.base.saved import check_writable
 
 __all__ = ["train"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
+from cofactor.data.events import Events, read_events
 from cofactor.errors import MissingExtraError
-from cofactor.events import Events, read_events
 
 __all__ = ["completejourney", "grocery_products"]
 

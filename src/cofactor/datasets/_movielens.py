@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cofactor.data.events import Events, read_events
+from cofactor.data.split import Split
 from cofactor.datasets._files import existing, read_ratings
 from cofactor.errors import DataError, ParameterError
-from cofactor.events import Events, read_events
-from cofactor.split import Split
 
 if TYPE_CHECKING:
     from pathlib import Path

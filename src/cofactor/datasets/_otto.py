@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from cofactor.data.events import Events, read_events
 from cofactor.datasets._files import existing, open_text
 from cofactor.errors import DataError
-from cofactor.events import Events, read_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

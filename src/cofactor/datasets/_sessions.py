@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 
-from cofactor.csr import offsets
+from cofactor.data.events import Events, read_events
 from cofactor.datasets._files import existing
 from cofactor.errors import DataError
-from cofactor.events import Events, read_events
+from cofactor.kernels.csr import offsets
 
 if TYPE_CHECKING:
     from pathlib import Path

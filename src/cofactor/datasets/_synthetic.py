@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from cofactor.csr import CSR, offsets
+from cofactor.data.events import Events, read_events
+from cofactor.data.interactions import Interactions
 from cofactor.errors import ParameterError
-from cofactor.events import Events, read_events
-from cofactor.interactions import Interactions
+from cofactor.kernels.csr import CSR, offsets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
+from cofactor.data.events import Events, read_events
 from cofactor.datasets._files import TAB, bad_line, existing, open_text, read_ratings
 from cofactor.errors import CofactorWarning, DataError
-from cofactor.events import Events, read_events
 
 if TYPE_CHECKING:
     from pathlib import Path

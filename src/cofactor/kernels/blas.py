@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg import blas, cython_blas, lapack
 
-from cofactor.kernels.threads import resolve_threads
+from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

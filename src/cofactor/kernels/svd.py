@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cofactor.csr import CSR
+    from cofactor.kernels.csr import CSR
 
     Float = NDArray[np.float32]
 

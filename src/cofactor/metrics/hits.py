@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from cofactor.tables import cast_ids
+from cofactor.data.tables import cast_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,24 +1,24 @@
 """One file = one algorithm = one public class; ``base`` holds their contract."""
 
-from cofactor.models.als import ImplicitALS
-from cofactor.models.base import FactorModel, Recommender
-from cofactor.models.blend import Blend
-from cofactor.models.covisitation import CoVisitation
-from cofactor.models.covisitation_sum import CoVisitationSum
-from cofactor.models.ease import EASE
-from cofactor.models.fallback import Fallback
-from cofactor.models.graph_filter import GraphFilter
-from cofactor.models.item_knn import ItemKNN
-from cofactor.models.next_basket import NextBasket
-from cofactor.models.personal_popular import PersonalPopular
-from cofactor.models.popular import Popular
-from cofactor.models.pure_svd import PureSVD
-from cofactor.models.random import Random
-from cofactor.models.repurchase import Repurchase
-from cofactor.models.rp3beta import RP3beta
-from cofactor.models.session_knn import SessionKNN
-from cofactor.models.slim import SLIM
-from cofactor.models.user_knn import UserKNN
+from cofactor.models.base.recommender import FactorModel, Recommender
+from cofactor.models.baselines.popular import Popular
+from cofactor.models.baselines.random import Random
+from cofactor.models.combined.blend import Blend
+from cofactor.models.combined.fallback import Fallback
+from cofactor.models.factors.als import ImplicitALS
+from cofactor.models.factors.pure_svd import PureSVD
+from cofactor.models.item_to_item.ease import EASE
+from cofactor.models.item_to_item.graph_filter import GraphFilter
+from cofactor.models.item_to_item.slim import SLIM
+from cofactor.models.neighbours.item_knn import ItemKNN
+from cofactor.models.neighbours.rp3beta import RP3beta
+from cofactor.models.neighbours.user_knn import UserKNN
+from cofactor.models.repeats.next_basket import NextBasket
+from cofactor.models.repeats.personal_popular import PersonalPopular
+from cofactor.models.repeats.repurchase import Repurchase
+from cofactor.models.sessions.covisitation import CoVisitation
+from cofactor.models.sessions.covisitation_sum import CoVisitationSum
+from cofactor.models.sessions.session_knn import SessionKNN
 
 __all__ = [
     "EASE",

@@ -1,0 +1,1 @@
+"""From event logs to the matrices and sequences that models learn from; external ids end here."""

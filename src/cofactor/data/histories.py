@@ -1,0 +1,150 @@
+"""Histories of users: what they had, how much of it, and in which order."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from cofactor.data.interactions import Interactions
+from cofactor.data.sessions import Sessions
+from cofactor.data.tables import TableLike, read_table
+from cofactor.errors import CofactorWarning, DataError
+from cofactor.kernels.csr import CSR
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from cofactor.data.ids import IdMap
+
+__all__ = ["Histories", "last_positions", "read_histories"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histories(CSR):
+    """Users in rows, items in columns, weights as values; and where in its row each item stood last.
+
+    Parameters
+    ----------
+    positions : (nnz,) int32
+        The place of the item's last event among the events of its user, from 1, the oldest.
+    """
+
+    positions: NDArray[np.int32]
+
+    def take(self, rows: ArrayLike) -> Histories:
+        """The given rows, in the given order."""
+        rows = np.asarray(rows, np.int64)
+        some = CSR.take(self, rows)
+        where = CSR(self.indptr, self.positions, self.values, self.n_columns)
+        return Histories(some.indptr, some.indices, some.values, some.n_columns, CSR.take(where, rows).indices)
+
+    @classmethod
+    def of(cls, interactions: Interactions, positions: NDArray[np.int32] | None = None) -> Histories:
+        """The histories of interactions; ``positions`` where :func:`last_positions` was called before."""
+        x = interactions.user_items
+        positions = last_positions(interactions) if positions is None else positions
+        return cls(x.indptr, x.indices, x.values, x.n_columns, positions)
+
+
+def last_positions(interactions: Interactions) -> NDArray[np.int32]:
+    """Where each item stands last in the sequence of its user, from 1, for every entry of ``user_items``.
+
+    The sequence is all events of the user, whatever their session, in the order of time, or of the log where there are
+    no times. Interactions without events (made by ``from_csr`` or ``from_frame``, or loaded) do not know the order:
+    their items stand in the order of their rows.
+
+    Returns
+    -------
+    (nnz,) int32
+    """
+    x = interactions.user_items
+    positions = np.arange(1, x.nnz + 1) - np.repeat(x.indptr[:-1], np.diff(x.indptr))
+    if interactions.events is not None:
+        events = replace(interactions.events, session=None, event_type=None)
+        s = Sessions.of(Interactions(interactions.users, interactions.items, x, events))
+        assert s.session_ids is not None
+        lengths = np.diff(s.indptr)
+        rows = np.repeat(interactions.users.rows(s.session_ids), lengths).astype(np.int64)
+        keys = x.row_index().astype(np.int64) * x.n_columns + x.indices
+        wanted = rows * x.n_columns + s.items
+        at = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
+        known = keys[at] == wanted
+        place = np.arange(1, s.n_events + 1) - np.repeat(s.indptr[:-1], lengths)
+        positions[at[known]] = place[known]  # of several, the last one stays
+    return positions.astype(np.int32)
+
+
+def read_histories(
+    histories: TableLike | Interactions, items: IdMap, *, ordered: bool = False
+) -> tuple[pl.Series, CSR | Histories]:
+    """Users in order of appearance and their histories over the items of a model; ``Histories`` where ``ordered``.
+
+    The events of a user are in the order of the column ``time`` where there is one (equal times in the order of rows),
+    else of the rows; of Interactions, as :func:`last_positions` says. Items that are not in ``items`` take no place.
+
+    Raises
+    ------
+    DataError
+        A column is missing, the table is empty, an id is null, a weight is no positive number; with ``ordered`` a time
+        is null, or neither a time nor a number.
+    """
+    table = histories.to_frame() if isinstance(histories, Interactions) else histories
+    table = read_table(table, ("user_id", "item_id"), "histories")
+    if not len(table):
+        raise DataError("histories is empty; give at least one (user_id, item_id) row")
+    if ordered and isinstance(histories, Interactions):
+        table = table.with_columns(time=pl.Series(last_positions(histories)))
+    time = _times(table) if ordered else pl.lit(0)
+    table = table.select("user_id", "item_id", weight=_weights(table), time=time)
+    users = table["user_id"].unique(maintain_order=True)
+    table = table.join(pl.DataFrame({"user_id": users}).with_row_index("at"), on="user_id", maintain_order="left")
+    rows = items.rows(table["item_id"])
+    known = table.select("at", "weight", "time", row=pl.Series(rows)).filter(pl.col("row") >= 0)
+    if n := len(table) - len(known):
+        warnings.warn(
+            f"histories: {n} of {len(table)} rows have items that are not in the training data; left out",
+            CofactorWarning,
+            stacklevel=4,  # the caller of recommend_for
+        )
+    if not ordered:
+        known = known.group_by("at", "row").agg(pl.col("weight").sum())
+        return users, CSR.from_pairs(known["at"], known["row"], known["weight"], (len(users), len(items)))
+    known = known.sort("at", "time", maintain_order=True)
+    known = known.with_columns(position=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("at"))
+    known = known.group_by("at", "row").agg(pl.col("weight").sum(), pl.col("position").max()).sort("at", "row")
+    csr = CSR.from_pairs(known["at"], known["row"], known["weight"], (len(users), len(items)))
+    return users, Histories(csr.indptr, csr.indices, csr.values, csr.n_columns, known["position"].to_numpy())
+
+
+def _weights(table: pl.DataFrame) -> pl.Series | pl.Expr:
+    if "weight" not in table.columns:
+        return pl.lit(1.0, pl.Float32)
+    if not table.schema["weight"].is_numeric():
+        raise DataError(f"histories: weight must be a column of numbers, got {table.schema['weight']}")
+    weight = table["weight"].cast(pl.Float32)
+    bad = ~(weight.is_finite() & (weight > 0)).fill_null(value=False)
+    if bad.any():
+        raise DataError(
+            f"histories: {bad.sum()} weights are not positive numbers, the first: {table.filter(bad).head(3).rows()}"
+        )
+    return weight
+
+
+def _times(table: pl.DataFrame) -> pl.Series | pl.Expr:
+    """What the events of a user are sorted by."""
+    if "time" not in table.columns:
+        return pl.lit(0)
+    dtype = table.schema["time"]
+    if not (dtype.is_temporal() or dtype.is_numeric()):
+        raise DataError(f"histories: time must be a column of times or numbers, got {dtype}; cast it or leave it out")
+    bad = table["time"].is_null() | (table["time"].is_nan() if dtype.is_float() else False)
+    if bad.any():
+        raise DataError(
+            f"histories: {bad.sum()} null(s) or NaN in time, the first in row {bad.arg_max()}; fill them or leave the "
+            "column out"
+        )
+    return table["time"]

@@ -1,0 +1,375 @@
+"""The weighted users x items matrix that models are fitted on."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+import numpy as np
+import polars as pl
+
+from cofactor.data.columns import Bounds, prepare, require_columns
+from cofactor.data.ids import IdMap
+from cofactor.data.tables import TableLike, read_table
+from cofactor.errors import CofactorWarning, DataError, ParameterError
+from cofactor.kernels.csr import CSR, offsets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import scipy.sparse as sp
+    from numpy.typing import NDArray
+
+    from cofactor.data.events import Events
+
+__all__ = ["Interactions", "Weight", "aggregate", "summed"]
+
+Weight: TypeAlias = "pl.Expr | str | float | None"
+"""What ``interactions(weight=...)`` accepts; see ``Events.interactions``."""
+
+_PAIR, _WEIGHT, _ROW = "cofactor:pair", "cofactor:weight", "cofactor:row:"
+_MAX_DIRECT = 2**26  # widest range of integer ids that is addressed directly: 320 MB of tables
+
+
+class Interactions:
+    """How strongly every user is tied to every item: two id maps and one sparse matrix.
+
+    Every user and item has at least one entry when built from events; a matrix given by ``from_csr`` may have
+    empty rows and columns.
+
+    Parameters
+    ----------
+    users, items : IdMap
+        The ids of the rows and of the columns.
+    user_items : CSR
+        Users in rows, items in columns; (n_users, n_items), weights finite and > 0.
+    events : Events, optional
+        The log that the weights were made of, for models that read its times, types or sessions.
+
+    Raises
+    ------
+    DataError
+        The shape differs from the number of ids, or a weight is not finite and positive.
+    """
+
+    def __init__(self, users: IdMap, items: IdMap, user_items: CSR, events: Events | None = None) -> None:
+        if user_items.shape != (len(users), len(items)):
+            raise DataError(
+                f"the matrix has shape {user_items.shape}, but there are {len(users)} users and {len(items)} items"
+            )
+        self.users = users
+        self.items = items
+        self.user_items = user_items
+        self.events = events
+        self._check_weights()
+
+    @classmethod
+    def from_frame(cls, df: TableLike, weight: str | None = None) -> Self:
+        """Build from a table with the columns ``user_id`` and ``item_id``.
+
+        Parameters
+        ----------
+        df : polars, pandas or Arrow table
+            Repeated pairs are added up.
+        weight : str, optional
+            The column of weights; without it every row weighs 1.
+
+        Raises
+        ------
+        DataError
+            A column is missing, an id is null, a weight is no number, or not finite and positive, the table is
+            empty.
+        """
+        frame = df if isinstance(df, pl.LazyFrame) else read_table(df, (), "interactions").lazy()
+        schema = frame.collect_schema()
+        require_columns(schema.names(), {"user": "user_id", "item": "item_id", "weight": weight})
+        if weight is not None and not (schema[weight].is_numeric() or schema[weight] == pl.Boolean):
+            raise DataError(f"weight={weight!r} is a column of {schema[weight]}; weights are numbers, cast it first")
+        checked = prepare(frame, user="user_id", item="item_id")
+        expr = pl.len() if weight is None else summed(pl.col(weight))
+        bounds = checked.facts.bounds if checked.facts else {}
+        return cls(*aggregate(checked.frame, "user_id", "item_id", expr, bounds))
+
+    @classmethod
+    def from_csr(
+        cls, csr: CSR | sp.spmatrix | sp.sparray, users: IdMap | None = None, items: IdMap | None = None
+    ) -> Self:
+        """Take over a users x items matrix, of cofactor or of SciPy; ids are 0, 1, 2, ... unless given."""
+        matrix = csr if isinstance(csr, CSR) else CSR.from_scipy(csr)
+        return cls(
+            IdMap(pl.int_range(matrix.n_rows, eager=True)) if users is None else users,
+            IdMap(pl.int_range(matrix.n_columns, eager=True)) if items is None else items,
+            matrix,
+        )
+
+    @property
+    def n_users(self) -> int:
+        """Number of users, the rows."""
+        return len(self.users)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items, the columns."""
+        return len(self.items)
+
+    @property
+    def nnz(self) -> int:
+        """Number of (user, item) pairs that have a weight."""
+        return self.user_items.nnz
+
+    @cached_property
+    def item_users(self) -> CSR:
+        """The transposed matrix, items in rows; built in O(nnz) when first asked for, then kept."""
+        return self.user_items.transposed()
+
+    def to_frame(self) -> pl.DataFrame:
+        """One row per entry: ``user_id``, ``item_id`` (original types), ``weight`` (Float32), in row order."""
+        return pl.DataFrame(
+            {
+                "user_id": self.users.take(self.user_items.row_index()),
+                "item_id": self.items.take(self.user_items.indices),
+                "weight": self.user_items.values,
+            }
+        )
+
+    def per_pair(self, weight: Weight) -> NDArray[np.float32]:
+        """Aggregate the events of every pair once more, with another weight.
+
+        Parameters
+        ----------
+        weight : as in ``Events.interactions``
+            Here it may also be zero or negative.
+
+        Returns
+        -------
+        (nnz,) float32
+            One number for every entry of ``user_items``, in its order.
+
+        Raises
+        ------
+        DataError
+            The interactions know no events: they were made by ``from_csr`` or ``from_frame``, or loaded.
+        """
+        if self.events is None:
+            raise DataError(
+                "these interactions know no events; make them with read_events(...).interactions(...), and fit again "
+                "instead of loading"
+            )
+        users, items, matrix = self.events.aggregated(weight)
+        if matrix.nnz == self.nnz:
+            return matrix.values
+        rows, columns = users.rows(self.users.ids), items.rows(self.items.ids)
+        return matrix.take(rows).lookup(self.user_items.row_index(), columns[self.user_items.indices])
+
+    def filter(self, min_user_count: int = 0, min_item_count: int = 0, *, k_core: bool = False) -> Self:
+        """Leave out users with few items and items with few users.
+
+        Both are counted on the matrix as it is, so that what remains may have smaller counts; users and items
+        that lose all their entries go too. With ``k_core`` the filter repeats until every remaining user and
+        item meets its minimum. What is left out is reported by one ``CofactorWarning``.
+
+        Parameters
+        ----------
+        min_user_count : int
+            Least number of distinct items of a user.
+        min_item_count : int
+            Least number of distinct users of an item.
+        k_core : bool
+
+        Raises
+        ------
+        ParameterError
+            A minimum is negative.
+        DataError
+            Nothing is left.
+        """
+        result, report = self.without_rare(min_user_count, min_item_count, k_core=k_core)
+        if report is not None:
+            warnings.warn(report, CofactorWarning, stacklevel=2)
+        return result
+
+    def without_rare(self, min_user_count: int, min_item_count: int, *, k_core: bool) -> tuple[Self, str | None]:
+        """Do as ``filter`` does, but return the report instead of warning."""
+        for name, value in (("min_user_count", min_user_count), ("min_item_count", min_item_count)):
+            if value < 0:
+                raise ParameterError(f"{name} is {value}; it must be 0 or more")
+        kept = _frequent(self.user_items, min_user_count, min_item_count, k_core=k_core)
+        if kept.all():
+            return self, None
+        wanted = f"at least {min_user_count} items a user and {min_item_count} users an item"
+        if not kept.any():
+            raise DataError(
+                f"nothing is left of {self.nnz:,} interactions with {wanted}; lower min_user_count or min_item_count"
+            )
+        result = self._with_entries(kept)
+        return result, (
+            f"{wanted}{' (k-core)' if k_core else ''}: left out {self.n_users - result.n_users:,} of "
+            f"{self.n_users:,} users, {self.n_items - result.n_items:,} of {self.n_items:,} items and "
+            f"{self.nnz - result.nnz:,} of {self.nnz:,} interactions"
+        )
+
+    def _with_entries(self, kept: NDArray[np.bool_]) -> Self:
+        """Keep the given entries, (nnz,) bool, and the users and items that still have one."""
+        matrix = self.user_items
+        counts = np.bincount(matrix.row_index()[kept], minlength=self.n_users)
+        users, (columns, items) = np.flatnonzero(counts), _dense(matrix.indices[kept], self.n_items)
+        csr = CSR(offsets(counts[users]), columns, matrix.values[kept], len(items))
+        return type(self)(IdMap(self.users.take(users)), IdMap(self.items.take(items)), csr, self.events)
+
+    def _check_weights(self) -> None:
+        values = self.user_items.values
+        if not len(values) or (values.min() > 0 and values.max() < np.inf):  # a NaN fails both
+            return
+        bad = np.flatnonzero(~((values > 0) & (values < np.inf)))
+        kinds = {
+            "null or NaN": np.isnan(values[bad]),
+            "infinite": np.isposinf(values[bad]),
+            "zero": values[bad] == 0,
+            "negative": values[bad] < 0,
+        }
+        counts = ", ".join(f"{n:,} {kind}" for kind, of in kinds.items() if (n := int(of.sum())))
+        users = np.searchsorted(self.user_items.indptr, bad[:3], side="right") - 1
+        pairs = zip(
+            self.users.take(users),
+            self.items.take(self.user_items.indices[bad[:3]]),
+            values[bad[:3]],
+            strict=True,
+        )
+        first = ", ".join(f"user {u!r} item {i!r}: {w:g}" for u, i, w in pairs)
+        raise DataError(
+            f"the weight of {bad.size:,} of {len(values):,} (user, item) pairs is not positive and finite "
+            f"({counts}); the first: {first}. Filter such events out first, or change the weight expression; "
+            "a weight below 1e-45 counts as zero"
+        )
+
+    def __repr__(self) -> str:
+        cells = self.n_users * self.n_items
+        return (
+            f"Interactions({self.n_users:,} users x {self.n_items:,} items, {self.nnz:,} entries, "
+            f"density {self.nnz / cells if cells else 0:.3%})"
+        )
+
+
+def summed(weight: pl.Expr) -> pl.Expr:
+    """Add up one weight per event; a null among them makes NaN, so that it is found, not passed over."""
+    return weight.cast(pl.Float64).fill_null(np.nan).sum()
+
+
+def aggregate(
+    frame: pl.LazyFrame, user: str, item: str, weight: pl.Expr, bounds: Mapping[str, Bounds]
+) -> tuple[IdMap, IdMap, CSR]:
+    """Group events by (user, item) into id maps and sparse rows.
+
+    One pass over ``frame`` when both id columns are integers of moderate range, otherwise one more to find
+    the distinct ids. User and item are packed into one 64-bit key, so that grouping and sorting handle a
+    single integer column. Takes O(n_events + nnz log nnz).
+
+    Parameters
+    ----------
+    frame : events; neither id column holds nulls
+    user, item : str
+        The id columns.
+    weight : pl.Expr
+        Gives one number per group.
+    bounds : mapping
+        Smallest and largest id of integer columns.
+
+    Raises
+    ------
+    DataError
+        There are no events.
+    """
+    users, items = _codes(frame, (user, item), bounds)
+    for codes in (users, items):
+        frame = codes.attach(frame)
+    key = (users.expr * 2**items.bits + items.expr).alias(_PAIR)
+    groups = frame.group_by(key).agg(weight.cast(pl.Float32).alias(_WEIGHT)).collect(engine="streaming")
+    pairs = groups.sort(_PAIR)  # takes less memory here than as part of the query
+    del groups
+    if pairs.is_empty():
+        raise DataError("there are no events to make interactions of")
+    values = pairs.drop_in_place(_WEIGHT).to_numpy()
+    keys = pairs.drop_in_place(_PAIR).to_numpy()
+    user_codes = keys >> items.bits
+    starts = np.concatenate([np.zeros(1, np.int64), np.flatnonzero(user_codes[1:] != user_codes[:-1]) + 1])
+    user_codes = user_codes[starts]
+    columns, item_codes = _dense(keys & (2**items.bits - 1), items.n_codes)
+    indptr = np.append(starts, len(keys))
+    return users.ids(user_codes), items.ids(item_codes), CSR(indptr, columns, values, len(item_codes))
+
+
+@dataclass(frozen=True)
+class _Codes:
+    """Integers 0 <= code < n_codes for the ids of one column, in the order of the ids.
+
+    Integer ids of moderate range are coded by their distance from the smallest; others by their position
+    among the distinct ids, which is joined to the events.
+    """
+
+    column: str
+    dtype: pl.DataType
+    low: int = 0
+    high: int = 0
+    known: IdMap | None = None
+
+    @property
+    def n_codes(self) -> int:
+        return self.high - self.low + 1 if self.known is None else len(self.known)
+
+    @property
+    def bits(self) -> int:
+        return max(self.n_codes - 1, 1).bit_length()
+
+    @property
+    def expr(self) -> pl.Expr:
+        if self.known is None:
+            return pl.col(self.column).cast(pl.Int64) - self.low
+        return pl.col(_ROW + self.column).cast(pl.Int64)
+
+    def attach(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+        if self.known is None:
+            return frame
+        table = pl.LazyFrame({self.column: self.known.ids}).with_row_index(_ROW + self.column)
+        return frame.join(table, on=self.column, how="left", maintain_order="none")
+
+    def ids(self, codes: NDArray[np.int64]) -> IdMap:
+        if self.known is None:
+            return IdMap(pl.Series(codes + self.low).cast(self.dtype))
+        return IdMap(self.known.take(codes))
+
+
+def _codes(frame: pl.LazyFrame, columns: tuple[str, str], bounds: Mapping[str, Bounds]) -> list[_Codes]:
+    schema = frame.collect_schema()
+    direct = {
+        c: _Codes(c, schema[c], *bounds[c])
+        for c in columns
+        if c in bounds and bounds[c][1] < 2**63 and bounds[c][1] - bounds[c][0] < _MAX_DIRECT
+    }
+    others = [c for c in columns if c not in direct]
+    distinct = pl.collect_all([frame.select(pl.col(c).unique()) for c in others], engine="streaming")
+    joined = {
+        c: _Codes(c, schema[c], known=IdMap.from_values(ids.to_series()))
+        for c, ids in zip(others, distinct, strict=True)
+    }
+    return [(direct | joined)[c] for c in columns]
+
+
+def _frequent(matrix: CSR, min_user_count: int, min_item_count: int, *, k_core: bool) -> NDArray[np.bool_]:
+    """Which entries belong to users and items with enough entries, (nnz,) bool."""
+    rows, kept = matrix.row_index(), np.ones(matrix.nnz, np.bool_)
+    while True:
+        users = np.bincount(rows[kept], minlength=matrix.n_rows) >= min_user_count
+        items = np.bincount(matrix.indices[kept], minlength=matrix.n_columns) >= min_item_count
+        remaining = kept & users[rows] & items[matrix.indices]
+        if not k_core or np.array_equal(remaining, kept):
+            return remaining
+        kept = remaining
+
+
+def _dense(codes: NDArray[np.integer], n_codes: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Renumber the codes that occur as 0, 1, 2, ...: the new numbers, and the codes they stand for."""
+    present = np.zeros(n_codes, np.bool_)
+    present[codes] = True
+    return (np.cumsum(present, dtype=np.int32) - 1)[codes], np.flatnonzero(present)

@@ -1,0 +1,356 @@
+"""Splits of an event log into train and test; every event goes to exactly one side.
+
+Splits stay lazy. `by_time` and `cold_users` are filter expressions; the others need a label per event (one
+byte), which is computed once and put beside the log row by row, so a log read twice must give its rows in the
+same order (files do).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from cofactor.checks import check_at_least
+from cofactor.data.weights import duration
+from cofactor.errors import DataError, ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from cofactor.data.events import Events
+
+__all__ = ["Split", "Unknown", "by_time", "cold_users", "k_fold", "leave_last", "random"]
+
+_LABEL = "__split_label"
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """What the test side holds and train does not.
+
+    Parameters
+    ----------
+    users, items : int
+        Distinct users and items of test that never occur in train.
+    events : int
+        Test events of such a user or item.
+    of_users, of_items, of_events : int
+        Totals of the test side.
+    """
+
+    users: int
+    items: int
+    events: int
+    of_users: int
+    of_items: int
+    of_events: int
+
+    def __str__(self) -> str:
+        return (
+            f"unknown to train: {self.users:,} of {self.of_users:,} test users, "
+            f"{self.items:,} of {self.of_items:,} test items, "
+            f"{self.events:,} of {self.of_events:,} test events"
+        )
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Split:
+    """Two disjoint parts of an event log; unpacks as ``train, test``.
+
+    Parameters
+    ----------
+    train, test : Events
+    history : Events or None
+        Earlier events of the users in ``test``, to fold them in (`cold_users` with ``history_fraction``).
+    """
+
+    train: Events
+    test: Events
+    history: Events | None = None
+
+    def __iter__(self) -> Iterator[Events]:
+        """Train, then test."""
+        return iter((self.train, self.test))
+
+    def __repr__(self) -> str:
+        parts = {"train": self.train, "history": self.history, "test": self.test}
+        return "\n".join(f"{name}: {part!r}" for name, part in parts.items() if part is not None)
+
+    @cached_property
+    def unknown(self) -> Unknown:
+        """Counts of the users, items and events of test that train does not hold, computed once."""
+        train, test = self.train, self.test
+        pairs = test.frame.group_by(test.user, test.item).agg(pl.len().alias("n_events"))
+        seen = [train.frame.select(role).unique() for role in (train.user, train.item)]
+        counts, seen_users, seen_items = pl.collect_all([pairs, *seen], engine="streaming")
+        users, items, n = counts[test.user], counts[test.item], counts["n_events"]
+        new_user = ~users.is_in(seen_users.to_series().implode())
+        new_item = ~items.is_in(seen_items.to_series().implode())
+        return Unknown(
+            users=users.filter(new_user).n_unique(),
+            items=items.filter(new_item).n_unique(),
+            events=int(n.filter(new_user | new_item).sum()),
+            of_users=users.n_unique(),
+            of_items=items.n_unique(),
+            of_events=int(n.sum()),
+        )
+
+
+def by_time(events: Events, test: str | timedelta | date | datetime) -> Split:
+    """Put what happened at or after a point in time into test, everything before into train.
+
+    Parameters
+    ----------
+    events : Events
+        With a time role.
+    test : str, timedelta, date or datetime
+        The cut: a date or datetime (also as ISO text; UTC unless it has an offset), or how far before the
+        newest event it lies: a timedelta, ``"28d"``, ``"last 28d"``; units s, m, h, d, w.
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    DataError
+        The events have no times, or one side is empty; the message has the cut and the range of the log.
+    ParameterError
+        ``test`` is none of the above.
+    """
+    time = _time(events, "by_time")
+    oldest, newest = _time_range(events, time)
+    cut = _cut(test, newest)
+    if not oldest < cut <= newest:
+        side, where = ("train", "before") if cut <= oldest else ("test", "at or after")
+        raise DataError(
+            f"{side} would be empty: no event lies {where} the cut {cut} (test={test!r}); "
+            f"the log runs from {oldest} to {newest}"
+        )
+    return Split(events.filter(pl.col(time) < cut), events.filter(pl.col(time) >= cut))
+
+
+def leave_last(events: Events, n: int = 1) -> Split:
+    """Put the last ``n`` events of every user into test.
+
+    Of events at the same time, the one further down in the log is the later one. Users with ``n`` events or
+    fewer stay wholly in train; ``train.notes`` says how many. The users and times of the log are held in
+    memory once.
+
+    Parameters
+    ----------
+    events : Events
+        With a time role.
+    n : int
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    DataError
+        The events have no times, or no user has more than ``n``.
+    ParameterError
+        ``n`` is below 1.
+    """
+    if not isinstance(n, int | np.integer) or n < 1:
+        raise ParameterError(f"n={n!r}: a whole number of events per user, 1 or more, must go to test")
+    time = _time(events, "leave_last")
+    _time_range(events, time)
+    rank, count = pl.col(time).rank("ordinal").over(events.user), pl.len().over(events.user)
+    is_test = events.frame.select(((count > n) & (rank > count - n)).cast(pl.UInt8)).collect().to_series()
+    if not is_test.sum():
+        raise DataError(f"test would be empty: none of the users has more than n={n} events; choose a smaller n")
+    n_users = events.frame.select(pl.col(events.user).n_unique()).collect(engine="streaming").item()
+    n_kept = n_users - int(is_test.sum()) // n
+    note = f"leave_last: {n_kept:,} of {n_users:,} users have n={n} events or fewer and stay wholly in train"
+    train = replace(_labelled(events, is_test, 0), notes=(*events.notes, *([note] if n_kept else [])))
+    return Split(train, _labelled(events, is_test, 1))
+
+
+def random(events: Events, fraction: float, seed: int = 0) -> Split:
+    """Put ``round(fraction * n_events)`` events into test, chosen at random.
+
+    Every event is drawn for itself: other events of the same user stay in train, also later ones. Where the
+    order in time matters, `by_time` is the honest split.
+
+    Parameters
+    ----------
+    events : Events
+    fraction : float
+        Share of the events, between 0 and 1.
+    seed : int
+        Equal seeds give equal splits, whatever the number of threads or the sizes of the files.
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    DataError
+        One side is empty.
+    ParameterError
+        ``fraction`` is not between 0 and 1.
+    """
+    n_test = _share(fraction, events.n_events, "events")
+    labels = np.zeros(events.n_events, np.uint8)
+    labels[:n_test] = 1
+    label = _shuffled(labels, seed)
+    return Split(_labelled(events, label, 0), _labelled(events, label, 1))
+
+
+def k_fold(events: Events, k: int = 5, seed: int = 0) -> list[Split]:
+    """Deal the events at random into ``k`` parts; each is the test side once.
+
+    Parameters
+    ----------
+    events : Events
+    k : int
+        2 to 255. The sizes of the parts differ by at most one.
+    seed : int
+        As in `random`.
+
+    Returns
+    -------
+    list of Split
+
+    Raises
+    ------
+    DataError
+        There are fewer than ``k`` events.
+    ParameterError
+        ``k`` is out of range.
+    """
+    if not isinstance(k, int | np.integer) or not 2 <= k <= 255:
+        raise ParameterError(f"k={k!r}: a whole number of folds, 2 to 255, is possible")
+    if events.n_events < k:
+        raise DataError(f"k={k}: the log has only {events.n_events} events; choose a smaller k")
+    label = _shuffled(np.resize(np.arange(k, dtype=np.uint8), events.n_events), seed)
+    return [Split(_labelled(events, label, fold, keep=False), _labelled(events, label, fold)) for fold in range(k)]
+
+
+def cold_users(events: Events, fraction: float, seed: int = 0, history_fraction: float | None = None) -> Split:
+    """Hold out ``round(fraction * n_users)`` users with all their events; train never sees them.
+
+    Parameters
+    ----------
+    events : Events
+        With a time role where ``history_fraction`` is given.
+    fraction : float
+        Share of the users, between 0 and 1.
+    seed : int
+        Equal seeds hold out equal users.
+    history_fraction : float, optional
+        How much of each held-out user's events, the earliest ones, goes to `Split.history` instead of
+        ``test``: rounded down, but at least one event of a user who has two or more.
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    DataError
+        One side is empty, or ``history_fraction`` is given and the events have no times.
+    ParameterError
+        A fraction is not between 0 and 1.
+    """
+    users = events.frame.select(pl.col(events.user).unique().sort()).collect(engine="streaming").to_series()
+    n_cold = _share(fraction, len(users), "users")
+    chosen = _generator(seed).permutation(len(users))[:n_cold]
+    is_cold = pl.col(events.user).is_in(users.gather(chosen).implode())
+    train, cold = events.filter(~is_cold), events.filter(is_cold)
+    if history_fraction is None:
+        return Split(train, cold)
+    _check_fraction("history_fraction", history_fraction)
+    time = _time(events, "cold_users with history_fraction")
+    _time_range(cold, time)
+    rank, count = pl.col(time).rank("ordinal").over(events.user), pl.len().over(events.user)
+    n_history = (count * history_fraction).floor().clip(lower_bound=1)
+    is_test = cold.frame.select(((count == 1) | (rank > n_history)).cast(pl.UInt8)).collect().to_series()
+    return Split(train, _labelled(cold, is_test, 1), _labelled(cold, is_test, 0))
+
+
+def _time(events: Events, split: str) -> str:
+    if events.time is None:
+        raise DataError(f"{split} needs the time of every event; name its column: read_events(..., time=...)")
+    return events.time
+
+
+def _time_range(events: Events, time: str) -> tuple[datetime, datetime]:
+    column = pl.col(time)
+    oldest, newest, n_null = (
+        events.frame.select(oldest=column.min(), newest=column.max(), n_null=column.null_count())
+        .collect(engine="streaming")
+        .row(0)
+    )
+    if n_null:
+        raise DataError(f"column {time!r}: {n_null} events have no time; filter them out before the split")
+    if newest is None:
+        raise DataError("the log has no events")
+    return oldest, newest
+
+
+def _cut(test: str | timedelta | date | datetime, newest: datetime) -> datetime:
+    if isinstance(test, str):
+        test = _parsed(test)
+    if isinstance(test, timedelta):
+        span = duration("test", test)
+        return newest - span if span < newest - datetime.min else datetime.min
+    if isinstance(test, datetime):
+        return test.astimezone(UTC).replace(tzinfo=None) if test.tzinfo else test
+    if isinstance(test, date):
+        return datetime(test.year, test.month, test.day)
+    raise ParameterError(f"test={test!r}: give a date, a datetime, a timedelta or text such as '28d'")
+
+
+def _parsed(text: str) -> datetime | timedelta:
+    try:
+        return datetime.fromisoformat(text.strip())
+    except ValueError:
+        pass
+    try:
+        return duration("test", text.strip().removeprefix("last"))
+    except ParameterError as error:
+        raise ParameterError(f"{error}; or a date such as '2024-03-01'") from None
+
+
+def _check_fraction(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise ParameterError(f"{name}={value!r}: it must lie between 0 and 1")
+
+
+def _share(fraction: float, n: int, what: str) -> int:
+    """Return the number of test units of ``n``, with something left for both sides."""
+    _check_fraction("fraction", fraction)
+    n_test = round(fraction * n)
+    if not 0 < n_test < n:
+        side = "test" if n_test == 0 else "train"
+        raise DataError(f"{side} would be empty: fraction={fraction} of {n} {what} puts {n_test} into test")
+    return n_test
+
+
+def _generator(seed: int) -> np.random.Generator:
+    check_at_least("seed", seed, 0, whole=True)
+    return np.random.default_rng(seed)
+
+
+def _shuffled(labels: NDArray[np.uint8], seed: int) -> pl.Series:
+    _generator(seed).shuffle(labels)
+    return pl.Series(labels)
+
+
+def _labelled(events: Events, label: pl.Series, value: int, keep: bool = True) -> Events:
+    """Keep the events whose label is (or, with ``keep=False``, is not) ``value``."""
+    rows = pl.col(_LABEL) == value if keep else pl.col(_LABEL) != value
+    frame = pl.concat([events.frame, label.alias(_LABEL).to_frame().lazy()], how="horizontal")
+    return events.with_frame(frame.filter(rows).drop(_LABEL))

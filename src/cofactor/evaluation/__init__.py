@@ -1,0 +1,1 @@
+"""Measuring models and lists against held-out events."""

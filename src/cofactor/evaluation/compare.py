@@ -1,0 +1,128 @@
+"""Fit several models on one split and rank them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from cofactor.errors import CofactorError, ParameterError
+from cofactor.evaluation.evaluate import DEFAULT_METRICS, measure
+from cofactor.metrics import parse_all
+
+if TYPE_CHECKING:
+    from cofactor.data.events import Events
+    from cofactor.data.interactions import Interactions, Weight
+    from cofactor.data.tables import TableLike
+
+__all__ = ["compare"]
+
+
+def compare(
+    models: Mapping[str, Any],
+    train: Events | Interactions | None,
+    test: TableLike,
+    metrics: str | Sequence[str] = DEFAULT_METRICS,
+    *,
+    weight: Weight = None,
+    exclude_seen: bool = True,
+    candidates: TableLike | None = None,
+    intervals: bool = False,
+    progress: bool | None = None,
+) -> pl.DataFrame:
+    """Fit every model on the same interactions, measure it, and give a leaderboard.
+
+    Parameters
+    ----------
+    models : dict
+        Models by the name they get in the leaderboard. All are fitted, also those that were before, and are
+        left fitted on ``train``.
+    train : Events, Interactions or None
+        Events become interactions once, for all models. None measures the models as they were fitted before,
+        for a second leaderboard of the same models; it has no ``fit_seconds``.
+    test : Events, Interactions, or table with ``user_id`` and ``item_id``
+    metrics : str or sequence of str
+        As in ``evaluate``; the first decides the order.
+    weight : polars expression, optional
+        Weight of a (user, item) in training, as in ``Events.interactions``.
+    exclude_seen, candidates
+        As in ``evaluate``.
+    intervals : bool
+        Whether every metric is followed by ``<metric>_low`` and ``<metric>_high``, its 95 % interval.
+    progress : bool, optional
+        Passed on to ``fit``; each model's own default if left out.
+
+    Returns
+    -------
+    DataFrame
+        One row per model, the best in the first metric on top: ``model``, the metrics, ``fit_seconds``, and
+        ``recommend_seconds`` spent on making the lists, or on scoring the candidates.
+
+    Raises
+    ------
+    ParameterError
+        No model, a name that is not a non-empty text, an unknown metric, or a weight without events to weigh.
+    CofactorError
+        Of the same type as the error of the model that failed, which it names. Errors that are not of
+        cofactor pass through, with a note that names the model.
+    """
+    names = [metric.name for metric in parse_all(metrics)]
+    _check_models(models)
+    interactions = _interactions(train, weight)
+    rows = []
+    for name, model in models.items():
+        seconds: dict[str, float] = {}
+        if interactions is not None:
+            with _named(name, "fit"):
+                start = time.perf_counter()
+                model.fit(interactions, **({} if progress is None else {"progress": progress}))
+                seconds["fit_seconds"] = time.perf_counter() - start
+        with _named(name, "evaluate"):
+            found = measure(model, test, names, exclude_seen=exclude_seen, candidates=candidates)
+        row: dict[str, Any] = {"model": name}
+        for metric, value, low, high, *_ in found.summary(n_bootstrap=1000 if intervals else 0).iter_rows():
+            row[metric] = value
+            if intervals:
+                row |= {f"{metric}_low": low, f"{metric}_high": high}
+        rows.append(row | seconds | {"recommend_seconds": found.recommend_seconds})
+    schema = {column: pl.String if column == "model" else pl.Float64 for column in rows[0]}
+    return pl.DataFrame(rows, schema=schema).sort(names[0], descending=True, maintain_order=True)
+
+
+def _check_models(models: Mapping[str, Any]) -> None:
+    if not isinstance(models, Mapping):
+        raise ParameterError(f"models: a dict of models by name is expected, got {type(models).__name__}")
+    if not models:
+        raise ParameterError("models: there is none; pass at least one, such as {'popular': Popular()}")
+    for name, model in models.items():
+        if not (isinstance(name, str) and name):
+            raise ParameterError(f"models: names are texts that are not empty, got {name!r}")
+        if isinstance(model, type) or not (hasattr(model, "fit") and hasattr(model, "recommend")):
+            raise ParameterError(f"models: {name!r} is not a model but {model!r}")
+    if len({id(model) for model in models.values()}) < len(models):
+        raise ParameterError("models: one object is there under two names; make a second one")
+
+
+def _interactions(train: Events | Interactions | None, weight: Weight) -> Interactions | None:
+    if train is not None and hasattr(train, "interactions"):
+        return train.interactions() if weight is None else train.interactions(weight=weight)
+    if train is not None and not hasattr(train, "user_items"):
+        raise ParameterError(f"train: Events or Interactions are expected, got {type(train).__name__}")
+    if weight is not None:
+        raise ParameterError("weight: only events are weighed, and train holds none; pass events, or no weight")
+    return train
+
+
+@contextmanager
+def _named(name: str, task: str) -> Iterator[None]:
+    """Name the model in the errors of a task."""
+    try:
+        yield
+    except CofactorError as error:
+        raise type(error)(f"model {name!r} failed to {task}: {error}") from error
+    except Exception as error:
+        error.add_note(f"this happened when compare wanted model {name!r} to {task}")
+        raise

@@ -1,0 +1,174 @@
+"""Where the lists to evaluate come from: a table, or a model over its catalogue or over candidates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from cofactor.data.tables import TableLike, cast_ids, check_lists, read_table
+from cofactor.errors import DataError, NotFittedError, ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from cofactor.metrics.hits import Relevance
+
+__all__ = ["Lists", "Recommending", "lists_of"]
+
+ROWS_PER_BATCH = 2_000_000
+"""Rows of recommendations that are asked for at a time, about 50 MB."""
+
+
+class Recommending(Protocol):
+    """What is asked of a model: the training data it holds, lists for users, and scores of pairs."""
+
+    interactions_: Any
+
+    def recommend(self, users: pl.Series, k: int, *, exclude_seen: bool) -> pl.DataFrame:
+        """List the best k items of each user: ``user_id``, ``item_id``, ``score``, ``rank``."""
+
+    def predict(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        """Score each pair: ``user_id``, ``item_id``, ``score``."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lists:
+    """Lists for the users of a test.
+
+    Parameters
+    ----------
+    tables : iterable of DataFrame
+        ``user_id``, ``item_id``, ``rank`` and perhaps ``score``, made when asked for, in batches of whole
+        users. There is at least one batch if any user is known.
+    known : (n_test_users,) bool
+        Which test users have lists.
+    n_complete : (n_test_users,) int64 or None
+        How long a complete list is; None where every list is complete.
+    n_untested_users : int
+        Users with lists, or known to the model, who have no test items.
+    n_items : int or None
+        Size of the catalogue, where it is known.
+    """
+
+    tables: Iterable[pl.DataFrame]
+    known: NDArray[np.bool_]
+    n_complete: NDArray[np.int64] | None
+    n_untested_users: int
+    n_items: int | None
+
+
+def lists_of(
+    model_or_table: Recommending | TableLike,
+    relevance: Relevance,
+    k: int | None,
+    *,
+    exclude_seen: bool,
+    candidates: TableLike | None,
+    n_items: int | None,
+) -> Lists:
+    """Prepare lists of k places, or complete ones if k is None; the rest as in ``cofactor.evaluate``."""
+    if not hasattr(model_or_table, "recommend"):
+        if candidates is not None:
+            raise ParameterError("candidates: only a model can rank them; a table is measured as it is")
+        return _from_table(model_or_table, relevance, k, n_items)
+    name = type(model_or_table).__name__
+    if getattr(model_or_table, "interactions_", None) is None:
+        raise NotFittedError(f"{name} is not fitted: call fit first, or compare, which fits")
+    if n_items is not None:
+        raise ParameterError(f"n_items: {n_items} was given, but {name} knows the size of its catalogue; leave it out")
+    if candidates is not None:
+        return _from_candidates(model_or_table, relevance, candidates)
+    return _from_model(model_or_table, relevance, k, exclude_seen)
+
+
+def _from_table(table: TableLike, relevance: Relevance, k: int | None, n_items: int | None) -> Lists:
+    frame = read_table(table, ["user_id", "item_id", "rank"], "recommendations")
+    check_lists(frame)
+    if k is None and "score" in frame.columns:
+        read_table(frame, ["score"], "recommendations")
+    if k is None and n_items is None:
+        raise ParameterError("auc of a table needs the size of the catalogue: pass n_items=<number of items>")
+    listed = frame["user_id"].unique()
+    known = cast_ids(relevance.users, listed.dtype, "recommendations").is_in(listed.implode()).fill_null(value=False)
+    return Lists(
+        tables=[frame],
+        known=known.to_numpy(),
+        n_complete=np.full(len(known), n_items or 0, np.int64),
+        n_untested_users=len(listed) - int(known.sum()),
+        n_items=n_items,
+    )
+
+
+def _from_model(model: Recommending, relevance: Relevance, k: int | None, exclude_seen: bool) -> Lists:
+    train = model.interactions_
+    rows = train.users.rows(relevance.users)
+    known = rows >= 0
+    users = relevance.users.filter(pl.Series(known))
+    length = k or train.n_items
+
+    def tables() -> Iterator[pl.DataFrame]:
+        step = max(1, ROWS_PER_BATCH // length)
+        for start in range(0, len(users), step):
+            yield model.recommend(users=users[start : start + step], k=length, exclude_seen=exclude_seen)
+
+    n_seen = np.diff(train.user_items.indptr)[rows] if exclude_seen else 0
+    return Lists(
+        tables=tables(),
+        known=known,
+        n_complete=np.where(known, train.n_items - n_seen, 0),
+        n_untested_users=train.n_users - len(users),
+        n_items=train.n_items,
+    )
+
+
+def _from_candidates(model: Recommending, relevance: Relevance, candidates: TableLike) -> Lists:
+    train = model.interactions_
+    pairs = read_table(candidates, ["user_id", "item_id"], "candidates").select("user_id", "item_id").unique()
+    _check_held_out(pairs, relevance)
+    listed = pairs["user_id"].unique()
+    known = train.users.rows(relevance.users) >= 0
+    users = cast_ids(relevance.users.filter(pl.Series(known)), listed.dtype, "candidates")
+    pairs = pairs.filter(pl.col("user_id").is_in(users.implode()))
+    return Lists(
+        tables=_ranked(model, pairs),
+        known=known,
+        n_complete=None,
+        n_untested_users=len(listed) - len(relevance.users),
+        n_items=train.n_items,
+    )
+
+
+def _ranked(model: Recommending, pairs: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Rank the candidates of each user by falling score, equal scores by item id, unknown items last."""
+    has_score = pl.Series(model.interactions_.items.rows(pairs["item_id"]) >= 0)
+    scored = model.predict(pairs.filter(has_score)).select("user_id", "item_id", "score")
+    if n_nan := int(scored["score"].is_nan().sum()):
+        raise DataError(f"{type(model).__name__} predicts NaN for {n_nan} of {scored.height} candidates")
+    rest = pairs.filter(~has_score).with_columns(score=pl.lit(None, scored.schema["score"]))
+    ranked = pl.concat([scored, rest]).sort(
+        "user_id", "score", "item_id", descending=[False, True, False], nulls_last=True
+    )
+    yield ranked.with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("user_id"))
+
+
+def _check_held_out(candidates: pl.DataFrame, relevance: Relevance) -> None:
+    """Check that every test pair can be ranked."""
+    user, item = np.divmod(relevance.pairs, len(relevance.items))
+    test = pl.DataFrame(
+        {
+            "user_id": cast_ids(relevance.users, candidates.schema["user_id"], "candidates")[user],
+            "item_id": cast_ids(relevance.items, candidates.schema["item_id"], "candidates")[item],
+        }
+    )
+    missing = test.join(candidates, on=["user_id", "item_id"], how="anti")
+    if missing.height:
+        first = missing.sort("user_id", "item_id").row(0)
+        raise DataError(
+            f"candidates: {missing.height} test pair(s) are not among them, the first: user {first[0]!r}, "
+            f"item {first[1]!r}; candidates are the held-out items together with the negatives"
+        )

@@ -1,0 +1,1 @@
+"""What every model is and does, and what families of models share."""

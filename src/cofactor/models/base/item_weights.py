@@ -1,0 +1,84 @@
+"""What models share whose scores are histories times a matrix of item-to-item weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cofactor.kernels import cpu
+from cofactor.kernels.csr import CSR
+from cofactor.models.base.batches import scores_in_batches
+from cofactor.models.base.recommender import Recommender, TopK
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Rows = NDArray[np.int32]
+    Float = NDArray[np.float32]
+
+__all__ = ["NeighbourModel"]
+
+_ENTRIES = 1 << 22  # (history item, scored item) pairs looked up at once
+_LOOKUP = 64  # additions of a sparse product in the time of one look-up in a sparse matrix
+
+
+class NeighbourModel(Recommender):
+    """A model that scores item i for a user by ``sum_h weight(user, h) W[h, i]`` over the items h of the history.
+
+    A subclass's ``fit`` sets ``item_weights_``, (n_items, n_items): sparse, where only items that the history reaches
+    are ranked (lists may be shorter than k, never filled up), or dense float32.
+    """
+
+    item_weights_: CSR | Float
+
+    def _weighed(self, histories: CSR) -> CSR:
+        """Histories with the weights that scores are made of; as they are, unless a subclass says otherwise."""
+        return histories
+
+    def _top_k(self, users: Rows, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
+        return self._top_k_for(self.interactions_.user_items.take(users), k, exclude, allowed)
+
+    def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
+        weights, threads = self.item_weights_, self.threads
+        return TopK(
+            *cpu.linear_top_k(self._weighed(histories), weights, k, exclude=exclude, allowed=allowed, threads=threads)
+        )
+
+    def _scores(self, users: Rows, items: Rows) -> Float:
+        histories = self._weighed(self.interactions_.user_items)
+        weights = self.item_weights_
+        if isinstance(weights, CSR) and self._many_of_each(users, histories, weights):
+
+            def rows_of(some: Rows) -> Float:
+                return cpu.sparse_product(histories.take(some), weights, threads=self.threads)
+
+            return scores_in_batches(rows_of, users, items, weights.n_columns)
+        scores = np.empty(len(users), np.float32)
+        ends = np.cumsum(np.diff(histories.indptr)[users])
+        begin = 0
+        while begin < len(users):
+            done = ends[begin - 1] if begin else 0
+            end = max(begin + 1, int(np.searchsorted(ends, done + _ENTRIES)))
+            history = histories.take(users[begin:end])
+            row = history.row_index()
+            wanted = items[begin:end][row]
+            found = (
+                weights.lookup(history.indices, wanted)
+                if isinstance(weights, CSR)
+                else weights[history.indices, wanted]
+            )
+            scores[begin:end] = np.bincount(row, history.values * found, minlength=end - begin)
+            begin = end
+        return scores
+
+    @staticmethod
+    def _many_of_each(users: Rows, histories: CSR, weights: CSR) -> bool:
+        """Whether all scores of the users that pairs ask for cost less than looking up the pairs' own weights."""
+        asked = np.unique(users)
+        reached = np.diff(weights.indptr)[histories.take(asked).indices].sum() + len(asked) * weights.n_columns
+        return bool(reached < _LOOKUP * np.diff(histories.indptr)[users].sum())
+
+    def _similar_items(self, items: Rows, k: int) -> TopK:
+        itself = CSR(np.arange(len(items) + 1), items, np.ones(len(items), np.float32), self.interactions_.n_items)
+        return TopK(*cpu.linear_top_k(itself, self.item_weights_, k, exclude=itself, threads=self.threads))

@@ -1,0 +1,1 @@
+"""Models that know nothing of the user: what every other one must beat."""

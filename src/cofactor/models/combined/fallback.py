@@ -1,0 +1,110 @@
+"""Fallback: a chain of models, each filling the places that the ones before it left empty."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cofactor.errors import ParameterError
+from cofactor.kernels.csr import CSR
+from cofactor.models.base.recommender import Recommender, TopK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from cofactor.data.interactions import Interactions
+
+__all__ = ["Fallback"]
+
+
+class Fallback(Recommender):
+    """Lists of the first model, completed by the second, then the third ...
+
+    Scores are the ones of the model that gave the item: compare them within a model only; ``rank`` is the order.
+    Scores of given pairs (:meth:`predict`) and similar items come from the first model.
+
+    Parameters
+    ----------
+    *models : Recommender
+        At least two; :meth:`fit` fits them all on the same interactions.
+
+    Examples
+    --------
+    >>> import cofactor as cf
+    >>> model = cf.Fallback(cf.PersonalPopular(), cf.Popular())
+    """
+
+    def __init__(self, *models: Recommender) -> None:
+        self.models = models
+
+    def params(self) -> dict[str, Any]:
+        """The models of the chain."""
+        return {"models": self.models}
+
+    def __repr__(self) -> str:
+        return f"Fallback({', '.join(map(repr, self.models))})"
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the order of a history matters to a model of the chain."""
+        return any(model.ordered for model in self.models)
+
+    def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
+        """Fit every model of the chain."""
+        if len(self.models) < 2 or not all(isinstance(m, Recommender) for m in self.models):
+            raise ParameterError(f"Fallback needs at least two models, got {self.models!r}")
+        for model in self.models:
+            model.fit(interactions, progress=progress)
+        self.interactions_ = interactions
+        return self
+
+    def _top_k(self, users: NDArray[np.int32], k: int, exclude: CSR | None, allowed: NDArray[np.int32] | None) -> TopK:
+        return self._chain(
+            len(users), k, exclude, allowed, lambda model, at, out: model._top_k(users[at], k, out, allowed)
+        )
+
+    def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: NDArray[np.int32] | None) -> TopK:
+        return self._chain(
+            histories.n_rows,
+            k,
+            exclude,
+            allowed,
+            lambda model, at, out: model._top_k_for(histories.take(at), k, out, allowed),
+        )
+
+    def _chain(
+        self,
+        n: int,
+        k: int,
+        exclude: CSR | None,
+        allowed: NDArray[np.int32] | None,
+        ask: Callable[[Recommender, NDArray[np.int64], CSR | None], TopK],
+    ) -> TopK:
+        n_items = self.interactions_.n_items
+        k = min(k, n_items if allowed is None else len(allowed))
+        top = TopK.empty(n, k)
+        length = np.zeros(n, np.int64)
+        for model in self.models:
+            short = np.flatnonzero(length < k)
+            if not len(short):
+                break
+            at, column = np.nonzero(top.rows[short] >= 0)
+            got = CSR.from_pairs(at, top.rows[short][at, column], np.ones(len(at), np.float32), (len(short), n_items))
+            more = ask(model, short, got if exclude is None else exclude.take(short).union(got))
+            for place in range(more.rows.shape[1]):
+                given = (more.rows[:, place] >= 0) & (length[short] < k)
+                to = short[given]
+                top.rows[to, length[to]] = more.rows[given, place]
+                top.scores[to, length[to]] = more.scores[given, place]
+                length[to] += 1
+        return top
+
+    def _scores(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
+        return self.models[0]._scores(users, items)
+
+    def _similar_items(self, items: NDArray[np.int32], k: int) -> TopK:
+        return self.models[0]._similar_items(items, k)

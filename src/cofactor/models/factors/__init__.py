@@ -1,0 +1,1 @@
+"""Models whose scores are inner products of user and item vectors."""

@@ -1,0 +1,1 @@
+"""Models that learn item-to-item weights from the whole matrix."""

@@ -1,0 +1,112 @@
+"""Item-to-item neighbours: what was had together with what a user had.
+
+Scores are ``sum_h weight(user, h) s(h, i)`` over the items h of the history (Deshpande & Karypis 2004; Aiolli 2013 for
+the asymmetric cosine), s being one of the similarities of
+:mod:`cofactor.models.neighbours.similarity`, kept for the nearest
+neighbours only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from cofactor.checks import check_at_least, check_choice
+from cofactor.kernels import cpu
+from cofactor.models.base.item_weights import NeighbourModel
+from cofactor.models.neighbours.similarity import Columns, Kind, Measure, Rows, formula
+from cofactor.system.memory import require_memory
+from cofactor.system.threads import resolve_threads
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from cofactor.data.interactions import Interactions
+    from cofactor.kernels.csr import CSR
+
+__all__ = ["ItemKNN"]
+
+
+class ItemKNN(NeighbourModel):
+    """Rank items by how similar they are to those of the history.
+
+    Only items that are neighbours of the history's come back: lists may be shorter than k, and an item whose users had
+    nothing else is never recommended. An item is not its own neighbour.
+
+    Parameters
+    ----------
+    similarity : {"cosine", "asymmetric", "jaccard", "tfidf", "bm25"}
+        Between the items' rows of weights by user; see :mod:`cofactor.models.neighbours.similarity`.
+    neighbours : int
+        How many are kept of every item; all that are similar where it has fewer.
+    shrinkage : float
+        Added to the denominator, so that similarities that rest on few users count less; not for "bm25".
+    neighbours_of : {"scored", "history"}
+        Keep the neighbours of every item that may be scored, so that all items have the same chance, or of every item
+        of a history, where an item that is nobody's near neighbour is never recommended.
+    alpha : float
+        Of "asymmetric", 0 to 1: how much the scored item's popularity divides; 0.5 is the cosine.
+    k1, b : float
+        Of "bm25": how much of large weights counts, and how far popular items are marked down (0 to 1).
+    threads : int, optional
+
+    Attributes
+    ----------
+    item_weights_ : CSR (n_items, n_items)
+        Row: item of the history, column: scored item.
+    """
+
+    item_weights_: CSR
+
+    def __init__(
+        self,
+        similarity: Kind = "cosine",
+        neighbours: int = 100,
+        *,
+        shrinkage: float = 0.0,
+        neighbours_of: Literal["scored", "history"] = "scored",
+        alpha: float = 0.5,
+        k1: float = 1.2,
+        b: float = 0.75,
+        threads: int | None = None,
+    ) -> None:
+        self.similarity = similarity
+        self.neighbours = neighbours
+        self.shrinkage = shrinkage
+        self.neighbours_of = neighbours_of
+        self.alpha = alpha
+        self.k1 = k1
+        self.b = b
+        self.threads = threads
+
+    def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
+        """Find every item's neighbours; ``progress`` changes nothing.
+
+        Takes ``sum_u n_u^2 / 2`` additions, n_u being the items of user u, and memory for ``n_items * neighbours``
+        entries.
+
+        Raises
+        ------
+        ParameterError
+            A parameter is out of range, or the neighbours do not fit into memory.
+        """
+        measure = Measure(self.similarity, self.shrinkage, self.alpha, self.k1, self.b)
+        measure.check()
+        check_at_least("neighbours", self.neighbours, 1, whole=True)
+        check_choice("neighbours_of", self.neighbours_of, ("scored", "history"))
+        resolve_threads(self.threads)
+        n = interactions.n_items
+        require_memory(
+            24 * n * min(self.neighbours, n), f"ItemKNN with {self.neighbours} neighbours of {n:,} items",
+            "fewer neighbours, or filter rare items",
+        )  # fmt: skip
+        item_users = interactions.item_users
+        columns = Columns.of(item_users, measure.kind)
+        rows = Rows.of(item_users, columns, measure)
+        of_scored = self.neighbours_of == "scored"
+        near = cpu.neighbours(
+            rows.matrix, self.neighbours, formula(measure, rows, rows, scored="choosing" if of_scored else "chosen"),
+            weights=columns.weights, binary=rows.binary, threads=self.threads,
+        )  # fmt: skip
+        self.item_weights_ = near.transposed() if of_scored else near
+        self.interactions_ = interactions
+        return self

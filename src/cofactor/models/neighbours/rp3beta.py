@@ -1,0 +1,115 @@
+"""Walks of three steps over users and items, popular items marked down (Paudel et al. 2017).
+
+From an item h of the history the walk goes to one of its users, and from there to one of that user's items i, each with
+probability proportional to weight. Scores are ``sum_h weight(user, h) W[h, i]`` with
+
+    W[h, i] = sum_u p(h -> u)^alpha p(u -> i)^alpha / n_i^beta,
+
+n_i being the users of item i (their equations 2 and 5; like Dacrema et al. 2021, histories are not normalised, which
+changes no ranking, and only the nearest items are kept, whose weights may be made to add up to one).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from cofactor.checks import check_at_least, check_choice, check_flag
+from cofactor.kernels import cpu
+from cofactor.kernels.csr import CSR
+from cofactor.models.base.item_weights import NeighbourModel
+from cofactor.system.memory import require_memory
+from cofactor.system.threads import resolve_threads
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from cofactor.data.interactions import Interactions
+
+__all__ = ["RP3beta"]
+
+
+class RP3beta(NeighbourModel):
+    """Rank items by the chance of a random walk from the history to them, less for popular ones.
+
+    Only items that a walk reaches come back: lists may be shorter than k. A walk does not end where it began.
+
+    Parameters
+    ----------
+    alpha : float
+        Power of the probabilities of a step.
+    beta : float
+        Power of the number of users that an item has, by which its chance is divided; 0 is P3alpha.
+    neighbours : int
+        How many are kept of every item; all that are reached where it has fewer.
+    neighbours_of : {"scored", "history"}
+        Keep the neighbours of every item that may be scored, or of every item of a history.
+    normalize : bool
+        Divide the weights of every item of a history by their sum, so that all have as much to say; else those that
+        have many near items among the ones scored say more.
+    threads : int, optional
+
+    Attributes
+    ----------
+    item_weights_ : CSR (n_items, n_items)
+        Row: item of the history, column: scored item.
+    """
+
+    item_weights_: CSR
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        beta: float = 0.6,
+        neighbours: int = 100,
+        *,
+        neighbours_of: Literal["scored", "history"] = "scored",
+        normalize: bool = False,
+        threads: int | None = None,
+    ) -> None:
+        self.alpha = alpha
+        self.beta = beta
+        self.neighbours = neighbours
+        self.neighbours_of = neighbours_of
+        self.normalize = normalize
+        self.threads = threads
+
+    def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
+        """Find every item's neighbours; ``progress`` changes nothing. Cost and errors are those of ``ItemKNN.fit``."""
+        check_at_least("alpha", self.alpha, 0)
+        check_at_least("beta", self.beta, 0)
+        check_at_least("neighbours", self.neighbours, 1, whole=True)
+        check_choice("neighbours_of", self.neighbours_of, ("scored", "history"))
+        check_flag("normalize", self.normalize)
+        resolve_threads(self.threads)
+        n = interactions.n_items
+        require_memory(
+            (32 if self.normalize else 24) * n * min(self.neighbours, n),
+            f"RP3beta with {self.neighbours} neighbours of {n:,} items",
+            "fewer neighbours, or filter rare items",
+        )  # fmt: skip
+        x = interactions.item_users
+        binary = bool((x.values == 1).all())
+        powers = CSR(x.indptr, x.indices, x.values if binary else x.values**self.alpha, x.n_columns)
+        of_user = np.bincount(x.indices, x.values, minlength=x.n_columns)
+        of_item = x.row_sums()
+        leaving = np.maximum(of_item, 1e-30) ** self.alpha
+        arriving = np.maximum(np.diff(x.indptr), 1) ** float(self.beta)
+        of_scored = self.neighbours_of == "scored"
+        scales = (arriving, leaving) if of_scored else (leaving, arriving)
+        near = cpu.neighbours(
+            powers, self.neighbours, cpu.Similarity(scales[0].astype(np.float32), scales[1].astype(np.float32)),
+            weights=(np.maximum(of_user, 1e-30) ** -float(self.alpha)).astype(np.float32),
+            binary=binary, threads=self.threads,
+        )  # fmt: skip
+        weights = near.transposed() if of_scored else near
+        self.item_weights_ = _normalized(weights) if self.normalize else weights
+        self.interactions_ = interactions
+        return self
+
+
+def _normalized(weights: CSR) -> CSR:
+    """Rows divided by their sums."""
+    sums = weights.row_sums().astype(np.float32)[weights.row_index()]
+    return CSR(weights.indptr, weights.indices, weights.values / sums, weights.n_columns)

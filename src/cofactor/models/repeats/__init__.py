@@ -1,0 +1,1 @@
+"""Models of repeat consumption: what a user takes again."""

@@ -1,0 +1,1 @@
+"""Models of what is seen together, or next, in a session."""

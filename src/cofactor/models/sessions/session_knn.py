@@ -1,0 +1,307 @@
+"""Next items of a session from its nearest past sessions.
+
+The V-SkNN / STAN family. A session ``s`` is a sequence of ``l(s)`` events; ``p(i, s)`` is the place of the last event
+of item ``i``, ``l(s)`` being the newest. With the past sessions ``n``, their ages ``t(n)``, and ``df(i)`` of all ``N``
+of them holding item ``i``::
+
+    idf(i)      = ln(1 + N / df(i))
+    w1(i, s)    = exp(-(l(s) - p(i, s)) / lambda1) * idf(i) ** idf       place in the current session (STAN's factor 1)
+    w2(n)       = exp(-t(n) / lambda2)                                                age of a session (factor 2)
+    sim(s, n)   = w2(n) * sum of w1(i, s) over the items i of both, / sqrt(items of n) for the cosine
+    N(s)        = the most similar of the newest sample_size past sessions that share an item with s
+    w3(d)       = exp(-|d| / lambda3), times backward where d < 0, times repeat where d = 0           (factor 3)
+    score(c, s) = idf(c) ** candidate_idf * sum over n in N(s) of sim(s, n) * sum of w3(q - p(i*, n)) over the places q
+                  of c in n
+
+``i*`` is the most recent item of ``s`` that is in ``n``. Similarities are taken relative to that of the nearest
+neighbour, which changes no order.
+
+Sources: Garg, Gupta, Malhotra, Vig, Shroff: Sequence and Time Aware Neighborhood for Session-based Recommendations:
+STAN (SIGIR 2019). Ludewig, Jannach: Evaluation of session-based recommendation algorithms (UMUAI 2018): S-kNN, sampling
+of the newest sessions, V-SkNN (``similarity="dot"``), SF-SkNN (only what follows counts: ``backward=0``). Ludewig,
+Mauro, Latifi, Jannach: Empirical analysis of session-based recommendation algorithms (UMUAI 2021), with its framework
+session-rec: idf weights of shared and of scored items. Kersbergen, Sprangers, Schelter: Serenade (SIGMOD 2022): merging
+the items' lists of sessions by time.
+
+Departures: ages are counted from the newest training session, which changes no order; an item that a neighbour holds
+several times counts at each of its places; ``backward`` and ``repeat`` are numbers, and so are the exponents of idf.
+With ``backward=1, repeat=1, idf=0, candidate_idf=0, similarity="cosine"`` the factors are STAN's.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from cofactor.checks import check_at_least, check_choice
+from cofactor.data.histories import Histories, last_positions
+from cofactor.data.sessions import Sessions
+from cofactor.data.weights import duration
+from cofactor.errors import CofactorWarning, DataError
+from cofactor.kernels import cpu
+from cofactor.kernels.csr import CSR, offsets
+from cofactor.models.base.recommender import Recommender, TopK
+from cofactor.system.memory import require_memory
+from cofactor.system.threads import resolve_threads
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from cofactor.data.interactions import Interactions
+
+    Rows = NDArray[np.int32]
+
+__all__ = ["SessionKNN"]
+
+_LEAST_WEIGHT = 1e-200  # of a session's age: sessions too old for their age to count for anything are all as old
+
+
+class SessionKNN(Recommender):
+    """Rank the items that the nearest past sessions hold near what they share with the current one.
+
+    Meant for next items, where what was seen may come again: ``recommend_for(prefixes, exclude_seen=False)``. The rows
+    of a history are its events, the oldest first, or in the order of a column ``time``; weights say nothing here.
+
+    ``fit`` wants interactions made by ``events.interactions(...)``. Past sessions are the ``session`` role of the
+    events, else the users; they stand in the order of their last events, or of their ids where there are no times.
+    ``recommend(users)`` continues the sequence of all events of a user. Without events every user is one session, its
+    items in the order of their rows.
+
+    Only items that a neighbour holds are ranked: lists may be shorter than k (``Fallback`` fills them), and those of an
+    empty history are empty.
+
+    Parameters
+    ----------
+    neighbours : int
+        How many past sessions give scores; k in the papers.
+    sample_size : int
+        How many of the newest sessions that share an item are compared.
+    lambda1 : float or None
+        Decay over the current session, in events: an item counts 1/e of one this many events later. None for none.
+    lambda2 : float, text such as "30d", or None
+        Decay over the age of past sessions. A number counts past sessions, a length of time needs times. None for none.
+    lambda3 : float or None
+        Decay over the distance between a candidate and the shared item, in events of the past session. None for none.
+    similarity : {"dot", "cosine"}
+        Whether past sessions of many items are as similar as short ones that share as much (V-SkNN), or less (STAN).
+    idf : float
+        Exponent of the idf of shared items: 0 for none, more lets rare items decide who is a neighbour.
+    candidate_idf : float
+        Exponent of the idf of scored items: more prefers rare items.
+    backward : float
+        Weight of candidates before the shared item, relative to those after it: 1 in STAN, 0 for what follows only.
+    repeat : float
+        Weight of the shared item itself, relative to a candidate at distance 0: 1 in STAN.
+    last_events : int or None
+        At most so many events of a session take part, the last ones; a session of thousands is no customer.
+    threads : int, optional
+
+    Attributes
+    ----------
+    session_indptr_, session_items_ : (n_sessions + 1,) int64, (n_events,) int32
+        The past sessions, by time.
+    session_weights_ : (n_sessions,) float64
+        ``w2``, divided by the norm of the cosine.
+    places_indptr_, places_ : (n_items + 1,) int64, int32
+        The newest ``sample_size`` sessions of every item, newest first.
+    item_weights_, candidate_weights_ : (n_items,) float64
+        The powers of idf.
+    positions_ : (nnz,) int32
+        Of every entry of the interactions: where the item stands last in its user's sequence, from 1.
+
+    Examples
+    --------
+    >>> import cofactor as cf
+    >>> import polars as pl
+    >>> log = pl.DataFrame({"visit": [1, 1, 1, 2, 2, 3, 3], "page": ["a", "b", "c", "b", "c", "a", "b"]})
+    >>> x = cf.read_events(log, user=None, session="visit", item="page").interactions()
+    >>> now = pl.DataFrame({"user_id": [9, 9], "item_id": ["a", "b"]})
+    >>> cf.SessionKNN().fit(x).recommend_for(now, k=1)["item_id"].to_list()
+    ['c']
+    """
+
+    session_indptr_: NDArray[np.int64]
+    session_items_: Rows
+    session_weights_: NDArray[np.float64]
+    places_indptr_: NDArray[np.int64]
+    places_: Rows
+    item_weights_: NDArray[np.float64]
+    candidate_weights_: NDArray[np.float64]
+    positions_: Rows
+
+    def __init__(
+        self,
+        neighbours: int = 500,
+        *,
+        sample_size: int = 5000,
+        lambda1: float | None = 1.4,
+        lambda2: float | str | None = None,
+        lambda3: float | None = 2.0,
+        similarity: Literal["dot", "cosine"] = "dot",
+        idf: float = 3.0,
+        candidate_idf: float = 1.0,
+        backward: float = 0.5,
+        repeat: float = 0.3,
+        last_events: int | None = 500,
+        threads: int | None = None,
+    ) -> None:
+        self.neighbours = neighbours
+        self.sample_size = sample_size
+        self.lambda1 = lambda1
+        self.lambda2 = lambda2
+        self.lambda3 = lambda3
+        self.similarity = similarity
+        self.idf = idf
+        self.candidate_idf = candidate_idf
+        self.backward = backward
+        self.repeat = repeat
+        self.last_events = last_events
+        self.threads = threads
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the order of a history matters: it does."""
+        return True
+
+    def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
+        """Sort the sessions by time and list those of every item; ``progress`` changes nothing. O(events).
+
+        Raises
+        ------
+        ParameterError
+            A parameter is out of its range, or the sessions do not fit into memory.
+        DataError
+            ``lambda2`` is a length of time, but the interactions know no times.
+        """
+        self._check()
+        s = Sessions.of(interactions)
+        if isinstance(self._lambda2(), int) and s.times is None:
+            raise DataError(
+                f"lambda2={self.lambda2!r} needs times, which these interactions lack; read a log with time= and build "
+                "them with events.interactions(...), or give a number of sessions"
+            )
+        require_memory(
+            24 * s.n_events + 40 * s.n_sessions + 32 * s.n_items,
+            f"SessionKNN on {s.n_events:,} events",
+            "a later part of the log",
+        )
+        indptr, items, ends = _by_time(s, self.last_events)
+        places_indptr, places, n_sessions_of = cpu.session_places(indptr, items, s.n_items, self.sample_size)
+        self.session_indptr_, self.session_items_ = indptr, items
+        self.session_weights_ = self._session_weights(indptr, items, ends)
+        self.places_indptr_, self.places_ = places_indptr, places
+        idf = np.log1p((len(indptr) - 1) / np.maximum(n_sessions_of, 1))
+        self.item_weights_, self.candidate_weights_ = idf**self.idf, idf**self.candidate_idf
+        self.positions_, self.interactions_ = last_positions(interactions), interactions
+        return self
+
+    def _session_weights(
+        self, indptr: NDArray[np.int64], items: Rows, ends: NDArray[np.int64] | None
+    ) -> NDArray[np.float64]:
+        n = len(indptr) - 1
+        weights = np.ones(n)
+        span = self._lambda2()
+        if isinstance(span, int) and ends is not None and n:
+            weights = np.exp((ends - ends[-1]) / span)
+        elif span is not None:
+            weights = np.exp((np.arange(n) - (n - 1)) / span)
+        if self.similarity == "cosine":
+            rows = np.repeat(np.arange(n), np.diff(indptr))
+            order = np.lexsort((items, rows))
+            new = (np.diff(rows[order], prepend=-1) != 0) | (np.diff(items[order], prepend=-1) != 0)
+            weights /= np.sqrt(np.maximum(np.bincount(rows[order][new], minlength=n), 1))
+        return np.maximum(weights, _LEAST_WEIGHT)
+
+    def _lambda2(self) -> float | int | None:
+        """Seconds as int, sessions as float."""
+        if isinstance(self.lambda2, str):
+            return max(1, round(duration("lambda2", self.lambda2).total_seconds()))
+        if self.lambda2 is not None:
+            check_at_least("lambda2", self.lambda2, 0, above=True)
+        return None if self.lambda2 is None else float(self.lambda2)
+
+    def _kernel(self) -> tuple[cpu.PastSessions, cpu.SessionKnn]:
+        past = cpu.PastSessions(
+            self.session_indptr_,
+            self.session_items_,
+            self.session_weights_,
+            self.places_indptr_,
+            self.places_,
+            self.item_weights_,
+            self.candidate_weights_,
+        )
+        knn = cpu.SessionKnn(
+            self.neighbours,
+            self.sample_size,
+            np.iinfo(np.int64).max if self.last_events is None else self.last_events,
+            np.inf if self.lambda1 is None else self.lambda1,
+            np.inf if self.lambda3 is None else self.lambda3,
+            self.backward,
+            self.repeat,
+        )
+        return past, knn
+
+    def _own(self) -> Histories:
+        return Histories.of(self.interactions_, self.positions_)
+
+    def _top_k(self, users: Rows, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
+        return self._top_k_for(self._own().take(users), k, exclude, allowed)
+
+    def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
+        assert isinstance(histories, Histories)
+        options: dict[str, Any] = {"exclude": exclude, "allowed": allowed, "threads": self.threads}
+        return TopK(*cpu.session_top_k(*self._kernel(), histories, histories.positions, k, **options))
+
+    def _scores(self, users: Rows, items: Rows) -> NDArray[np.float32]:
+        order = np.argsort(users, kind="stable")
+        asked, counts = np.unique(users, return_counts=True)
+        histories = self._own().take(asked)
+        scores = np.empty(len(users), np.float32)
+        wanted = (offsets(counts), items[order])
+        scores[order] = cpu.session_scores(
+            *self._kernel(), histories, histories.positions, wanted, threads=self.threads
+        )
+        return scores
+
+    def _similar_items(self, items: Rows, k: int) -> TopK:
+        """What comes after a session of that item alone."""
+        indptr, ones = np.arange(len(items) + 1, dtype=np.int64), np.ones(len(items), np.float32)
+        itself = Histories(indptr, items, ones, self.interactions_.n_items, np.ones(len(items), np.int32))
+        return self._top_k_for(itself, k, itself, None)
+
+    def _check(self) -> None:
+        for name in ("neighbours", "sample_size"):
+            check_at_least(name, getattr(self, name), 1, whole=True)
+        for name in ("idf", "candidate_idf", "backward", "repeat"):
+            check_at_least(name, getattr(self, name), 0)
+        for name in ("lambda1", "lambda3"):
+            if getattr(self, name) is not None:
+                check_at_least(name, getattr(self, name), 0, above=True)
+        self._lambda2()
+        if self.last_events is not None:
+            check_at_least("last_events", self.last_events, 1, whole=True)
+        check_choice("similarity", self.similarity, ("dot", "cosine"))
+        resolve_threads(self.threads)
+
+
+def _by_time(s: Sessions, last_events: int | None) -> tuple[NDArray[np.int64], Rows, NDArray[np.int64] | None]:
+    """Sessions in the order of their last events: offsets, items, and the times of those, where known."""
+    lengths = np.diff(s.indptr)
+    kept = lengths if last_events is None else np.minimum(lengths, last_events)
+    if n := int((kept < lengths).sum()):
+        warnings.warn(
+            f"{n:,} sessions have more than last_events={last_events} events (the longest {lengths.max():,}); "
+            f"{(lengths - kept).sum():,} earlier ones of theirs left out",
+            CofactorWarning,
+            stacklevel=3,
+        )
+    ends = None if s.times is None else s.times[np.maximum(s.indptr[1:], 1) - 1]
+    order = np.arange(s.n_sessions) if ends is None else np.argsort(ends, kind="stable")
+    indptr = offsets(kept[order])
+    first = (s.indptr[1:] - kept)[order]
+    at = np.arange(indptr[-1]) + np.repeat(first - indptr[:-1], kept[order])
+    return indptr, s.items[at], None if ends is None else ends[order]

@@ -1,0 +1,75 @@
+"""How much memory there is, asked before work that may not fit."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cofactor.errors import ParameterError
+from cofactor.system.cgroup import groups
+
+__all__ = ["available_memory", "parse_bytes", "require_memory"]
+
+
+def available_memory() -> int | None:
+    """Bytes that this process can still get, by the machine and by its container's limit; None where unknown."""
+    return min((limit for limit in (_machine(), _container()) if limit is not None), default=None)
+
+
+def _machine() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return None
+
+
+def _container() -> int | None:
+    return min((free for group in groups() if (free := _free(group)) is not None), default=None)
+
+
+def _free(group: Path) -> int | None:
+    try:
+        free = int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
+        lines = (group / "memory.stat").read_text().splitlines()
+    except (OSError, ValueError):  # no cgroup v2, or no limit ("max")
+        return None
+    # Cached files count as used, but the kernel gives them back when asked.
+    cached = (line.split() for line in lines if line.startswith(("inactive_file ", "active_file ")))
+    return free + sum(int(size) for _, size in cached)
+
+
+def require_memory(needed: int, what: str, way_out: str) -> None:
+    """Raise before the work starts when it cannot fit.
+
+    Raises
+    ------
+    ParameterError
+        ``needed`` bytes exceed what is available; says how much and what to do.
+    """
+    available = available_memory()
+    if available is not None and needed > available:
+        raise ParameterError(
+            f"{what} needs {needed / 2**30:,.1f} GiB of memory, "
+            f"{available / 2**30:,.1f} GiB are available; use {way_out}"
+        )
+
+
+def parse_bytes(name: str, value: int | str) -> int:
+    """Read an amount of memory: bytes, or text with a unit such as ``"4GB"`` (10^9) or ``"4GiB"`` (2^30).
+
+    Raises
+    ------
+    ParameterError
+        ``name`` is neither, or not positive.
+    """
+    number = value
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?))?B?\s*", value, re.IGNORECASE)
+        power = "KMGT".index(match[2].upper()) + 1 if match and match[2] else 0
+        number = int(float(match[1]) * (1024 if match[3] else 1000) ** power) if match else 0
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise ParameterError(
+            f"{name}={value!r}; it must be a positive number of bytes, or text such as '4GB' or '4GiB'"
+        )
+    return number

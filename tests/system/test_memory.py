@@ -1,0 +1,59 @@
+import pytest
+
+from cofactor.errors import ParameterError
+from cofactor.system import memory
+
+GIB = 2**30
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Let the system's files be read from a folder, which starts empty."""
+    monkeypatch.setattr(memory, "Path", lambda path: tmp_path / path.lstrip("/"))
+    monkeypatch.setattr(memory, "groups", lambda: iter([tmp_path / "sys/fs/cgroup"]))
+
+    def write(**contents):
+        for name, text in contents.items():
+            path = tmp_path / {"meminfo": "proc/meminfo"}.get(name, f"sys/fs/cgroup/memory.{name}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    return write
+
+
+MEMINFO = f"MemTotal: {16 * GIB // 1024} kB\nMemFree: 1 kB\nMemAvailable: {8 * GIB // 1024} kB\n"
+
+
+def test_unknown_where_the_system_does_not_tell(files):
+    assert memory.available_memory() is None
+    memory.require_memory(10**30, "a model", "less")
+
+
+def test_the_machine_counts_what_it_can_give(files):
+    files(meminfo=MEMINFO, max="max\n", current="5", stat="")
+    assert memory.available_memory() == 8 * GIB
+
+
+def test_a_container_may_grant_less(files):
+    files(meminfo=MEMINFO, max=f"{2 * GIB}\n", current=f"{GIB}\n", stat="anon 7\ninactive_file 0\n")
+    assert memory.available_memory() == GIB
+
+
+def test_cached_files_of_a_container_do_not_count_as_used(files):
+    stat = f"anon {GIB}\ninactive_anon 5\ninactive_file {GIB}\nactive_file {GIB // 2}\n"
+    files(meminfo=MEMINFO, max=f"{4 * GIB}", current=f"{4 * GIB}", stat=stat)
+    assert memory.available_memory() == 3 * GIB // 2
+
+
+def test_too_much_is_an_error_with_both_numbers_and_the_way_out(files):
+    files(meminfo=MEMINFO)
+    memory.require_memory(8 * GIB, "this model", "fewer factors")
+    with pytest.raises(
+        ParameterError, match=r"this model needs 1,000\.5 GiB of memory, 8\.0 GiB are available; use fewer factors"
+    ):
+        memory.require_memory(1000 * GIB + GIB // 2, "this model", "fewer factors")
+
+
+def test_this_machine_tells():
+    available = memory.available_memory()
+    assert available is None or available > 0

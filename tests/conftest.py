@@ -9,7 +9,6 @@ import pytest
 from hypothesis import settings
 
 from cofactor import Interactions
-from cofactor.kernels import cpu
 from cofactor.kernels.csr import CSR
 
 # Machines that test for others are slow and noisy, and must find the same examples every time.
@@ -17,17 +16,6 @@ settings.register_profile("cofactor", deadline=None, derandomize=bool(os.environ
 settings.load_profile("cofactor")
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the twins: from reference import als
-
-
-@pytest.fixture(params=cpu.LEVELS)
-def cpu_level(request):
-    """Run the test with the kernels of each CPU level."""
-    if request.param not in cpu.supported_levels():
-        pytest.skip(f"this CPU cannot run the {request.param} kernels")
-    before = cpu.level
-    cpu.use_level(request.param)
-    yield request.param
-    cpu.use_level(before)
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ from cofactor.models import (
     SessionKNN,
     UserKNN,
 )
-from cofactor.models.base.saved import load
+from cofactor.models.base.recommender import load
 from cofactor.version import __version__ as __version__
 
 __all__ = [

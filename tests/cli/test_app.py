@@ -5,6 +5,7 @@ import sys
 import pytest
 
 import cofactor as cf
+from cofactor.system import files
 
 COMMANDS = ["demo", "train", "recommend", "similar", "evaluate", "compare", "inspect", "doctor"]
 
@@ -42,7 +43,7 @@ def test_an_interrupted_write_leaves_the_old_file(model, run, monkeypatch, tmp_p
         raise KeyboardInterrupt
 
     (tmp_path / "lists.csv").write_text("old")
-    monkeypatch.setitem(cf.files._WRITERS, ".csv", interrupt)
+    monkeypatch.setitem(files._WRITERS, ".csv", interrupt)
     run("recommend", model, "-o", tmp_path / "lists.csv", expect=130)
     assert (tmp_path / "lists.csv").read_text() == "old"
     assert list(tmp_path.iterdir()) == [tmp_path / "lists.csv"]

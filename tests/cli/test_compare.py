@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 
 import cofactor as cf
-from cofactor.cli.compare import unseen
+from cofactor.evaluation.unseen import unseen
 
 
 @pytest.fixture

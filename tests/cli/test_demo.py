@@ -21,8 +21,8 @@ def small_log(monkeypatch):
         product_category=pl.lit("COFFEE"),
     )
     log = cf.read_events(table, user="household_id", item="product_id", time="time", session="basket_id")
-    monkeypatch.setattr(cf.datasets, "completejourney", lambda: log)
-    monkeypatch.setattr(cf.datasets, "grocery_products", lambda: products.cast({"product_id": pl.Int32}))
+    monkeypatch.setattr("cofactor.cli.groceries.completejourney", lambda: log)
+    monkeypatch.setattr("cofactor.cli.groceries.grocery_products", lambda: products.cast({"product_id": pl.Int32}))
     monkeypatch.setattr(groceries, "ALS", {"factors": 4, "iterations": 2, "seed": 0})
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from cofactor.cli import diagnosis as doctor
-from cofactor.kernels import cpu
+from cofactor.kernels import native
 
 
 @pytest.fixture
@@ -14,8 +14,8 @@ def machine(monkeypatch):
     monkeypatch.setattr("cofactor.system.threads.available_threads", lambda: 8)
     monkeypatch.setattr(doctor.os, "cpu_count", lambda: 8)
     monkeypatch.setattr(doctor, "available_memory", lambda: 16 * 2**30)
-    monkeypatch.setattr(cpu, "supported_levels", lambda: ("baseline", "avx2"))
-    monkeypatch.setattr(cpu, "level", "avx2")
+    monkeypatch.setattr(native, "supported_levels", lambda: ("baseline", "avx2"))
+    monkeypatch.setattr(native, "level", "avx2")
     return monkeypatch
 
 
@@ -46,10 +46,10 @@ def test_variables(machine, variable, value, message):
 
 
 def test_level(machine):
-    machine.setattr(cpu, "level", "baseline")
+    machine.setattr(native, "level", "baseline")
     machine.setenv("COFACTOR_CPU", "baseline")
     assert "although this CPU runs avx2; unset COFACTOR_CPU" in doctor.examine().warnings[0]
-    machine.setattr(cpu, "supported_levels", lambda: ("baseline",))
+    machine.setattr(native, "supported_levels", lambda: ("baseline",))
     machine.setattr(doctor.platform, "machine", lambda: "x86_64")
     assert "no AVX2" in doctor.examine().warnings[0]
 

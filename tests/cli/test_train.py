@@ -85,7 +85,7 @@ def test_columns_and_notes(log, run, tmp_path):
         (["-p", "factors"], "write NAME=VALUE"),
         (["-m", "random", "-p", "weighted=maybe"], "true or false is expected"),
         (["-p", "popular.by=weight"], "no model 'popular' was asked for, but als"),
-        (["-m", "magic"], "the models are als"),
+        (["-m", "magic"], "the models are popular"),
         (["--weight", "heavy"], "give count, one, sum:COLUMN"),
         (["--weight", "type:view"], "a number for every type"),
         (["--anonymous", "maybe"], "maybe"),

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import scipy.sparse.linalg
 
-from cofactor.kernels import cpu
 from cofactor.kernels.csr import CSR
 from cofactor.system.memory import available_memory
+from device import kernels
 from reference import als as reference
 
 OPTIONS = {"alpha": 3.0, "unobserved_weight": 0.5, "regularization": 0.2, "regularization_exponent": 0.5}
@@ -56,7 +56,9 @@ def sweep(history, fixed, solver, *, start=None, threads=1, **changed):
     options = {**OPTIONS, **solver, **changed}
     if options.pop("axes", solver["solver"] != "cholesky"):
         return sweep_along_axes(history, fixed, solved, threads, options)
-    loss, failed = cpu.als_sweep(history, solved, fixed, cpu.gramian(fixed, threads=1), threads=threads, **options)
+    loss, failed = kernels.als_sweep(
+        history, solved, fixed, kernels.gramian(fixed, threads=1), threads=threads, **options
+    )
     assert failed == -1
     return solved, loss
 
@@ -64,8 +66,8 @@ def sweep(history, fixed, solver, *, start=None, threads=1, **changed):
 def sweep_along_axes(history, fixed, solved, threads, options):
     """A sweep along the principal axes, from and to the axes at hand."""
     rotated, back = like(fixed), np.eye(fixed.shape[1], dtype=np.float32)
-    gramian = cpu.to_principal_axes(rotated, solved, back, threads=threads)
-    loss, failed = cpu.als_sweep(history, solved, rotated, gramian, threads=threads, **options)
+    gramian = kernels.to_principal_axes(rotated, solved, back, threads=threads)
+    loss, failed = kernels.als_sweep(history, solved, rotated, gramian, threads=threads, **options)
     assert failed == -1
     return solved @ back.T, loss
 
@@ -215,9 +217,9 @@ def test_fewer_fixed_vectors_than_factors_and_hardly_any_regularization(cpu_leve
 def test_fixed_vectors_that_are_no_numbers(cpu_level):
     for value in (np.nan, np.inf, 1e30):
         fixed, solved = np.full((9, 40), value, np.float32), np.zeros((3, 40), np.float32)
-        gramian = cpu.to_principal_axes(fixed)
+        gramian = kernels.to_principal_axes(fixed)
         for solver in ("cholesky", "cg"):
-            loss, _ = cpu.als_sweep(make(3, 9, [1, 5, 9]), solved, fixed, gramian, solver=solver, **OPTIONS)
+            loss, _ = kernels.als_sweep(make(3, 9, [1, 5, 9]), solved, fixed, gramian, solver=solver, **OPTIONS)
             assert not np.isfinite(loss)
 
 
@@ -250,7 +252,7 @@ def test_a_row_without_a_unique_solution_is_named(cpu_level, name):
     fixed = np.array([[1, 0], [0, 1], [1, 1]], np.float32)
     history = CSR.from_pairs([1, 1, 2, 3], [0, 1, 2, 2], np.ones(4), (4, 3))  # row 2: one item for two factors
     solved = np.zeros((4, 2), np.float32)
-    loss, failed = cpu.als_sweep(
+    loss, failed = kernels.als_sweep(
         history, solved, fixed, np.eye(2, dtype=np.float32),
         alpha=1.0, unobserved_weight=0.0, regularization=0.0, regularization_exponent=0.0, solver=name, threads=1,
     )  # fmt: skip
@@ -261,7 +263,7 @@ def test_a_row_without_a_unique_solution_is_named(cpu_level, name):
 def test_a_block_without_a_unique_solution_is_named(cpu_level):
     fixed = vectors(60, 32)
     fixed[:, 20] = 0
-    loss, failed = cpu.als_sweep(
+    loss, failed = kernels.als_sweep(
         make(3, 60, [0, 55, 55]), np.zeros((3, 32), np.float32), fixed, np.eye(32, dtype=np.float32),
         alpha=1.0, unobserved_weight=0.0, regularization=0.0, regularization_exponent=0.0,
         solver="subspace", block_size=16, threads=1,
@@ -313,7 +315,7 @@ def test_shapes_that_do_not_fit_are_refused(changed, message):
     shapes = {"solved": (2, 4), "gramian": (4, 4), **changed}
     solved, gramian = (np.zeros(shapes[name], np.float32) for name in ("solved", "gramian"))
     with pytest.raises(ValueError, match=message):
-        cpu.als_sweep(make(2, 30), solved, vectors(30, 4), gramian, solver="cholesky", threads=1, **OPTIONS)
+        kernels.als_sweep(make(2, 30), solved, vectors(30, 4), gramian, solver="cholesky", threads=1, **OPTIONS)
 
 
 def test_an_unknown_solver_is_refused():
@@ -324,7 +326,9 @@ def test_an_unknown_solver_is_refused():
 def test_conjugate_gradient_refuses_other_axes():
     fixed = vectors(30, 4)
     with pytest.raises(ValueError, match="to_principal_axes"):
-        cpu.als_sweep(make(2, 30), np.zeros((2, 4), np.float32), fixed, cpu.gramian(fixed), solver="cg", **OPTIONS)
+        kernels.als_sweep(
+            make(2, 30), np.zeros((2, 4), np.float32), fixed, kernels.gramian(fixed), solver="cg", **OPTIONS
+        )
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 300])
@@ -332,9 +336,9 @@ def test_conjugate_gradient_refuses_other_axes():
 def test_principal_axes(cpu_level, n, factors):
     fixed, other = vectors(n, factors), vectors(11, factors, seed=2)
     one, two = fixed.copy(), other.copy()
-    gramian = cpu.to_principal_axes(one, two, threads=2)
+    gramian = kernels.to_principal_axes(one, two, threads=2)
     again = fixed.copy()
-    assert np.array_equal(cpu.to_principal_axes(again, threads=16), gramian)
+    assert np.array_equal(kernels.to_principal_axes(again, threads=16), gramian)
     assert np.array_equal(again, one)
     np.testing.assert_allclose(two @ one.T, other @ fixed.T, atol=1e-5)
     np.testing.assert_allclose(one.T @ one, gramian, atol=1e-5 * max(1, n))
@@ -412,8 +416,8 @@ def test_systems_that_are_not_positive_definite_are_named(solver, length, thread
     solved = vectors(3, 48, seed=3)
     options = {**OPTIONS, **solver, "unobserved_weight": -100.0, "regularization_exponent": 0.0}
     along_axes = options.pop("axes", solver["solver"] != "cholesky")
-    gramian = cpu.to_principal_axes(fixed, solved) if along_axes else cpu.gramian(fixed)
-    _, failed = cpu.als_sweep(history, solved, fixed, gramian, threads=threads, **options)
+    gramian = kernels.to_principal_axes(fixed, solved) if along_axes else kernels.gramian(fixed)
+    _, failed = kernels.als_sweep(history, solved, fixed, gramian, threads=threads, **options)
     assert failed in (1, 2)
 
 
@@ -441,8 +445,7 @@ def test_few_of_many_fixed_vectors(cpu_level, solver, factors):
 def test_where_vectors_start_in_memory_does_not_matter(solver, n_fixed):
     history = make(20, n_fixed, lengths=[20] * 19 + [n_fixed // 3])
     anywhere = vectors(n_fixed * 32 + 1, 1).ravel()[1:].reshape(n_fixed, 32)
-    aligned = cpu.empty_vectors(n_fixed, 32)
-    aligned[:] = anywhere
+    aligned = kernels.vectors(n_fixed, 32, lambda out: np.copyto(out, anywhere))
     assert aligned.ctypes.data % 64 == 0
     start = vectors(20, 32, seed=3)
     assert np.array_equal(
@@ -456,20 +459,20 @@ def test_more_than_two_to_the_31_elements(solver, factors):
     """Only the rows referred to are ever touched, so that the memory behind the others is never taken."""
     n_fixed = 2**31 // factors + 1000
     try:
-        fixed = cpu.empty_vectors(n_fixed, factors)
+        fixed = kernels.vectors(n_fixed, factors)
     except MemoryError:
         pytest.skip("this system does not promise memory that is not there")
     rows, small = np.array([3, n_fixed // 2, n_fixed - 2, n_fixed - 1]), vectors(4, factors)
-    gramian = cpu.to_principal_axes(small)
+    gramian = kernels.to_principal_axes(small)
     fixed[rows] = small
     history = CSR(np.array([0, 4]), rows.astype(np.int32), np.array([1, 2, 3, 4], np.float32), n_fixed)
     dense = CSR(np.array([0, 4]), np.arange(4, dtype=np.int32), history.values, 4)
     options = {**OPTIONS, **solver, "regularization_exponent": 0.0}
     options.pop("axes", None)
     solved, wanted = np.zeros((1, factors), np.float32), np.zeros((1, factors), np.float32)
-    loss, _ = cpu.als_sweep(history, solved, fixed, gramian, threads=2, **options)
+    loss, _ = kernels.als_sweep(history, solved, fixed, gramian, threads=2, **options)
     # Four rows have four axes: the others are roundoff, which conjugate gradient sees to the fifth place.
-    assert cpu.als_sweep(dense, wanted, small, gramian, threads=1, **options)[0] == pytest.approx(loss, rel=1e-5)
+    assert kernels.als_sweep(dense, wanted, small, gramian, threads=1, **options)[0] == pytest.approx(loss, rel=1e-5)
     assert_close(solved, wanted, 1e-5)
 
 
@@ -485,13 +488,13 @@ def test_more_than_two_to_the_31_solved_elements():
     indptr[-1] = 30
     history = CSR(indptr, np.arange(30, dtype=np.int32), np.ones(30, np.float32), 30)
     alone = CSR(indptr[-2:], history.indices, history.values, 30)
-    solved, gramian = np.empty((n_rows, factors), np.float32), cpu.to_principal_axes(fixed)
+    solved, gramian = np.empty((n_rows, factors), np.float32), kernels.to_principal_axes(fixed)
     for solver in CONVERGED.values():
         options = {**OPTIONS, **solver, "regularization": 50.0}
         options.pop("axes", None)
         solved[-1], wanted = 0, np.zeros((1, factors), np.float32)
-        loss, _ = cpu.als_sweep(history, solved, fixed, gramian, threads=2, **options)
-        wanted_loss, _ = cpu.als_sweep(alone, wanted, fixed, gramian, threads=1, **options)
+        loss, _ = kernels.als_sweep(history, solved, fixed, gramian, threads=2, **options)
+        wanted_loss, _ = kernels.als_sweep(alone, wanted, fixed, gramian, threads=1, **options)
         assert np.array_equal(solved[-1:], wanted)
         assert loss == wanted_loss
         assert not solved[: 2**31 // factors : 1000].any()

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import cofactor as cf
 from cofactor.data.sessions import Sessions
-from cofactor.kernels import cpu
 from cofactor.kernels.csr import offsets
 from cofactor.models.sessions import _covisitation_count as counting
+from device import kernels
 from reference.covisitation import covisitation
 
 WEIGHTS = np.array([1.0, 3.0, 6.5])
@@ -111,24 +111,28 @@ def test_parts_and_threads_change_nothing(monkeypatch):
 def test_what_does_not_fit_together_is_refused(cpu_level):
     sessions = make(np.random.default_rng(4), [3, 4], 5)
     with pytest.raises(ValueError, match="items must lie below the number of items"):
-        cpu.covisitation_kept(sessions.indptr, sessions.items, None, 9, int(sessions.items.max()))
+        kernels.covisitation_kept(sessions.indptr, sessions.items, None, 9, int(sessions.items.max()))
     with pytest.raises(ValueError, match="indptr must ascend"):
-        cpu.covisitation_kept(sessions.indptr[:-1], sessions.items, None, 9, 5)
-    lengths, counts, _, _ = cpu.covisitation_kept(sessions.indptr, sessions.items, None, 9, 5)
+        kernels.covisitation_kept(sessions.indptr[:-1], sessions.items, None, 9, 5)
+    lengths, counts, _, _ = kernels.covisitation_kept(sessions.indptr, sessions.items, None, 9, 5)
     starts = offsets(lengths)
-    records, seconds = cpu.covisitation_records(sessions.indptr, sessions.items, sessions.times, None, starts=starts)
+    records, seconds = kernels.covisitation_records(
+        sessions.indptr, sessions.items, sessions.times, None, starts=starts
+    )
     assert np.array_equal(records[:, 0], sessions.items)
     assert np.array_equal(seconds, sessions.times - sessions.times.min())
     parts = {"gap": 5, "n_items": 5, "first": 0}
     with pytest.raises(ValueError, match="one place for every record"):
-        cpu.covisitation_index(records, seconds, starts, **parts, starts=offsets(counts[::-1].copy() + np.arange(5)))
+        kernels.covisitation_index(
+            records, seconds, starts, **parts, starts=offsets(counts[::-1].copy() + np.arange(5))
+        )
     with pytest.raises(ValueError, match="a gap needs the seconds of the records"):
-        cpu.covisitation_index(records, None, starts, **parts, starts=offsets(counts))
+        kernels.covisitation_index(records, None, starts, **parts, starts=offsets(counts))
     with pytest.raises(ValueError, match="sessions must ascend from 0 to the number of records"):
-        cpu.covisitation_index(records, seconds, starts[:-1], **parts, starts=offsets(counts))
-    windows = cpu.covisitation_index(records, seconds, starts, **parts, starts=offsets(counts))
+        kernels.covisitation_index(records, seconds, starts[:-1], **parts, starts=offsets(counts))
+    windows = kernels.covisitation_index(records, seconds, starts, **parts, starts=offsets(counts))
     for first, last, session in windows.tolist():
         assert session - 1 in starts
         assert session - 1 <= first < last <= starts[np.searchsorted(starts, session - 1) + 1]
     with pytest.raises(ValueError, match="a session has fewer events than records"):
-        cpu.covisitation_records(sessions.indptr, sessions.items, None, None, starts=np.array([0, 5, 7]))
+        kernels.covisitation_records(sessions.indptr, sessions.items, None, None, starts=np.array([0, 5, 7]))

@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cofactor as cf
-from cofactor.kernels import cpu
-from cofactor.kernels.cpu import Similarity
+from cofactor.kernels.arguments import Similarity
 from cofactor.kernels.csr import CSR
+from device import kernels
 from reference import neighbours as reference
 
 
@@ -54,7 +54,7 @@ def test_rows_of_a_matrix(cpu_level, case, threads, binary, weighted):
     rng, a, k = case
     options = {"binary": binary, "weights": rng.integers(0, 3, a.n_columns).astype(np.float32) if weighted else None}
     for similarity in formulas(rng, a.n_rows, a.n_rows):
-        got = cpu.neighbours(a, k, similarity, threads=threads, **options)
+        got = kernels.neighbours(a, k, similarity, threads=threads, **options)
         assert_equal(got, reference.neighbours(a, k, similarity, **options))
 
 
@@ -67,7 +67,7 @@ def test_columns_of_a_product(cpu_level, case, threads, grouped):
     if grouped:
         groups = rng.integers(0, 5, a.n_rows).astype(np.int32), rng.integers(0, 5, b.n_columns).astype(np.int32)
     for similarity in formulas(rng, a.n_rows, b.n_columns):
-        got = cpu.product_neighbours(a, b, k, similarity, groups=groups, threads=threads)
+        got = kernels.product_neighbours(a, b, k, similarity, groups=groups, threads=threads)
         assert_equal(got, reference.product_neighbours(a, b, k, similarity, groups=groups))
 
 
@@ -77,10 +77,10 @@ def test_many_rows_in_several_batches(cpu_level, density):
     rng = np.random.default_rng(0)
     a = skewed(rng, 1000, 300, density)
     similarity = formulas(rng, 1000, 1000)[1]
-    one = cpu.neighbours(a, 15, similarity, threads=1)
+    one = kernels.neighbours(a, 15, similarity, threads=1)
     assert_equal(one, reference.neighbours(a, 15, similarity))
-    assert_equal(cpu.neighbours(a, 15, similarity, threads=3), one)
-    product = cpu.product_neighbours(
+    assert_equal(kernels.neighbours(a, 15, similarity, threads=3), one)
+    product = kernels.product_neighbours(
         a, a.transposed(), 15, similarity, groups=(np.arange(1000, dtype=np.int32),) * 2, threads=3
     )
     assert_equal(product, one)
@@ -90,7 +90,7 @@ def test_more_rows_than_16_bits_tell(cpu_level):
     """70,000 rows in pairs that share a column."""
     n = 70_000
     a = CSR(np.arange(n + 1), (np.arange(n, dtype=np.int32) * 7919 % n) // 2, np.ones(n, np.float32), n // 2)
-    got = cpu.neighbours(a, 3, Similarity(row_add=np.ones(n)))
+    got = kernels.neighbours(a, 3, Similarity(row_add=np.ones(n)))
     partner = np.empty(n, np.int64)
     order = np.argsort(a.indices, kind="stable").reshape(-1, 2)
     partner[order] = order[:, ::-1]
@@ -103,7 +103,7 @@ def test_fractions_are_equal_for_any_number_of_threads(cpu_level):
     a = skewed(rng, 400, 200, 0.05)
     a = CSR(a.indptr, a.indices, rng.random(a.nnz, np.float32), 200)
     scale = rng.random(400, np.float32) + 1
-    one, two = (cpu.neighbours(a, 20, Similarity(scale, scale), threads=t) for t in (1, 5))
+    one, two = (kernels.neighbours(a, 20, Similarity(scale, scale), threads=t) for t in (1, 5))
     assert np.array_equal(one.indices, two.indices)
     assert np.array_equal(one.values, two.values)
 
@@ -111,19 +111,20 @@ def test_fractions_are_equal_for_any_number_of_threads(cpu_level):
 def test_nothing_similar():
     """Negative products, and a denominator of zero without a product, are no similarity."""
     a = CSR.from_pairs([0, 1, 2], [0, 0, 1], [1.0, -1.0, 1.0], (4, 2))
-    assert cpu.neighbours(a, 3, Similarity()).nnz == 0
-    assert cpu.neighbours(a, 3, Similarity(row_add=np.ones(4))).nnz == 0
+    assert kernels.neighbours(a, 3, Similarity()).nnz == 0
+    assert kernels.neighbours(a, 3, Similarity(row_add=np.ones(4))).nnz == 0
     assert (
-        cpu.product_neighbours(a, a.transposed(), 3, Similarity(), groups=(np.arange(4, dtype=np.int32),) * 2).nnz == 0
+        kernels.product_neighbours(a, a.transposed(), 3, Similarity(), groups=(np.arange(4, dtype=np.int32),) * 2).nnz
+        == 0
     )
-    assert cpu.neighbours(CSR.from_pairs([], [], [], (0, 5)), 3, Similarity()).shape == (0, 0)
+    assert kernels.neighbours(CSR.from_pairs([], [], [], (0, 5)), 3, Similarity()).shape == (0, 0)
 
 
 def test_bad_shapes():
     a = CSR.from_pairs([0], [0], [1.0], (2, 3))
     with pytest.raises(cf.ParameterError, match="a has 3 columns, but b has 2 rows"):
-        cpu.product_neighbours(a, a, 2, Similarity())
+        kernels.product_neighbours(a, a, 2, Similarity())
     with pytest.raises(ValueError, match="row_scale and row_add must have one value per row"):
-        cpu.neighbours(a, 2, Similarity(row_scale=np.ones(3)))
+        kernels.neighbours(a, 2, Similarity(row_scale=np.ones(3)))
     with pytest.raises(ValueError, match="ascending inside a row"):
-        cpu.neighbours(a, 2, Similarity(), weights=np.zeros(0, np.float32))
+        kernels.neighbours(a, 2, Similarity(), weights=np.zeros(0, np.float32))

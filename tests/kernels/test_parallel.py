@@ -11,16 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from cofactor.kernels import cpu
+from cofactor.kernels import native
 from cofactor.kernels.csr import CSR
+from device import kernels
 
 POSIX = sys.platform != "win32"
 
 
 def sweep(history, fixed, threads=2):
     solved = np.zeros((history.n_rows, fixed.shape[1]), np.float32)
-    loss, _ = cpu.als_sweep(
-        history, solved, fixed, cpu.gramian(fixed, threads=threads), alpha=1.0, unobserved_weight=1.0,
+    loss, _ = kernels.als_sweep(
+        history, solved, fixed, kernels.gramian(fixed, threads=threads), alpha=1.0, unobserved_weight=1.0,
         regularization=0.1, regularization_exponent=0.0, solver="cholesky", threads=threads,
     )  # fmt: skip
     return solved, loss
@@ -39,8 +40,9 @@ LONG_WORK = """
     import time
     import numpy as np
     from cofactor.kernels.csr import CSR
-    from cofactor.kernels import cpu
+    from cofactor.kernels import on
 
+    kernels = on("cpu")
     rows, factors = 2_000_000, 128  # some minutes of work
     history = CSR(
         np.arange(rows + 1, dtype=np.int64), np.zeros(rows, np.int32), np.ones(rows, np.float32), 4000
@@ -51,13 +53,13 @@ LONG_WORK = """
     print("ready", flush=True)
     try:
         if KERNEL == "als":
-            gramian = cpu.gramian(fixed)
-            cpu.als_sweep(history, solved, fixed, gramian, **options, solver="cholesky", threads=THREADS)
+            gramian = kernels.gramian(fixed)
+            kernels.als_sweep(history, solved, fixed, gramian, **options, solver="cholesky", threads=THREADS)
         else:
-            cpu.top_k(solved, fixed, 10, threads=THREADS)
+            kernels.top_k(solved, fixed, 10, threads=THREADS)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
-        cpu.gramian(fixed, threads=THREADS)  # the pool works on
+        kernels.gramian(fixed, threads=THREADS)  # the pool works on
         print("alive", flush=True)
 """
 
@@ -126,16 +128,16 @@ def test_more_threads_than_rows(problem, threads):
     history, fixed = problem
     few = history.take([0, 1])
     assert np.array_equal(sweep(few, fixed, threads)[0], sweep(history, fixed, 1)[0][:2])
-    assert cpu.top_k(fixed[:2], fixed, 3, threads=threads)[0].shape == (2, 3)
+    assert kernels.top_k(fixed[:2], fixed, 3, threads=threads)[0].shape == (2, 3)
 
 
 def test_at_least_one_thread():
     with pytest.raises(ValueError, match="threads must be a whole number of at least 1, got 0"):
-        cpu.gramian(np.ones((2, 2), np.float32), threads=0)
+        kernels.gramian(np.ones((2, 2), np.float32), threads=0)
 
 
 def test_levels_are_named(cpu_level):
-    assert cpu.level == cpu_level
+    assert native.level == cpu_level
     with pytest.raises(ValueError, match="CPU level 'vax' cannot be used here; this machine runs baseline"):
-        cpu.use_level("vax")
-    assert cpu.level == cpu_level
+        native.use_level("vax")
+    assert native.level == cpu_level

@@ -7,22 +7,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cofactor.kernels import cpu
+from cofactor.kernels.arguments import PastSessions, SessionKnn
 from cofactor.kernels.csr import CSR, offsets
+from cofactor.kernels.filters import Filters
+from device import kernels
 from reference import session_knn as reference
 from reference import topk
 
-KNN = cpu.SessionKnn(10, 30, 1000, 1.5, 2.0, 0.5, 0.3)
+KNN = SessionKnn(10, 30, 1000, 1.5, 2.0, 0.5, 0.3)
 
 
 def past_of(rng, lengths, n_items, sample_size):
     lengths = np.asarray(lengths)
     items = np.minimum(rng.geometric(min(1, 3 / n_items), lengths.sum()) - 1, n_items - 1).astype(np.int32)
     indptr = offsets(lengths)
-    places_indptr, places, counts = cpu.session_places(indptr, items, n_items, sample_size)
+    places_indptr, places, counts = kernels.session_places(indptr, items, n_items, sample_size)
     weights = rng.choice([1.0, 0.5, 0.25], len(lengths))
     idf = np.log1p(len(lengths) / np.maximum(counts, 1))
-    return cpu.PastSessions(indptr, items, weights, places_indptr, places, idf**2, idf)
+    return PastSessions(indptr, items, weights, places_indptr, places, idf**2, idf)
 
 
 def histories_of(rng, lengths, n_items):
@@ -66,9 +68,9 @@ def test_lists_and_scores_equal_the_twin(cpu_level, lengths):
     histories, positions = histories_of(rng, [0, 1, 2, 5, 25, 3] * 4, 25)
     wanted = table(past, KNN, histories, positions)
     for k in (1, 5, 25):
-        assert_lists(cpu.session_top_k(past, KNN, histories, positions, k), wanted)
+        assert_lists(kernels.session_top_k(past, KNN, histories, positions, k), wanted)
     pairs = (offsets(np.full(24, 25)), np.tile(np.arange(24, -1, -1, dtype=np.int32), 24))
-    scores = cpu.session_scores(past, KNN, histories, positions, pairs)
+    scores = kernels.session_scores(past, KNN, histories, positions, pairs)
     np.testing.assert_allclose(scores.reshape(24, 25)[:, ::-1], np.maximum(wanted, 0), rtol=1e-5)
 
 
@@ -76,7 +78,7 @@ def test_lists_and_scores_equal_the_twin(cpu_level, lengths):
 def cases(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     n_items = draw(st.integers(1, 30))
-    knn = cpu.SessionKnn(
+    knn = SessionKnn(
         draw(st.integers(1, 20)),
         draw(st.integers(1, 40)),
         draw(st.sampled_from([1, 2, 5, 2**62])),
@@ -99,7 +101,7 @@ def test_any_parameters_and_filters(case):
     exclude = CSR.from_pairs(rows, columns, np.ones(len(rows)), (12, n_items))
     allowed = np.flatnonzero(rng.random(n_items) < 0.7).astype(np.int32)
     for some in (None, allowed) if len(allowed) else (None,):
-        got = cpu.session_top_k(past, knn, histories, positions, 6, exclude=exclude, allowed=some)
+        got = kernels.session_top_k(past, knn, histories, positions, 6, filters=Filters(exclude, some))
         assert_lists(got, wanted, exclude, some)
 
 
@@ -107,13 +109,15 @@ def test_threads_change_nothing(cpu_level):
     rng = np.random.default_rng(3)
     past = past_of(rng, rng.integers(1, 9, 2000), 200, 100)
     histories, positions = histories_of(rng, rng.integers(0, 6, 500), 200)
-    one = cpu.session_top_k(past, KNN, histories, positions, 20, threads=1)
+    one = kernels.session_top_k(past, KNN, histories, positions, 20, threads=1)
     for threads in (2, 7):
-        assert all(map(np.array_equal, cpu.session_top_k(past, KNN, histories, positions, 20, threads=threads), one))
+        assert all(
+            map(np.array_equal, kernels.session_top_k(past, KNN, histories, positions, 20, threads=threads), one)
+        )
     alone = []
     for i in range(20):
         at = slice(histories.indptr[i], histories.indptr[i + 1])
-        alone.append(cpu.session_top_k(past, KNN, histories.take([i]), positions[at], 20))
+        alone.append(kernels.session_top_k(past, KNN, histories.take([i]), positions[at], 20))
     assert np.array_equal(np.concatenate([rows for rows, _ in alone]), one[0][:20])
     assert np.array_equal(np.concatenate([scores for _, scores in alone]), one[1][:20])
 
@@ -123,7 +127,7 @@ def test_places(cpu_level, limit):
     rng = np.random.default_rng(limit)
     indptr = offsets(rng.integers(0, 6, 50))
     items = rng.integers(0, 12, indptr[-1]).astype(np.int32)
-    places_indptr, places, counts = cpu.session_places(indptr, items, 13, limit)
+    places_indptr, places, counts = kernels.session_places(indptr, items, 13, limit)
     wanted, in_all = reference.places(indptr, items, 13, limit)
     assert [places[a:b].tolist() for a, b in pairwise(places_indptr)] == wanted
     assert counts.tolist() == in_all
@@ -142,12 +146,14 @@ def test_bad_arrays_are_refused():
         ("candidate_weights", past.weights[:1], "places and weights must be of the same items"),
     ):
         with pytest.raises(ValueError, match=message):
-            cpu.session_top_k(past._replace(**{name: value}), KNN, histories, positions, 3)
+            kernels.session_top_k(past._replace(**{name: value}), KNN, histories, positions, 3)
     with pytest.raises(ValueError, match="one position per item"):
-        cpu.session_top_k(past, KNN, histories, positions[1:], 3)
+        kernels.session_top_k(past, KNN, histories, positions[1:], 3)
     with pytest.raises(ValueError, match="ascending and in range"):
-        cpu.session_top_k(past, KNN, CSR(histories.indptr, histories.indices + 3, histories.values, 5), positions, 3)
+        kernels.session_top_k(
+            past, KNN, CSR(histories.indptr, histories.indices + 3, histories.values, 5), positions, 3
+        )
     with pytest.raises(ValueError, match="wanted is out of range"):
-        cpu.session_scores(past, KNN, histories, positions, (np.array([0, 1, 1]), np.array([5], np.int32)))
+        kernels.session_scores(past, KNN, histories, positions, (np.array([0, 1, 1]), np.array([5], np.int32)))
     with pytest.raises(ValueError, match="items must be in range"):
-        cpu.session_places(past.indptr, past.items, 2, 10)
+        kernels.session_places(past.indptr, past.items, 2, 10)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from cofactor.kernels import cpu
 from cofactor.kernels.csr import CSR
+from device import kernels
 from reference import slim as reference
 
 TIGHT = {"l1": 0.8, "l2": 3.0, "non_negative": True, "tolerance": 1e-5, "iterations": 5000}
@@ -45,7 +45,7 @@ def columns(x, begin=0, end=None, *, at_hand=True, start=None, threads=1, **chan
     end = n if end is None else end
     options = {**TIGHT, **changed}
     start = None if start is None else CSR.from_scipy(sp.csr_matrix(start.T))
-    weights, status = cpu.slim_columns(
+    weights, status = kernels.slim_columns(
         by_user, by_item, begin, end, gramian=gramian if at_hand else None, start=start, threads=threads, **options
     )
     assert weights.shape == (end - begin, n)
@@ -197,6 +197,6 @@ def test_bad_arguments(cpu_level):
             columns(x, **changed)
     by_user = CSR.from_scipy(sp.csr_matrix(x))
     with pytest.raises(ValueError, match="gramian must have one padded row per item"):
-        cpu.slim_columns(by_user, by_user.transposed(), 0, 5, gramian=x.T @ x, **TIGHT)
+        kernels.slim_columns(by_user, by_user.transposed(), 0, 5, gramian=x.T @ x, **TIGHT)
     with pytest.raises(ValueError, match="both ways of a matrix"):
-        cpu.slim_columns(by_user, by_user.take([0]).transposed(), 0, 5, **TIGHT)
+        kernels.slim_columns(by_user, by_user.take([0]).transposed(), 0, 5, **TIGHT)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cofactor.kernels import cpu
 from cofactor.kernels.csr import CSR
+from cofactor.kernels.filters import Filters
+from device import filtered, kernels
 from reference import topk as reference
 
 PANELS = [1, 7, 8, 9, 12, 13, 23, 24, 25, 47, 48, 49, 97, 511, 513, 1537, 3071, 3073]
@@ -50,7 +51,7 @@ def test_item_counts_around_panels_and_chunks(cpu_level, n_items):
     rng = np.random.default_rng(n_items)
     queries, items = whole(rng, 40, 5), whole(rng, n_items, 5)
     for k in (1, 10, n_items):
-        assert_equal(cpu.top_k(queries, items, k, threads=1), reference.top_k(queries, items, k))
+        assert_equal(kernels.top_k(queries, items, k, threads=1), reference.top_k(queries, items, k))
 
 
 @pytest.mark.parametrize("factors", [1, 2, 3, 7, 8, 15, 16, 17, 63, 64, 65, 128, 130])
@@ -58,7 +59,7 @@ def test_any_number_of_factors(cpu_level, factors):
     rng = np.random.default_rng(factors)
     queries, items, bias = normal(rng, 20, factors), normal(rng, 100, factors), normal(rng, 100)
     exclude = pattern(rng, 20, 100, 0.2)
-    got = cpu.top_k(queries, items, 10, bias=bias, exclude=exclude)
+    got = kernels.top_k(queries, items, 10, bias=bias, filters=Filters(exclude))
     wanted = reference.top_k(queries, items, 10, bias=bias, exclude=exclude)
     assert_close(got, wanted, reference.scores(queries, items, bias))
 
@@ -68,7 +69,7 @@ def test_any_number_of_queries(cpu_level, n_queries):
     rng = np.random.default_rng(n_queries)
     queries, items = whole(rng, n_queries, 6), whole(rng, 200, 6)
     exclude = pattern(rng, n_queries, 200, 0.1)
-    got = cpu.top_k(queries, items, 20, exclude=exclude, threads=2)
+    got = kernels.top_k(queries, items, 20, filters=Filters(exclude), threads=2)
     assert_equal(got, reference.top_k(queries, items, 20, exclude=exclude))
 
 
@@ -90,12 +91,13 @@ def cases(draw):
 def test_every_combination_of_filters(cpu_level, case, threads):
     queries, items, k, options = case
     assert_equal(
-        cpu.top_k(queries, items, k, threads=threads, **options), reference.top_k(queries, items, k, **options)
+        kernels.top_k(queries, items, k, threads=threads, **filtered(**options)),
+        reference.top_k(queries, items, k, **options),
     )
 
 
 def test_everything_equal_goes_by_item(cpu_level):
-    rows, scores = cpu.top_k(np.ones((40, 3), np.float32), np.ones((4000, 3), np.float32), 50)
+    rows, scores = kernels.top_k(np.ones((40, 3), np.float32), np.ones((4000, 3), np.float32), 50)
     assert np.array_equal(rows, np.tile(np.arange(50), (40, 1)))
     assert (scores == 3).all()
 
@@ -103,7 +105,7 @@ def test_everything_equal_goes_by_item(cpu_level):
 def test_rising_and_falling_scores(cpu_level):
     ones = np.ones((40, 1), np.float32)
     for items in (np.arange(5000), np.arange(5000)[::-1]):
-        got = cpu.top_k(ones, items[:, None].astype(np.float32), 100)
+        got = kernels.top_k(ones, items[:, None].astype(np.float32), 100)
         assert_equal(got, reference.top_k(ones, items[:, None], 100))
 
 
@@ -111,29 +113,32 @@ def test_a_query_gets_the_same_list_alone_and_in_any_batch(cpu_level):
     """To the last bit: the order of summation does not depend on the neighbours."""
     rng = np.random.default_rng(0)
     queries, items, bias = normal(rng, 150, 33), normal(rng, 700, 33), normal(rng, 700)
-    together = cpu.top_k(queries, items, 20, bias=bias, threads=2)
+    together = kernels.top_k(queries, items, 20, bias=bias, threads=2)
     for size in (1, 5, 50):
-        parts = [cpu.top_k(queries[at : at + size], items, 20, bias=bias, threads=1) for at in range(0, 150, size)]
+        parts = [kernels.top_k(queries[at : at + size], items, 20, bias=bias, threads=1) for at in range(0, 150, size)]
         assert_equal(together, [np.concatenate(part) for part in zip(*parts, strict=True)])
 
 
 def test_everything_excluded_gives_an_empty_list(cpu_level):
     exclude = CSR(np.array([0, 30, 30]), np.arange(30, dtype=np.int32), np.ones(30, np.float32), 30)
-    rows, scores = cpu.top_k(np.ones((2, 2), np.float32), np.ones((30, 2), np.float32), 3, exclude=exclude)
+    rows, scores = kernels.top_k(np.ones((2, 2), np.float32), np.ones((30, 2), np.float32), 3, filters=Filters(exclude))
     assert np.array_equal(rows, [[-1, -1, -1], [0, 1, 2]])
     assert np.isneginf(scores[0]).all()
 
 
 def test_k_is_cut_to_what_there_is_to_choose_from():
     queries, items = np.ones((2, 2), np.float32), np.ones((30, 2), np.float32)
-    assert cpu.top_k(queries, items, 10**9)[0].shape == (2, 30)
-    assert cpu.top_k(queries, items, 10**9, allowed=np.array([3, 7], np.int32))[0].tolist() == [[3, 7]] * 2
+    assert kernels.top_k(queries, items, 10**9)[0].shape == (2, 30)
+    assert (
+        kernels.top_k(queries, items, 10**9, filters=Filters(allowed=np.array([3, 7], np.int32)))[0].tolist()
+        == [[3, 7]] * 2
+    )
 
 
 @pytest.mark.parametrize("n_queries", [9, 50])
 def test_nan_and_minus_infinity_never_come_back_and_infinity_comes_first(cpu_level, n_queries):
     items = np.array([[1], [np.nan], [np.inf], [-np.inf], [2]], np.float32)
-    rows, scores = cpu.top_k(np.ones((n_queries, 1), np.float32), items, 5)
+    rows, scores = kernels.top_k(np.ones((n_queries, 1), np.float32), items, 5)
     assert np.array_equal(rows, [[2, 4, 0, -1, -1]] * n_queries)
     assert np.array_equal(scores[0], [np.inf, 2, 1, -np.inf, -np.inf])
 
@@ -142,16 +147,15 @@ def test_nan_and_minus_infinity_never_come_back_and_infinity_comes_first(cpu_lev
 def test_a_nan_query_gets_an_empty_list_and_harms_no_other(cpu_level, n_queries):
     queries = np.ones((n_queries, 2), np.float32)
     queries[4, 1] = np.nan
-    rows, _ = cpu.top_k(queries, np.ones((20, 2), np.float32), 3)
+    rows, _ = kernels.top_k(queries, np.ones((20, 2), np.float32), 3)
     assert np.array_equal(rows, [[-1, -1, -1] if q == 4 else [0, 1, 2] for q in range(n_queries)])
 
 
-def alone(queries, items, k, *, exclude=None, **options):
+def alone(queries, items, k, *, exclude=None, allowed=None, **options):
     """The lists of every query asked for by itself: every item is scored."""
+    filters = Filters(exclude, allowed)
     parts = [
-        cpu.top_k(
-            queries[i : i + 1], items, k, exclude=None if exclude is None else exclude.take(np.array([i])), **options
-        )
+        kernels.top_k(queries[i : i + 1], items, k, filters=filters.take(np.array([i])), **options)
         for i in range(len(queries))
     ]
     return [np.concatenate(part) for part in zip(*parts, strict=True)]
@@ -225,7 +229,9 @@ def hard_cases(draw):
 @given(case=hard_cases(), threads=st.sampled_from([1, 2, 40]))
 def test_bounds_lose_nothing(cpu_level, case, threads):
     queries, items, k, options = case
-    assert_equal(cpu.top_k(queries, items, k, threads=threads, **options), alone(queries, items, k, **options))
+    assert_equal(
+        kernels.top_k(queries, items, k, threads=threads, **filtered(**options)), alone(queries, items, k, **options)
+    )
 
 
 @pytest.mark.parametrize("vectors", [near, alike, spiky])
@@ -235,7 +241,7 @@ def test_scores_closer_together_than_the_bounds_are_to_the_scores(cpu_level, vec
     rng = np.random.default_rng(factors)
     for k in (1, 10):
         queries, items = vectors(rng, 64, factors), vectors(rng, 3000, factors)
-        assert_equal(cpu.top_k(queries, items, k), alone(queries, items, k))
+        assert_equal(kernels.top_k(queries, items, k), alone(queries, items, k))
 
 
 def test_codes_of_items_that_miss_all_that_matters(cpu_level):
@@ -247,7 +253,7 @@ def test_codes_of_items_that_miss_all_that_matters(cpu_level):
     items = np.stack([np.full(3000, 127), rng.uniform(-0.5, 0.5, 3000), rng.integers(0, 128, 3000)], axis=1)
     queries = np.stack([np.zeros(40), np.linspace(0.5, 2, 40), np.zeros(40)], axis=1).astype(np.float32)
     items = (items / 127).astype(np.float32)
-    assert_equal(cpu.top_k(queries, items, 3), alone(queries, items, 3))
+    assert_equal(kernels.top_k(queries, items, 3), alone(queries, items, 3))
 
 
 def test_codes_of_queries_that_miss_all_that_matters(cpu_level):
@@ -255,14 +261,14 @@ def test_codes_of_queries_that_miss_all_that_matters(cpu_level):
     items = np.stack([np.full(3000, 127), rng.integers(-127, 128, 3000), rng.integers(0, 128, 3000)], axis=1)
     queries = np.stack([np.ones(40), np.linspace(0.1, 0.49, 40) / 127, np.zeros(40)], axis=1).astype(np.float32)
     items = (items / 127).astype(np.float32)
-    assert_equal(cpu.top_k(queries, items, 3), alone(queries, items, 3))
+    assert_equal(kernels.top_k(queries, items, 3), alone(queries, items, 3))
 
 
 @pytest.mark.parametrize("vectors", [times(1e-42, normal), times(1e-22, normal), times(1e18, whole), wide])
 def test_tiny_and_huge_numbers_agree_with_the_twin(cpu_level, vectors):
     rng = np.random.default_rng(0)
     queries, items = whole(rng, 40, 8), vectors(rng, 300, 8)
-    got, wanted = cpu.top_k(queries, items, 5), reference.top_k(queries, items, 5)
+    got, wanted = kernels.top_k(queries, items, 5), reference.top_k(queries, items, 5)
     size = np.linalg.norm(queries, axis=1).max() * np.linalg.norm(items.astype(np.float64), axis=1).max()
     np.testing.assert_allclose(got[1], wanted[1], rtol=0, atol=1e-6 * size + 1e-44)
 
@@ -270,20 +276,20 @@ def test_tiny_and_huge_numbers_agree_with_the_twin(cpu_level, vectors):
 def test_more_items_than_are_coded_at_a_time(cpu_level):
     rng = np.random.default_rng(0)
     queries, items = whole(rng, 40, 1024), whole(rng, 9000, 1024)
-    assert_equal(cpu.top_k(queries, items, 7), reference.top_k(queries, items, 7))
+    assert_equal(kernels.top_k(queries, items, 7), reference.top_k(queries, items, 7))
 
 
 def test_more_factors_than_bytes_can_be_summed(cpu_level):
     rng = np.random.default_rng(0)
     queries, items = whole(rng, 40, 17_000), whole(rng, 60, 17_000)
-    assert_equal(cpu.top_k(queries, items, 5), reference.top_k(queries, items, 5))
+    assert_equal(kernels.top_k(queries, items, 5), reference.top_k(queries, items, 5))
 
 
 def test_zero_queries_get_the_first_items(cpu_level):
     rng = np.random.default_rng(0)
     queries = normal(rng, 100, 16)
     queries[::2] = 0
-    rows, scores = cpu.top_k(queries, normal(rng, 5000, 16), 20)
+    rows, scores = kernels.top_k(queries, normal(rng, 5000, 16), 20)
     assert np.array_equal(rows[::2], np.tile(np.arange(20), (50, 1)))
     assert (scores[::2] == 0).all()
 
@@ -294,14 +300,14 @@ def test_zero_queries_get_the_first_items(cpu_level):
         ({"bias": np.zeros(4, np.float32)}, "one value per item"),
         ({"allowed": np.array([2, 1], np.int32)}, "ascending"),
         ({"allowed": np.array([5], np.int32)}, "ascending item rows"),
-        ({"exclude": CSR(np.array([0, 0]), np.zeros(0, np.int32), np.zeros(0, np.float32), 5)}, "one row per query"),
+        ({"exclude": CSR(np.array([0, 0]), np.zeros(0, np.int32), np.zeros(0, np.float32), 5)}, "exclude has shape"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        cpu.top_k(np.ones((2, 3), np.float32), np.ones((5, 3), np.float32), 2, **options)
+        kernels.top_k(np.ones((2, 3), np.float32), np.ones((5, 3), np.float32), 2, **filtered(**options))
 
 
 def test_queries_and_items_of_different_length_are_refused():
     with pytest.raises(ValueError, match="same number of factors"):
-        cpu.top_k(np.ones((2, 3), np.float32), np.ones((5, 4), np.float32), 2)
+        kernels.top_k(np.ones((2, 3), np.float32), np.ones((5, 4), np.float32), 2)

@@ -8,7 +8,8 @@ import pytest
 
 import cofactor as cf
 from cofactor.report import plots
-from cofactor.report.page import Report, readable_leaderboard
+from cofactor.report.page import Report
+from cofactor.report.tables import readable_leaderboard
 
 BOARD = pl.DataFrame(
     {

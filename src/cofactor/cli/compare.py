@@ -15,14 +15,16 @@ from cofactor.data.events import Events
 from cofactor.data.interactions import Interactions
 from cofactor.evaluation.compare import compare as compare_models
 from cofactor.evaluation.evaluate import evaluate as evaluate_model
+from cofactor.evaluation.unseen import unseen
 from cofactor.metrics import parse_all
 from cofactor.models import Recommender
-from cofactor.models.base.saved import load
-from cofactor.report.page import HTML_ENDINGS, Report, readable_leaderboard
+from cofactor.models.base.recommender import load
+from cofactor.report.page import HTML_ENDINGS, Report
 from cofactor.report.plots import leaderboard_plot, loss_plot, popularity_plot, require_matplotlib
+from cofactor.report.tables import readable_leaderboard
 from cofactor.system.files import check_output
 
-__all__ = ["compare", "evaluate", "unseen"]
+__all__ = ["compare", "evaluate"]
 
 _METRICS = "recall@10,ndcg@10,map@10"
 
@@ -96,15 +98,6 @@ def compare(
         print_json({"leaderboard": board, "models": {name: repr(m) for name, m in made.items()}})
     else:
         print_leaderboard(board, "Leaderboard (95 % intervals)")
-
-
-def unseen(pairs: pl.DataFrame, train: Interactions) -> pl.DataFrame:
-    """The pairs of user_id and item_id that are not in the training data."""
-    users, items = train.users.rows(pairs["user_id"]), train.items.rows(pairs["item_id"])
-    known = (users >= 0) & (items >= 0)
-    seen = known.copy()
-    seen[known] = train.user_items.lookup(users[known], items[known]) > 0
-    return pairs.filter(pl.Series(~seen))
 
 
 def _told(pairs: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:

@@ -12,8 +12,9 @@ from cofactor.cli.groceries import Results, analyse
 from cofactor.cli.options import Json
 from cofactor.cli.output import note, print_json, print_leaderboard, print_table, say
 from cofactor.models.base.saved import check_writable
-from cofactor.report.page import HTML_ENDINGS, Report, readable_leaderboard
+from cofactor.report.page import HTML_ENDINGS, Report
 from cofactor.report.plots import leaderboard_plot, loss_plot, popularity_plot, require_matplotlib
+from cofactor.report.tables import readable_leaderboard
 from cofactor.system.files import check_output, write_table
 
 __all__ = ["demo"]

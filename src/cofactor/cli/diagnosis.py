@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from cofactor.kernels import cpu
+from cofactor.kernels import native
 from cofactor.system.memory import available_memory
 from cofactor.system.threads import affinity, available_threads, cgroup_quota, resolve_threads
 
@@ -66,8 +66,8 @@ def _versions() -> dict[str, Fact]:
 
 def _cpu() -> dict[str, Fact]:
     return {
-        "level": cpu.level,
-        "supported": ", ".join(cpu.supported_levels()),
+        "level": native.level,
+        "supported": ", ".join(native.supported_levels()),
         "COFACTOR_CPU": os.environ.get("COFACTOR_CPU"),
         "machine": platform.machine(),
     }
@@ -123,10 +123,10 @@ def _version(package: str) -> str | None:
 
 
 def _slow_level() -> Iterable[str]:
-    best = cpu.supported_levels()[-1]
-    if cpu.level != best:
+    best = native.supported_levels()[-1]
+    if native.level != best:
         yield (
-            f"the {cpu.level} kernels are used although this CPU runs {best}; "
+            f"the {native.level} kernels are used although this CPU runs {best}; "
             f"unset COFACTOR_CPU (it is {os.environ.get('COFACTOR_CPU')!r})"
         )
     elif best == "baseline" and platform.machine().lower() in ("x86_64", "amd64"):

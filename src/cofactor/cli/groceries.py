@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cofactor import datasets
-from cofactor.cli.compare import unseen
 from cofactor.data import split
 from cofactor.data.events import Events
 from cofactor.data.interactions import Interactions
+from cofactor.datasets import completejourney, grocery_products
 from cofactor.evaluation.compare import compare
+from cofactor.evaluation.unseen import unseen
 from cofactor.models import Fallback, ImplicitALS, PersonalPopular, Popular, Random, Recommender
 
 __all__ = ["ALS", "METRICS", "WEIGHT", "Groceries", "Results", "analyse", "read_groceries"]
@@ -90,7 +90,7 @@ class Results:
 
 def read_groceries() -> Groceries:
     """Scan the log and leave out what nobody puts into a basket."""
-    log, products = datasets.completejourney(), datasets.grocery_products()
+    log, products = completejourney(), grocery_products()
     products = products.filter(pl.col("name").is_not_null(), ~pl.col("department").is_in(_NO_GROCERIES))
     # The package size of fresh produce is that of the case it is delivered in.
     produce = pl.col("department") == "PRODUCE"

@@ -11,7 +11,8 @@ import typer
 from cofactor.cli.options import Json
 from cofactor.cli.output import print_facts, print_json, print_table, say
 from cofactor.data.sources import open_source
-from cofactor.models.base.saved import load, read_header
+from cofactor.models.base.recommender import load
+from cofactor.models.base.saved import read_header
 
 __all__ = ["inspect"]
 

@@ -18,7 +18,11 @@ _SHORT = {"implicit-als": "als"}
 def model_names() -> dict[str, type[Recommender]]:
     """The models of the library by the names they have here."""
     several = (Blend, CoVisitationSum, Fallback)  # made of other models: a chain is written with +, a blend in Python
-    classes = [c for c in Recommender.registry.values() if c.__module__.startswith("cofactor.") and c not in several]
+    classes = [
+        c
+        for c in Recommender.registry.values()
+        if issubclass(c, Recommender) and c.__module__.startswith("cofactor.") and c not in several
+    ]
     names = [re.sub(r"(?<=[a-z])(?=[A-Z])", "-", c.__name__).lower() for c in classes]
     return {_SHORT.get(name, name): c for name, c in zip(names, classes, strict=True)}
 

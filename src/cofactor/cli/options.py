@@ -14,8 +14,8 @@ import typer
 
 from cofactor.cli.output import note
 from cofactor.data import weights
+from cofactor.data.aggregate import Weight
 from cofactor.data.events import Events, read_events
-from cofactor.data.interactions import Weight
 from cofactor.errors import CofactorWarning
 
 __all__ = [

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cofactor.report.page import readable, readable_leaderboard
+from cofactor.report.tables import readable, readable_leaderboard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

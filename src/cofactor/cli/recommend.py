@@ -11,7 +11,7 @@ from cofactor.cli.output import print_json, print_table, say
 from cofactor.data.ids import IdMap
 from cofactor.data.sources import open_source
 from cofactor.errors import DataError
-from cofactor.models.base.saved import load
+from cofactor.models.base.recommender import load
 from cofactor.system.files import check_output, write_table
 
 __all__ = ["recommend", "similar"]

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import polars as pl
 
-from cofactor.data.columns import Bounds, prepare, require_columns
+from cofactor.data.aggregate import Weight, aggregate, renumbered, summed
+from cofactor.data.columns import prepare, require_columns
 from cofactor.data.ids import IdMap
 from cofactor.data.tables import TableLike, read_table
 from cofactor.errors import CofactorWarning, DataError, ParameterError
 from cofactor.kernels.csr import CSR, offsets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import scipy.sparse as sp
     from numpy.typing import NDArray
 
-    from cofactor.data.events import Events
+    from cofactor.data.log import Log
 
-__all__ = ["Interactions", "Weight", "aggregate", "summed"]
-
-Weight: TypeAlias = "pl.Expr | str | float | None"
-"""What ``interactions(weight=...)`` accepts; see ``Events.interactions``."""
-
-_PAIR, _WEIGHT, _ROW = "cofactor:pair", "cofactor:weight", "cofactor:row:"
-_MAX_DIRECT = 2**26  # widest range of integer ids that is addressed directly: 320 MB of tables
+__all__ = ["Interactions"]
 
 
 class Interactions:
@@ -54,7 +46,7 @@ class Interactions:
         The shape differs from the number of ids, or a weight is not finite and positive.
     """
 
-    def __init__(self, users: IdMap, items: IdMap, user_items: CSR, events: Events | None = None) -> None:
+    def __init__(self, users: IdMap, items: IdMap, user_items: CSR, events: Log | None = None) -> None:
         if user_items.shape != (len(users), len(items)):
             raise DataError(
                 f"the matrix has shape {user_items.shape}, but there are {len(users)} users and {len(items)} items"
@@ -214,7 +206,7 @@ class Interactions:
         """Keep the given entries, (nnz,) bool, and the users and items that still have one."""
         matrix = self.user_items
         counts = np.bincount(matrix.row_index()[kept], minlength=self.n_users)
-        users, (columns, items) = np.flatnonzero(counts), _dense(matrix.indices[kept], self.n_items)
+        users, (columns, items) = np.flatnonzero(counts), renumbered(matrix.indices[kept], self.n_items)
         csr = CSR(offsets(counts[users]), columns, matrix.values[kept], len(items))
         return type(self)(IdMap(self.users.take(users)), IdMap(self.items.take(items)), csr, self.events)
 
@@ -252,110 +244,6 @@ class Interactions:
         )
 
 
-def summed(weight: pl.Expr) -> pl.Expr:
-    """Add up one weight per event; a null among them makes NaN, so that it is found, not passed over."""
-    return weight.cast(pl.Float64).fill_null(np.nan).sum()
-
-
-def aggregate(
-    frame: pl.LazyFrame, user: str, item: str, weight: pl.Expr, bounds: Mapping[str, Bounds]
-) -> tuple[IdMap, IdMap, CSR]:
-    """Group events by (user, item) into id maps and sparse rows.
-
-    One pass over ``frame`` when both id columns are integers of moderate range, otherwise one more to find
-    the distinct ids. User and item are packed into one 64-bit key, so that grouping and sorting handle a
-    single integer column. Takes O(n_events + nnz log nnz).
-
-    Parameters
-    ----------
-    frame : events; neither id column holds nulls
-    user, item : str
-        The id columns.
-    weight : pl.Expr
-        Gives one number per group.
-    bounds : mapping
-        Smallest and largest id of integer columns.
-
-    Raises
-    ------
-    DataError
-        There are no events.
-    """
-    users, items = _codes(frame, (user, item), bounds)
-    for codes in (users, items):
-        frame = codes.attach(frame)
-    key = (users.expr * 2**items.bits + items.expr).alias(_PAIR)
-    groups = frame.group_by(key).agg(weight.cast(pl.Float32).alias(_WEIGHT)).collect(engine="streaming")
-    pairs = groups.sort(_PAIR)  # takes less memory here than as part of the query
-    del groups
-    if pairs.is_empty():
-        raise DataError("there are no events to make interactions of")
-    values = pairs.drop_in_place(_WEIGHT).to_numpy()
-    keys = pairs.drop_in_place(_PAIR).to_numpy()
-    user_codes = keys >> items.bits
-    starts = np.concatenate([np.zeros(1, np.int64), np.flatnonzero(user_codes[1:] != user_codes[:-1]) + 1])
-    user_codes = user_codes[starts]
-    columns, item_codes = _dense(keys & (2**items.bits - 1), items.n_codes)
-    indptr = np.append(starts, len(keys))
-    return users.ids(user_codes), items.ids(item_codes), CSR(indptr, columns, values, len(item_codes))
-
-
-@dataclass(frozen=True)
-class _Codes:
-    """Integers 0 <= code < n_codes for the ids of one column, in the order of the ids.
-
-    Integer ids of moderate range are coded by their distance from the smallest; others by their position
-    among the distinct ids, which is joined to the events.
-    """
-
-    column: str
-    dtype: pl.DataType
-    low: int = 0
-    high: int = 0
-    known: IdMap | None = None
-
-    @property
-    def n_codes(self) -> int:
-        return self.high - self.low + 1 if self.known is None else len(self.known)
-
-    @property
-    def bits(self) -> int:
-        return max(self.n_codes - 1, 1).bit_length()
-
-    @property
-    def expr(self) -> pl.Expr:
-        if self.known is None:
-            return pl.col(self.column).cast(pl.Int64) - self.low
-        return pl.col(_ROW + self.column).cast(pl.Int64)
-
-    def attach(self, frame: pl.LazyFrame) -> pl.LazyFrame:
-        if self.known is None:
-            return frame
-        table = pl.LazyFrame({self.column: self.known.ids}).with_row_index(_ROW + self.column)
-        return frame.join(table, on=self.column, how="left", maintain_order="none")
-
-    def ids(self, codes: NDArray[np.int64]) -> IdMap:
-        if self.known is None:
-            return IdMap(pl.Series(codes + self.low).cast(self.dtype))
-        return IdMap(self.known.take(codes))
-
-
-def _codes(frame: pl.LazyFrame, columns: tuple[str, str], bounds: Mapping[str, Bounds]) -> list[_Codes]:
-    schema = frame.collect_schema()
-    direct = {
-        c: _Codes(c, schema[c], *bounds[c])
-        for c in columns
-        if c in bounds and bounds[c][1] < 2**63 and bounds[c][1] - bounds[c][0] < _MAX_DIRECT
-    }
-    others = [c for c in columns if c not in direct]
-    distinct = pl.collect_all([frame.select(pl.col(c).unique()) for c in others], engine="streaming")
-    joined = {
-        c: _Codes(c, schema[c], known=IdMap.from_values(ids.to_series()))
-        for c, ids in zip(others, distinct, strict=True)
-    }
-    return [(direct | joined)[c] for c in columns]
-
-
 def _frequent(matrix: CSR, min_user_count: int, min_item_count: int, *, k_core: bool) -> NDArray[np.bool_]:
     """Which entries belong to users and items with enough entries, (nnz,) bool."""
     rows, kept = matrix.row_index(), np.ones(matrix.nnz, np.bool_)
@@ -366,10 +254,3 @@ def _frequent(matrix: CSR, min_user_count: int, min_item_count: int, *, k_core: 
         if not k_core or np.array_equal(remaining, kept):
             return remaining
         kept = remaining
-
-
-def _dense(codes: NDArray[np.integer], n_codes: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Renumber the codes that occur as 0, 1, 2, ...: the new numbers, and the codes they stand for."""
-    present = np.zeros(n_codes, np.bool_)
-    present[codes] = True
-    return (np.cumsum(present, dtype=np.int32) - 1)[codes], np.flatnonzero(present)

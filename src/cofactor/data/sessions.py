@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cofactor.data.events import Events
     from cofactor.data.interactions import Interactions
+    from cofactor.data.log import Log
 
 __all__ = ["Sessions"]
 
@@ -89,7 +89,7 @@ class Sessions:
         return cls._read(x.events, x.items, x.users)
 
     @classmethod
-    def from_events(cls, events: Events) -> Self:
+    def from_events(cls, events: Log) -> Self:
         """Sessions of all events, over the rows of their own items; ``Events.sessions`` calls this.
 
         Raises
@@ -100,7 +100,7 @@ class Sessions:
         return cls._read(events, None, None)
 
     @classmethod
-    def _read(cls, events: Events, items: IdMap | None, users: IdMap | None) -> Self:
+    def _read(cls, events: Log, items: IdMap | None, users: IdMap | None) -> Self:
         """A pass for what reading has not told, mainly the types, and another for the events."""
         session = events.session if events.session is not None else events.user
         facts = _Facts.of(events, session)
@@ -182,7 +182,7 @@ class _Facts:
     type_names: tuple[str, ...]
 
     @classmethod
-    def of(cls, events: Events, session: str) -> Self:
+    def of(cls, events: Log, session: str) -> Self:
         frame, known = events.frame, events.facts
         low, high = known.bounds.get(session, (None, None))
         items = known.bounds.get(events.item)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from cofactor.errors import CofactorError, ParameterError
-from cofactor.evaluation.evaluate import DEFAULT_METRICS, measure
+from cofactor.evaluation.measure import DEFAULT_METRICS, measure
 from cofactor.metrics import parse_all
 
 if TYPE_CHECKING:
+    from cofactor.data.aggregate import Weight
     from cofactor.data.events import Events
-    from cofactor.data.interactions import Interactions, Weight
+    from cofactor.data.interactions import Interactions
     from cofactor.data.tables import TableLike
 
 __all__ = ["compare"]

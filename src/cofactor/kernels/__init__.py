@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from cofactor.errors import ParameterError
 
 if TYPE_CHECKING:
-    from types import ModuleType
+    from cofactor.kernels.cpu import Kernels
 
 __all__ = ["DEVICES", "on"]
 
-DEVICES = ("cpu",)
+DEVICES = {"cpu": "cofactor.kernels.cpu"}
+"""The module that holds the ``Kernels`` of each device."""
 
 
-def on(device: str) -> ModuleType:
-    """The kernel functions of one device.
+def on(device: str) -> Kernels:
+    """The kernels of one device: one object for each fit, and for each question to a fitted model.
 
     Raises
     ------
     ParameterError
         No kernels exist for the device.
     """
-    if device != "cpu":
+    if device not in DEVICES:
         raise ParameterError(f"device={device!r} has no kernels; available: {', '.join(DEVICES)}")
-    from cofactor.kernels import cpu
-
-    return cpu
+    kernels: Kernels = import_module(DEVICES[device]).Kernels()
+    return kernels

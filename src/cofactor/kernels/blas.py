@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["invert", "limited"]
+__all__ = ["gram", "invert", "limited", "matmul"]
 
 # How OpenBLAS, as SciPy's and NumPy's wheels and as distributions build it, names its two functions.
 _NAMES = ("scipy_openblas_{}_num_threads", "scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads")
 _BLOCK = 512  # rows swept at once
 _STRIP = 512  # rows of a product
+_LONG_STRIP = 8192  # columns that one part of a Gram matrix sums over
 
 
 @contextlib.contextmanager
@@ -39,6 +40,38 @@ def limited(threads: int | None) -> Iterator[None]:
         yield
     finally:
         _LIMITS.leave(limit)
+
+
+def matmul(a: NDArray[np.float32], b: NDArray[np.float32], *, threads: int | None = None) -> NDArray[np.float32]:
+    """``a @ b`` in strips of one BLAS thread each, so that the number of threads changes no digit.
+
+    Parameters
+    ----------
+    a : (n, m) float32
+    b : (m, p) float32
+    """
+    out = np.empty((len(a), b.shape[1]), np.float32)
+    by_rows = len(a) > b.shape[1]
+    with limited(1), ThreadPoolExecutor(resolve_threads(threads)) as pool:
+        strips = [slice(*s) for s in _strips(0, max(out.shape))]
+        if by_rows:
+            done = pool.map(lambda s: np.matmul(a[s], b, out=out[s]), strips)
+        else:
+            done = pool.map(lambda s: np.matmul(a, b[:, s], out=out[:, s]), strips)
+        for _ in done:
+            pass
+    return out
+
+
+def gram(rows: NDArray[np.float32], *, threads: int | None = None) -> NDArray[np.float32]:
+    """``rows @ rows.T`` for few long rows, (n, m) float32: sums over strips of columns, added up in order."""
+    n, m = rows.shape
+    strips = [slice(begin, min(m, begin + _LONG_STRIP)) for begin in range(0, m, _LONG_STRIP)]
+    total = np.zeros((n, n), np.float32)
+    with limited(1), ThreadPoolExecutor(resolve_threads(threads)) as pool:
+        for part in pool.map(lambda s: rows[:, s] @ rows[:, s].T, strips):
+            total += part
+    return total
 
 
 class _Limits:

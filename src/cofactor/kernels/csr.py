@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from cofactor.errors import DataError
+from cofactor.kernels import native
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -73,6 +74,23 @@ class CSR:
             sums[filled] = np.add.reduceat(of, self.indptr[filled], dtype=np.float64)
         return sums
 
+    def with_values(self, values: NDArray[np.floating]) -> CSR:
+        """The same entries with other values, (nnz,), stored as float32."""
+        return CSR(self.indptr, self.indices, values.astype(np.float32, copy=False), self.n_columns)
+
+    def binary(self) -> CSR:
+        """The same entries, all values 1."""
+        return self.with_values(np.ones(self.nnz, np.float32))
+
+    def scaled(self, *, rows: NDArray[np.floating] | None = None, columns: NDArray[np.floating] | None = None) -> CSR:
+        """Values times a factor of their row, (n_rows,), or of their column, (n_columns,), or both, in float32."""
+        values = self.values
+        if rows is not None:
+            values = values * np.repeat(rows, np.diff(self.indptr)).astype(np.float32)
+        if columns is not None:
+            values = values * columns.astype(np.float32, copy=False)[self.indices]
+        return self.with_values(values)
+
     def take(self, rows: ArrayLike) -> CSR:
         """The given rows, in the given order, as a new matrix."""
         rows = np.asarray(rows, dtype=np.int64)
@@ -84,9 +102,7 @@ class CSR:
 
     def transposed(self) -> CSR:
         """Columns as rows, in O(nnz)."""
-        from cofactor.kernels import cpu
-
-        return CSR(*cpu.transpose(self.indptr, self.indices, self.values, self.n_columns), self.n_rows)
+        return CSR(*native.transpose(self.indptr, self.indices, self.values, self.n_columns), self.n_rows)
 
     def lookup(self, rows: ArrayLike, columns: ArrayLike) -> NDArray[np.float32]:
         """Value of each (row, column), 0 where the matrix has no entry; O(len(rows) log n_columns)."""
@@ -115,6 +131,11 @@ class CSR:
     def to_scipy(self) -> sp.csr_matrix:
         """A ``scipy.sparse.csr_matrix`` with the same entries."""
         return sp.csr_matrix((self.values, self.indices, self.indptr), shape=self.shape)
+
+    @classmethod
+    def one_each(cls, columns: NDArray[np.int32], n_columns: int) -> CSR:
+        """A row for every given column, which holds a 1 there and nothing else: (len(columns), n_columns)."""
+        return cls(np.arange(len(columns) + 1, dtype=np.int64), columns, np.ones(len(columns), np.float32), n_columns)
 
     @classmethod
     def from_scipy(cls, matrix: SparseMatrix) -> CSR:

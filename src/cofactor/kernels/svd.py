@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cofactor.kernels import blas, cpu
+from cofactor.kernels import blas
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
+    from cofactor.kernels.arrays import Float
+    from cofactor.kernels.cpu import Kernels
     from cofactor.kernels.csr import CSR
 
-    Float = NDArray[np.float32]
 
 __all__ = ["SVD", "svd_bytes", "truncated_svd"]
 
@@ -33,6 +32,7 @@ class SVD(NamedTuple):
 
 
 def truncated_svd(
+    kernels: Kernels,
     x: CSR,
     k: int,
     *,
@@ -49,6 +49,8 @@ def truncated_svd(
 
     Parameters
     ----------
+    kernels : Kernels
+        Of the device that multiplies the matrix.
     x : CSR (n, m)
     k : int
         Cut to the smaller side.
@@ -63,17 +65,18 @@ def truncated_svd(
     SVD
         left (n, k), values (k,), right (m, k), float32. Every right vector's largest entry by magnitude is positive.
     """
-    by_columns = x.transposed()
+    rows, by_columns = kernels.hold(x), kernels.hold(x.transposed())
     k = min(k, *x.shape)
     width = _width(x, k)
-    with blas.limited(threads):
+    with blas.limited(1):  # strips of products share the threads, so that their number changes no digit
         q = np.random.default_rng(seed).standard_normal((width, x.n_columns), np.float32)  # vectors in rows
-        q, _ = _orthonormal(q)
+        q, _ = _orthonormal(q, threads)
         shift, before = np.float32(0), np.zeros(k, np.float32)
         for _ in range(_MOST):
-            products = cpu.dense_product(cpu.dense_product(q, x, threads=threads), by_columns, threads=threads)
+            images = kernels.dense_product(q, rows, threads=threads)
+            products = kernels.fetch(kernels.dense_product(images, by_columns, threads=threads))
             products -= shift * q
-            q, squares = _orthonormal(products)  # of the shifted matrix
+            q, squares = _orthonormal(products, threads)  # of the shifted matrix
             if squares[-1] > shift:
                 shift = np.float32((squares[-1] + shift) / 2)
             values = squares[:k] + shift
@@ -83,9 +86,9 @@ def truncated_svd(
                 on_iteration(move)
             if move <= tolerance:
                 break
-        images = cpu.dense_product(q, x, threads=threads)  # (width, n)
+        images = kernels.fetch(kernels.dense_product(q, rows, threads=threads))  # (width, n)
         rotation, values, left = np.linalg.svd(images, full_matrices=False)
-        right = np.ascontiguousarray((rotation[:, :k].T @ q).T)
+        right = np.ascontiguousarray(blas.matmul(np.ascontiguousarray(rotation[:, :k].T), q, threads=threads).T)
     signs = np.sign(np.take_along_axis(right, np.abs(right).argmax(axis=0)[None], axis=0))
     signs[signs == 0] = 1
     return SVD(np.ascontiguousarray(left[:k].T * signs), values[:k], right * signs)
@@ -100,7 +103,7 @@ def _width(x: CSR, k: int) -> int:
     return min(k + max(_OVERSAMPLED, k // 4), *x.shape)
 
 
-def _orthonormal(rows: Float) -> tuple[Float, Float]:
+def _orthonormal(rows: Float, threads: int | None) -> tuple[Float, Float]:
     """An orthonormal basis of the rows, as rows, and the singular values of what leads back, largest first.
 
     By Cholesky factors of the Gram matrix, twice: a fraction of Householder's time, and as good where the rows are not
@@ -109,7 +112,7 @@ def _orthonormal(rows: Float) -> tuple[Float, Float]:
     back = np.eye(len(rows))
     basis = rows
     for _ in range(2):
-        gram = (basis @ basis.T).astype(np.float64)
+        gram = blas.gram(basis, threads=threads).astype(np.float64)
         scale = np.sqrt(np.maximum(gram.diagonal(), np.finfo(np.float64).tiny))
         values = np.linalg.eigvalsh(gram / scale / scale[:, None])
         if values[0] < _DEPENDENT:
@@ -117,5 +120,5 @@ def _orthonormal(rows: Float) -> tuple[Float, Float]:
             return np.ascontiguousarray(q.T), np.linalg.svd(triangle, compute_uv=False)
         factor = np.linalg.cholesky(gram)
         back = back @ factor
-        basis = np.linalg.inv(factor).astype(np.float32) @ basis
+        basis = blas.matmul(np.linalg.inv(factor).astype(np.float32), basis, threads=threads)
     return basis, np.linalg.svd(back, compute_uv=False).astype(np.float32)

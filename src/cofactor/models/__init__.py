@@ -1,6 +1,7 @@
 """One file = one algorithm = one public class; ``base`` holds their contract."""
 
-from cofactor.models.base.recommender import FactorModel, Recommender
+from cofactor.models.base.factor import FactorModel
+from cofactor.models.base.recommender import Recommender
 from cofactor.models.baselines.popular import Popular
 from cofactor.models.baselines.random import Random
 from cofactor.models.combined.blend import Blend

@@ -9,16 +9,18 @@ from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
+from cofactor.report.tables import is_numeric, readable
 from cofactor.system.files import check_output, replacing
+from cofactor.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
     from typing import Self
 
-__all__ = ["HTML_ENDINGS", "Report", "readable", "readable_leaderboard"]
+    import polars as pl
+
+__all__ = ["HTML_ENDINGS", "Report"]
 
 HTML_ENDINGS = (".html", ".htm")
 
@@ -84,7 +86,7 @@ class Report:
         best_first : bool
             Whether the first row stands out.
         """
-        classes = [' class="number"' if _is_numeric(column) else "" for column in frame.iter_columns()]
+        classes = [' class="number"' if is_numeric(column) else "" for column in frame.iter_columns()]
         head = "".join(f"<th{c}>{escape(name)}</th>" for c, name in zip(classes, frame.columns, strict=True))
         rows = []
         for number, row in enumerate(frame.iter_rows()):
@@ -108,8 +110,6 @@ class Report:
 
     def html(self) -> str:
         """Give the page."""
-        from cofactor.version import __version__
-
         now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
         made = f"Made by cofactor {__version__}, Python {platform.python_version()}, {now}"
         lead = f'<p class="lead">{escape(self.lead)}</p>' if self.lead else ""
@@ -135,54 +135,3 @@ class Report:
     def _add(self, piece: str) -> Self:
         self._pieces.append(piece)
         return self
-
-
-def readable_leaderboard(board: pl.DataFrame, *, compact: bool = False) -> pl.DataFrame:
-    """A leaderboard of ``compare`` for people: every metric with its interval in one cell.
-
-    Parameters
-    ----------
-    board : DataFrame
-        With or without intervals.
-    compact : bool
-        Whether to save room: three digits, half the width of the interval, and no seconds of recommending.
-
-    Returns
-    -------
-    DataFrame
-        ``model``, the metrics as text, such as ``0.4120 (0.4050-0.4190)`` or ``0.412 ±0.007``, and the seconds.
-    """
-    columns = []
-    for name in board.columns:
-        if name.endswith(("_low", "_high")) or (compact and name == "recommend_seconds"):
-            continue
-        if name.endswith("_seconds"):
-            columns.append(pl.Series(name.replace("_seconds", " s"), [f"{v:.2f}" for v in board[name]]))
-        elif board.schema[name] == pl.String:
-            columns.append(board[name])
-        else:
-            ends = [
-                board[end] if end in board.columns else [None] * board.height for end in (f"{name}_low", f"{name}_high")
-            ]
-            cells = [_measured(*values, compact=compact) for values in zip(board[name], *ends, strict=True)]
-            columns.append(pl.Series(name, cells))
-    return pl.DataFrame(columns)
-
-
-def _measured(value: float, low: float | None, high: float | None, *, compact: bool) -> str:
-    if low is None or high is None:
-        return f"{value:.3f}" if compact else f"{value:.4f}"
-    return f"{value:.3f} ±{(high - low) / 2:.3f}" if compact else f"{value:.4f} ({low:.4f}-{high:.4f})"
-
-
-def _is_numeric(column: pl.Series) -> bool:
-    if column.dtype == pl.String:
-        return bool(len(column)) and bool(column.str.contains(r"^-?\d[\d.,() -]*$").all())
-    return column.dtype.is_numeric()
-
-
-def readable(value: object) -> str:
-    """A cell of a table as text: four digits of a float, nothing for None."""
-    if value is None:
-        return ""
-    return f"{value:.4f}" if isinstance(value, float) else str(value)

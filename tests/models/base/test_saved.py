@@ -11,7 +11,7 @@ import pytest
 from safetensors import safe_open
 
 import cofactor as cf
-from cofactor.models.base import saved as artifact
+from cofactor.models.base import saved
 from cofactor.models.base.recommender import Recommender
 
 FILES = ["arrays.safetensors", "items.parquet", "model.json", "users.parquet"]
@@ -48,8 +48,8 @@ def test_the_folder_holds_four_files_and_nothing_else_is_left(folder):
 
 def test_the_header_tells_a_person_what_it_is(folder, interactions):
     header = json.loads((folder / "model.json").read_text())
-    assert header == artifact.read_header(folder)
-    assert header["format"] == artifact.FORMAT
+    assert header == saved.read_header(folder)
+    assert header["format"] == saved.FORMAT
     assert header["cofactor"] == cf.__version__
     assert header["counts"] == {"users": 60, "items": 40, "interactions": interactions.nnz}
     assert header["model"]["class"] == "ImplicitALS"
@@ -182,26 +182,26 @@ def test_what_is_not_just_a_saved_model_is_never_replaced(model, tmp_path, kind)
 def test_a_place_that_cannot_be_written_is_found_out_before_the_work(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(cf.ArtifactError, match="file is not a writable folder"):
-        artifact.check_writable(tmp_path / "file" / "model")
+        saved.check_writable(tmp_path / "file" / "model")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(cf.ArtifactError, match=f"model cannot be written: {tmp_path} is not a writable folder"):
-        artifact.check_writable(tmp_path / "model")
+        saved.check_writable(tmp_path / "model")
 
 
 def test_a_free_place_is_fine_and_stays_free(folder, tmp_path):
-    artifact.check_writable(tmp_path / "new" / "model")
-    artifact.check_writable(folder)
+    saved.check_writable(tmp_path / "new" / "model")
+    saved.check_writable(folder)
     assert names(tmp_path) == ["model"]
 
 
 # Crashes while saving
 
 STEPS = {
-    "writing the arrays": (artifact, "save_file"),
+    "writing the arrays": (saved, "save_file"),
     "writing the ids": (pl.DataFrame, "write_parquet"),
-    "hashing": (artifact, "_sha256"),
+    "hashing": (saved, "sha256"),
     "writing the header": (Path, "write_text"),
-    "moving into place": (artifact, "_swap"),
+    "moving into place": (saved, "swap"),
 }
 
 
@@ -309,13 +309,13 @@ def test_a_header_without_its_parts_is_an_error(folder, change):
 
 
 def test_an_unknown_parameter_is_an_error(folder):
-    model = artifact.read_header(folder)["model"]
+    model = saved.read_header(folder)["model"]
     edit_header(folder, model={**model, "params": {**model["params"], "flavour": 3}})
     with pytest.raises(cf.ArtifactError, match="flavour"):
         cf.load(folder)
 
 
-@pytest.mark.parametrize("number", [artifact.FORMAT + 1, 99, "next"])
+@pytest.mark.parametrize("number", [saved.FORMAT + 1, 99, "next"])
 def test_a_newer_format_is_an_error_with_a_way_out(folder, number):
     edit_header(folder, format=number)
     with pytest.raises(cf.ArtifactError, match=f"has format {number}, this cofactor reads 1; upgrade cofactor or save"):

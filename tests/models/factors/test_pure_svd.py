@@ -7,6 +7,7 @@ import scipy.sparse as sp
 from polars.testing import assert_frame_equal
 
 import cofactor as cf
+from cofactor.kernels import on
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.svd import truncated_svd
 
@@ -20,7 +21,7 @@ def dense(x):
 def test_truncated_svd_is_that_of_lapack(shape, k):
     matrix = sp.random(*shape, density=0.3, random_state=0, dtype=np.float32)
     x = CSR.from_scipy(matrix)
-    svd, wanted = truncated_svd(x, k, tolerance=1e-6), np.linalg.svd(matrix.toarray(), compute_uv=False)
+    svd, wanted = truncated_svd(on("cpu"), x, k, tolerance=1e-6), np.linalg.svd(matrix.toarray(), compute_uv=False)
     k = min(k, *shape)
     np.testing.assert_allclose(svd.values, wanted[:k], rtol=1e-4, atol=1e-5)
     real = svd.values > 1e-4
@@ -33,9 +34,9 @@ def test_truncated_svd_is_that_of_lapack(shape, k):
 def test_truncated_svd_of_a_matrix_of_low_rank_or_of_nothing():
     rng = np.random.default_rng(0)
     low = rng.standard_normal((60, 3)) @ rng.standard_normal((3, 50))
-    svd = truncated_svd(CSR.from_scipy(sp.csr_matrix(low)), 10)
+    svd = truncated_svd(on("cpu"), CSR.from_scipy(sp.csr_matrix(low)), 10)
     np.testing.assert_allclose(svd.left * svd.values @ svd.right.T, low, atol=1e-4)
-    nothing = truncated_svd(CSR.from_pairs([], [], [], (6, 5)), 2)
+    nothing = truncated_svd(on("cpu"), CSR.from_pairs([], [], [], (6, 5)), 2)
     assert nothing.values.tolist() == [0, 0]
     assert all(np.isfinite(vectors).all() for vectors in nothing)
 

@@ -6,6 +6,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import cofactor as cf
+from cofactor.kernels.cpu import Kernels
 from cofactor.kernels.csr import CSR
 from cofactor.models.item_to_item import slim
 from reference import slim as reference
@@ -83,11 +84,11 @@ def test_the_number_of_threads_changes_nothing():
 def test_with_and_without_all_inner_products(interactions, monkeypatch):
     """A sparse matrix is solved by residuals, a dense one with X'X: the same weights."""
     ways = []
-    columns = slim.cpu.slim_columns
+    columns = Kernels.slim_columns
     monkeypatch.setattr(
-        slim.cpu,
+        Kernels,
         "slim_columns",
-        lambda *a, **options: (ways.append(options["gramian"] is None), columns(*a, **options))[1],
+        lambda _, *a, **options: (ways.append(options["gramian"] is None), columns(*a, **options))[1],
     )
     with_products = cf.SLIM(**REGULARIZATION, tolerance=1e-5).fit(interactions)
     monkeypatch.setattr(slim, "available_memory", lambda: 100)
@@ -97,7 +98,7 @@ def test_with_and_without_all_inner_products(interactions, monkeypatch):
     np.testing.assert_allclose(weights(without), weights(with_products), atol=2e-5)
     monkeypatch.undo()
     sparse = cf.Interactions.from_frame(pl.DataFrame({"user_id": [i // 2 for i in range(200)], "item_id": range(200)}))
-    assert cf.SLIM(0.5, 0.0)._gramian(sparse) is None
+    assert cf.SLIM(0.5, 0.0)._gramian(Kernels(), sparse) is None
 
 
 def test_neighbours_and_top_n(interactions):

@@ -143,7 +143,7 @@ def test_it_equals_the_twin_on_a_random_log():
     sessions = [rng.integers(0, 30, rng.integers(1, 8)).tolist() for _ in range(200)]
     x = interactions(*sessions)
     model = cf.SessionKNN(20, sample_size=50, lambda2="1h").fit(x)
-    past, knn = model._kernel()
+    past, knn = model._arguments()
     histories = [rng.permutation(30)[: rng.integers(1, 6)] for _ in range(50)]
     table = pl.concat([now(*items.tolist(), user=n) for n, items in enumerate(histories)])
     found = model.recommend_for(table, k=30, exclude_seen=False)

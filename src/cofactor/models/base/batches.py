@@ -6,18 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cofactor.kernels import cpu
-from cofactor.models.base.recommender import TopK
+from cofactor.kernels.arrays import Float, Rows, TopK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
-    from cofactor.kernels.csr import CSR
-
-    Rows = NDArray[np.int32]
-    Float = NDArray[np.float32]
+    from cofactor.kernels.cpu import Kernels
+    from cofactor.kernels.filters import Filters
 
 __all__ = ["batch_bytes", "scores_in_batches", "top_k_in_batches"]
 
@@ -40,8 +35,8 @@ def top_k_in_batches(
     width: int,
     k: int,
     *,
-    exclude: CSR | None,
-    allowed: Rows | None,
+    kernels: Kernels,
+    filters: Filters,
     threads: int | None,
 ) -> TopK:
     """Lists of ``n`` users; ``scores_of`` gives (len(rows), n_items) for some of 0 ... n - 1.
@@ -52,11 +47,8 @@ def top_k_in_batches(
     size, parts = _size(width), []
     for begin in range(0, n, size):
         rows = np.arange(begin, min(n, begin + size), dtype=np.int32)
-        left_out = None if exclude is None else exclude.take(rows)
-        parts.append(cpu.select_top_k(scores_of(rows), k, exclude=left_out, allowed=allowed, threads=threads))
-    if not parts:
-        return TopK.empty(0, 1)
-    return TopK(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        parts.append(kernels.select_top_k(scores_of(rows), k, filters=filters.take(rows), threads=threads))
+    return TopK.stacked(parts)
 
 
 def scores_in_batches(scores_of: Callable[[Rows], Float], users: Rows, items: Rows, width: int) -> Float:

@@ -6,24 +6,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cofactor.kernels import cpu
 from cofactor.kernels.csr import CSR
+from cofactor.kernels.filters import Filters
 from cofactor.models.base.batches import scores_in_batches
-from cofactor.models.base.recommender import Recommender, TopK
+from cofactor.models.base.recommender import Recommender
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from cofactor.kernels.arrays import Float, Rows, TopK
 
-    Rows = NDArray[np.int32]
-    Float = NDArray[np.float32]
-
-__all__ = ["NeighbourModel"]
+__all__ = ["ItemWeightModel"]
 
 _ENTRIES = 1 << 22  # (history item, scored item) pairs looked up at once
 _LOOKUP = 64  # additions of a sparse product in the time of one look-up in a sparse matrix
 
 
-class NeighbourModel(Recommender):
+class ItemWeightModel(Recommender):
     """A model that scores item i for a user by ``sum_h weight(user, h) W[h, i]`` over the items h of the history.
 
     A subclass's ``fit`` sets ``item_weights_``, (n_items, n_items): sparse, where only items that the history reaches
@@ -36,22 +33,22 @@ class NeighbourModel(Recommender):
         """Histories with the weights that scores are made of; as they are, unless a subclass says otherwise."""
         return histories
 
-    def _top_k(self, users: Rows, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
-        return self._top_k_for(self.interactions_.user_items.take(users), k, exclude, allowed)
+    def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
+        return self._top_k_for(self.interactions_.user_items.take(users), k, filters)
 
-    def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
-        weights, threads = self.item_weights_, self.threads
-        return TopK(
-            *cpu.linear_top_k(self._weighed(histories), weights, k, exclude=exclude, allowed=allowed, threads=threads)
+    def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
+        return self._kernels().linear_top_k(
+            self._weighed(histories), self.item_weights_, k, filters=filters, threads=self.threads
         )
 
     def _scores(self, users: Rows, items: Rows) -> Float:
         histories = self._weighed(self.interactions_.user_items)
         weights = self.item_weights_
         if isinstance(weights, CSR) and self._many_of_each(users, histories, weights):
+            kernels = self._kernels()
 
             def rows_of(some: Rows) -> Float:
-                return cpu.sparse_product(histories.take(some), weights, threads=self.threads)
+                return kernels.fetch(kernels.sparse_product(histories.take(some), weights, threads=self.threads))
 
             return scores_in_batches(rows_of, users, items, weights.n_columns)
         scores = np.empty(len(users), np.float32)
@@ -80,5 +77,7 @@ class NeighbourModel(Recommender):
         return bool(reached < _LOOKUP * np.diff(histories.indptr)[users].sum())
 
     def _similar_items(self, items: Rows, k: int) -> TopK:
-        itself = CSR(np.arange(len(items) + 1), items, np.ones(len(items), np.float32), self.interactions_.n_items)
-        return TopK(*cpu.linear_top_k(itself, self.item_weights_, k, exclude=itself, threads=self.threads))
+        itself = CSR.one_each(items, self.interactions_.n_items)
+        return self._kernels().linear_top_k(
+            itself, self.item_weights_, k, filters=Filters(exclude=itself), threads=self.threads
+        )

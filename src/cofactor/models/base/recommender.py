@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -14,63 +13,41 @@ from cofactor.checks import check_at_least, check_choice
 from cofactor.data.histories import read_histories
 from cofactor.data.ids import IdMap
 from cofactor.data.tables import TableLike, read_table
-from cofactor.errors import CofactorWarning, NotFittedError, ParameterError
-from cofactor.kernels import cpu
+from cofactor.errors import CofactorWarning, ParameterError
 from cofactor.kernels.csr import CSR
+from cofactor.kernels.filters import NO_FILTERS, Filters
+from cofactor.models.base.model import Model
+from cofactor.models.base.saved import restore, save
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
     from typing import Self
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from cofactor.data.interactions import Interactions
+    from cofactor.kernels.arrays import Float, Rows, TopK
 
-    Rows = NDArray[np.int32]
-    Float = NDArray[np.float32]
-    Ids = pl.Series | NDArray[Any] | Iterable[Any]
+__all__ = ["Ids", "Recommender", "Unknown", "is_everyone", "known_rows", "load", "ranked_table"]
 
-__all__ = ["FactorModel", "Recommender", "TopK"]
-
-Unknown = Literal["error", "skip"]
+Ids: TypeAlias = "pl.Series | NDArray[Any] | Iterable[Any]"
+Unknown: TypeAlias = Literal["error", "skip"]
 _PAIR = ("user_id", "item_id")
 
 
-class TopK(NamedTuple):
-    """Ranked lists of row numbers (n, k) int32, best first, -1 where a list ends, and their scores (n, k) float32."""
-
-    rows: NDArray[np.int32]
-    scores: NDArray[np.float32]
-
-    @classmethod
-    def empty(cls, n: int, k: int) -> Self:
-        """Lists of ``n`` with ``k`` places, none of them filled."""
-        return cls(np.full((n, k), -1, np.int32), np.full((n, k), -np.inf, np.float32))
-
-
-class Recommender(ABC):
+class Recommender(Model):
     """A model that ranks items for users.
 
-    A subclass stores its constructor's parameters unchanged under their own names, fits in :meth:`fit` (where it sets
-    ``interactions_`` and learned attributes that end in ``_``) and answers four questions on row numbers:
-    :meth:`_top_k`, :meth:`_top_k_for`, :meth:`_scores` and, where it has the notion, :meth:`_similar_items`.
-    Ids, filters, tables, errors and saving are done here once for all models.
+    A subclass fits in :meth:`fit` and answers four questions on row numbers: :meth:`_top_k`, :meth:`_top_k_for`,
+    :meth:`_scores` and, where it has the notion, :meth:`_similar_items`. Ids, filters, tables, errors and saving are
+    done here once for all models.
     """
-
-    registry: ClassVar[dict[str, type[Recommender]]] = {}
-    interactions_: Interactions
-    threads: int | None = None
 
     @property
     def ordered(self) -> bool:
         """Whether the order of a history matters."""
         return False
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
-        super().__init_subclass__(**kwargs)
-        if not inspect.isabstract(cls):
-            Recommender.registry[cls.__name__] = cls
 
     # What a subclass provides.
 
@@ -79,11 +56,11 @@ class Recommender(ABC):
         """Learn from interactions; ``progress`` shows a bar (default: when stderr is a terminal)."""
 
     @abstractmethod
-    def _top_k(self, users: Rows, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
-        """Lists for users of the training data. ``exclude`` has one row per user; ``allowed`` is ascending."""
+    def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
+        """Lists for users of the training data, within the filters."""
 
     @abstractmethod
-    def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
+    def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
         """Lists for users known only by their history (a row each, over the training data's items).
 
         Where the model is ``ordered`` these are :class:`~cofactor.data.histories.Histories`, with positions.
@@ -141,15 +118,11 @@ class Recommender(ABC):
         """
         x = self._fitted()
         check_at_least("k", k, 1, whole=True)
-        rows = np.arange(x.n_users, dtype=np.int32) if users is None else _known(x.users, users, "user", unknown)
-        excluded = None
-        if exclude_seen:
-            excluded = x.user_items if users is None else x.user_items.take(rows)
-        if exclude is not None:
-            pairs = _excluded_pairs(exclude, rows, x)
-            excluded = pairs if excluded is None else excluded.union(pairs)
-        top = self._top_k(rows, int(k), excluded, self._allowed(items, unknown))
-        return _table(x.users.take(rows), "user_id", x.items, "item_id", top)
+        rows = np.arange(x.n_users, dtype=np.int32) if users is None else known_rows(x.users, users, "user", unknown)
+        excluded = None if exclude is None else _excluded_pairs(exclude, rows, x)
+        filters = Filters(excluded, self._allowed(items, unknown))
+        top = self.top_k(rows, k, exclude_seen=exclude_seen, filters=filters)
+        return ranked_table(x.users.take(rows), "user_id", x.items, "item_id", top)
 
     def recommend_for(
         self,
@@ -180,8 +153,9 @@ class Recommender(ABC):
         x = self._fitted()
         check_at_least("k", k, 1, whole=True)
         users, csr = self._read_histories(histories)
-        top = self._top_k_for(csr, int(k), csr if exclude_seen else None, self._allowed(items, unknown))
-        return _table(users, "user_id", x.items, "item_id", top)
+        filters = Filters(allowed=self._allowed(items, unknown))
+        top = self.top_k_for(csr, k, exclude_seen=exclude_seen, filters=filters)
+        return ranked_table(users, "user_id", x.items, "item_id", top)
 
     def similar_items(self, items: Ids | None = None, k: int = 10, *, unknown: Unknown = "error") -> pl.DataFrame:
         """The k most similar items of each given item (default: of every item), itself left out.
@@ -193,8 +167,10 @@ class Recommender(ABC):
         """
         x = self._fitted()
         check_at_least("k", k, 1, whole=True)
-        rows = np.arange(x.n_items, dtype=np.int32) if items is None else _known(x.items, items, "item", unknown)
-        return _table(x.items.take(rows), "item_id", x.items, "similar_item_id", self._similar_items(rows, int(k)))
+        rows = np.arange(x.n_items, dtype=np.int32) if items is None else known_rows(x.items, items, "item", unknown)
+        return ranked_table(
+            x.items.take(rows), "item_id", x.items, "similar_item_id", self._similar_items(rows, int(k))
+        )
 
     def predict(self, pairs: TableLike, *, unknown: Unknown = "error") -> pl.DataFrame:
         """Score given (user_id, item_id) rows, in their order; with ``unknown="skip"`` unknown ones get a null score.
@@ -215,37 +191,68 @@ class Recommender(ABC):
         score = pl.Series("score", scores).set(pl.Series(~known), None)
         return table.with_columns(score)
 
-    def params(self) -> dict[str, Any]:
-        """The constructor's parameters and their values."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+    def top_k(self, users: ArrayLike, k: int = 10, *, exclude_seen: bool = True, filters: Filters = NO_FILTERS) -> TopK:
+        """Rank items for users by row number, without ids and tables: what :meth:`recommend` is made of.
+
+        For servers, and for what ranks again what this model ranked.
+
+        Parameters
+        ----------
+        users : (n,) integer
+            Rows of the training data, ``0 <= row < n_users``, in any order.
+        k : int
+        exclude_seen : bool
+            Leave out what the user has in the training data.
+        filters : Filters
+            What else is left out, a row for each of ``users``, and the items to choose from.
+
+        Returns
+        -------
+        TopK
+            ``rows`` of items and ``scores``, (n, at most k); -1 and minus infinity where a list ends.
+
+        Raises
+        ------
+        ParameterError
+            A row is no row of the training data, or the filters are of other users or items.
+        """
+        x = self._fitted()
+        check_at_least("k", k, 1, whole=True)
+        rows = _rows("users", users, x.n_users)
+        if exclude_seen:
+            filters = filters.excluding(x.user_items if is_everyone(rows, x.n_users) else x.user_items.take(rows))
+        return self._top_k(rows, int(k), filters)
+
+    def top_k_for(
+        self, histories: CSR, k: int = 10, *, exclude_seen: bool = True, filters: Filters = NO_FILTERS
+    ) -> TopK:
+        """Rank items for histories (n, n_items) over the training data's items: what :meth:`recommend_for` is made of.
+
+        Parameters, result and errors are those of :meth:`top_k`; ``exclude_seen`` leaves out what the history has.
+        Models to which the order matters (``ordered``) take :class:`~cofactor.data.histories.Histories`.
+        """
+        x = self._fitted()
+        check_at_least("k", k, 1, whole=True)
+        if histories.n_columns != x.n_items:
+            raise ParameterError(f"histories have {histories.n_columns} items; the training data has {x.n_items}")
+        return self._top_k_for(histories, int(k), filters.excluding(histories) if exclude_seen else filters)
 
     def save(self, folder: str | Path) -> None:
         """Write the model to a folder; see :mod:`cofactor.models.base.saved`."""
-        from cofactor.models.base.saved import save
-
         save(self, folder)
 
-    def __repr__(self) -> str:
-        given = ", ".join(f"{name}={value!r}" for name, value in self.params().items())
-        return f"{type(self).__name__}({given})"
-
     # Shared by the above.
-
-    def _fitted(self) -> Interactions:
-        if not hasattr(self, "interactions_"):
-            raise NotFittedError(f"this {type(self).__name__} has not been fitted; call fit(interactions) first")
-        return self.interactions_
 
     def _allowed(self, items: Ids | None, unknown: Unknown) -> Rows | None:
         if items is None:
             return None
-        allowed = np.unique(_known(self.interactions_.items, items, "item", unknown, stacklevel=4))
+        allowed = np.unique(known_rows(self.interactions_.items, items, "item", unknown, stacklevel=4))
         if not len(allowed):
             raise ParameterError("items leaves nothing to recommend; give at least one item of the training data")
         return allowed
 
 
-def _table(ids: pl.Series, name: str, others: IdMap, other_name: str, top: TopK) -> pl.DataFrame:
+def ranked_table(ids: pl.Series, name: str, others: IdMap, other_name: str, top: TopK) -> pl.DataFrame:
     """Ranked lists as a public table: one row per (id, other id)."""
     at, column = np.nonzero(top.rows >= 0)
     return pl.DataFrame(
@@ -258,86 +265,7 @@ def _table(ids: pl.Series, name: str, others: IdMap, other_name: str, top: TopK)
     )
 
 
-class FactorModel(Recommender):
-    """A model whose scores are inner products of user and item vectors.
-
-    A subclass's ``fit`` sets ``user_factors_`` (n_users, factors) and ``item_factors_`` (n_items, factors), float32.
-    """
-
-    user_factors_: Float
-    item_factors_: Float
-
-    @abstractmethod
-    def _fold_in(self, histories: CSR) -> Float:
-        """Vectors (n, factors) of users known only by their history."""
-
-    def _top_k(self, users: Rows, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
-        vectors = (
-            self.user_factors_
-            if len(users) == len(self.user_factors_) and _is_range(users)
-            else self.user_factors_[users]
-        )
-        lengths = np.diff(self.interactions_.user_items.indptr)[users]
-        return self._nearest(vectors, lengths, k, exclude, allowed)
-
-    def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
-        return self._nearest(self._fold_in(histories), np.diff(histories.indptr), k, exclude, allowed)
-
-    def _nearest(
-        self, vectors: Float, history_lengths: NDArray[np.int64], k: int, exclude: CSR | None, allowed: Rows | None
-    ) -> TopK:
-        top = cpu.top_k(vectors, self.item_factors_, k, exclude=exclude, allowed=allowed, threads=self.threads)
-        top[0][history_lengths == 0] = -1  # nothing known, nothing recommended
-        return TopK(*top)
-
-    def _scores(self, users: Rows, items: Rows) -> Float:
-        scores = np.empty(len(users), np.float32)
-        for at in range(0, len(users), 1 << 16):
-            piece = slice(at, at + (1 << 16))
-            np.einsum(
-                "ij,ij->i",
-                self.user_factors_[users[piece]],
-                self.item_factors_[items[piece]],
-                out=scores[piece],
-            )
-        return scores
-
-    def _similar_items(self, items: Rows, k: int) -> TopK:
-        return _most_similar(self.item_factors_, items, k, self.threads)
-
-    def similar_users(self, users: Ids | None = None, k: int = 10, *, unknown: Unknown = "error") -> pl.DataFrame:
-        """The k most similar users (cosine of their vectors) of each given user, itself left out.
-
-        Returns
-        -------
-        DataFrame
-            ``user_id``, ``similar_user_id``, ``score`` (Float32), ``rank`` (UInt32, from 1).
-        """
-        x = self._fitted()
-        check_at_least("k", k, 1, whole=True)
-        rows = np.arange(x.n_users, dtype=np.int32) if users is None else _known(x.users, users, "user", unknown)
-        top = _most_similar(self.user_factors_, rows, int(k), self.threads)
-        return _table(x.users.take(rows), "user_id", x.users, "similar_user_id", top)
-
-
-def _most_similar(vectors: Float, rows: Rows, k: int, threads: int | None) -> TopK:
-    """Cosine neighbours of some rows of ``vectors``, themselves left out; zero vectors are similar to nothing."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32, copy=False)
-    itself = CSR(np.arange(len(rows) + 1, dtype=np.int64), rows, np.ones(len(rows), np.float32), len(vectors))
-    allowed = None if (norms > 0).all() else np.flatnonzero(norms > 0).astype(np.int32)
-    if allowed is not None and not len(allowed):
-        return TopK.empty(len(rows), 1)
-    top = TopK(*cpu.top_k(unit[rows], unit, k, exclude=itself, allowed=allowed, threads=threads))
-    top.rows[norms[rows, 0] == 0] = -1
-    return top
-
-
-def _is_range(rows: Rows) -> bool:
-    return bool((rows == np.arange(len(rows), dtype=np.int32)).all())
-
-
-def _known(ids: IdMap, values: Ids, what: str, unknown: Unknown, stacklevel: int = 3) -> Rows:
+def known_rows(ids: IdMap, values: Ids, what: str, unknown: Unknown, stacklevel: int = 3) -> Rows:
     """Row numbers of ids; unknown ones raise, or are left out and counted."""
     check_choice("unknown", unknown, ("error", "skip"))
     if unknown == "error":
@@ -352,6 +280,22 @@ def _known(ids: IdMap, values: Ids, what: str, unknown: Unknown, stacklevel: int
     return rows[rows >= 0]
 
 
+def is_everyone(rows: Rows, n: int) -> bool:
+    """Whether the rows are 0 ... n - 1: then nothing need be taken out of what has a row for each."""
+    return len(rows) == n and bool((rows == np.arange(n, dtype=np.int32)).all())
+
+
+def _rows(name: str, values: ArrayLike, n: int) -> Rows:
+    """Row numbers as int32, all in range."""
+    rows = np.asarray(values)
+    if rows.ndim != 1 or not (np.issubdtype(rows.dtype, np.integer) or not len(rows)):
+        raise ParameterError(f"{name} must be an array of whole row numbers, got {rows.dtype} of shape {rows.shape}")
+    if len(rows) and not (rows.min() >= 0 and rows.max() < n):
+        bad = rows[(rows < 0) | (rows >= n)][0]
+        raise ParameterError(f"{name} must be rows of the training data, from 0 to {n - 1}, got {bad}")
+    return rows.astype(np.int32, copy=False)
+
+
 def _excluded_pairs(exclude: TableLike, users: Rows, x: Interactions) -> CSR:
     """Pairs to leave out as rows of the users asked for; pairs of other users or unknown items say nothing here."""
     table = read_table(exclude, _PAIR, "exclude")
@@ -359,3 +303,22 @@ def _excluded_pairs(exclude: TableLike, users: Rows, x: Interactions) -> CSR:
     named = named.filter(pl.col("item") >= 0).unique()
     pairs = pl.DataFrame({"user": users}).with_row_index("at").join(named, on="user")
     return CSR.from_pairs(pairs["at"], pairs["item"], np.ones(len(pairs), np.float32), (len(users), x.n_items))
+
+
+def load(folder: str | Path, *, verify: bool = True) -> Recommender:
+    """Read a saved model; its arrays are mapped from the file, not copied.
+
+    Parameters
+    ----------
+    folder : path
+    verify : bool
+        Compare every file with its sha256 first (reads the files once).
+
+    Raises
+    ------
+    ArtifactError
+        Not a saved model, damaged, or written by a newer format.
+    """
+    model = restore(folder, verify=verify)
+    assert isinstance(model, Recommender)
+    return model

@@ -7,7 +7,6 @@ written beside its place and renamed into it, so that a crash leaves the old one
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -24,26 +23,22 @@ from cofactor.data.ids import IdMap
 from cofactor.data.interactions import Interactions
 from cofactor.errors import ArtifactError, ParameterError
 from cofactor.kernels.csr import CSR
-from cofactor.models.base.recommender import Recommender
+from cofactor.models.base.model import Model
+from cofactor.system.folders import mapped_arrays, sha256, swap
+from cofactor.version import __version__
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from cofactor.system.folders import Arrays
 
-    Arrays = dict[str, NDArray[Any]]
-
-__all__ = ["FORMAT", "check_writable", "load", "read_header", "save"]
+__all__ = ["FORMAT", "check_writable", "read_header", "restore", "save"]
 
 FORMAT = 1
 _HEADER, _ARRAYS, _USERS, _ITEMS = "model.json", "arrays.safetensors", "users.parquet", "items.parquet"
 _FILES = {_HEADER, _ARRAYS, _USERS, _ITEMS}
 _CSR_PARTS, _N_COLUMNS = ("indptr", "indices", "values"), "n_columns of a sparse matrix"
-_DTYPES = {
-    **{"BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "U16": np.uint16, "I16": np.int16, "F16": np.float16},
-    **{"U32": np.uint32, "I32": np.int32, "F32": np.float32, "U64": np.uint64, "I64": np.int64, "F64": np.float64},
-}
 
 
-def save(model: Recommender, folder: str | Path) -> None:
+def save(model: Model, folder: str | Path) -> None:
     """Write a fitted model; an existing model in the same folder is replaced at the very end.
 
     Raises
@@ -51,8 +46,6 @@ def save(model: Recommender, folder: str | Path) -> None:
     ArtifactError
         The folder holds something else than a saved model, or cannot be written.
     """
-    from cofactor.version import __version__
-
     target = Path(folder).resolve()
     x = model._fitted()
     check_writable(target)
@@ -74,17 +67,17 @@ def save(model: Recommender, folder: str | Path) -> None:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "model": description,
             "counts": {"users": x.n_users, "items": x.n_items, "interactions": x.nnz},
-            "sha256": {name: _sha256(beside / name) for name in (_ARRAYS, _USERS, _ITEMS)},
+            "sha256": {name: sha256(beside / name) for name in (_ARRAYS, _USERS, _ITEMS)},
         }
         (beside / _HEADER).write_text(json.dumps(header, indent=2, default=_number) + "\n")
-        _swap(beside, target)
+        swap(beside, target)
     except OSError as error:
         raise ArtifactError(f"the model could not be written to {target}: {error}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def load(folder: str | Path, *, verify: bool = True) -> Recommender:
+def restore(folder: str | Path, *, verify: bool = True) -> Model:
     """Read a saved model; its arrays are mapped from the file, not copied.
 
     Parameters
@@ -105,11 +98,11 @@ def load(folder: str | Path, *, verify: bool = True) -> Recommender:
             raise ArtifactError(f"{folder} is incomplete: {name} is missing; save the model again")
     try:
         for name in _FILES - {_HEADER} if verify else ():
-            if _sha256(folder / name) != header["sha256"][name]:
+            if sha256(folder / name) != header["sha256"][name]:
                 raise ArtifactError(
                     f"{folder / name} is damaged: its sha256 is not the one in {_HEADER}; save the model again"
                 )
-        arrays = _map(folder / _ARRAYS)
+        arrays = mapped_arrays(folder / _ARRAYS)
         users, items = (IdMap(pl.read_parquet(folder / name)["id"]) for name in (_USERS, _ITEMS))
         indptr, indices, values = (arrays.pop(f"interactions.{part}") for part in ("indptr", "indices", "values"))
         csr = CSR(indptr, indices, values, len(items))
@@ -159,7 +152,7 @@ def _is_replaceable(target: Path) -> bool:
         return True
 
 
-def _describe(model: Recommender, prefix: str, arrays: Arrays) -> dict[str, Any]:
+def _describe(model: Model, prefix: str, arrays: Arrays) -> dict[str, Any]:
     """Class, parameters and learned scalars of a model; its arrays go to ``arrays`` under ``prefix``."""
     state: dict[str, Any] = {}
     for name, value in vars(model).items():
@@ -185,7 +178,7 @@ def _describe(model: Recommender, prefix: str, arrays: Arrays) -> dict[str, Any]
     return {"class": type(model).__name__, "params": params, "state": state}
 
 
-def _describe_part(part: Recommender, whole: Recommender, prefix: str, arrays: Arrays) -> dict[str, Any]:
+def _describe_part(part: Model, whole: Model, prefix: str, arrays: Arrays) -> dict[str, Any]:
     """A model inside another, with its interactions where it was fitted on others (of the same users and items)."""
     x = part._fitted()
     if x is not whole.interactions_:
@@ -193,17 +186,17 @@ def _describe_part(part: Recommender, whole: Recommender, prefix: str, arrays: A
     return _describe(part, prefix, arrays)
 
 
-def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: Interactions) -> Recommender:
+def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: Interactions) -> Model:
     if prefix and f"{prefix}interactions.indptr" in arrays:
         parts = {part: arrays.pop(f"{prefix}interactions.{part}") for part in _CSR_PARTS}
         x = Interactions(users=x.users, items=x.items, user_items=CSR(**parts, n_columns=x.n_items))
     name = description["class"]
-    if name not in Recommender.registry:
+    if name not in Model.registry:
         raise ArtifactError(f"the model is a {name}, which is not known here; import the module that defines it first")
     params = dict(description["params"])
     nested = [key for key, value in params.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
     models = [_restore(d, f"{prefix}{key}.{i}.", arrays, x) for key in nested for i, d in enumerate(params.pop(key))]
-    model = Recommender.registry[name](*models, **params)
+    model = Model.registry[name](*models, **params)
     own = {
         k.removeprefix(prefix): a
         for k, a in arrays.items()
@@ -226,41 +219,4 @@ def _number(value: object) -> object:
 
 
 def _are_models(value: object) -> bool:
-    return isinstance(value, tuple) and bool(value) and all(isinstance(m, Recommender) for m in value)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _map(path: Path) -> Arrays:
-    """Arrays of a safetensors file as read-only views of the mapped file (the library's own reader copies)."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > path.stat().st_size:
-            raise ValueError(f"{path.name} is truncated")
-        entries = json.loads(file.read(length))
-    mapped = np.memmap(path, np.uint8, "r")
-    arrays = {}
-    for name, entry in entries.items():
-        if name == "__metadata__":
-            continue
-        begin, end = entry["data_offsets"]
-        data = mapped[8 + length + begin : 8 + length + end]
-        arrays[name] = np.asarray(data).view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    return arrays
-
-
-def _swap(new: Path, target: Path) -> None:
-    if not target.exists():
-        new.rename(target)
-        return
-    old = target.with_name(f".{target.name}.old-{uuid4().hex}")
-    target.rename(old)
-    try:
-        new.rename(target)
-    except BaseException:
-        old.rename(target)
-        raise
-    shutil.rmtree(old)
+    return isinstance(value, tuple) and bool(value) and all(isinstance(m, Model) for m in value)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from cofactor.checks import check_choice
-from cofactor.kernels import cpu
 from cofactor.models.base.recency import check_duration, recency
-from cofactor.models.base.recommender import Recommender, TopK
+from cofactor.models.base.recommender import Recommender
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -18,7 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cofactor.data.interactions import Interactions
+    from cofactor.kernels.arrays import TopK
     from cofactor.kernels.csr import CSR
+    from cofactor.kernels.filters import Filters
 
 __all__ = ["Popular"]
 
@@ -79,16 +80,16 @@ class Popular(Recommender):
         self.interactions_ = interactions
         return self
 
-    def _ranked(self, n: int, k: int, exclude: CSR | None, allowed: NDArray[np.int32] | None) -> TopK:
+    def _ranked(self, n: int, k: int, filters: Filters) -> TopK:
         # A factor model of one factor: every user is 1, every item its popularity.
         ones, items = np.ones((n, 1), np.float32), self.popularity_[:, None]
-        return TopK(*cpu.top_k(ones, items, k, exclude=exclude, allowed=allowed, threads=self.threads))
+        return self._kernels().top_k(ones, items, k, filters=filters, threads=self.threads)
 
-    def _top_k(self, users: NDArray[np.int32], k: int, exclude: CSR | None, allowed: NDArray[np.int32] | None) -> TopK:
-        return self._ranked(len(users), k, exclude, allowed)
+    def _top_k(self, users: NDArray[np.int32], k: int, filters: Filters) -> TopK:
+        return self._ranked(len(users), k, filters)
 
-    def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: NDArray[np.int32] | None) -> TopK:
-        return self._ranked(histories.n_rows, k, exclude, allowed)
+    def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
+        return self._ranked(histories.n_rows, k, filters)
 
     def _scores(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
         return self.popularity_[items]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cofactor.checks import check_at_least, check_choice
-from cofactor.kernels import cpu
-from cofactor.models.base.recommender import Recommender, TopK
+from cofactor.kernels.arrays import TopK
+from cofactor.models.base.recommender import Recommender
 
 if TYPE_CHECKING:
     from typing import Self
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from cofactor.data.interactions import Interactions
     from cofactor.kernels.csr import CSR
+    from cofactor.kernels.filters import Filters
 
 __all__ = ["Random"]
 
@@ -61,22 +62,20 @@ class Random(Recommender):
         self.interactions_ = interactions
         return self
 
-    def _top_k(self, users: NDArray[np.int32], k: int, exclude: CSR | None, allowed: NDArray[np.int32] | None) -> TopK:
+    def _top_k(self, users: NDArray[np.int32], k: int, filters: Filters) -> TopK:
         items = np.arange(self.interactions_.n_items, dtype=np.int32)
-        k = min(k, len(items) if allowed is None else len(allowed))
+        k, kernels = min(k, filters.n_choices(len(items))), self._kernels()
         top = TopK.empty(len(users), k)
         step = max(1, _BLOCK // max(len(items), 1))
         for at in range(0, len(users), step):
             piece = np.arange(at, min(at + step, len(users)))
             scores = self._scores(users[piece, None], items[None, :])
-            left_out = None if exclude is None else exclude.take(piece)
-            top.rows[piece], top.scores[piece] = cpu.select_top_k(
-                scores, k, exclude=left_out, allowed=allowed, threads=1
-            )
+            lists = kernels.select_top_k(scores, k, filters=filters.take(piece), threads=1)
+            top.rows[piece], top.scores[piece] = lists
         return top
 
-    def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: NDArray[np.int32] | None) -> TopK:
-        return self._top_k(np.arange(histories.n_rows, dtype=np.int32), k, exclude, allowed)
+    def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
+        return self._top_k(np.arange(histories.n_rows, dtype=np.int32), k, filters)
 
     def _scores(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
         seed = np.random.SeedSequence(self.seed).generate_state(1, np.uint64)[0]

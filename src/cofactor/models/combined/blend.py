@@ -8,9 +8,9 @@ import numpy as np
 
 from cofactor.checks import check_at_least, check_choice
 from cofactor.errors import ParameterError
-from cofactor.kernels import cpu
 from cofactor.kernels.csr import CSR
-from cofactor.models.base.recommender import Recommender, TopK
+from cofactor.kernels.filters import NO_FILTERS, Filters
+from cofactor.models.base.recommender import Recommender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cofactor.data.interactions import Interactions
+    from cofactor.kernels.arrays import Rows, TopK
 
-    Rows = NDArray[np.int32]
 
 __all__ = ["Blend"]
 
@@ -130,18 +130,16 @@ class Blend(Recommender):
         for weight in self.weights or ():
             check_at_least("weights", weight, 0, above=True)
 
-    def _top_k(self, users: Rows, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
-        return self._blended(len(users), k, lambda model, depth: model._top_k(users, depth, exclude, allowed))
+    def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
+        return self._blended(len(users), k, lambda model, depth: model._top_k(users, depth, filters))
 
-    def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
-        return self._blended(
-            histories.n_rows, k, lambda model, depth: model._top_k_for(histories, depth, exclude, allowed)
-        )
+    def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
+        return self._blended(histories.n_rows, k, lambda model, depth: model._top_k_for(histories, depth, filters))
 
     def _blended(self, n: int, k: int, ask: Callable[[Recommender, int], TopK]) -> TopK:
         votes = self._votes(n, max(self.depth, k), ask)
-        itself = CSR(np.arange(n + 1), np.arange(n, dtype=np.int32), np.ones(n, np.float32), n)
-        return TopK(*cpu.linear_top_k(itself, votes, k, threads=1))
+        itself = CSR.one_each(np.arange(n, dtype=np.int32), n)
+        return self._kernels().linear_top_k(itself, votes, k, threads=1)
 
     def _votes(self, n: int, depth: int, ask: Callable[[Recommender, int], TopK]) -> CSR:
         """What all models together give to each item, (n, n_items)."""
@@ -158,7 +156,7 @@ class Blend(Recommender):
 
     def _scores(self, users: Rows, items: Rows) -> NDArray[np.float32]:
         asked, at = np.unique(users, return_inverse=True)
-        votes = self._votes(len(asked), self.depth, lambda model, depth: model._top_k(asked, depth, None, None))
+        votes = self._votes(len(asked), self.depth, lambda model, depth: model._top_k(asked, depth, NO_FILTERS))
         return votes.lookup(at, items)
 
     def _similar_items(self, items: Rows, k: int) -> TopK:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cofactor.errors import ParameterError
+from cofactor.kernels.arrays import TopK
 from cofactor.kernels.csr import CSR
-from cofactor.models.base.recommender import Recommender, TopK
+from cofactor.models.base.recommender import Recommender
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cofactor.data.interactions import Interactions
+    from cofactor.kernels.filters import Filters
 
 __all__ = ["Fallback"]
 
@@ -62,30 +64,26 @@ class Fallback(Recommender):
         self.interactions_ = interactions
         return self
 
-    def _top_k(self, users: NDArray[np.int32], k: int, exclude: CSR | None, allowed: NDArray[np.int32] | None) -> TopK:
-        return self._chain(
-            len(users), k, exclude, allowed, lambda model, at, out: model._top_k(users[at], k, out, allowed)
-        )
+    def _top_k(self, users: NDArray[np.int32], k: int, filters: Filters) -> TopK:
+        return self._chain(len(users), k, filters, lambda model, at, left: model._top_k(users[at], k, left))
 
-    def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: NDArray[np.int32] | None) -> TopK:
+    def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
         return self._chain(
             histories.n_rows,
             k,
-            exclude,
-            allowed,
-            lambda model, at, out: model._top_k_for(histories.take(at), k, out, allowed),
+            filters,
+            lambda model, at, left: model._top_k_for(histories.take(at), k, left),
         )
 
     def _chain(
         self,
         n: int,
         k: int,
-        exclude: CSR | None,
-        allowed: NDArray[np.int32] | None,
-        ask: Callable[[Recommender, NDArray[np.int64], CSR | None], TopK],
+        filters: Filters,
+        ask: Callable[[Recommender, NDArray[np.int64], Filters], TopK],
     ) -> TopK:
         n_items = self.interactions_.n_items
-        k = min(k, n_items if allowed is None else len(allowed))
+        k = min(k, filters.n_choices(n_items))
         top = TopK.empty(n, k)
         length = np.zeros(n, np.int64)
         for model in self.models:
@@ -94,7 +92,7 @@ class Fallback(Recommender):
                 break
             at, column = np.nonzero(top.rows[short] >= 0)
             got = CSR.from_pairs(at, top.rows[short][at, column], np.ones(len(at), np.float32), (len(short), n_items))
-            more = ask(model, short, got if exclude is None else exclude.take(short).union(got))
+            more = ask(model, short, filters.take(short).excluding(got))
             for place in range(more.rows.shape[1]):
                 given = (more.rows[:, place] >= 0) & (length[short] < k)
                 to = short[given]

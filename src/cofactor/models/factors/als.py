@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
-from tqdm import tqdm
 
 from cofactor.checks import check_at_least, check_choice
 from cofactor.errors import CofactorError, ParameterError
-from cofactor.kernels import on
-from cofactor.models.base.recommender import FactorModel
+from cofactor.kernels import blas
+from cofactor.models.base.factor import FactorModel
 from cofactor.system.memory import require_memory
+from cofactor.system.progress import progress_bar
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -42,9 +42,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cofactor.data.interactions import Interactions
+    from cofactor.kernels.arrays import Float
+    from cofactor.kernels.cpu import Kernels
     from cofactor.kernels.csr import CSR
 
-    Float = NDArray[np.float32]
 
 __all__ = ["ImplicitALS"]
 
@@ -176,32 +177,28 @@ class ImplicitALS(FactorModel):
             f"ImplicitALS(factors={self.factors}) on {x.n_users:,} users and {x.n_items:,} items",
             "fewer factors",
         )
-        items, users = self._start(x, warm_start), on(self.device).empty_vectors(x.n_users, self.factors)
-        users[:] = 0
-        self._sweep(x.user_items, users, items, exactly=warm_start is not None)
+        kernels = self._kernels()
+        by_user, by_item = kernels.hold(x.user_items), kernels.hold(x.item_users)
+        penalties = self._lambda(np.diff(x.item_users.indptr), x.n_users)
+        items = self._start(kernels, x, warm_start)
+        users = kernels.vectors(x.n_users, self.factors)
+        self._sweep(kernels, by_user, users, items, exactly=warm_start is not None)
         losses: list[float] = []
-        with tqdm(
-            total=self.iterations,
-            desc="ImplicitALS",
-            disable=None if progress is None else not progress,
-            leave=False,
-        ) as bar:
+        with progress_bar("ImplicitALS", progress, total=self.iterations) as bar:
             for iteration in range(1, self.iterations + 1):
-                self._sweep(x.item_users, items, users)
+                self._sweep(kernels, by_item, items, users)
                 last = iteration == self.iterations
-                losses.append(
-                    self._sweep(x.user_items, users, items, exactly=last)
-                    + self._penalty(x.item_users, items, x.n_users)
-                )
+                loss = self._sweep(kernels, by_user, users, items, exactly=last)
+                losses.append(loss + float(penalties @ kernels.fetch(kernels.squared_norms(items))))
                 bar.set_postfix(loss=f"{losses[-1]:.6g}", refresh=False)
                 bar.update()
                 stop = None if on_iteration is None else on_iteration(iteration, losses[-1])
                 if isinstance(stop, bool | np.bool_) and stop:
                     break
         if not last:
-            self._sweep(x.user_items, users, items, exactly=True)
-        self.interactions_, self.user_factors_, self.item_factors_ = x, users, items
-        self.loss_history_ = np.array(losses)
+            self._sweep(kernels, by_user, users, items, exactly=True)
+        self.user_factors_, self.item_factors_ = kernels.fetch(users), kernels.fetch(items)
+        self.interactions_, self.loss_history_ = x, np.array(losses)
         return self
 
     def explain(self, user: object, item: object) -> pl.DataFrame:
@@ -221,9 +218,9 @@ class ImplicitALS(FactorModel):
         history, weights = x.user_items.row(u)
         y = self.item_factors_[history].astype(np.float64)
         w = self.alpha * weights.astype(np.float64)
-        a = self.unobserved_weight * on(self.device).gramian(self.item_factors_, threads=self.threads).astype(
-            np.float64
-        )
+        kernels = self._kernels()
+        gramian = kernels.fetch(kernels.gramian(kernels.hold(self.item_factors_), threads=self.threads))
+        a = self.unobserved_weight * gramian.astype(np.float64)
         a += (y * w[:, None]).T @ y
         a[np.diag_indices_from(a)] += self._lambda(np.array([len(history)]), x.n_items)
         contribution = w * (y @ np.linalg.solve(a, self.item_factors_[i].astype(np.float64)))
@@ -231,36 +228,46 @@ class ImplicitALS(FactorModel):
         return table.sort("contribution", descending=True, maintain_order=True)
 
     def _fold_in(self, histories: CSR) -> Float:
-        kernels, items = on(self.device), self.item_factors_
-        vectors = np.zeros((histories.n_rows, self.factors), np.float32)
+        kernels, factors = self._kernels(), self.factors
+        rows, vectors = kernels.hold(histories), kernels.vectors(histories.n_rows, factors)
         if self._solver() == "cholesky":
-            self._solve(histories, vectors, items, kernels.gramian(items, threads=self.threads), solver="cholesky")
-            return vectors
-        items, axes = items.copy(), np.eye(self.factors, dtype=np.float32)
+            items = kernels.hold(self.item_factors_)
+            gramian = kernels.gramian(items, threads=self.threads)
+            self._solve(kernels, rows, vectors, items, gramian, solver="cholesky")
+            return kernels.fetch(vectors)
+        items = kernels.vectors(len(self.item_factors_), factors, lambda out: np.copyto(out, self.item_factors_))
+        axes = kernels.hold(np.eye(factors, dtype=np.float32))
         gramian = kernels.to_principal_axes(items, axes, threads=self.threads)
-        self._solve(histories, vectors, items, gramian, **_TO_THE_END)
-        back: Float = vectors @ axes.T
-        return back
+        self._solve(kernels, rows, vectors, items, gramian, **_TO_THE_END)
+        return blas.matmul(kernels.fetch(vectors), kernels.fetch(axes).T, threads=self.threads)
 
     def _solver(self) -> str:
         return self.solver if self.solver != "auto" else "cholesky" if self.factors <= _EXACT_UP_TO else "cg"
 
-    def _sweep(self, history: CSR, solved: Float, fixed: Float, *, exactly: bool = False) -> float:
+    def _sweep(self, kernels: Kernels, history: CSR, solved: Float, fixed: Float, *, exactly: bool = False) -> float:
         """Improve one side with the other held fixed, except that both may be rotated; :meth:`_solve`'s loss.
 
         ``exactly``: until nothing is left to improve, whatever the solver.
         """
-        kernels, solver = on(self.device), self._solver()
+        solver = self._solver()
         options: dict[str, Any] = {"solver": solver, "cg_steps": self.cg_steps, "block_size": self.block_size}
         if exactly and solver != "cholesky":
             options = _TO_THE_END
         rotated = () if solver == "cholesky" else (solved,)  # an exact solution needs no start
         gramian = kernels.to_principal_axes(fixed, *rotated, threads=self.threads)
-        return self._solve(history, solved, fixed, gramian, **options)
+        return self._solve(kernels, history, solved, fixed, gramian, **options)
 
-    def _solve(self, history: CSR, solved: Float, fixed: Float, gramian: Float, **options: Any) -> float:  # noqa: ANN401
+    def _solve(
+        self,
+        kernels: Kernels,
+        history: CSR,
+        solved: Float,
+        fixed: Float,
+        gramian: Float,
+        **options: Any,  # noqa: ANN401
+    ) -> float:
         """The loss without the fixed side's regularization."""
-        loss, failed = on(self.device).als_sweep(
+        loss, failed = kernels.als_sweep(
             history,
             solved,
             fixed,
@@ -280,28 +287,27 @@ class ImplicitALS(FactorModel):
             )
         return float(loss)
 
-    def _start(self, x: Interactions, warm_start: ImplicitALS | None) -> Float:
-        items: Float = on(self.device).empty_vectors(x.n_items, self.factors)
-        np.random.default_rng(self.seed).standard_normal(out=items, dtype=np.float32)
-        items *= np.float32(self.init_std / np.sqrt(self.factors))
-        if warm_start is not None:
-            known = warm_start._fitted().items
-            if warm_start.item_factors_.shape[1] != self.factors:
-                raise ParameterError(
-                    f"warm_start has {warm_start.item_factors_.shape[1]} factors, this model {self.factors}; "
-                    "they must be equal"
-                )
-            rows = known.rows(x.items.ids)
-            items[rows >= 0] = warm_start.item_factors_[rows[rows >= 0]]
-        return items
+    def _start(self, kernels: Kernels, x: Interactions, warm_start: ImplicitALS | None) -> Float:
+        """Item vectors to start from, the same on every device."""
+        if warm_start is not None and warm_start._fitted() and warm_start.item_factors_.shape[1] != self.factors:
+            raise ParameterError(
+                f"warm_start has {warm_start.item_factors_.shape[1]} factors, this model {self.factors}; "
+                "they must be equal"
+            )
+
+        def fill(items: Float) -> None:
+            np.random.default_rng(self.seed).standard_normal(out=items, dtype=np.float32)
+            items *= np.float32(self.init_std / np.sqrt(self.factors))
+            if warm_start is not None:
+                rows = warm_start.interactions_.items.rows(x.items.ids)
+                items[rows >= 0] = warm_start.item_factors_[rows[rows >= 0]]
+
+        return kernels.vectors(x.n_items, self.factors, fill)
 
     def _lambda(self, n: NDArray[np.int64], n_fixed: int) -> NDArray[np.float64]:
         """Regularization of rows with n observed pairs."""
         frequency = n + np.float64(self.unobserved_weight) * n_fixed
         return np.asarray(self.regularization * frequency**self.regularization_exponent)
-
-    def _penalty(self, history: CSR, vectors: Float, n_fixed: int) -> float:
-        return float(self._lambda(np.diff(history.indptr), n_fixed) @ np.einsum("ij,ij->i", vectors, vectors))
 
     def _bytes_needed(self, x: Interactions) -> int:
         vectors, transposed = 4 * self.factors * (x.n_users + x.n_items), 12 * x.nnz
@@ -322,4 +328,4 @@ class ImplicitALS(FactorModel):
         for name in ("alpha", "init_std"):
             check_at_least(name, getattr(self, name), 0, above=True)
         check_choice("solver", self.solver, ("auto", "cholesky", "cg", "subspace"))
-        on(self.device)
+        self._kernels()

@@ -13,24 +13,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from cofactor.checks import check_at_least, check_choice
-from cofactor.kernels import cpu
-from cofactor.kernels.csr import CSR
 from cofactor.kernels.svd import svd_bytes, truncated_svd
-from cofactor.models.base.recommender import FactorModel
+from cofactor.models.base.factor import FactorModel
 from cofactor.system.memory import require_memory
+from cofactor.system.progress import progress_bar
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from numpy.typing import NDArray
-
     from cofactor.data.interactions import Interactions
+    from cofactor.kernels.arrays import Float
+    from cofactor.kernels.csr import CSR
 
-    Float = NDArray[np.float32]
 
 __all__ = ["PureSVD"]
 
@@ -103,11 +100,15 @@ class PureSVD(FactorModel):
         histories = self._weighed(x.user_items)
         norms = np.bincount(histories.indices, histories.values.astype(np.float64) ** 2, minlength=x.n_items)
         scale = np.where(norms > 0, norms, 1) ** -self.popularity_exponent
-        scaled = histories.values * scale[histories.indices].astype(np.float32)
-        matrix = CSR(histories.indptr, histories.indices, scaled, x.n_items)
-        with tqdm(desc="PureSVD", disable=None if progress is None else not progress, leave=False) as bar:
+        matrix = histories.scaled(columns=scale)
+        with progress_bar("PureSVD", progress) as bar:
             svd = truncated_svd(
-                matrix, self.factors, seed=self.seed, threads=self.threads, on_iteration=lambda _: bar.update()
+                self._kernels(),
+                matrix,
+                self.factors,
+                seed=self.seed,
+                threads=self.threads,
+                on_iteration=lambda _: bar.update(),
             )
         self.item_factors_, self.singular_values_ = svd.right, svd.values
         self.user_factors_ = self._fold_in(x.user_items)
@@ -117,11 +118,12 @@ class PureSVD(FactorModel):
     def _weighed(self, histories: CSR) -> CSR:
         if self.weights == "given":
             return histories
-        return CSR(histories.indptr, histories.indices, np.ones_like(histories.values), histories.n_columns)
+        return histories.binary()
 
     def _fold_in(self, histories: CSR) -> Float:
         by_factor = np.ascontiguousarray(self.item_factors_.T)
-        vectors = cpu.dense_product(by_factor, self._weighed(histories), threads=self.threads)
+        kernels = self._kernels()
+        vectors = kernels.fetch(kernels.dense_product(by_factor, self._weighed(histories), threads=self.threads))
         return np.ascontiguousarray(vectors.T)
 
     def _check(self) -> None:

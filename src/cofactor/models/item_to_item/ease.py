@@ -31,10 +31,11 @@ import numpy as np
 
 from cofactor.checks import check_at_least, check_choice
 from cofactor.errors import CofactorError, ParameterError
-from cofactor.kernels import blas, cpu
+from cofactor.kernels import blas
 from cofactor.kernels.csr import CSR
+from cofactor.kernels.filters import Filters
 from cofactor.models.base.batches import batch_bytes, scores_in_batches, top_k_in_batches
-from cofactor.models.base.item_weights import NeighbourModel
+from cofactor.models.base.item_weights import ItemWeightModel
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
 
@@ -45,17 +46,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cofactor.data.interactions import Interactions
-    from cofactor.models.base.recommender import TopK
+    from cofactor.kernels.arrays import Float, Rows, TopK
+    from cofactor.kernels.cpu import Kernels
 
-    Rows = NDArray[np.int32]
-    Float = NDArray[np.float32]
 
 __all__ = ["EASE"]
 
 _TRUNCATED_ROWS = 512  # columns of B cut to their largest weights at a time
 
 
-class EASE(NeighbourModel):
+class EASE(ItemWeightModel):
     r"""Item-to-item weights in closed form (Steck 2019), by the inverse of a matrix of items or of users.
 
     The most accurate of the models without a training loop where interactions are many per item. Costs n^3 / 2
@@ -163,20 +163,20 @@ class EASE(NeighbourModel):
         regularization: NDArray[np.float64],
         scale: NDArray[np.float64],
     ) -> None:
-        scaled = _scaled(histories, np.sqrt(self._user_weights(histories)))
-        p = cpu.sparse_product(scaled.transposed(), scaled, lower=True, threads=self.threads)
+        scaled = histories.scaled(rows=np.sqrt(self._user_weights(histories)))
+        kernels = self._kernels()
+        p = kernels.fetch(kernels.sparse_product(scaled.transposed(), scaled, lower=True, threads=self.threads))
         del scaled
         n = len(p)
         _diagonal(p)[:] = popularity + regularization
-        solved = blas.invert(p, threads=self.threads)
+        p, solved = self._inverted(kernels, p)
         diagonal = p.diagonal().astype(np.float64)
         self._require_sound(solved, diagonal, popularity, regularization)
         factor = (-scale / diagonal).astype(np.float32)
         if self.top_n is None:
-            cpu.mirror_scaled(p, factor, 0, threads=self.threads)
-            self.item_weights_ = p
+            self.item_weights_ = _mirrored(kernels, p, factor, self.threads)
             return
-        cpu.mirror_scaled(p, np.ones(n, np.float32), 0, threads=self.threads)
+        p = _mirrored(kernels, p, np.ones(n, np.float32), self.threads)
         self.item_weights_ = self._truncated(lambda rows: p[rows[0] : rows[-1] + 1], factor)
 
     # The dual form.
@@ -191,13 +191,16 @@ class EASE(NeighbourModel):
         self.item_scale_ = (1 / np.sqrt(regularization)).astype(np.float32)
         z = self._z(histories)
         columns = z.transposed()
-        inverse = cpu.sparse_product(z, columns, lower=True, threads=self.threads)
+        kernels, threads = self._kernels(), self.threads
+        inverse = kernels.fetch(kernels.sparse_product(z, columns, lower=True, threads=threads))
         _diagonal(inverse)[:] += 1
-        solved = blas.invert(inverse, threads=self.threads)
-        explained = cpu.quadratic_forms(inverse, columns, threads=self.threads) if solved else np.ones(len(popularity))
+        inverse, solved = self._inverted(kernels, inverse)
+        explained = kernels.quadratic_forms(inverse, columns, threads=threads) if solved else np.ones(len(popularity))
         diagonal = 1 - explained  # of the square root of Lambda times P times that
         self._require_sound(solved, diagonal / regularization, popularity, regularization)
-        _complete(inverse, self.threads)
+        diagonal_of_inverse = inverse.diagonal().copy()
+        inverse = _mirrored(kernels, inverse, np.ones(len(inverse), np.float32), threads)
+        _diagonal(inverse)[:] = diagonal_of_inverse
         self.item_factor_ = (np.sqrt(regularization) / diagonal).astype(np.float32)
         self.popularity_scale_ = scale.astype(np.float32)
         if self.top_n is None:
@@ -205,8 +208,9 @@ class EASE(NeighbourModel):
             return
 
         def weights(rows: Rows) -> Float:  # the columns of B, but for a factor of each
-            through = np.ascontiguousarray(cpu.dense_product(inverse, columns.take(rows), threads=self.threads).T)
-            return cpu.dense_product(through, columns, threads=self.threads) * self.item_scale_
+            through = kernels.fetch(kernels.dense_product(inverse, columns.take(rows), threads=threads))
+            through = np.ascontiguousarray(through.T)
+            return kernels.fetch(kernels.dense_product(through, columns, threads=threads)) * self.item_scale_
 
         self.item_weights_ = self._truncated(weights, self.popularity_scale_ * self.item_factor_)
         del self.item_scale_, self.item_factor_, self.popularity_scale_
@@ -218,13 +222,13 @@ class EASE(NeighbourModel):
 
     def _z(self, histories: CSR) -> CSR:
         """Histories scaled by user weights and the regularization of items."""
-        z = _scaled(histories, np.sqrt(self._user_weights(histories)))
-        return CSR(z.indptr, z.indices, z.values * self.item_scale_[z.indices], z.n_columns)
+        return histories.scaled(rows=np.sqrt(self._user_weights(histories)), columns=self.item_scale_)
 
     def _known_scores(self, users: Rows) -> Float:
         """Scores (len(users), n_items) of users of the training data."""
         histories = self._weighed(self.interactions_.user_items.take(users))
-        scores = cpu.dense_product(self.user_inverse_[users], self._columns, threads=self.threads)
+        kernels = self._kernels()
+        scores = kernels.fetch(kernels.dense_product(self.user_inverse_[users], self._columns, threads=self.threads))
         scores *= -(self._user_weights(histories) ** -0.5).astype(np.float32)[:, None]
         scores *= self.item_factor_
         scores[histories.row_index(), histories.indices] += histories.values
@@ -235,12 +239,11 @@ class EASE(NeighbourModel):
         """Scores (n, n_items) of any histories."""
         histories = self._weighed(histories)
         row, item = histories.row_index(), histories.indices
-        values = histories.values * self.item_scale_[item]
-        z = CSR(histories.indptr, item, values, histories.n_columns)
-        with blas.limited(self.threads):
-            through = cpu.sparse_product(z, self._columns, threads=self.threads) @ self.user_inverse_
-        scores = cpu.dense_product(through, self._columns, threads=self.threads)
-        scores[row, item] -= values
+        z, kernels, threads = histories.scaled(columns=self.item_scale_), self._kernels(), self.threads
+        through = kernels.fetch(kernels.sparse_product(z, self._columns, threads=threads))
+        through = blas.matmul(through, self.user_inverse_, threads=threads)
+        scores = kernels.fetch(kernels.dense_product(through, self._columns, threads=threads))
+        scores[row, item] -= z.values
         scores *= self.item_factor_
         scores[row, item] += histories.values
         scores *= self.popularity_scale_
@@ -255,25 +258,24 @@ class EASE(NeighbourModel):
         """Floats that the scores of a user take while they are computed."""
         return self.interactions_.n_items + 2 * self.interactions_.n_users
 
-    def _top_k(self, users: Rows, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
+    def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
         if not self._is_dual:
-            return super()._top_k(users, k, exclude, allowed)
-        top = self._batches(lambda rows: self._known_scores(users[rows]), len(users), k, exclude, allowed)
+            return super()._top_k(users, k, filters)
+        top = self._batches(lambda rows: self._known_scores(users[rows]), len(users), k, filters)
         top.rows[np.diff(self.interactions_.user_items.indptr)[users] == 0] = -1
         return top
 
-    def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
+    def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
         if not self._is_dual:
-            return super()._top_k_for(histories, k, exclude, allowed)
+            return super()._top_k_for(histories, k, filters)
         take = histories.take
-        top = self._batches(lambda rows: self._new_scores(take(rows)), histories.n_rows, k, exclude, allowed)
+        top = self._batches(lambda rows: self._new_scores(take(rows)), histories.n_rows, k, filters)
         top.rows[np.diff(histories.indptr) == 0] = -1
         return top
 
-    def _batches(
-        self, scores_of: Callable[[Rows], Float], n: int, k: int, exclude: CSR | None, allowed: Rows | None
-    ) -> TopK:
-        return top_k_in_batches(scores_of, n, self._width, k, exclude=exclude, allowed=allowed, threads=self.threads)
+    def _batches(self, scores_of: Callable[[Rows], Float], n: int, k: int, filters: Filters) -> TopK:
+        kernels = self._kernels()
+        return top_k_in_batches(scores_of, n, self._width, k, kernels=kernels, filters=filters, threads=self.threads)
 
     def _scores(self, users: Rows, items: Rows) -> Float:
         if not self._is_dual:
@@ -283,15 +285,21 @@ class EASE(NeighbourModel):
     def _similar_items(self, items: Rows, k: int) -> TopK:
         if not self._is_dual:
             return super()._similar_items(items, k)
-        itself = CSR(np.arange(len(items) + 1), items, np.ones(len(items), np.float32), self.interactions_.n_items)
-        return self._top_k_for(itself, k, itself, None)
+        itself = CSR.one_each(items, self.interactions_.n_items)
+        return self._top_k_for(itself, k, Filters(exclude=itself))
 
     # Both forms.
+
+    def _inverted(self, kernels: Kernels, a: Float) -> tuple[Float, bool]:
+        """The lower triangle of the inverse, in the place of ``a`` on the CPU, and whether there is one."""
+        held = kernels.hold(a)
+        solved = kernels.invert(held, threads=self.threads)
+        return kernels.fetch(held), solved
 
     def _weighed(self, histories: CSR) -> CSR:
         if self.weights == "given":
             return histories
-        return CSR(histories.indptr, histories.indices, np.ones_like(histories.values), histories.n_columns)
+        return histories.binary()
 
     def _user_weights(self, histories: CSR) -> NDArray[np.float64]:
         return np.maximum(np.diff(histories.indptr), 1) ** -np.float64(self.user_exponent)
@@ -306,17 +314,19 @@ class EASE(NeighbourModel):
 
     def _truncated(self, rows_of: Callable[[Rows], Float], factor: Float) -> CSR:
         """The largest weights of every column j of B, which is ``factor[j]`` times a row."""
-        n, (rows, columns, values) = len(factor), ([], [], [])
+        n, (rows, columns, values), kernels = len(factor), ([], [], []), self._kernels()
         assert self.top_n is not None
         for begin in range(0, n, _TRUNCATED_ROWS):
             some = np.arange(begin, min(n, begin + _TRUNCATED_ROWS), dtype=np.int32)
             block = rows_of(some)
-            itself = CSR(np.arange(len(some) + 1), some, np.ones(len(some), np.float32), n)
-            best, _ = cpu.select_top_k(np.abs(block), self.top_n, exclude=itself, threads=self.threads)
-            at, place = np.nonzero(best >= 0)
-            found = block[at, best[at, place]] * factor[some[at]]
+            itself = CSR.one_each(some, n)
+            best = kernels.select_top_k(
+                np.abs(block), self.top_n, filters=Filters(exclude=itself), threads=self.threads
+            )
+            at, place = np.nonzero(best.rows >= 0)
+            found = block[at, best.rows[at, place]] * factor[some[at]]
             kept = found != 0
-            rows.append(best[at, place][kept])
+            rows.append(best.rows[at, place][kept])
             columns.append(some[at][kept])
             values.append(found[kept])
         return CSR.from_pairs(np.concatenate(rows), np.concatenate(columns), np.concatenate(values), (n, n))
@@ -369,19 +379,13 @@ class EASE(NeighbourModel):
         resolve_threads(self.threads)
 
 
-def _scaled(histories: CSR, scale: NDArray[np.float64]) -> CSR:
-    """Every row multiplied by its scale."""
-    values = histories.values * np.repeat(scale, np.diff(histories.indptr)).astype(np.float32)
-    return CSR(histories.indptr, histories.indices, values, histories.n_columns)
-
-
 def _diagonal(a: Float) -> Float:
     """The diagonal of a square matrix, as a view."""
     return a.reshape(-1)[:: len(a) + 1]
 
 
-def _complete(a: Float, threads: int | None) -> None:
-    """Make a symmetric matrix of its lower triangle, in place."""
-    diagonal = a.diagonal().copy()
-    cpu.mirror_scaled(a, np.ones(len(a), np.float32), 0, threads=threads)
-    _diagonal(a)[:] = diagonal
+def _mirrored(kernels: Kernels, a: Float, scale: Float, threads: int | None) -> Float:
+    """A symmetric matrix of its lower triangle, columns scaled, diagonal 0; in the place of ``a`` on the CPU."""
+    held = kernels.hold(a)
+    kernels.mirror_scaled(held, scale, 0, threads=threads)
+    return kernels.fetch(held)

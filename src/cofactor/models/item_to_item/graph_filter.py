@@ -25,27 +25,24 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from cofactor.checks import check_at_least, check_choice
-from cofactor.kernels import blas, cpu
+from cofactor.kernels import blas
 from cofactor.kernels.csr import CSR
+from cofactor.kernels.filters import Filters
 from cofactor.kernels.svd import svd_bytes, truncated_svd
 from cofactor.models.base.batches import batch_bytes, scores_in_batches, top_k_in_batches
 from cofactor.models.base.recommender import Recommender
 from cofactor.system.memory import require_memory
+from cofactor.system.progress import progress_bar
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from numpy.typing import NDArray
-
     from cofactor.data.interactions import Interactions
-    from cofactor.models.base.recommender import TopK
+    from cofactor.kernels.arrays import Float, Rows, TopK
 
-    Rows = NDArray[np.int32]
-    Float = NDArray[np.float32]
 
 __all__ = ["GraphFilter"]
 
@@ -143,9 +140,10 @@ class GraphFilter(Recommender):
         self.user_scale_ = (users**-self.user_exponent).astype(np.float32)
         middle = items ** (-(self.history_exponent + self.item_exponent) / 2)
         values = r.values * np.repeat(users ** (-self.user_exponent / 2), np.diff(r.indptr)) * middle[r.indices]
-        filtered = CSR(r.indptr, r.indices, values.astype(np.float32), x.n_items)
-        with tqdm(desc="GraphFilter", disable=None if progress is None else not progress, leave=False) as bar:
+        filtered = r.with_values(values.astype(np.float32))
+        with progress_bar("GraphFilter", progress) as bar:
             svd = truncated_svd(
+                self._kernels(),
                 filtered,
                 self.factors if self.low_pass else 1,
                 seed=self.seed,
@@ -164,18 +162,16 @@ class GraphFilter(Recommender):
     def _scores_of(self, histories: CSR) -> Float:
         """Scores (n, n_items) of any histories."""
         histories = self._weighed(histories)
-        values = histories.values * self.history_scale_[histories.indices]
-        signal = CSR(histories.indptr, histories.indices, values, histories.n_columns)
-        met = cpu.sparse_product(signal, self._item_users, threads=self.threads)
+        signal, kernels, threads = histories.scaled(columns=self.history_scale_), self._kernels(), self.threads
+        met = kernels.fetch(kernels.sparse_product(signal, self._item_users, threads=threads))
         met *= self.user_scale_
         if self.amplification != 1:
             np.power(met, np.float32(self.amplification), out=met)
-        scores = cpu.dense_product(met, self._item_users, threads=self.threads)
+        scores = kernels.fetch(kernels.dense_product(met, self._item_users, threads=threads))
         scores *= self.item_scale_
         if self.item_vectors_.shape[1]:
-            spectrum = cpu.dense_product(self._spectral, signal, threads=self.threads).T
-            with blas.limited(self.threads):
-                smooth = np.ascontiguousarray(spectrum) @ self._spectral
+            spectrum = kernels.fetch(kernels.dense_product(self._spectral, signal, threads=threads))
+            smooth = blas.matmul(np.ascontiguousarray(spectrum.T), self._spectral, threads=threads)
             smooth *= np.float32(self.low_pass) / self.history_scale_
             scores += smooth
         return scores
@@ -193,24 +189,24 @@ class GraphFilter(Recommender):
     def _weighed(self, matrix: CSR) -> CSR:
         if self.weights == "given":
             return matrix
-        return CSR(matrix.indptr, matrix.indices, np.ones_like(matrix.values), matrix.n_columns)
+        return matrix.binary()
 
     @property
     def _width(self) -> int:
         """Floats that the scores of a user take while they are computed."""
         return 2 * self.interactions_.n_items + self.interactions_.n_users
 
-    def _top_k(self, users: Rows, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
-        return self._top_k_for(self.interactions_.user_items.take(users), k, exclude, allowed)
+    def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
+        return self._top_k_for(self.interactions_.user_items.take(users), k, filters)
 
-    def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
+    def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
         top = top_k_in_batches(
             lambda rows: self._scores_of(histories.take(rows)),
             histories.n_rows,
             self._width,
             k,
-            exclude=exclude,
-            allowed=allowed,
+            kernels=self._kernels(),
+            filters=filters,
             threads=self.threads,
         )
         top.rows[np.diff(histories.indptr) == 0] = -1  # nothing known, nothing recommended
@@ -221,8 +217,8 @@ class GraphFilter(Recommender):
         return scores_in_batches(lambda rows: self._scores_of(matrix.take(rows)), users, items, self._width)
 
     def _similar_items(self, items: Rows, k: int) -> TopK:
-        itself = CSR(np.arange(len(items) + 1), items, np.ones(len(items), np.float32), self.interactions_.n_items)
-        return self._top_k_for(itself, k, itself, None)
+        itself = CSR.one_each(items, self.interactions_.n_items)
+        return self._top_k_for(itself, k, Filters(exclude=itself))
 
     def _bytes_needed(self, x: Interactions) -> int:
         factors = self.factors if self.low_pass else 1

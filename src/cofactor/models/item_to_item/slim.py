@@ -23,14 +23,13 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from cofactor.checks import check_at_least, check_flag
 from cofactor.errors import CofactorWarning, ParameterError
-from cofactor.kernels import cpu
 from cofactor.kernels.csr import CSR
-from cofactor.models.base.item_weights import NeighbourModel
+from cofactor.models.base.item_weights import ItemWeightModel
 from cofactor.system.memory import available_memory, require_memory
+from cofactor.system.progress import progress_bar
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -39,8 +38,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cofactor.data.interactions import Interactions
+    from cofactor.kernels.arrays import Float
+    from cofactor.kernels.cpu import Kernels
 
-    Float = NDArray[np.float32]
 
 __all__ = ["SLIM"]
 
@@ -48,7 +48,7 @@ _COLUMNS = 256  # solved in one native call, so that the bar moves
 _ACTIVE = 8192  # items that one column may work on with X'X at hand
 
 
-class SLIM(NeighbourModel):
+class SLIM(ItemWeightModel):
     r"""Sparse item-to-item weights by one elastic net per item (Ning & Karypis 2011).
 
     Parameters
@@ -142,14 +142,15 @@ class SLIM(NeighbourModel):
         """
         self._check()
         x = interactions
-        gramian = self._gramian(x)
+        kernels = self._kernels()
+        gramian = self._gramian(kernels, x)
+        sides = kernels.hold(x.user_items), kernels.hold(x.item_users)
         start = None if warm_start is None else _by_column(warm_start, x)
         pieces, status = [], np.empty(x.n_items, np.uint8)
-        disable = None if progress is None else not progress
-        with tqdm(total=x.n_items, desc="SLIM", unit="items", disable=disable, leave=False) as bar:
+        with progress_bar("SLIM", progress, total=x.n_items, unit="items") as bar:
             for begin in range(0, x.n_items, _COLUMNS):
                 end = min(begin + _COLUMNS, x.n_items)
-                weights, status[begin:end] = self._columns(x, begin, end, gramian, start)
+                weights, status[begin:end] = self._columns(kernels, sides, (begin, end), gramian, start)
                 self._refuse_many(x, status[:end])
                 pieces.append(weights)
                 bar.update(end - begin)
@@ -159,13 +160,16 @@ class SLIM(NeighbourModel):
         return self
 
     def _columns(
-        self, x: Interactions, begin: int, end: int, gramian: Float | None, start: CSR | None
+        self,
+        kernels: Kernels,
+        sides: tuple[CSR, CSR],
+        columns: tuple[int, int],
+        gramian: Float | None,
+        start: CSR | None,
     ) -> tuple[CSR, NDArray[np.uint8]]:
-        return cpu.slim_columns(
-            x.user_items,
-            x.item_users,
-            begin,
-            end,
+        return kernels.slim_columns(
+            *sides,
+            *columns,
             l1=self.l1_regularization,
             l2=self.l2_regularization,
             non_negative=self.non_negative,
@@ -179,7 +183,7 @@ class SLIM(NeighbourModel):
             threads=self.threads,
         )
 
-    def _gramian(self, x: Interactions) -> Float | None:
+    def _gramian(self, kernels: Kernels, x: Interactions) -> Float | None:
         """X'X where it pays and fits. It costs a step for each pair of entries that share a user, and n^2 floats."""
         n, threads = x.n_items, resolve_threads(self.threads)
         base = 24 * x.nnz + threads * (9 * x.n_users + 60 * n + 4 * min(n, 2048) ** 2)
@@ -191,7 +195,7 @@ class SLIM(NeighbourModel):
             return None
         by_user = x.user_items
         padded = CSR(by_user.indptr, by_user.indices, by_user.values, width)
-        return cpu.sparse_product(x.item_users, padded, threads=self.threads)
+        return kernels.sparse_product(x.item_users, padded, threads=self.threads)
 
     def _refuse_many(self, x: Interactions, status: NDArray[np.uint8]) -> None:
         if len(bad := np.flatnonzero(status == 2)):

@@ -11,9 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from cofactor.checks import check_at_least, check_choice
-from cofactor.kernels import cpu
-from cofactor.models.base.item_weights import NeighbourModel
-from cofactor.models.neighbours.similarity import Columns, Kind, Measure, Rows, formula
+from cofactor.models.base.item_weights import ItemWeightModel
+from cofactor.models.neighbours.similarity import Columns, Compared, Kind, Measure, formula
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["ItemKNN"]
 
 
-class ItemKNN(NeighbourModel):
+class ItemKNN(ItemWeightModel):
     """Rank items by how similar they are to those of the history.
 
     Only items that are neighbours of the history's come back: lists may be shorter than k, and an item whose users had
@@ -101,9 +100,9 @@ class ItemKNN(NeighbourModel):
         )  # fmt: skip
         item_users = interactions.item_users
         columns = Columns.of(item_users, measure.kind)
-        rows = Rows.of(item_users, columns, measure)
+        rows = Compared.of(item_users, columns, measure)
         of_scored = self.neighbours_of == "scored"
-        near = cpu.neighbours(
+        near = self._kernels().neighbours(
             rows.matrix, self.neighbours, formula(measure, rows, rows, scored="choosing" if of_scored else "chosen"),
             weights=columns.weights, binary=rows.binary, threads=self.threads,
         )  # fmt: skip

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from cofactor.checks import check_at_least, check_choice, check_flag
-from cofactor.kernels import cpu
-from cofactor.kernels.csr import CSR
-from cofactor.models.base.item_weights import NeighbourModel
+from cofactor.kernels.arguments import Similarity
+from cofactor.models.base.item_weights import ItemWeightModel
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
 
@@ -26,11 +25,12 @@ if TYPE_CHECKING:
     from typing import Self
 
     from cofactor.data.interactions import Interactions
+    from cofactor.kernels.csr import CSR
 
 __all__ = ["RP3beta"]
 
 
-class RP3beta(NeighbourModel):
+class RP3beta(ItemWeightModel):
     """Rank items by the chance of a random walk from the history to them, less for popular ones.
 
     Only items that a walk reaches come back: lists may be shorter than k. A walk does not end where it began.
@@ -91,15 +91,15 @@ class RP3beta(NeighbourModel):
         )  # fmt: skip
         x = interactions.item_users
         binary = bool((x.values == 1).all())
-        powers = CSR(x.indptr, x.indices, x.values if binary else x.values**self.alpha, x.n_columns)
+        powers = x.with_values(x.values if binary else x.values**self.alpha)
         of_user = np.bincount(x.indices, x.values, minlength=x.n_columns)
         of_item = x.row_sums()
         leaving = np.maximum(of_item, 1e-30) ** self.alpha
         arriving = np.maximum(np.diff(x.indptr), 1) ** float(self.beta)
         of_scored = self.neighbours_of == "scored"
         scales = (arriving, leaving) if of_scored else (leaving, arriving)
-        near = cpu.neighbours(
-            powers, self.neighbours, cpu.Similarity(scales[0].astype(np.float32), scales[1].astype(np.float32)),
+        near = self._kernels().neighbours(
+            powers, self.neighbours, Similarity(scales[0].astype(np.float32), scales[1].astype(np.float32)),
             weights=(np.maximum(of_user, 1e-30) ** -float(self.alpha)).astype(np.float32),
             binary=binary, threads=self.threads,
         )  # fmt: skip
@@ -112,4 +112,4 @@ class RP3beta(NeighbourModel):
 def _normalized(weights: CSR) -> CSR:
     """Rows divided by their sums."""
     sums = weights.row_sums().astype(np.float32)[weights.row_index()]
-    return CSR(weights.indptr, weights.indices, weights.values / sums, weights.n_columns)
+    return weights.with_values(weights.values / sums)

@@ -22,15 +22,16 @@ import numpy as np
 
 from cofactor.checks import check_at_least, check_choice
 from cofactor.errors import ParameterError
-from cofactor.kernels import cpu
+from cofactor.kernels.arguments import Similarity
 from cofactor.kernels.csr import CSR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Float = NDArray[np.float32]
+    from cofactor.kernels.arrays import Float
 
-__all__ = ["KINDS", "Columns", "Kind", "Measure", "Rows", "formula"]
+
+__all__ = ["KINDS", "Columns", "Compared", "Kind", "Measure", "formula"]
 
 Kind = Literal["cosine", "asymmetric", "jaccard", "tfidf", "bm25"]
 KINDS = ("cosine", "asymmetric", "jaccard", "tfidf", "bm25")
@@ -89,8 +90,8 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows ready to be compared: similarity is ``sum weights_u x_iu x_ju`` over a denominator of ``own`` of both.
+class Compared:
+    """Compared ready to be compared: similarity is ``sum weights_u x_iu x_ju`` over a denominator of ``own`` of both.
 
     Parameters
     ----------
@@ -113,7 +114,7 @@ class Rows:
         if kind == "bm25":
             return cls._bm25(matrix, columns, measure, binary=binary)
         if kind == "tfidf" and not binary:
-            matrix = CSR(matrix.indptr, matrix.indices, np.sqrt(x), matrix.n_columns)
+            matrix = matrix.with_values(np.sqrt(x))
         if binary and kind != "tfidf":
             squares = np.diff(matrix.indptr).astype(np.float64)
         else:
@@ -134,14 +135,16 @@ class Rows:
         return cls(CSR(matrix.indptr, matrix.indices, weighed, matrix.n_columns), False, np.ones(matrix.n_rows))
 
 
-def formula(measure: Measure, choosing: Rows, chosen: Rows, *, scored: Literal["choosing", "chosen"]) -> cpu.Similarity:
+def formula(
+    measure: Measure, choosing: Compared, chosen: Compared, *, scored: Literal["choosing", "chosen"]
+) -> Similarity:
     """The denominator between rows that choose neighbours and those they choose of; one of them is the scored side."""
     if measure.kind == "jaccard":
         add = (choosing.own.astype(np.float32), chosen.own.astype(np.float32))
-        return cpu.Similarity(row_add=add[0], column_add=add[1], overlap=1.0, shrink=measure.shrinkage)
+        return Similarity(row_add=add[0], column_add=add[1], overlap=1.0, shrink=measure.shrinkage)
     powers = (1.0, 1.0)
     if measure.kind == "asymmetric":
         powers = (2 - 2 * measure.alpha, 2 * measure.alpha)
         powers = powers[::-1] if scored == "choosing" else powers
     scales = [(side.own**power).astype(np.float32) for side, power in zip((choosing, chosen), powers, strict=True)]
-    return cpu.Similarity(scales[0], scales[1], shrink=measure.shrinkage)
+    return Similarity(scales[0], scales[1], shrink=measure.shrinkage)

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cofactor.checks import check_at_least
-from cofactor.kernels import cpu
-from cofactor.kernels.csr import CSR
-from cofactor.models.base.recommender import Recommender, TopK
-from cofactor.models.neighbours.similarity import Columns, Kind, Measure, Rows, formula
+from cofactor.kernels.arrays import Float, Rows, TopK
+from cofactor.models.base.recommender import Recommender
+from cofactor.models.neighbours.similarity import Columns, Compared, Kind, Measure, formula
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -23,9 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cofactor.data.interactions import Interactions
+    from cofactor.kernels.csr import CSR
+    from cofactor.kernels.filters import Filters
 
-    Int = NDArray[np.int32]
-    Float = NDArray[np.float32]
 
 __all__ = ["UserKNN"]
 
@@ -112,7 +111,7 @@ class UserKNN(Recommender):
         resolve_threads(self.threads)
         x = interactions.user_items
         columns = Columns.of(x, measure.kind)
-        rows = Rows.of(x, columns, measure)
+        rows = Compared.of(x, columns, measure)
         self.item_profiles_ = _values(rows).transposed()
         self.lengths_ = rows.own
         self.column_weights_, self.average_ = columns.weights, columns.average
@@ -123,38 +122,35 @@ class UserKNN(Recommender):
     def _nearest(self, histories: CSR) -> CSR:
         """The nearest users of each history, (n, n_users)."""
         measure = self._measure()
-        rows = Rows.of(histories, Columns(self.column_weights_, self.average_), measure)
-        ours = Rows(self.interactions_.user_items, rows.binary, self.lengths_)
+        rows = Compared.of(histories, Columns(self.column_weights_, self.average_), measure)
+        ours = Compared(self.interactions_.user_items, rows.binary, self.lengths_)
         values = _values(rows)
-        weighed = values.values * self.column_weights_[values.indices]
         known, group = np.unique(self.signatures_, return_inverse=True)
         asked = _signatures(histories)
         at = np.minimum(np.searchsorted(known, asked), len(known) - 1)
         same = np.where(known[at] == asked, at, -1) if len(known) else np.full(len(asked), -1)
-        return cpu.product_neighbours(
-            CSR(values.indptr, values.indices, weighed, values.n_columns), self.item_profiles_, self.neighbours,
+        kernels = self._kernels()
+        return kernels.product_neighbours(
+            values.scaled(columns=self.column_weights_), self.item_profiles_, self.neighbours,
             formula(measure, rows, ours, scored="chosen"),
             groups=(same.astype(np.int32), group.astype(np.int32)), threads=self.threads,
         )  # fmt: skip
 
-    def _top_k(self, users: Int, k: int, exclude: CSR | None, allowed: Int | None) -> TopK:
-        return self._top_k_for(self.interactions_.user_items.take(users), k, exclude, allowed)
+    def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
+        return self._top_k_for(self.interactions_.user_items.take(users), k, filters)
 
-    def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: Int | None) -> TopK:
+    def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
         x, n = self.interactions_, histories.n_rows
         some = max(1, _LISTS // min(self.neighbours, max(x.n_users, 1)))
-        parts = []
-        for rows in np.split(np.arange(n), range(some, n, some)):
-            left_out = None if exclude is None else exclude.take(rows)
-            parts.append(
-                cpu.linear_top_k(
-                    self._nearest(histories.take(rows)), x.user_items, k,
-                    exclude=left_out, allowed=allowed, threads=self.threads,
-                )
-            )  # fmt: skip
-        return TopK(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+        kernels, threads = self._kernels(), self.threads
 
-    def _scores(self, users: Int, items: Int) -> Float:
+        def lists(rows: NDArray[np.int64]) -> TopK:
+            nearest = self._nearest(histories.take(rows))
+            return kernels.linear_top_k(nearest, x.user_items, k, filters=filters.take(rows), threads=threads)
+
+        return TopK.stacked([lists(rows) for rows in np.split(np.arange(n), range(some, n, some))])
+
+    def _scores(self, users: Rows, items: Rows) -> Float:
         x = self.interactions_.user_items
         scores = np.empty(len(users), np.float32)
         some = max(1, _ENTRIES // self.neighbours)
@@ -169,10 +165,10 @@ class UserKNN(Recommender):
         return scores
 
 
-def _values(rows: Rows) -> CSR:
+def _values(rows: Compared) -> CSR:
     """The matrix with the values that are compared."""
     m = rows.matrix
-    return CSR(m.indptr, m.indices, np.ones(m.nnz, np.float32), m.n_columns) if rows.binary else m
+    return m.binary() if rows.binary else m
 
 
 def _signatures(histories: CSR) -> NDArray[np.int64]:

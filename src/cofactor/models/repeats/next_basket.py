@@ -22,10 +22,10 @@ import numpy as np
 from cofactor.checks import check_at_least
 from cofactor.data.baskets import Baskets
 from cofactor.errors import ParameterError
-from cofactor.kernels import cpu
 from cofactor.kernels.csr import CSR, offsets
+from cofactor.kernels.filters import NO_FILTERS, Filters
 from cofactor.models.base.recency import check_duration, in_days, require_times
-from cofactor.models.base.recommender import Recommender, TopK
+from cofactor.models.base.recommender import Recommender
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cofactor.data.interactions import Interactions
+    from cofactor.kernels.arrays import Float, Rows, TopK
 
-    Rows = NDArray[np.int32]
-    Float = NDArray[np.float32]
 
 __all__ = ["NextBasket"]
 
@@ -142,10 +141,9 @@ class NextBasket(Recommender):
         profiles = self._profiles(own)
         self.item_profiles_ = profiles.transposed()
         everybody = np.arange(x.n_users, dtype=np.int32)
-        itself = CSR(np.arange(x.n_users + 1), everybody, np.ones(x.n_users, np.float32), x.n_users)
-        self.neighbours_ = self._nearest(profiles, itself)
-        self.user_vectors_ = _scaled(own, self.trend_ * np.float32(self.alpha))
-        self.neighbour_vectors_ = _scaled(theirs, self.trend_ * np.float32(1 - self.alpha))
+        self.neighbours_ = self._nearest(profiles, Filters(exclude=CSR.one_each(everybody, x.n_users)))
+        self.user_vectors_ = own.scaled(columns=self.trend_ * np.float32(self.alpha))
+        self.neighbour_vectors_ = theirs.scaled(columns=self.trend_ * np.float32(1 - self.alpha))
         self.interactions_ = x
         return self
 
@@ -195,15 +193,15 @@ class NextBasket(Recommender):
         values = np.sqrt(vectors.values) * self.idf_[vectors.indices]
         norms = np.sqrt(vectors.row_sums(values.astype(np.float64) ** 2))
         values /= np.maximum(norms, 1e-30)[vectors.row_index()].astype(np.float32)
-        return CSR(vectors.indptr, vectors.indices, values, vectors.n_columns)
+        return vectors.with_values(values)
 
-    def _nearest(self, profiles: CSR, exclude: CSR | None = None) -> CSR:
+    def _nearest(self, profiles: CSR, filters: Filters = NO_FILTERS) -> CSR:
         """Weights of the nearest users of some users, (n, n_users); every row that has any adds up to 1."""
         n_users = self.item_profiles_.n_columns
         if not self.neighbours or not n_users:
             return CSR(np.zeros(profiles.n_rows + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), n_users)
-        rows, scores = cpu.linear_top_k(
-            profiles, self.item_profiles_, self.neighbours, exclude=exclude, threads=self.threads
+        rows, scores = self._kernels().linear_top_k(
+            profiles, self.item_profiles_, self.neighbours, filters=filters, threads=self.threads
         )
         scores = np.where((rows >= 0) & (scores > 0), scores, 0)
         order = np.argsort(rows, axis=1, kind="stable")
@@ -213,15 +211,15 @@ class NextBasket(Recommender):
         weights = (scores / np.maximum(sums, 1e-30)).astype(np.float32)
         return CSR(offsets(kept.sum(axis=1)), rows[kept], weights[kept], n_users)
 
-    def _top_k(self, users: Rows, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
-        return self._ranked(self.user_vectors_.take(users), self.neighbours_.take(users), k, exclude, allowed)
+    def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
+        return self._ranked(self.user_vectors_.take(users), self.neighbours_.take(users), k, filters)
 
-    def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
+    def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
         per_day = 1.0 if self.half_life is None else math.log(2) / in_days(self.half_life)
-        own = _scaled(histories, self.trend_ * np.float32(self.alpha * per_day))
-        return self._ranked(own, self._nearest(self._profiles(histories)), k, exclude, allowed)
+        own = histories.scaled(columns=self.trend_ * np.float32(self.alpha * per_day))
+        return self._ranked(own, self._nearest(self._profiles(histories)), k, filters)
 
-    def _ranked(self, own: CSR, neighbours: CSR, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
+    def _ranked(self, own: CSR, neighbours: CSR, k: int, filters: Filters) -> TopK:
         # One product: the rows of [1, neighbours] times the columns of [own; neighbours' vectors].
         n, theirs = own.n_rows, self.neighbour_vectors_
         left = CSR(
@@ -236,7 +234,7 @@ class NextBasket(Recommender):
             np.concatenate([own.values, theirs.values]),
             own.n_columns,
         )
-        return TopK(*cpu.linear_top_k(left, right, k, exclude=exclude, allowed=allowed, threads=self.threads))
+        return self._kernels().linear_top_k(left, right, k, filters=filters, threads=self.threads)
 
     def _scores(self, users: Rows, items: Rows) -> Float:
         scores = self.user_vectors_.lookup(users, items)
@@ -255,8 +253,3 @@ def _per_day(ages: NDArray[np.float64], half_life: str) -> NDArray[np.float64]:
     """Weights of baskets by their ages in days, which make a steady one a day add up to 1."""
     days = in_days(half_life)
     return 0.5 ** (ages / days) * (math.log(2) / days)
-
-
-def _scaled(matrix: CSR, factors: Float) -> CSR:
-    """Columns times factors."""
-    return CSR(matrix.indptr, matrix.indices, matrix.values * factors[matrix.indices], matrix.n_columns)

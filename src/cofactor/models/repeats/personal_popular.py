@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cofactor.kernels.csr import CSR
+from cofactor.kernels.arrays import TopK
 from cofactor.models.base.recency import check_duration, recency
-from cofactor.models.base.recommender import Recommender, TopK
+from cofactor.models.base.recommender import Recommender
 
 if TYPE_CHECKING:
     from typing import Self
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cofactor.data.interactions import Interactions
+    from cofactor.kernels.csr import CSR
+    from cofactor.kernels.filters import Filters
 
 __all__ = ["PersonalPopular"]
 
@@ -65,18 +67,18 @@ class PersonalPopular(Recommender):
     @property
     def _histories(self) -> CSR:
         x = self.interactions_.user_items
-        return CSR(x.indptr, x.indices, self.weights_, x.n_columns)
+        return x.with_values(self.weights_)
 
-    def _top_k(self, users: NDArray[np.int32], k: int, exclude: CSR | None, allowed: NDArray[np.int32] | None) -> TopK:
-        return self._top_k_for(self._histories.take(users), k, exclude, allowed)
+    def _top_k(self, users: NDArray[np.int32], k: int, filters: Filters) -> TopK:
+        return self._top_k_for(self._histories.take(users), k, filters)
 
-    def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: NDArray[np.int32] | None) -> TopK:
+    def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
         rows, items, weights = histories.row_index(), histories.indices, histories.values
         keep = np.ones(len(items), bool)
-        if allowed is not None:
-            keep &= np.isin(items, allowed)
-        if exclude is not None:
-            keep &= exclude.lookup(rows, items) == 0
+        if filters.allowed is not None:
+            keep &= np.isin(items, filters.allowed)
+        if filters.exclude is not None:
+            keep &= filters.exclude.lookup(rows, items) == 0
         rows, items, weights = rows[keep], items[keep], weights[keep]
         order = np.lexsort((items, -self.popularity_[items], -weights, rows))
         rows, items, weights = rows[order], items[order], weights[order]

@@ -32,10 +32,9 @@ from cofactor.data.ids import IdMap
 from cofactor.data.interactions import Interactions
 from cofactor.data.tables import TableLike, read_table
 from cofactor.errors import DataError, ParameterError
-from cofactor.kernels import cpu
 from cofactor.kernels.csr import CSR, offsets
 from cofactor.models.base.recency import check_duration, in_days, require_times
-from cofactor.models.base.recommender import Recommender, TopK
+from cofactor.models.base.recommender import Recommender
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -45,10 +44,10 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from cofactor.data.events import Events
+    from cofactor.data.log import Log
+    from cofactor.kernels.arrays import Float, Rows, TopK
+    from cofactor.kernels.filters import Filters
 
-    Rows = NDArray[np.int32]
-    Float = NDArray[np.float32]
     Double = NDArray[np.float64]
 
 __all__ = ["Repurchase"]
@@ -203,13 +202,13 @@ class Repurchase(Recommender):
         baskets = replace(baskets, ages=baskets.ages + max(self.newest_ - baskets.newest, 0))
         return users, self._scored(baskets, len(users)).take(rows)
 
-    def _top_k(self, users: Rows, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
-        return self._top_k_for(self.scores_.take(users), k, exclude, allowed)
+    def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
+        return self._top_k_for(self.scores_.take(users), k, filters)
 
-    def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
+    def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
         n = histories.n_rows
-        itself = CSR(np.arange(n + 1), np.arange(n, dtype=np.int32), np.ones(n, np.float32), n)
-        return TopK(*cpu.linear_top_k(itself, histories, k, exclude=exclude, allowed=allowed, threads=self.threads))
+        itself = CSR.one_each(np.arange(n, dtype=np.int32), n)
+        return self._kernels().linear_top_k(itself, histories, k, filters=filters, threads=self.threads)
 
     def _scores(self, users: Rows, items: Rows) -> Float:
         return self.scores_.lookup(users, items)
@@ -324,7 +323,7 @@ def _logistic(z: Double, y: NDArray[np.bool_], regularization: float) -> Double:
     return b
 
 
-def _events(histories: pl.DataFrame | Interactions) -> Events | None:
+def _events(histories: pl.DataFrame | Interactions) -> Log | None:
     """The events that histories are made of, if these have times."""
     if isinstance(histories, Interactions):
         return histories.events if histories.events is not None and histories.events.time is not None else None

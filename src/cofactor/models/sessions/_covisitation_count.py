@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cofactor.errors import ParameterError
-from cofactor.kernels import cpu
 from cofactor.kernels.csr import CSR, offsets
 from cofactor.system.memory import available_memory
 from cofactor.system.threads import resolve_threads
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from cofactor.data.sessions import Sessions
+    from cofactor.kernels.cpu import Kernels
 
     Weights = tuple[NDArray[np.uint32] | None, float]
 
@@ -83,6 +83,7 @@ class _Plan:
 
 
 def count_pairs(
+    kernels: Kernels,
     sessions: Sessions,
     weigh: Callable[[], Weights],
     *,
@@ -98,6 +99,7 @@ def count_pairs(
 
     Parameters
     ----------
+    kernels : Kernels
     weigh : callable
         Gives a whole weight for every event (0 leaves it out), or None where all are 1, and the value of a weight of
         1. Called here so that the weights do not outlive their use.
@@ -108,7 +110,7 @@ def count_pairs(
     """
     weights, scale = weigh()
     most = sessions.n_events + 1 if last_events is None else last_events
-    lengths, counts, work, capped = cpu.covisitation_kept(
+    lengths, counts, work, capped = kernels.covisitation_kept(
         sessions.indptr, sessions.items, weights, most, sessions.n_items, threads=threads
     )
     starts = offsets(lengths)
@@ -124,45 +126,68 @@ def count_pairs(
     )  # fmt: skip
     n_threads, n_parts = plan.choose(memory_limit, resolve_threads(threads))
     times = None if gap is None else sessions.times
-    records, seconds = cpu.covisitation_records(
+    records, seconds = kernels.covisitation_records(
         sessions.indptr, sessions.items, times, weights, starts=starts, threads=threads
     )
     del weights
+    rows = _count_rows(
+        kernels, (records, seconds, starts), counts, work, places,
+        gap=gap, once=once, scale=scale, n_best=neighbours, parts=n_parts, threads=n_threads, bar=bar,
+    )  # fmt: skip
+    return rows, Capped(*capped)
+
+
+def _count_rows(
+    kernels: Kernels,
+    events: tuple[NDArray[np.uint32], NDArray[np.uint32] | None, NDArray[np.int64]],
+    counts: NDArray[np.int64],
+    work: NDArray[np.int64],
+    places: NDArray[np.int64],
+    *,
+    gap: int | None,
+    once: bool,
+    scale: float,
+    n_best: int,
+    parts: int,
+    threads: int,
+    bar: tqdm[Any],
+) -> CSR:
+    """Count the neighbours of all items, in so many parts; ``events`` are records, seconds and where sessions start."""
+    n_items = len(counts)
     n_kept, indices = np.zeros(n_items, np.int32), np.empty(int(places[-1]), np.int32)
     values = np.empty(int(places[-1]), np.float32)
-    workspace = np.zeros((n_threads, n_items, 2), np.uint64), np.empty((n_threads, n_items + 1), np.uint32)
+    workspace = np.zeros((threads, n_items, 2), np.uint64), np.empty((threads, n_items + 1), np.uint32)
     effort = np.cumsum(work)
     bar.reset(total=int(effort[-1]) if len(effort) else 0)
-    ends = np.cumsum(counts)
-    for first, last in _cuts(ends, n_parts):
-        row_starts = offsets(counts[first:last])
-        windows = cpu.covisitation_index(
-            records, seconds, starts, gap=gap, n_items=n_items, first=first, starts=row_starts, threads=n_threads
+    for first, last in _cuts(np.cumsum(counts), parts):
+        starts = offsets(counts[first:last])
+        windows = kernels.covisitation_index(
+            *events, gap=gap, n_items=n_items, first=first, starts=starts, threads=threads
         )
         done = int(effort[first - 1]) if first else 0
-        steps = min(_STEPS // n_parts, int(effort[last - 1] - done) // _STEP)
+        steps = min(_STEPS // parts, int(effort[last - 1] - done) // _STEP)
         for begin, end in _cuts(effort[first:last] - done, max(1, steps)):
-            cpu.covisitation_rows(
-                records,
+            kernels.covisitation_rows(
+                events[0],
                 once=once,
                 scale=scale,
                 work=work,
                 first=first,
                 items=(first + begin, first + end),
-                starts=row_starts,
+                starts=starts,
                 windows=windows,
                 places=places,
-                n_best=neighbours,
+                n_best=n_best,
                 out=(n_kept, indices, values),
                 workspace=workspace,
-                threads=n_threads,
+                threads=threads,
             )
             bar.update(int(effort[first + end - 1]) - (int(effort[first + begin - 1]) if first + begin else 0))
         del windows  # before the next are made
-    cpu.covisitation_compact(places, n_kept, indices, values)
+    kernels.covisitation_compact(places, n_kept, indices, values)
     for array in (indices, values):
         array.resize(int(places[-1]), refcheck=False)  # gives memory back where it is, without a copy
-    return CSR(places, indices, values, n_items), Capped(*capped)
+    return CSR(places, indices, values, n_items)
 
 
 def _cuts(ends: NDArray[np.int64], parts: int) -> list[tuple[int, int]]:

@@ -9,15 +9,15 @@ from datetime import timedelta  # noqa: TC003
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from cofactor.checks import check_at_least, check_choice
 from cofactor.data.sessions import Sessions
 from cofactor.data.weights import duration
 from cofactor.errors import CofactorWarning, DataError, ParameterError
-from cofactor.models.base.item_weights import NeighbourModel
+from cofactor.models.base.item_weights import ItemWeightModel
 from cofactor.models.sessions._covisitation_count import count_pairs
 from cofactor.system.memory import parse_bytes
+from cofactor.system.progress import progress_bar
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _CHUNK = 1 << 20  # events weighed at once
 _BITS = 24  # of the largest weight of an event
 
 
-class CoVisitation(NeighbourModel):
+class CoVisitation(ItemWeightModel):
     """Score item b by how often, and with what weight, it occurs near the items of the history.
 
     Over the sessions s, each cut to its latest ``last_events`` events that take part,
@@ -198,15 +198,9 @@ class CoVisitation(NeighbourModel):
                 "and build them with events.interactions(...)"
             )
         table = self._type_table(sessions)
-        bar: tqdm[Any] = tqdm(
-            desc=type(self).__name__,
-            unit="pair",
-            unit_scale=True,
-            disable=None if progress is None else not progress,
-            leave=False,
-        )
-        with bar:
+        with progress_bar(type(self).__name__, progress, unit="pair", unit_scale=True) as bar:
             return count_pairs(
+                self._kernels(),
                 sessions,
                 lambda: self._event_weights(sessions, table),
                 gap=None if self.max_gap is None else int(duration("max_gap", self.max_gap).total_seconds()),

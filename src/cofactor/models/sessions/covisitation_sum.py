@@ -10,7 +10,7 @@ from cofactor.checks import check_at_least
 from cofactor.data.sessions import Sessions
 from cofactor.errors import ParameterError
 from cofactor.kernels.csr import CSR
-from cofactor.models.base.item_weights import NeighbourModel
+from cofactor.models.base.item_weights import ItemWeightModel
 from cofactor.models.sessions.covisitation import CoVisitation
 from cofactor.system.threads import resolve_threads
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["CoVisitationSum"]
 
 
-class CoVisitationSum(NeighbourModel):
+class CoVisitationSum(ItemWeightModel):
     """Score items by the weighted sum of several co-visitation matrices: one recommender, one pass over the log.
 
     ``W = sum_m weight_m W_m``, where W_m is the ``item_weights_`` of the m-th :class:`CoVisitation`. Counts of rare

@@ -31,7 +31,7 @@ With ``backward=1, repeat=1, idf=0, candidate_idf=0, similarity="cosine"`` the f
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -40,9 +40,10 @@ from cofactor.data.histories import Histories, last_positions
 from cofactor.data.sessions import Sessions
 from cofactor.data.weights import duration
 from cofactor.errors import CofactorWarning, DataError
-from cofactor.kernels import cpu
+from cofactor.kernels.arguments import PastSessions, SessionKnn
 from cofactor.kernels.csr import CSR, offsets
-from cofactor.models.base.recommender import Recommender, TopK
+from cofactor.kernels.filters import Filters
+from cofactor.models.base.recommender import Recommender
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
 
@@ -52,8 +53,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cofactor.data.interactions import Interactions
+    from cofactor.kernels.arrays import Rows, TopK
 
-    Rows = NDArray[np.int32]
 
 __all__ = ["SessionKNN"]
 
@@ -190,7 +191,9 @@ class SessionKNN(Recommender):
             "a later part of the log",
         )
         indptr, items, ends = _by_time(s, self.last_events)
-        places_indptr, places, n_sessions_of = cpu.session_places(indptr, items, s.n_items, self.sample_size)
+        places_indptr, places, n_sessions_of = self._kernels().session_places(
+            indptr, items, s.n_items, self.sample_size
+        )
         self.session_indptr_, self.session_items_ = indptr, items
         self.session_weights_ = self._session_weights(indptr, items, ends)
         self.places_indptr_, self.places_ = places_indptr, places
@@ -224,8 +227,8 @@ class SessionKNN(Recommender):
             check_at_least("lambda2", self.lambda2, 0, above=True)
         return None if self.lambda2 is None else float(self.lambda2)
 
-    def _kernel(self) -> tuple[cpu.PastSessions, cpu.SessionKnn]:
-        past = cpu.PastSessions(
+    def _arguments(self) -> tuple[PastSessions, SessionKnn]:
+        past = PastSessions(
             self.session_indptr_,
             self.session_items_,
             self.session_weights_,
@@ -234,7 +237,7 @@ class SessionKNN(Recommender):
             self.item_weights_,
             self.candidate_weights_,
         )
-        knn = cpu.SessionKnn(
+        knn = SessionKnn(
             self.neighbours,
             self.sample_size,
             np.iinfo(np.int64).max if self.last_events is None else self.last_events,
@@ -248,13 +251,14 @@ class SessionKNN(Recommender):
     def _own(self) -> Histories:
         return Histories.of(self.interactions_, self.positions_)
 
-    def _top_k(self, users: Rows, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
-        return self._top_k_for(self._own().take(users), k, exclude, allowed)
+    def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
+        return self._top_k_for(self._own().take(users), k, filters)
 
-    def _top_k_for(self, histories: CSR, k: int, exclude: CSR | None, allowed: Rows | None) -> TopK:
+    def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
         assert isinstance(histories, Histories)
-        options: dict[str, Any] = {"exclude": exclude, "allowed": allowed, "threads": self.threads}
-        return TopK(*cpu.session_top_k(*self._kernel(), histories, histories.positions, k, **options))
+        return self._kernels().session_top_k(
+            *self._arguments(), histories, histories.positions, k, filters=filters, threads=self.threads
+        )
 
     def _scores(self, users: Rows, items: Rows) -> NDArray[np.float32]:
         order = np.argsort(users, kind="stable")
@@ -262,8 +266,8 @@ class SessionKNN(Recommender):
         histories = self._own().take(asked)
         scores = np.empty(len(users), np.float32)
         wanted = (offsets(counts), items[order])
-        scores[order] = cpu.session_scores(
-            *self._kernel(), histories, histories.positions, wanted, threads=self.threads
+        scores[order] = self._kernels().session_scores(
+            *self._arguments(), histories, histories.positions, wanted, threads=self.threads
         )
         return scores
 
@@ -271,7 +275,7 @@ class SessionKNN(Recommender):
         """What comes after a session of that item alone."""
         indptr, ones = np.arange(len(items) + 1, dtype=np.int64), np.ones(len(items), np.float32)
         itself = Histories(indptr, items, ones, self.interactions_.n_items, np.ones(len(items), np.int32))
-        return self._top_k_for(itself, k, itself, None)
+        return self._top_k_for(itself, k, Filters(exclude=itself))
 
     def _check(self) -> None:
         for name in ("neighbours", "sample_size"):

@@ -1,0 +1,163 @@
+"""An event log: which column plays which role, what one pass told of it, and its weights by (user, item)."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from cofactor.data.aggregate import Weight, aggregate, summed
+from cofactor.data.columns import Facts, collect_facts, require_columns
+from cofactor.data.sources import Source, first_line
+from cofactor.data.weights import EVENT_TYPE, NEWEST, TIME
+from cofactor.errors import DataError, ParameterError
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from cofactor.data.ids import IdMap
+    from cofactor.kernels.csr import CSR
+
+__all__ = ["Log"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Log:
+    """A lazy event log whose columns have roles: all that is known of it before anything is made of it.
+
+    Parameters
+    ----------
+    frame : pl.LazyFrame
+        One row per event. Columns keep the names they came with; those without a role stay available to
+        filters and weight expressions. Ids are not null, times are Datetime("us") in UTC.
+    user, item : str
+        Columns of ids.
+    time, session, event_type, rating : str, optional
+        Columns that play the other roles.
+    notes : tuple of str
+        What reading inferred or left out, for people.
+    source : Source, optional
+        Where the events were read from, to name the file in errors.
+    """
+
+    frame: pl.LazyFrame
+    _: KW_ONLY
+    user: str
+    item: str
+    time: str | None = None
+    session: str | None = None
+    event_type: str | None = None
+    rating: str | None = None
+    notes: tuple[str, ...] = ()
+    source: Source | None = None
+
+    @cached_property
+    def facts(self) -> Facts:
+        """Number of events and the ranges of integer ids and of times; found in one pass, then kept.
+
+        What is made of the events relies on it: the files must not change after reading.
+        """
+        ids = dict.fromkeys(c for c in (self.user, self.item, self.session) if c is not None)
+        return collect_facts(self.frame, ids, self.time)
+
+    @property
+    def n_events(self) -> int:
+        """Number of events; counted once, then kept."""
+        return self.facts.n_events
+
+    def filter(self, *predicates: pl.Expr) -> Self:
+        """Keep the events that meet every condition on the log's columns."""
+        return self.with_frame(self.frame.filter(*predicates))
+
+    def with_frame(self, frame: pl.LazyFrame | pl.DataFrame) -> Self:
+        """Put other events into the same roles, for example after joining columns to ``events.frame``.
+
+        Raises
+        ------
+        DataError
+            A column that has a role is missing.
+        """
+        lazy = frame.lazy()
+        require_columns(lazy.collect_schema().names(), self._roles())
+        return replace(self, frame=lazy)
+
+    def collect(self) -> pl.DataFrame:
+        """Bring all events into memory."""
+        return self.frame.collect(engine="streaming")
+
+    def pairs(self) -> pl.DataFrame:
+        """List the distinct pairs of ``user_id`` and ``item_id``, sorted."""
+        pairs = self.frame.select(pl.col(self.user).alias("user_id"), pl.col(self.item).alias("item_id"))
+        return pairs.unique().sort("user_id", "item_id").collect(engine="streaming")
+
+    def aggregated(self, weight: Weight = None) -> tuple[IdMap, IdMap, CSR]:
+        """Users, items and one number per (user, item), of any sign: what ``interactions`` are made of.
+
+        Raises
+        ------
+        DataError
+            There are no events.
+        ParameterError
+            See ``interactions``.
+        """
+        frame, expr = self._resolved(weight)
+        try:
+            return aggregate(frame, self.user, self.item, expr, self.facts.bounds)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise self._explained(error, expr.meta.root_names()) from error
+
+    def _resolved(self, weight: Weight) -> tuple[pl.LazyFrame, pl.Expr]:
+        """Add the columns that weights refer to by role, and bring the weight to one number per pair."""
+        expr = pl.len() if weight is None else pl.col(weight) if isinstance(weight, str) else weight
+        if not isinstance(expr, pl.Expr):
+            expr = pl.lit(expr)
+        roots = expr.meta.root_names()
+        added = []
+        for name, role, column in ((EVENT_TYPE, "event_type", self.event_type), (TIME, "time", self.time)):
+            if name in roots and column is None:
+                raise ParameterError(f"this weight needs {role}=; give it to read_events or to the weight itself")
+            if name in roots:
+                added.append(pl.col(str(column)).alias(name))
+        if NEWEST in roots:
+            if self.time is None:
+                raise ParameterError("this weight needs reference=, or time= in read_events for the newest event")
+            added.append(pl.lit(self.facts.newest, dtype=pl.Datetime("us")).alias(NEWEST))
+        frame = self.frame.with_columns(added)
+        try:
+            groups = frame.group_by(self.user, self.item).agg(expr.alias("cofactor:weight"))
+            dtype: Any = groups.collect_schema()["cofactor:weight"]
+        except pl.exceptions.PolarsError as error:
+            raise ParameterError(f"weight={weight}: {first_line(error)}") from error
+        per_event = dtype == pl.List
+        dtype = dtype.inner if per_event else dtype
+        if not (dtype.is_numeric() or dtype == pl.Boolean):
+            raise ParameterError(f"weight={weight} gives values of type {dtype}; it must give numbers")
+        return frame, summed(expr) if per_event else expr
+
+    def _explained(self, error: Exception, columns: list[str]) -> DataError:
+        """Turn an error of the aggregation into one that says where to look."""
+        if "to `enum`" in str(error):
+            return DataError(
+                f"an event type has no weight ({first_line(error)}); add it to weights.by_type, or filter such "
+                "events out first"
+            )
+        if self.source is not None:
+            return self.source.explain(error, [self.user, self.item, *columns])
+        return DataError(f"the events could not be aggregated: {first_line(error)}")
+
+    def _roles(self) -> dict[str, str | None]:
+        roles = ("user", "item", "time", "session", "event_type", "rating")
+        return {role: getattr(self, role) for role in roles}
+
+    def __repr__(self) -> str:
+        facts: Facts | None = self.__dict__.get("facts")  # showing events never costs a pass over them
+        head = type(self).__name__ if facts is None else f"{type(self).__name__}: {facts.n_events:,}"
+        if facts is not None and facts.oldest is not None:
+            head += f", {facts.oldest} to {facts.newest} UTC"
+        schema = self.frame.collect_schema()
+        lines = [f"  {role}: {c} ({schema[c]})" for role, c in self._roles().items() if c is not None]
+        if others := [c for c in schema if c not in self._roles().values()]:
+            lines.append(f"  others: {', '.join(others)}")
+        return "\n".join([head, *lines, *(f"  note: {note}" for note in self.notes)])

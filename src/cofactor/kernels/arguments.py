@@ -1,0 +1,68 @@
+"""What the kernels of every device take besides arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cofactor.kernels.arrays import Float, Rows
+
+__all__ = ["PastSessions", "SessionKnn", "Similarity"]
+
+
+class Similarity(NamedTuple):
+    """What an inner product is divided by to become a similarity; an array left out is all zeros.
+
+    ``dot / (row_scale column_scale + row_add + column_add - overlap dot + shrink)``: with norms as scales the cosine,
+    with counts to add and an overlap of 1 Jaccard's.
+
+    Parameters
+    ----------
+    row_scale, row_add : (n,) float32, optional
+    column_scale, column_add : (n_columns,) float32, optional
+    overlap, shrink : float
+    """
+
+    row_scale: Float | None = None
+    column_scale: Float | None = None
+    row_add: Float | None = None
+    column_add: Float | None = None
+    overlap: float = 0.0
+    shrink: float = 0.0
+
+    def arrays(self, n: int, n_columns: int) -> tuple[Float, Float, Float, Float, float, float]:
+        """All parts, as the kernels take them."""
+        sizes = (n, n_columns, n, n_columns)
+        row_scale, column_scale, row_add, column_add = (
+            np.zeros(size, np.float32) if part is None else np.ascontiguousarray(part, np.float32)
+            for part, size in zip(self[:4], sizes, strict=True)
+        )
+        return row_scale, column_scale, row_add, column_add, self.overlap, self.shrink
+
+
+class PastSessions(NamedTuple):
+    """What neighbours are looked for in; sessions are numbered by time, the oldest 0."""
+
+    indptr: NDArray[np.int64]  # (n_sessions + 1,)
+    items: Rows  # (n_events,), of a session the oldest first
+    weights: NDArray[np.float64]  # (n_sessions,), what the similarity to a session is multiplied by
+    places_indptr: NDArray[np.int64]  # (n_items + 1,)
+    places: Rows  # the sessions of every item, newest first
+    item_weights: NDArray[np.float64]  # (n_items,), of an item that is shared
+    candidate_weights: NDArray[np.float64]  # (n_items,), of an item that is scored
+
+
+class SessionKnn(NamedTuple):
+    """The parameters of :class:`cofactor.SessionKNN` that a query needs; ``inf`` for no decay."""
+
+    neighbours: int
+    sample_size: int
+    last_events: int
+    lambda1: float
+    lambda3: float
+    backward: float
+    repeat: float

@@ -1,0 +1,51 @@
+"""What every model is, before it ranks anything: parameters, a place in the registry, and whether it was fitted."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from cofactor.errors import NotFittedError
+from cofactor.kernels import on
+
+if TYPE_CHECKING:
+    from cofactor.data.interactions import Interactions
+    from cofactor.kernels.cpu import Kernels
+
+__all__ = ["Model"]
+
+
+class Model(ABC):
+    """Parameters in, learned attributes out.
+
+    A subclass stores its constructor's parameters unchanged under their own names, and ``fit`` sets ``interactions_``
+    and learned attributes that end in ``_``: these are what a saved model holds.
+    """
+
+    registry: ClassVar[dict[str, type[Model]]] = {}
+    interactions_: Interactions
+    threads: int | None = None
+    device: str = "cpu"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init_subclass__(**kwargs)
+        if not inspect.isabstract(cls):
+            Model.registry[cls.__name__] = cls
+
+    def params(self) -> dict[str, Any]:
+        """The constructor's parameters and their values."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.params().items())
+        return f"{type(self).__name__}({given})"
+
+    def _fitted(self) -> Interactions:
+        if not hasattr(self, "interactions_"):
+            raise NotFittedError(f"this {type(self).__name__} has not been fitted; call fit(interactions) first")
+        return self.interactions_
+
+    def _kernels(self) -> Kernels:
+        """The kernels of this model's device: asked for once by each fit and each question."""
+        return on(self.device)

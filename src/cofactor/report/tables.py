@@ -1,0 +1,59 @@
+"""Tables and their cells as people read them."""
+
+from __future__ import annotations
+
+import polars as pl
+
+__all__ = ["is_numeric", "readable", "readable_leaderboard"]
+
+
+def readable_leaderboard(board: pl.DataFrame, *, compact: bool = False) -> pl.DataFrame:
+    """A leaderboard of ``compare`` for people: every metric with its interval in one cell.
+
+    Parameters
+    ----------
+    board : DataFrame
+        With or without intervals.
+    compact : bool
+        Whether to save room: three digits, half the width of the interval, and no seconds of recommending.
+
+    Returns
+    -------
+    DataFrame
+        ``model``, the metrics as text, such as ``0.4120 (0.4050-0.4190)`` or ``0.412 ±0.007``, and the seconds.
+    """
+    columns = []
+    for name in board.columns:
+        if name.endswith(("_low", "_high")) or (compact and name == "recommend_seconds"):
+            continue
+        if name.endswith("_seconds"):
+            columns.append(pl.Series(name.replace("_seconds", " s"), [f"{v:.2f}" for v in board[name]]))
+        elif board.schema[name] == pl.String:
+            columns.append(board[name])
+        else:
+            ends = [
+                board[end] if end in board.columns else [None] * board.height for end in (f"{name}_low", f"{name}_high")
+            ]
+            cells = [_measured(*values, compact=compact) for values in zip(board[name], *ends, strict=True)]
+            columns.append(pl.Series(name, cells))
+    return pl.DataFrame(columns)
+
+
+def _measured(value: float, low: float | None, high: float | None, *, compact: bool) -> str:
+    if low is None or high is None:
+        return f"{value:.3f}" if compact else f"{value:.4f}"
+    return f"{value:.3f} ±{(high - low) / 2:.3f}" if compact else f"{value:.4f} ({low:.4f}-{high:.4f})"
+
+
+def is_numeric(column: pl.Series) -> bool:
+    """Whether a column is to be aligned to the right: numbers, and texts that begin with a digit in every row."""
+    if column.dtype == pl.String:
+        return bool(len(column)) and bool(column.str.contains(r"^-?\d[\d.,() -]*$").all())
+    return column.dtype.is_numeric()
+
+
+def readable(value: object) -> str:
+    """A cell of a table as text: four digits of a float, nothing for None."""
+    if value is None:
+        return ""
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -130,8 +130,8 @@ def read_events(
     """
     owner = _owner(user, item, session)
     opened = open_source(source, format)
-    roles = {"user": user, "item": item, "time": time, "session": session}
-    roles |= {"event_type": event_type, "rating": rating}
+    others = {"time": time, "session": session, "event_type": event_type, "rating": rating}
+    roles = {"user": user, "item": item, **others}
     try:
         require_columns(opened.frame.collect_schema().names(), roles)
         prepared = prepare(
@@ -151,7 +151,9 @@ def read_events(
         _log.info(note)
     events = Events(
         prepared.frame,
-        **{**roles, "user": owner, "item": item},
+        user=owner,
+        item=item,
+        **others,
         notes=(*prepared.notes, *([prepared.dropped] if prepared.dropped else [])),
         source=opened,
     )

@@ -74,14 +74,12 @@ def evaluate(
 
     Raises
     ------
-    ParameterError
-        A metric or another parameter is not understood.
+    ParameterError, NotFittedError
+        A metric or another parameter is not understood, or the model was not fitted.
     DataError
         A table lacks a column, holds null, repeats an item or a rank of a user, has ids of another type than the test,
         or is not complete although ``auc`` was asked for; the test is empty, or no test user is known; a test pair is
         not among the candidates.
-    NotFittedError
-        The model was not fitted.
 
     Examples
     --------
@@ -92,14 +90,9 @@ def evaluate(
     [0.5, 0.0]
     """
     found = measure(
-        model_or_table,
-        test,
-        metrics,
-        exclude_seen=exclude_seen,
-        candidates=candidates,
-        n_items=n_items,
-        unknown_users=unknown_users,
-    )
+        model_or_table, test, metrics,
+        exclude_seen=exclude_seen, candidates=candidates, n_items=n_items, unknown_users=unknown_users,
+    )  # fmt: skip
     if per_user:
         return found.per_user()
     return found.summary(confidence=confidence, n_bootstrap=n_bootstrap, seed=seed)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cofactor.errors import ParameterError
+from cofactor.errors import CofactorWarning, ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["check_at_least", "check_choice", "check_flag"]
+__all__ = ["check_at_least", "check_choice", "check_flag", "warn"]
 
 
 def check_at_least(name: str, value: Any, least: float, *, whole: bool = False, above: bool = False) -> None:  # noqa: ANN401
@@ -34,3 +36,11 @@ def check_flag(name: str, value: object) -> None:
     """Raise ParameterError unless ``value`` is True or False."""
     if not isinstance(value, bool | np.bool_):
         raise ParameterError(f"{name} must be True or False, got {value!r}")
+
+
+def warn(message: str) -> None:
+    """Give a CofactorWarning at the line outside of the library that led to it."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == "cofactor":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, CofactorWarning, stacklevel=level)

@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 import cofactor as cf
-from cofactor.data.histories import Histories, last_positions, read_histories
+from cofactor.data.histories import Histories, read_histories
+from cofactor.data.sessions import Sessions
 from cofactor.kernels.csr import CSR
 
 ITEMS = cf.IdMap(pl.Series(["a", "b", "c", "d"]))
@@ -78,9 +79,9 @@ def test_positions_of_events():
     with pytest.warns(cf.CofactorWarning, match="1 of 3 items"):
         x = events.interactions(min_item_count=2)
     assert x.users.ids.to_list() == ["x", "y", "z"]
-    assert last_positions(x).tolist() == [1, 3, 2, 1, 1]  # x: a b b, y: b a, z: b
+    assert Sessions.with_last_positions(x)[1].tolist() == [1, 3, 2, 1, 1]  # x: a b b, y: b a, z: b
     without_events = cf.Interactions(x.users, x.items, x.user_items)
-    assert last_positions(without_events).tolist() == [1, 2, 1, 2, 1]
+    assert Sessions.with_last_positions(without_events)[1].tolist() == [1, 2, 1, 2, 1]
     users, csr = read_histories(x, x.items, ordered=True)
     assert users.to_list() == ["x", "y", "z"]
     assert rows(csr, 0) == [(0, 1.0, 1), (1, 2.0, 2)]

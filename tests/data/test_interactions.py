@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cofactor.data import aggregate
+from cofactor.data import codes
 from cofactor.data.events import read_events
 from cofactor.data.ids import IdMap
 from cofactor.data.interactions import Interactions
@@ -89,7 +89,7 @@ def test_wide_integers_take_the_way_of_text(monkeypatch):
     assert cells(wide) == {(1, 10): 2, (2**33, -(2**50)): 1, (2**33, 10): 1}
     narrow = [(1, 10), (2, 10), (2, 11), (1, 10)]
     direct = Interactions.from_frame(table(narrow, weight=False))
-    monkeypatch.setattr(aggregate, "_MAX_DIRECT", 0)
+    monkeypatch.setattr(codes, "_MAX_DIRECT", 0)
     assert Interactions.from_frame(table(narrow, weight=False)).to_frame().equals(direct.to_frame())
 
 

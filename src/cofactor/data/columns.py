@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -44,14 +44,11 @@ class Facts:
     Attributes
     ----------
     n_events : int
-    bounds : mapping
-        Smallest and largest value of integer id columns.
     oldest, newest : datetime or None
         First and last value of the time column.
     """
 
     n_events: int
-    bounds: dict[str, Bounds] = field(default_factory=dict)
     oldest: datetime | None = None
     newest: datetime | None = None
 
@@ -66,6 +63,8 @@ class Prepared:
         Ids and times in their final form.
     facts : Facts or None
         None if events were dropped: what was found does not hold for the others.
+    bounds : mapping
+        What integer id columns lie between, dropped events included.
     notes : tuple of str
         What was inferred, for people.
     dropped : str or None
@@ -74,6 +73,7 @@ class Prepared:
 
     frame: pl.LazyFrame
     facts: Facts | None
+    bounds: dict[str, Bounds]
     notes: tuple[str, ...] = ()
     dropped: str | None = None
 
@@ -88,23 +88,14 @@ def require_columns(columns: Iterable[str], roles: Mapping[str, str | None]) -> 
             raise DataError(f"{role}={column!r}: there is no such column; the columns are {columns}.{hint}")
 
 
-def collect_facts(frame: pl.LazyFrame, ids: Iterable[str], time: str | None) -> Facts:
+def collect_facts(frame: pl.LazyFrame, time: str | None) -> Facts:
     """One streaming pass over prepared events."""
-    schema = frame.collect_schema()
-    ids = [c for c in ids if schema[c].is_integer()]
     exprs = [pl.len().alias("n")]
-    columns = {c: pl.col(c) for c in ids} | ({time: _TimeColumn(time, schema[time], None).parsed} if time else {})
-    for name, column in columns.items():
-        exprs += [column.min().alias(f"low:{name}"), column.max().alias(f"high:{name}")]
+    if time is not None:
+        column = _TimeColumn(time, frame.collect_schema()[time], None).parsed
+        exprs += [column.min().alias("oldest"), column.max().alias("newest")]
     row = frame.select(exprs).collect(engine="streaming").row(0, named=True)
-    if not row["n"]:
-        return Facts(0)
-    return Facts(
-        row["n"],
-        {c: (row[f"low:{c}"], row[f"high:{c}"]) for c in ids},
-        row[f"low:{time}"] if time else None,
-        row[f"high:{time}"] if time else None,
-    )
+    return Facts(row["n"], row.get("oldest"), row.get("newest"))
 
 
 def prepare(
@@ -152,7 +143,7 @@ def prepare(
         final[user], note = _unified(frame, ids[user], ids[session], row)
         notes.append(note)
         bounds.pop(user, None)
-    facts = Facts(row["n"], bounds)
+    facts = Facts(row["n"])
     if clock is not None:
         _refuse_missing(frame, clock, row, hint=_MISSING_HINT, what=clock.fault)
         final[clock.name], facts, time_notes = clock.finish(row, facts)
@@ -162,7 +153,7 @@ def prepare(
         dropped = _dropped(ids[user], row)
         frame = frame.filter(~ids[user].missing)
     frame = frame.with_columns(e.alias(name) for name, e in final.items())
-    return Prepared(frame, None if dropped else facts, tuple(notes), dropped)
+    return Prepared(frame, None if dropped else facts, bounds, tuple(notes), dropped)
 
 
 _MISSING_HINT = "Leave such events out first, e.g. pl.scan_parquet(...).filter(pl.col({column!r}).is_not_null())"

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from cofactor.checks import warn
 from cofactor.data.columns import Anonymous, TimeUnit, prepare, require_columns
 from cofactor.data.interactions import Interactions
 from cofactor.data.log import Log
 from cofactor.data.sessions import Sessions
 from cofactor.data.sources import Format, open_source
-from cofactor.errors import CofactorWarning, ParameterError
+from cofactor.errors import ParameterError
 
 if TYPE_CHECKING:
     from cofactor.data.aggregate import Weight
@@ -75,7 +75,7 @@ class Events(Log):
         x = Interactions(*self.aggregated(weight), events=self)
         x, report = x.without_rare(min_user_count, min_item_count, k_core=k_core)
         if report is not None:
-            warnings.warn(report, CofactorWarning, stacklevel=2)
+            warn(report)
         return x
 
 
@@ -146,7 +146,7 @@ def read_events(
     except (pl.exceptions.PolarsError, OSError) as error:
         raise opened.explain(error, [c for c in roles.values() if c is not None]) from error
     if prepared.dropped is not None:
-        warnings.warn(prepared.dropped, CofactorWarning, stacklevel=2)
+        warn(prepared.dropped)
     for note in prepared.notes:
         _log.info(note)
     events = Events(
@@ -156,6 +156,7 @@ def read_events(
         **others,
         notes=(*prepared.notes, *([prepared.dropped] if prepared.dropped else [])),
         source=opened,
+        bounds=prepared.bounds,
     )
     if prepared.facts is not None:
         events.__dict__["facts"] = prepared.facts  # the checks found them already

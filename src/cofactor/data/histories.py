@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from cofactor.checks import warn
 from cofactor.data.interactions import Interactions
 from cofactor.data.sessions import Sessions
 from cofactor.data.tables import TableLike, read_table
-from cofactor.errors import CofactorWarning, DataError
+from cofactor.errors import DataError
 from cofactor.kernels.csr import CSR
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cofactor.data.ids import IdMap
 
-__all__ = ["Histories", "last_positions", "read_histories"]
+__all__ = ["Histories", "read_histories"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,39 +43,10 @@ class Histories(CSR):
         return Histories(some.indptr, some.indices, some.values, some.n_columns, CSR.take(where, rows).indices)
 
     @classmethod
-    def of(cls, interactions: Interactions, positions: NDArray[np.int32] | None = None) -> Histories:
-        """The histories of interactions; ``positions`` where :func:`last_positions` was called before."""
+    def of(cls, interactions: Interactions, positions: NDArray[np.int32]) -> Histories:
+        """The histories of interactions; ``positions`` are those of ``Sessions.with_last_positions``."""
         x = interactions.user_items
-        positions = last_positions(interactions) if positions is None else positions
         return cls(x.indptr, x.indices, x.values, x.n_columns, positions)
-
-
-def last_positions(interactions: Interactions) -> NDArray[np.int32]:
-    """Where each item stands last in the sequence of its user, from 1, for every entry of ``user_items``.
-
-    The sequence is all events of the user, whatever their session, in the order of time, or of the log where there are
-    no times. Interactions without events (made by ``from_csr`` or ``from_frame``, or loaded) do not know the order:
-    their items stand in the order of their rows.
-
-    Returns
-    -------
-    (nnz,) int32
-    """
-    x = interactions.user_items
-    positions = np.arange(1, x.nnz + 1) - np.repeat(x.indptr[:-1], np.diff(x.indptr))
-    if interactions.events is not None:
-        events = replace(interactions.events, session=None, event_type=None)
-        s = Sessions.of(Interactions(interactions.users, interactions.items, x, events))
-        assert s.session_ids is not None
-        lengths = np.diff(s.indptr)
-        rows = np.repeat(interactions.users.rows(s.session_ids), lengths).astype(np.int64)
-        keys = x.row_index().astype(np.int64) * x.n_columns + x.indices
-        wanted = rows * x.n_columns + s.items
-        at = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
-        known = keys[at] == wanted
-        place = np.arange(1, s.n_events + 1) - np.repeat(s.indptr[:-1], lengths)
-        positions[at[known]] = place[known]  # of several, the last one stays
-    return positions.astype(np.int32)
 
 
 def read_histories(
@@ -84,7 +55,8 @@ def read_histories(
     """Users in order of appearance and their histories over the items of a model; ``Histories`` where ``ordered``.
 
     The events of a user are in the order of the column ``time`` where there is one (equal times in the order of rows),
-    else of the rows; of Interactions, as :func:`last_positions` says. Items that are not in ``items`` take no place.
+    else of the rows; of Interactions, as ``Sessions.with_last_positions`` says. Items that are not in ``items`` take no
+    place.
 
     Raises
     ------
@@ -97,7 +69,7 @@ def read_histories(
     if not len(table):
         raise DataError("histories is empty; give at least one (user_id, item_id) row")
     if ordered and isinstance(histories, Interactions):
-        table = table.with_columns(time=pl.Series(last_positions(histories)))
+        table = table.with_columns(time=pl.Series(Sessions.with_last_positions(histories)[1]))
     time = _times(table) if ordered else pl.lit(0)
     table = table.select("user_id", "item_id", weight=_weights(table), time=time)
     users = table["user_id"].unique(maintain_order=True)
@@ -105,11 +77,7 @@ def read_histories(
     rows = items.rows(table["item_id"])
     known = table.select("at", "weight", "time", row=pl.Series(rows)).filter(pl.col("row") >= 0)
     if n := len(table) - len(known):
-        warnings.warn(
-            f"histories: {n} of {len(table)} rows have items that are not in the training data; left out",
-            CofactorWarning,
-            stacklevel=4,  # the caller of recommend_for
-        )
+        warn(f"histories: {n} of {len(table)} rows have items that are not in the training data; left out")
     if not ordered:
         known = known.group_by("at", "row").agg(pl.col("weight").sum())
         return users, CSR.from_pairs(known["at"], known["row"], known["weight"], (len(users), len(items)))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import polars as pl
 
-from cofactor.data.aggregate import Weight, aggregate, renumbered, summed
+from cofactor.checks import warn
+from cofactor.data.aggregate import Weight, aggregate, summed
+from cofactor.data.codes import renumbered
 from cofactor.data.columns import prepare, require_columns
 from cofactor.data.ids import IdMap
 from cofactor.data.tables import TableLike, read_table
-from cofactor.errors import CofactorWarning, DataError, ParameterError
+from cofactor.errors import DataError, ParameterError
 from cofactor.kernels.csr import CSR, offsets
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Interactions:
         self.items = items
         self.user_items = user_items
         self.events = events
+        self.derived: dict[str, Any] = {}  # what was read of the events, for the next who needs it
         self._check_weights()
 
     @classmethod
@@ -81,8 +83,7 @@ class Interactions:
             raise DataError(f"weight={weight!r} is a column of {schema[weight]}; weights are numbers, cast it first")
         checked = prepare(frame, user="user_id", item="item_id")
         expr = pl.len() if weight is None else summed(pl.col(weight))
-        bounds = checked.facts.bounds if checked.facts else {}
-        return cls(*aggregate(checked.frame, "user_id", "item_id", expr, bounds))
+        return cls(*aggregate(checked.frame, "user_id", "item_id", expr, checked.bounds))
 
     @classmethod
     def from_csr(
@@ -179,7 +180,7 @@ class Interactions:
         """
         result, report = self.without_rare(min_user_count, min_item_count, k_core=k_core)
         if report is not None:
-            warnings.warn(report, CofactorWarning, stacklevel=2)
+            warn(report)
         return result
 
     def without_rare(self, min_user_count: int, min_item_count: int, *, k_core: bool) -> tuple[Self, str | None]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from cofactor.data.aggregate import Weight, aggregate, summed
-from cofactor.data.columns import Facts, collect_facts, require_columns
+from cofactor.data.columns import Bounds, Facts, collect_facts, require_columns
 from cofactor.data.sources import Source, first_line
 from cofactor.data.weights import EVENT_TYPE, NEWEST, TIME
 from cofactor.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Self
 
     from cofactor.data.ids import IdMap
@@ -40,6 +41,8 @@ class Log:
         What reading inferred or left out, for people.
     source : Source, optional
         Where the events were read from, to name the file in errors.
+    bounds : mapping
+        What integer ids lie between, as far as reading told; perhaps wider than they are.
     """
 
     frame: pl.LazyFrame
@@ -52,15 +55,12 @@ class Log:
     rating: str | None = None
     notes: tuple[str, ...] = ()
     source: Source | None = None
+    bounds: Mapping[str, Bounds] = field(default_factory=dict)
 
     @cached_property
     def facts(self) -> Facts:
-        """Number of events and the ranges of integer ids and of times; found in one pass, then kept.
-
-        What is made of the events relies on it: the files must not change after reading.
-        """
-        ids = dict.fromkeys(c for c in (self.user, self.item, self.session) if c is not None)
-        return collect_facts(self.frame, ids, self.time)
+        """Number of events and the range of times; found in one pass where reading did not tell, then kept."""
+        return collect_facts(self.frame, self.time)
 
     @property
     def n_events(self) -> int:
@@ -69,7 +69,7 @@ class Log:
 
     def filter(self, *predicates: pl.Expr) -> Self:
         """Keep the events that meet every condition on the log's columns."""
-        return self.with_frame(self.frame.filter(*predicates))
+        return replace(self, frame=self.frame.filter(*predicates))
 
     def with_frame(self, frame: pl.LazyFrame | pl.DataFrame) -> Self:
         """Put other events into the same roles, for example after joining columns to ``events.frame``.
@@ -81,7 +81,7 @@ class Log:
         """
         lazy = frame.lazy()
         require_columns(lazy.collect_schema().names(), self._roles())
-        return replace(self, frame=lazy)
+        return replace(self, frame=lazy, bounds={})
 
     def collect(self) -> pl.DataFrame:
         """Bring all events into memory."""
@@ -104,9 +104,9 @@ class Log:
         """
         frame, expr = self._resolved(weight)
         try:
-            return aggregate(frame, self.user, self.item, expr, self.facts.bounds)
+            return aggregate(frame, self.user, self.item, expr, self.bounds)
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise self._explained(error, expr.meta.root_names()) from error
+            raise self.explained(error, expr.meta.root_names()) from error
 
     def _resolved(self, weight: Weight) -> tuple[pl.LazyFrame, pl.Expr]:
         """Add the columns that weights refer to by role, and bring the weight to one number per pair."""
@@ -136,7 +136,7 @@ class Log:
             raise ParameterError(f"weight={weight} gives values of type {dtype}; it must give numbers")
         return frame, summed(expr) if per_event else expr
 
-    def _explained(self, error: Exception, columns: list[str]) -> DataError:
+    def explained(self, error: Exception, columns: list[str]) -> DataError:
         """Turn an error of the aggregation into one that says where to look."""
         if "to `enum`" in str(error):
             return DataError(

@@ -353,4 +353,4 @@ def _labelled(events: Events, label: pl.Series, value: int, keep: bool = True) -
     """Keep the events whose label is (or, with ``keep=False``, is not) ``value``."""
     rows = pl.col(_LABEL) == value if keep else pl.col(_LABEL) != value
     frame = pl.concat([events.frame, label.alias(_LABEL).to_frame().lazy()], how="horizontal")
-    return events.with_frame(frame.filter(rows).drop(_LABEL))
+    return replace(events, frame=frame.filter(rows).drop(_LABEL))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
+from cofactor.checks import warn
 from cofactor.data.events import Events, read_events
 from cofactor.datasets._files import TAB, bad_line, existing, open_text, read_ratings
-from cofactor.errors import CofactorWarning, DataError
+from cofactor.errors import DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,4 +148,4 @@ def _negatives(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, CofactorWarning, stacklevel=3)
+    warn(message)

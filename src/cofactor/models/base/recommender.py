@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_at_least, check_choice
+from cofactor.checks import check_at_least, check_choice, warn
 from cofactor.data.histories import read_histories
 from cofactor.data.ids import IdMap
 from cofactor.data.tables import TableLike, read_table
-from cofactor.errors import CofactorWarning, ParameterError
+from cofactor.errors import ParameterError
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import NO_FILTERS, Filters
 from cofactor.models.base.model import Model
@@ -246,7 +245,7 @@ class Recommender(Model):
     def _allowed(self, items: Ids | None, unknown: Unknown) -> Rows | None:
         if items is None:
             return None
-        allowed = np.unique(known_rows(self.interactions_.items, items, "item", unknown, stacklevel=4))
+        allowed = np.unique(known_rows(self.interactions_.items, items, "item", unknown))
         if not len(allowed):
             raise ParameterError("items leaves nothing to recommend; give at least one item of the training data")
         return allowed
@@ -265,18 +264,14 @@ def ranked_table(ids: pl.Series, name: str, others: IdMap, other_name: str, top:
     )
 
 
-def known_rows(ids: IdMap, values: Ids, what: str, unknown: Unknown, stacklevel: int = 3) -> Rows:
+def known_rows(ids: IdMap, values: Ids, what: str, unknown: Unknown) -> Rows:
     """Row numbers of ids; unknown ones raise, or are left out and counted."""
     check_choice("unknown", unknown, ("error", "skip"))
     if unknown == "error":
         return ids.require(values, what)
     rows = ids.rows(values)
     if n := int((rows < 0).sum()):
-        warnings.warn(
-            f"{n} of {len(rows)} {what} ids are not in the training data; skipped",
-            CofactorWarning,
-            stacklevel=stacklevel,
-        )
+        warn(f"{n} of {len(rows)} {what} ids are not in the training data; skipped")
     return rows[rows >= 0]
 
 

@@ -19,13 +19,12 @@ the weights that are not zero, if these are 2,048 or fewer, are every few sweeps
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cofactor.checks import check_at_least, check_flag
-from cofactor.errors import CofactorWarning, ParameterError
+from cofactor.checks import check_at_least, check_flag, warn
+from cofactor.errors import ParameterError
 from cofactor.kernels.csr import CSR
 from cofactor.models.base.item_weights import ItemWeightModel
 from cofactor.system.memory import available_memory, require_memory
@@ -206,22 +205,18 @@ class SLIM(ItemWeightModel):
 
     def _warn(self, x: Interactions, columns: CSR, status: NDArray[np.uint8]) -> None:
         if unfinished := int((status == 1).sum()):
-            warnings.warn(
+            warn(
                 f"{unfinished:,} of {x.n_items:,} items are not within tolerance={self.tolerance} after "
-                f"iterations={self.iterations} sweeps; raise iterations, tolerance or l2_regularization",
-                CofactorWarning,
-                stacklevel=3,
+                f"iterations={self.iterations} sweeps; raise iterations, tolerance or l2_regularization"
             )
         longer = np.diff(x.user_items.indptr)[x.user_items.row_index()] > 1
         sharing = np.zeros(x.n_items, bool)
         sharing[x.user_items.indices[longer]] = True
         without = int((sharing & (np.diff(columns.indptr) == 0)).sum())
         if 2 * without > sharing.sum():
-            warnings.warn(
+            warn(
                 f"{without:,} of {sharing.sum():,} items that share users with others have no weights and are never "
-                f"recommended; lower l1_regularization={self.l1_regularization}",
-                CofactorWarning,
-                stacklevel=3,
+                f"recommended; lower l1_regularization={self.l1_regularization}"
             )
 
     def _check(self) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from datetime import timedelta  # noqa: TC003
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cofactor.checks import check_at_least, check_choice
+from cofactor.checks import check_at_least, check_choice, warn
 from cofactor.data.sessions import Sessions
 from cofactor.data.weights import duration
-from cofactor.errors import CofactorWarning, DataError, ParameterError
+from cofactor.errors import DataError, ParameterError
 from cofactor.models.base.item_weights import ItemWeightModel
 from cofactor.models.sessions._covisitation_count import count_pairs
 from cofactor.system.memory import parse_bytes
@@ -262,11 +261,9 @@ class CoVisitation(ItemWeightModel):
 
     def _warn(self, capped: Capped) -> None:
         if capped.sessions:
-            warnings.warn(
+            warn(
                 f"{capped.sessions:,} sessions have more than last_events={self.last_events} events (the longest "
-                f"{capped.longest:,}); {capped.events:,} earlier ones of theirs left out",
-                CofactorWarning,
-                stacklevel=3,
+                f"{capped.longest:,}); {capped.events:,} earlier ones of theirs left out"
             )
 
     def _check(self) -> None:

@@ -30,16 +30,15 @@ With ``backward=1, repeat=1, idf=0, candidate_idf=0, similarity="cosine"`` the f
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from cofactor.checks import check_at_least, check_choice
-from cofactor.data.histories import Histories, last_positions
+from cofactor.checks import check_at_least, check_choice, warn
+from cofactor.data.histories import Histories
 from cofactor.data.sessions import Sessions
 from cofactor.data.weights import duration
-from cofactor.errors import CofactorWarning, DataError
+from cofactor.errors import DataError
 from cofactor.kernels.arguments import PastSessions, SessionKnn
 from cofactor.kernels.csr import CSR, offsets
 from cofactor.kernels.filters import Filters
@@ -179,7 +178,7 @@ class SessionKNN(Recommender):
             ``lambda2`` is a length of time, but the interactions know no times.
         """
         self._check()
-        s = Sessions.of(interactions)
+        s, positions = Sessions.with_last_positions(interactions)
         if isinstance(self._lambda2(), int) and s.times is None:
             raise DataError(
                 f"lambda2={self.lambda2!r} needs times, which these interactions lack; read a log with time= and build "
@@ -199,7 +198,7 @@ class SessionKNN(Recommender):
         self.places_indptr_, self.places_ = places_indptr, places
         idf = np.log1p((len(indptr) - 1) / np.maximum(n_sessions_of, 1))
         self.item_weights_, self.candidate_weights_ = idf**self.idf, idf**self.candidate_idf
-        self.positions_, self.interactions_ = last_positions(interactions), interactions
+        self.positions_, self.interactions_ = positions, interactions
         return self
 
     def _session_weights(
@@ -297,11 +296,9 @@ def _by_time(s: Sessions, last_events: int | None) -> tuple[NDArray[np.int64], R
     lengths = np.diff(s.indptr)
     kept = lengths if last_events is None else np.minimum(lengths, last_events)
     if n := int((kept < lengths).sum()):
-        warnings.warn(
+        warn(
             f"{n:,} sessions have more than last_events={last_events} events (the longest {lengths.max():,}); "
-            f"{(lengths - kept).sum():,} earlier ones of theirs left out",
-            CofactorWarning,
-            stacklevel=3,
+            f"{(lengths - kept).sum():,} earlier ones of theirs left out"
         )
     ends = None if s.times is None else s.times[np.maximum(s.indptr[1:], 1) - 1]
     order = np.arange(s.n_sessions) if ends is None else np.argsort(ends, kind="stable")

@@ -1,0 +1,229 @@
+"""Events in the order of session and time, as flat arrays, by one pass over the log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from cofactor.checks import warn
+from cofactor.data.codes import Codes
+from cofactor.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from cofactor.data.ids import IdMap
+    from cofactor.data.log import Log
+
+__all__ = ["Sequences", "Steps", "read_sequences"]
+
+_SESSION, _ITEM, _USER = "cofactor:session", "cofactor:item", "cofactor:user"
+_TIME, _TYPE, _KEY = "cofactor:time", "cofactor:type", "cofactor:key"
+_MAX_TYPES = 256
+_COARSER = (10**6, 10**3)  # units of time in microseconds
+_CHUNK = 2**17  # events looked at at once, so that they stay in cache
+
+
+class Steps(NamedTuple):
+    """Events of all users, each user's in the order of time: user rows, item rows, places from 1, the oldest."""
+
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    places: NDArray[np.int64]
+
+
+class Sequences(NamedTuple):
+    """Events by session, then time; equal times in the order of the log."""
+
+    indptr: NDArray[np.int64]  # (n_sessions + 1,); no session is empty
+    items: NDArray[np.int32]
+    times: NDArray[np.int64] | None  # seconds since 1970
+    types: NDArray[np.uint8] | None
+    type_names: tuple[str, ...]
+    session_ids: pl.Series  # ascending
+    item_ids: IdMap
+    steps: Steps | None
+
+
+def read_sequences(
+    log: Log, items: IdMap | None = None, users: IdMap | None = None, *, steps: bool = False
+) -> Sequences:
+    """Read the events of a log once.
+
+    A session is what the ``session`` role says, or else the user. Events without a session are left out, with a warning
+    that counts them.
+
+    Parameters
+    ----------
+    log : Log
+    items, users : IdMap, optional
+        Events of others are left out, and rows are those of ``items``; by default of the items that occur.
+    steps : bool
+        Put the events of every user in order too, whatever their session; needs ``users``.
+
+    Raises
+    ------
+    DataError
+        There are no events, more than 256 types of them, or the log cannot be read.
+    """
+    frame, schema = log.frame, log.frame.collect_schema()
+    session = log.session if log.session is not None else log.user
+    sessions = Codes.of(session, schema[session])  # integers as they are
+    user_codes, item_codes = (Codes.of(c, schema[c], log.bounds.get(c)) for c in (log.user, log.item))
+    columns = [sessions.expr.alias(_SESSION), item_codes.expr.alias(_ITEM)]
+    if users is not None:
+        columns.append(user_codes.expr.alias(_USER))
+    if log.time is not None:
+        columns.append(pl.col(log.time).dt.timestamp("us").alias(_TIME))
+    type_codes = None
+    if log.event_type is not None:
+        frame = frame.with_columns(_as_text(log.event_type, schema[log.event_type]))
+        type_codes = Codes.of(log.event_type, frame.collect_schema()[log.event_type])
+        columns.append(type_codes.expr.alias(_TYPE))
+    try:
+        table = frame.select(columns).collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise log.explained(error, []) from error
+    if not steps:
+        table = _with_session(table, session)
+    table, names = (table, ()) if type_codes is None else _with_types(table, type_codes)
+    rows, items = item_codes.own(table[_ITEM]) if items is None else (item_codes.among(items, table[_ITEM]), items)
+    table, known = table.with_columns(pl.Series(_ITEM, rows)), rows >= 0
+    if users is not None:
+        rows = user_codes.among(users, table[_USER])
+        table, known = table.with_columns(pl.Series(_USER, rows)), known & (rows >= 0)
+    table = table if known.all() else table.filter(pl.Series(known))
+    of_users = None
+    if steps and log.session is not None:  # events without a session are steps too
+        by_user, _ = _sorted(table.select(pl.col(_USER).cast(pl.Int64).alias(_SESSION), _ITEM, *_time_of(table)))
+        of_users = _steps(by_user[_SESSION].to_numpy(), by_user[_ITEM].to_numpy())
+        table = _with_session(table, session)
+    if table.is_empty():
+        raise DataError("there are no events to make sessions of")
+    read = _in_order(table.drop(_USER, strict=False), sessions, names, items)
+    if steps and of_users is None and users is not None:  # sessions are users, and they are all of them in their order
+        of_users = _steps(np.repeat(users.rows(read.session_ids), np.diff(read.indptr)), read.items)
+    return read._replace(steps=of_users)
+
+
+def _in_order(table: pl.DataFrame, sessions: Codes, names: tuple[str, ...], items: IdMap) -> Sequences:
+    """Sort the events; ``table`` has codes of sessions, rows of items, and perhaps times and types."""
+    table, ids_of = _numbered(table, sessions)
+    table, seconds = _sorted(table)
+    rows = table.drop_in_place(_ITEM).to_numpy()
+    types = table.drop_in_place(_TYPE).to_numpy() if _TYPE in table.columns else None
+    numbers = table[_SESSION].to_numpy()
+    first = _starts(numbers)
+    ids = ids_of(numbers[first]).rename("session_id")
+    return Sequences(np.append(first, len(rows)), rows, seconds, types, names, ids, items, None)
+
+
+def _as_text(column: str, dtype: pl.DataType) -> pl.Expr:
+    return pl.col(column) if dtype in (pl.String, pl.Categorical, pl.Enum) else pl.col(column).cast(pl.String)
+
+
+def _time_of(table: pl.DataFrame) -> list[str]:
+    return [_TIME] if _TIME in table.columns else []
+
+
+def _with_session(table: pl.DataFrame, session: str) -> pl.DataFrame:
+    """Leave out the events that belong to no session, and say so."""
+    if not (n := table[_SESSION].null_count()):
+        return table
+    warn(f"{session}: {n:,} events without a session left out")
+    return table.filter(pl.col(_SESSION).is_not_null())
+
+
+def _with_types(table: pl.DataFrame, codes: Codes) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Types as positions among their names, these in the order of their text; a missing type is called "null"."""
+    present = table[_TYPE].unique()
+    codes_of = present.drop_nulls()
+    names = dict(zip(codes_of.to_list(), codes.texts(codes_of).cast(pl.String).to_list(), strict=True))
+    wanted = sorted({*names.values(), *(["null"] if present.null_count() else [])})
+    if len(wanted) > _MAX_TYPES:
+        raise DataError(
+            f"event_type={codes.column!r} has {len(wanted):,} types, at most {_MAX_TYPES} can be told apart; "
+            f"the first: {', '.join(wanted[:3])}. Is it the right column?"
+        )
+    places = np.zeros(max(names, default=-1) + 2, np.uint8)
+    for code, name in names.items():
+        places[code] = wanted.index(name)
+    if present.null_count():
+        places[-1] = wanted.index("null")
+    rows = places[table[_TYPE].fill_null(len(places) - 1).to_numpy()]
+    return table.with_columns(pl.Series(_TYPE, rows)), tuple(wanted)
+
+
+def _numbered(table: pl.DataFrame, sessions: Codes) -> tuple[pl.DataFrame, Callable[[NDArray[np.int64]], pl.Series]]:
+    """Sessions as whole numbers from 0 in the order of their ids, and the way back to the ids."""
+    codes, dtype = table[_SESSION], sessions.dtype
+    if dtype.is_integer():
+        low, high = int(codes.min()), int(codes.max())  # type: ignore[arg-type]
+        if high - low < 2**62:
+            wide = pl.Int64 if high < 2**63 else pl.Int128
+            numbers = (pl.col(_SESSION).cast(wide) - low).cast(pl.Int64)
+            return table.with_columns(numbers), lambda found: (pl.Series(found).cast(wide) + low).cast(dtype)
+    rows, ids = sessions.own(codes)
+    return table.with_columns(pl.Series(_SESSION, rows, dtype=pl.Int64)), ids.take
+
+
+def _sorted(table: pl.DataFrame) -> tuple[pl.DataFrame, NDArray[np.int64] | None]:
+    """The events by session and time, and the seconds of all; stable.
+
+    Session and time are packed into one integer of 64 bits where they fit: sorting handles a single column, and a log
+    in order, as most are that come by session, costs one look.
+    """
+    if _TIME not in table.columns:
+        return _stable(table, [_SESSION]), None
+    times = table[_TIME].to_numpy()
+    oldest, newest, unit = int(times.min()), int(times.max()), _unit(times)
+    bits = ((newest - oldest) // unit).bit_length()
+    last: int = table[_SESSION].max()  # type: ignore[assignment]
+    if last.bit_length() + bits > 63:
+        table = _stable(table, [_SESSION, _TIME])
+        return table, _seconds(table.drop_in_place(_TIME).to_numpy(), 1, 0)
+    since = (pl.col(_TIME) - oldest) // unit
+    table = table.with_columns((pl.col(_SESSION) * 2**bits + since).alias(_KEY)).drop(_SESSION, _TIME)
+    table = _stable(table, [_KEY])
+    keys = table.drop_in_place(_KEY)
+    seconds = _seconds(keys.to_numpy(), unit, oldest, bits)
+    return table.with_columns((keys // 2**bits).alias(_SESSION)), seconds
+
+
+def _stable(table: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    if len(keys) == 1 and table[keys[0]].is_sorted():
+        return table.rechunk()
+    return table.sort(keys, maintain_order=True)
+
+
+def _unit(times: NDArray[np.int64]) -> int:
+    """The coarsest unit that all times are multiples of, in microseconds."""
+    for unit in _COARSER:
+        if all((times[at : at + _CHUNK] % unit == 0).all() for at in range(0, len(times), _CHUNK)):
+            return unit
+    return 1
+
+
+def _seconds(keys: NDArray[np.int64], unit: int, oldest: int, bits: int | None = None) -> NDArray[np.int64]:
+    """Seconds since 1970, rounded down, of times in units since the oldest, the low bits of the keys."""
+    seconds = np.empty(len(keys), np.int64)
+    for at in range(0, len(keys), _CHUNK):
+        piece = slice(at, at + _CHUNK)
+        since = keys[piece] if bits is None else keys[piece] & (2**bits - 1)
+        np.floor_divide(since * unit + oldest, 10**6, out=seconds[piece])
+    return seconds
+
+
+def _starts(numbers: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Where a new session begins, in numbers that ascend."""
+    return np.concatenate([np.zeros(1, np.int64), np.flatnonzero(numbers[1:] != numbers[:-1]) + 1])
+
+
+def _steps(users: NDArray[np.integer], items: NDArray[np.int32]) -> Steps:
+    starts = _starts(users)
+    lengths = np.diff(np.append(starts, len(users)))
+    return Steps(users.astype(np.int32), items, np.arange(1, len(users) + 1) - np.repeat(starts, lengths))

@@ -1,6 +1,4 @@
-"""What holds for every model. A new public model is picked up from the registry; give it an entry in ``MODELS`` if its
-defaults are too slow for a test or its constructor needs arguments.
-"""
+"""What holds for every model, on what it answers."""
 
 import numpy as np
 import polars as pl
@@ -9,38 +7,7 @@ from polars.testing import assert_frame_equal
 
 import cofactor as cf
 from cofactor.kernels.csr import CSR
-from cofactor.models.base.recommender import Recommender
-
-UNTIMED = {"half_life": None, "neighbour_half_life": None, "trend": None}  # the fixture has no events
-MODELS = {
-    "EASE": lambda: cf.EASE(20.0, form="primal"),
-    "EASE cut to ten weights": lambda: cf.EASE(20.0, top_n=10),
-    "EASE of users": lambda: cf.EASE(20.0, dropout=0.2, user_exponent=0.3, popularity_exponent=0.4, form="dual"),
-    "Blend": lambda: cf.Blend(cf.ImplicitALS(4, iterations=2, regularization=0.1), cf.Popular(), weights=[2, 1]),
-    "Blend of scores": lambda: cf.Blend(cf.NextBasket(**UNTIMED), cf.Popular(), cf.PersonalPopular(), by="score"),
-    "CoVisitationSum": lambda: cf.CoVisitationSum(
-        cf.CoVisitation(), cf.CoVisitation(5, pairs="all"), weights=[1.0, 2.5]
-    ),
-    "Fallback": lambda: cf.Fallback(cf.PersonalPopular(), cf.Popular()),
-    "Fallback of factors": lambda: cf.Fallback(cf.ImplicitALS(4, iterations=2), cf.Popular()),
-    "GraphFilter": lambda: cf.GraphFilter(factors=5),
-    "GraphFilter, a walk": lambda: cf.GraphFilter(
-        low_pass=0, amplification=1.5, history_exponent=0.6, item_exponent=0.3
-    ),
-    "ImplicitALS": lambda: cf.ImplicitALS(8, iterations=3, regularization=0.1),
-    "ImplicitALS by cg": lambda: cf.ImplicitALS(8, iterations=3, regularization=0.1, solver="cg"),
-    "NextBasket": lambda: cf.NextBasket(**UNTIMED),
-    "Popular by weight": lambda: cf.Popular(by="weight"),
-    "PureSVD": lambda: cf.PureSVD(8, popularity_exponent=0.2),
-    "Random": lambda: cf.Random(seed=3),
-    "Random by popularity": lambda: cf.Random(seed=3, weighted=True),
-    "Repurchase": lambda: cf.Repurchase(window=None),  # with times: tests/models/test_repurchase.py
-    "SLIM": lambda: cf.SLIM(0.5, 5.0),
-    "SLIM of both signs": lambda: cf.SLIM(0.2, 2.0, non_negative=False, top_n=20),
-    "SessionKNN by cosine": lambda: cf.SessionKNN(similarity="cosine", idf=0, candidate_idf=0, lambda3=None),
-}
-PUBLIC = {name: cls for name, cls in Recommender.registry.items() if cls.__module__.startswith("cofactor.")}
-NAMES = sorted({*PUBLIC, *MODELS})
+from zoo import NAMES, PUBLIC, make
 
 REPEATS_ONLY = {"PersonalPopular", "Repurchase"}  # lists hold nothing but the user's history
 SCORES_OF_WHAT_IS_LEFT = {"Blend", "Blend of scores"}  # points count among what the filters leave
@@ -60,11 +27,7 @@ NEVER_ITSELF = {
 REACHED_ONLY = {*NEVER_ITSELF, "SessionKNN", "SessionKNN by cosine"}  # lists hold only what neighbours reach
 BY_USER_ROW = {"Random", "Random by popularity"}  # depends on the user's row by design
 
-SCHEMA = {"user_id": pl.Int64, "item_id": pl.Int64, "score": pl.Float32, "rank": pl.UInt32}
-
-
-def make(name):
-    return MODELS[name]() if name in MODELS else PUBLIC[name]()
+SCHEMA = {"user_id": pl.Int64, "item_id": pl.Int64, "score": pl.Float32, "rank": pl.Int32}
 
 
 @pytest.fixture(params=NAMES)
@@ -401,7 +364,7 @@ def test_similar_items_are_other_items(model, name):
     except cf.ParameterError as error:
         assert "has no notion of similar items" in str(error)  # noqa: PT017
         return
-    assert table.schema == {"item_id": pl.Int64, "similar_item_id": pl.Int64, "score": pl.Float32, "rank": pl.UInt32}
+    assert table.schema == {"item_id": pl.Int64, "similar_item_id": pl.Int64, "score": pl.Float32, "rank": pl.Int32}
     assert table["item_id"].to_list() == [5, 5, 5, 2, 2, 2]
     assert table["rank"].to_list() == [1, 2, 3, 1, 2, 3]
     assert (table["item_id"] != table["similar_item_id"]).all()
@@ -436,7 +399,7 @@ def test_fit_replaces_what_was_learned(name, interactions):
     other = cf.Interactions.from_frame(pairs((1, 1), (1, 2), (2, 2)))
     model = make(name).fit(interactions).fit(other)
     assert_frame_equal(model.recommend(exclude_seen=False), make(name).fit(other).recommend(exclude_seen=False))
-    assert model.interactions_ is other
+    assert model.interactions_.user_items is other.user_items
 
 
 def test_fit_leaves_data_and_parameters_alone(name, interactions):

@@ -39,7 +39,7 @@ class Given:
             order = np.argsort(-self.scores[row], kind="stable")
             order = [i for i in order if not (exclude_seen and SEEN[row][i])][:k]
             rows += [(USERS[row], ITEMS[i], self.scores[row, i], rank) for rank, i in enumerate(order, 1)]
-        schema = {"user_id": pl.String, "item_id": pl.Int64, "score": pl.Float32, "rank": pl.UInt32}
+        schema = {"user_id": pl.String, "item_id": pl.Int64, "score": pl.Float32, "rank": pl.Int32}
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     def predict(self, pairs):

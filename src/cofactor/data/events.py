@@ -99,14 +99,12 @@ def read_events(
     Parameters
     ----------
     source
-        A path, a glob, a folder, a list of paths; a polars DataFrame or LazyFrame, a pandas DataFrame, or any
-        object with ``__arrow_c_stream__``. Files are Parquet, CSV or TSV (with a header; also .gz), JSON
-        lines (also .gz), Arrow IPC/Feather.
+        A path, a glob, a folder, a list of paths; a polars or pandas frame, or any object with ``__arrow_c_stream__``.
+        Files are Parquet, CSV or TSV (with a header; also .gz), JSON lines (also .gz), Arrow IPC/Feather.
     user : str or None
         Column of user ids; None takes every session for a user of its own.
     item : str
-        Column of item ids. Ids are of integer, text, categorical, enum or binary type; whole-number floats
-        are read as Int64.
+        Column of item ids. Ids are integer, text, categorical, enum or binary; whole floats are read as Int64.
     time : str, optional
         Column of times: datetime, date, ISO 8601 text, or numbers counted from 1970. They become
         Datetime("us") in UTC.

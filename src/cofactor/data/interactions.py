@@ -117,6 +117,16 @@ class Interactions:
         """The transposed matrix, items in rows; built in O(nnz) when first asked for, then kept."""
         return self.user_items.transposed()
 
+    @cached_property
+    def without_log(self) -> Self:
+        """The same users, items and weights without the events that they were made of: what a fitted model keeps."""
+        if self.events is None:
+            return self
+        kept = type(self)(self.users, self.items, self.user_items)
+        if "item_users" in self.__dict__:
+            kept.__dict__["item_users"] = self.item_users
+        return kept
+
     def to_frame(self) -> pl.DataFrame:
         """One row per entry: ``user_id``, ``item_id`` (original types), ``weight`` (Float32), in row order."""
         return pl.DataFrame(

@@ -88,7 +88,7 @@ def at_the_cut(model, log):
 
 def test_features_are_those_of_a_brute_force_count(model, log_):
     pairs, z, again = at_the_cut(model, log_)
-    x = model.interactions_
+    x = interactions(log_)
     past = Baskets.of(x).before(14)
     met = _Met.of(past)
     assert list(zip(x.users.take(met.users), x.items.take(met.items), strict=True)) == pairs

@@ -69,7 +69,7 @@ class FactorModel(Recommender):
         Returns
         -------
         DataFrame
-            ``user_id``, ``similar_user_id``, ``score`` (Float32), ``rank`` (UInt32, from 1).
+            ``user_id``, ``similar_user_id``, ``score`` (Float32), ``rank`` (Int32, from 1).
         """
         x = self._fitted()
         check_at_least("k", k, 1, whole=True)

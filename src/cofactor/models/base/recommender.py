@@ -11,10 +11,12 @@ import polars as pl
 from cofactor.checks import check_at_least, check_choice, warn
 from cofactor.data.histories import read_histories
 from cofactor.data.ids import IdMap
+from cofactor.data.log import Log
 from cofactor.data.tables import TableLike, read_table
 from cofactor.errors import ParameterError
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import NO_FILTERS, Filters
+from cofactor.models.base.fitting import as_interactions
 from cofactor.models.base.model import Model
 from cofactor.models.base.saved import restore, save
 
@@ -108,7 +110,7 @@ class Recommender(Model):
         Returns
         -------
         DataFrame
-            ``user_id``, ``item_id``, ``score`` (Float32), ``rank`` (UInt32, from 1). Ties go to the lower item row.
+            ``user_id``, ``item_id``, ``score`` (Float32), ``rank`` (Int32, from 1). Ties go to the lower item row.
 
         Raises
         ------
@@ -125,7 +127,7 @@ class Recommender(Model):
 
     def recommend_for(
         self,
-        histories: TableLike | Interactions,
+        histories: TableLike | Interactions | Log,
         k: int = 10,
         *,
         exclude_seen: bool = True,
@@ -136,7 +138,7 @@ class Recommender(Model):
 
         Parameters
         ----------
-        histories : DataFrame with user_id, item_id and (optional) weight and time, or Interactions
+        histories : DataFrame with user_id, item_id and (optional) weight and time, Interactions, or Events
             Weights mean what they meant in training. Models of sequences (``SessionKNN``) take the rows of a user in
             the order of ``time`` where there is such a column, else as they stand, the oldest first, each for one
             event whatever its weight; ``Repurchase`` reads how long ago they were from it; others do not look at it.
@@ -151,7 +153,7 @@ class Recommender(Model):
         """
         x = self._fitted()
         check_at_least("k", k, 1, whole=True)
-        users, csr = self._read_histories(histories)
+        users, csr = self._read_histories(as_interactions(histories) if isinstance(histories, Log) else histories)
         filters = Filters(allowed=self._allowed(items, unknown))
         top = self.top_k_for(csr, k, exclude_seen=exclude_seen, filters=filters)
         return ranked_table(users, "user_id", x.items, "item_id", top)
@@ -162,7 +164,7 @@ class Recommender(Model):
         Returns
         -------
         DataFrame
-            ``item_id``, ``similar_item_id``, ``score`` (Float32), ``rank`` (UInt32, from 1).
+            ``item_id``, ``similar_item_id``, ``score`` (Float32), ``rank`` (Int32, from 1).
         """
         x = self._fitted()
         check_at_least("k", k, 1, whole=True)
@@ -259,7 +261,7 @@ def ranked_table(ids: pl.Series, name: str, others: IdMap, other_name: str, top:
             ids.gather(at).alias(name),
             others.take(top.rows[at, column]).alias(other_name),
             pl.Series("score", top.scores[at, column]),
-            pl.Series("rank", (column + 1).astype(np.uint32)),
+            pl.Series("rank", (column + 1).astype(np.int32)),
         ]
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from cofactor.checks import check_choice
+from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.recency import check_duration, recency
 from cofactor.models.base.recommender import Recommender
 from cofactor.system.threads import resolve_threads
@@ -60,6 +61,7 @@ class Popular(Recommender):
         self.window = window
         self.threads = threads
 
+    @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Count; ``progress`` changes nothing.
 
@@ -77,7 +79,6 @@ class Popular(Recommender):
         if self.half_life is not None or self.window is not None:
             weights = weights * recency(interactions, self.half_life, self.window, newest=self.by == "users")
         self.popularity_ = np.bincount(x.indices, weights, minlength=x.n_columns).astype(np.float32)
-        self.interactions_ = interactions
         return self
 
     def _ranked(self, n: int, k: int, filters: Filters) -> TopK:

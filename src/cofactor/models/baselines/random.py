@@ -8,6 +8,7 @@ import numpy as np
 
 from cofactor.checks import check_at_least, check_choice
 from cofactor.kernels.arrays import TopK
+from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.recommender import Recommender
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Random(Recommender):
         self.seed = seed
         self.weighted = weighted
 
+    @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Count the users of every item; ``progress`` changes nothing."""
         check_at_least("seed", self.seed, 0, whole=True)
@@ -59,7 +61,6 @@ class Random(Recommender):
         x = interactions.user_items
         counts = np.bincount(x.indices, minlength=x.n_columns)
         self.log_popularity_ = np.log(np.maximum(counts, _NOBODY)).astype(np.float32)
-        self.interactions_ = interactions
         return self
 
     def _top_k(self, users: NDArray[np.int32], k: int, filters: Filters) -> TopK:

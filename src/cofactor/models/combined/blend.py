@@ -10,6 +10,7 @@ from cofactor.checks import check_at_least, check_choice
 from cofactor.errors import ParameterError
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import NO_FILTERS, Filters
+from cofactor.models.base.fitting import fitted_copies, in_one_step
 from cofactor.models.base.recommender import Recommender
 
 if TYPE_CHECKING:
@@ -108,12 +109,11 @@ class Blend(Recommender):
         """Whether the order of a history matters to one of the models."""
         return any(model.ordered for model in self.models)
 
+    @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Fit every model."""
         self._check()
-        for model in self.models:
-            model.fit(interactions, progress=progress)
-        self.interactions_ = interactions
+        self.models = fitted_copies(self, self.models, lambda model: model.fit(interactions, progress=progress))
         return self
 
     def _check(self) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from cofactor.errors import ParameterError
 from cofactor.kernels.arrays import TopK
 from cofactor.kernels.csr import CSR
+from cofactor.models.base.fitting import fitted_copies, in_one_step
 from cofactor.models.base.recommender import Recommender
 
 if TYPE_CHECKING:
@@ -55,13 +56,12 @@ class Fallback(Recommender):
         """Whether the order of a history matters to a model of the chain."""
         return any(model.ordered for model in self.models)
 
+    @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Fit every model of the chain."""
         if len(self.models) < 2 or not all(isinstance(m, Recommender) for m in self.models):
             raise ParameterError(f"Fallback needs at least two models, got {self.models!r}")
-        for model in self.models:
-            model.fit(interactions, progress=progress)
-        self.interactions_ = interactions
+        self.models = fitted_copies(self, self.models, lambda model: model.fit(interactions, progress=progress))
         return self
 
     def _top_k(self, users: NDArray[np.int32], k: int, filters: Filters) -> TopK:

@@ -31,6 +31,7 @@ from cofactor.checks import check_at_least, check_choice
 from cofactor.errors import CofactorError, ParameterError
 from cofactor.kernels import blas
 from cofactor.models.base.factor import FactorModel
+from cofactor.models.base.fitting import in_one_step
 from cofactor.system.memory import require_memory
 from cofactor.system.progress import progress_bar
 from cofactor.system.threads import resolve_threads
@@ -143,6 +144,7 @@ class ImplicitALS(FactorModel):
         self.threads = threads
         self.device = device
 
+    @in_one_step
     def fit(
         self,
         interactions: Interactions,
@@ -198,7 +200,7 @@ class ImplicitALS(FactorModel):
         if not last:
             self._sweep(kernels, by_user, users, items, exactly=True)
         self.user_factors_, self.item_factors_ = kernels.fetch(users), kernels.fetch(items)
-        self.interactions_, self.loss_history_ = x, np.array(losses)
+        self.loss_history_ = np.array(losses)
         return self
 
     def explain(self, user: object, item: object) -> pl.DataFrame:

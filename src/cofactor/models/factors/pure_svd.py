@@ -17,6 +17,7 @@ import numpy as np
 from cofactor.checks import check_at_least, check_choice
 from cofactor.kernels.svd import svd_bytes, truncated_svd
 from cofactor.models.base.factor import FactorModel
+from cofactor.models.base.fitting import in_one_step
 from cofactor.system.memory import require_memory
 from cofactor.system.progress import progress_bar
 from cofactor.system.threads import resolve_threads
@@ -82,6 +83,7 @@ class PureSVD(FactorModel):
         self.seed = seed
         self.threads = threads
 
+    @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Decompose.
 
@@ -112,7 +114,6 @@ class PureSVD(FactorModel):
             )
         self.item_factors_, self.singular_values_ = svd.right, svd.values
         self.user_factors_ = self._fold_in(x.user_items)
-        self.interactions_ = x
         return self
 
     def _weighed(self, histories: CSR) -> CSR:

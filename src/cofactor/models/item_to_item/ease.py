@@ -35,6 +35,7 @@ from cofactor.kernels import blas
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
 from cofactor.models.base.batches import batch_bytes, scores_in_batches, top_k_in_batches
+from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.item_weights import ItemWeightModel
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
@@ -130,6 +131,7 @@ class EASE(ItemWeightModel):
         self.top_n = top_n
         self.threads = threads
 
+    @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Solve; ``progress`` changes nothing, the inverse is one call.
 
@@ -144,14 +146,11 @@ class EASE(ItemWeightModel):
         x = interactions
         dual = self.form == "dual" or (self.form == "auto" and x.n_users < x.n_items)
         self._require_memory(x, dual)
-        for name in ("item_weights_", "user_inverse_", "item_scale_", "item_factor_", "popularity_scale_", "_columns"):
-            vars(self).pop(name, None)
         histories = self._weighed(x.user_items)
         popularity, regularization = self._popularity(histories)
         scale = np.maximum(popularity, 1e-30) ** -self.popularity_exponent
         scale[popularity == 0] = 1
         (self._fit_dual if dual else self._fit_primal)(histories, popularity, regularization, scale)
-        self.interactions_ = x
         return self
 
     # The primal form.
@@ -195,7 +194,9 @@ class EASE(ItemWeightModel):
         inverse = kernels.fetch(kernels.sparse_product(z, columns, lower=True, threads=threads))
         _diagonal(inverse)[:] += 1
         inverse, solved = self._inverted(kernels, inverse)
-        explained = kernels.quadratic_forms(inverse, columns, threads=threads) if solved else np.ones(len(popularity))
+        explained = np.ones(len(popularity))
+        if solved:
+            explained = kernels.fetch(kernels.quadratic_forms(inverse, columns, threads=threads))
         diagonal = 1 - explained  # of the square root of Lambda times P times that
         self._require_sound(solved, diagonal / regularization, popularity, regularization)
         diagonal_of_inverse = inverse.diagonal().copy()

@@ -32,6 +32,7 @@ from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
 from cofactor.kernels.svd import svd_bytes, truncated_svd
 from cofactor.models.base.batches import batch_bytes, scores_in_batches, top_k_in_batches
+from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.recommender import Recommender
 from cofactor.system.memory import require_memory
 from cofactor.system.progress import progress_bar
@@ -118,6 +119,7 @@ class GraphFilter(Recommender):
         self.seed = seed
         self.threads = threads
 
+    @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Compute degrees and, for the low-pass filter, singular vectors; ``progress`` shows their iterations.
 
@@ -154,9 +156,6 @@ class GraphFilter(Recommender):
         gain = float(svd.values[0]) ** 2
         self.item_scale_ = (items**-self.item_exponent / (gain if gain > 0 else 1)).astype(np.float32)
         self.item_vectors_ = svd.right if self.low_pass else np.empty((x.n_items, 0), np.float32)
-        for name in ("_item_users", "_spectral"):
-            vars(self).pop(name, None)
-        self.interactions_ = x
         return self
 
     def _scores_of(self, histories: CSR) -> Float:

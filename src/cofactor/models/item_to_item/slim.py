@@ -26,6 +26,7 @@ import numpy as np
 from cofactor.checks import check_at_least, check_flag, warn
 from cofactor.errors import ParameterError
 from cofactor.kernels.csr import CSR
+from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.item_weights import ItemWeightModel
 from cofactor.system.memory import available_memory, require_memory
 from cofactor.system.progress import progress_bar
@@ -115,6 +116,7 @@ class SLIM(ItemWeightModel):
         self.iterations = iterations
         self.threads = threads
 
+    @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None, warm_start: SLIM | None = None) -> Self:
         """Learn the weights.
 
@@ -155,7 +157,7 @@ class SLIM(ItemWeightModel):
                 bar.update(end - begin)
         columns = _stacked(pieces, x.n_items)
         self._warn(x, columns, status)
-        self.interactions_, self.item_weights_ = x, columns.transposed()
+        self.item_weights_ = columns.transposed()
         return self
 
     def _columns(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from cofactor.checks import check_at_least, check_choice
+from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.item_weights import ItemWeightModel
 from cofactor.models.neighbours.similarity import Columns, Compared, Kind, Measure, formula
 from cofactor.system.memory import require_memory
@@ -77,6 +78,7 @@ class ItemKNN(ItemWeightModel):
         self.b = b
         self.threads = threads
 
+    @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Find every item's neighbours; ``progress`` changes nothing.
 
@@ -107,5 +109,4 @@ class ItemKNN(ItemWeightModel):
             weights=columns.weights, binary=rows.binary, threads=self.threads,
         )  # fmt: skip
         self.item_weights_ = near.transposed() if of_scored else near
-        self.interactions_ = interactions
         return self

@@ -17,6 +17,7 @@ import numpy as np
 
 from cofactor.checks import check_at_least, check_choice, check_flag
 from cofactor.kernels.arguments import Similarity
+from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.item_weights import ItemWeightModel
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
@@ -75,6 +76,7 @@ class RP3beta(ItemWeightModel):
         self.normalize = normalize
         self.threads = threads
 
+    @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Find every item's neighbours; ``progress`` changes nothing. Cost and errors are those of ``ItemKNN.fit``."""
         check_at_least("alpha", self.alpha, 0)
@@ -105,7 +107,6 @@ class RP3beta(ItemWeightModel):
         )  # fmt: skip
         weights = near.transposed() if of_scored else near
         self.item_weights_ = _normalized(weights) if self.normalize else weights
-        self.interactions_ = interactions
         return self
 
 

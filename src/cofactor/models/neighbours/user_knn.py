@@ -12,6 +12,7 @@ import numpy as np
 
 from cofactor.checks import check_at_least
 from cofactor.kernels.arrays import Float, Rows, TopK
+from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.recommender import Recommender
 from cofactor.models.neighbours.similarity import Columns, Compared, Kind, Measure, formula
 from cofactor.system.threads import resolve_threads
@@ -97,6 +98,7 @@ class UserKNN(Recommender):
     def _measure(self) -> Measure:
         return Measure(self.similarity, self.shrinkage, self.alpha, self.k1, self.b)
 
+    @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Weigh the histories; ``progress`` changes nothing.
 
@@ -116,7 +118,6 @@ class UserKNN(Recommender):
         self.lengths_ = rows.own
         self.column_weights_, self.average_ = columns.weights, columns.average
         self.signatures_ = _signatures(x)
-        self.interactions_ = interactions
         return self
 
     def _nearest(self, histories: CSR) -> CSR:

@@ -24,6 +24,7 @@ from cofactor.data.baskets import Baskets
 from cofactor.errors import ParameterError
 from cofactor.kernels.csr import CSR, offsets
 from cofactor.kernels.filters import NO_FILTERS, Filters
+from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.recency import check_duration, in_days, require_times
 from cofactor.models.base.recommender import Recommender
 from cofactor.system.threads import resolve_threads
@@ -116,6 +117,7 @@ class NextBasket(Recommender):
         self.trend_smoothing = trend_smoothing
         self.threads = threads
 
+    @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Count baskets and find every user's neighbours; ``progress`` changes nothing.
 
@@ -144,7 +146,6 @@ class NextBasket(Recommender):
         self.neighbours_ = self._nearest(profiles, Filters(exclude=CSR.one_each(everybody, x.n_users)))
         self.user_vectors_ = own.scaled(columns=self.trend_ * np.float32(self.alpha))
         self.neighbour_vectors_ = theirs.scaled(columns=self.trend_ * np.float32(1 - self.alpha))
-        self.interactions_ = x
         return self
 
     def _check(self) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cofactor.kernels.arrays import TopK
+from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.recency import check_duration, recency
 from cofactor.models.base.recommender import Recommender
 
@@ -49,6 +50,7 @@ class PersonalPopular(Recommender):
     def __init__(self, half_life: str | None = None) -> None:
         self.half_life = half_life
 
+    @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Keep the histories; ``progress`` changes nothing.
 
@@ -61,7 +63,6 @@ class PersonalPopular(Recommender):
         x = interactions.user_items
         self.weights_ = x.values if self.half_life is None else x.values * recency(interactions, self.half_life)
         self.popularity_ = np.bincount(x.indices, minlength=x.n_columns).astype(np.float32)
-        self.interactions_ = interactions
         return self
 
     @property

@@ -33,6 +33,7 @@ from cofactor.data.interactions import Interactions
 from cofactor.data.tables import TableLike, read_table
 from cofactor.errors import DataError, ParameterError
 from cofactor.kernels.csr import CSR, offsets
+from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.recency import check_duration, in_days, require_times
 from cofactor.models.base.recommender import Recommender
 from cofactor.system.threads import resolve_threads
@@ -118,6 +119,7 @@ class Repurchase(Recommender):
         given = self.half_lives
         return {**super().params(), "half_lives": tuple(given) if isinstance(given, list) else given}
 
+    @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Learn from the last window of the log, then judge every pair at its end; ``progress`` changes nothing.
 
@@ -132,7 +134,6 @@ class Repurchase(Recommender):
         self._check()
         if self.window is None:
             self.scores_ = interactions.user_items
-            self.interactions_ = interactions
             return self
         require_times(interactions, f"Repurchase(window={self.window!r})")
         baskets = Baskets.of(interactions)
@@ -154,7 +155,6 @@ class Repurchase(Recommender):
         self.coefficients_ = _logistic((features - self.centres_) / self.scales_, again, self.regularization)
         self.item_features_ = self._of_items(_Met.of(baskets), interactions.n_items).astype(np.float32)
         self.scores_ = self._scored(baskets, interactions.n_users)
-        self.interactions_ = interactions
         return self
 
     def _check(self) -> None:

@@ -13,6 +13,7 @@ from cofactor.checks import check_at_least, check_choice, warn
 from cofactor.data.sessions import Sessions
 from cofactor.data.weights import duration
 from cofactor.errors import DataError, ParameterError
+from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.item_weights import ItemWeightModel
 from cofactor.models.sessions._covisitation_count import count_pairs
 from cofactor.system.memory import parse_bytes
@@ -160,6 +161,7 @@ class CoVisitation(ItemWeightModel):
         """
         return cls(**{"recency": 3.0, "max_gap": "24h", "last_events": 30, **options})
 
+    @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Count.
 
@@ -172,7 +174,7 @@ class CoVisitation(ItemWeightModel):
         """
         self._check()
         weights, capped = self._count(Sessions.of(interactions), progress)
-        self.item_weights_, self.interactions_ = weights, interactions
+        self.item_weights_ = weights
         self._warn(capped)
         return self
 

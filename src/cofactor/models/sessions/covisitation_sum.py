@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cofactor.checks import check_at_least
-from cofactor.data.sessions import Sessions
 from cofactor.errors import ParameterError
 from cofactor.kernels.csr import CSR
+from cofactor.models.base.fitting import fitted_copies, in_one_step
 from cofactor.models.base.item_weights import ItemWeightModel
 from cofactor.models.sessions.covisitation import CoVisitation
 from cofactor.system.threads import resolve_threads
@@ -67,6 +67,7 @@ class CoVisitationSum(ItemWeightModel):
         given = ", ".join(f"{name}={value!r}" for name, value in self.params().items() if name != "matrices")
         return f"CoVisitationSum({''.join(f'{matrix!r}, ' for matrix in self.matrices)}{given})"
 
+    @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Read the sessions once and count every matrix.
 
@@ -78,19 +79,15 @@ class CoVisitationSum(ItemWeightModel):
             As ``CoVisitation.fit``.
         """
         weights = self._weights()
-        sessions = Sessions.of(interactions)
+        self.matrices = fitted_copies(self, self.matrices, lambda matrix: matrix.fit(interactions, progress=progress))
         total: Any = None
         for matrix, weight in zip(self.matrices, weights, strict=True):
-            counted, capped = matrix._count(sessions, progress)
-            matrix._warn(capped)
-            matrix.item_weights_, matrix.interactions_ = counted, interactions
-            added = counted.to_scipy()
+            added = matrix.item_weights_.to_scipy()
             added.data = added.data * np.float32(weight)
             total = added if total is None else total + added
         total.sort_indices()
         indptr, indices, values = total.indptr.astype(np.int64), total.indices.astype(np.int32), total.data
         self.item_weights_ = CSR(indptr, indices, values.astype(np.float32), interactions.n_items)
-        self.interactions_ = interactions
         return self
 
     def _weights(self) -> list[float]:

@@ -42,6 +42,7 @@ from cofactor.errors import DataError
 from cofactor.kernels.arguments import PastSessions, SessionKnn
 from cofactor.kernels.csr import CSR, offsets
 from cofactor.kernels.filters import Filters
+from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.recommender import Recommender
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
@@ -167,6 +168,7 @@ class SessionKNN(Recommender):
         """Whether the order of a history matters: it does."""
         return True
 
+    @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Sort the sessions by time and list those of every item; ``progress`` changes nothing. O(events).
 
@@ -198,7 +200,7 @@ class SessionKNN(Recommender):
         self.places_indptr_, self.places_ = places_indptr, places
         idf = np.log1p((len(indptr) - 1) / np.maximum(n_sessions_of, 1))
         self.item_weights_, self.candidate_weights_ = idf**self.idf, idf**self.candidate_idf
-        self.positions_, self.interactions_ = positions, interactions
+        self.positions_ = positions
         return self
 
     def _session_weights(

@@ -1,0 +1,100 @@
+"""Fitting in one step: a model is what it was before, or all new, and it keeps nothing of the log."""
+
+from __future__ import annotations
+
+from copy import copy
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+import scipy.sparse as sp
+
+from cofactor.data.interactions import Interactions
+from cofactor.data.log import Log
+from cofactor.data.tables import read_table
+from cofactor.errors import DataError, ParameterError
+from cofactor.kernels.csr import CSR
+from cofactor.models.base.model import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["as_interactions", "fitted_copies", "in_one_step"]
+
+M = TypeVar("M", bound=Model)
+P = ParamSpec("P")
+
+
+def in_one_step(
+    fit: Callable[Concatenate[M, Interactions, P], M],
+) -> Callable[Concatenate[M, Any, P], M]:
+    """Let ``fit`` work on a copy without anything learned, and take over what that has learned at the very end.
+
+    Whatever ends ``fit`` early, Ctrl-C included, leaves the model as it was. What comes as ``interactions`` may be all
+    that :func:`as_interactions` takes, and what the model keeps of them is the matrix and the ids.
+    """
+
+    @wraps(fit)
+    def whole(self: M, interactions: Any, /, *args: P.args, **options: P.kwargs) -> M:  # noqa: ANN401
+        x = as_interactions(interactions)
+        new = copy(self)
+        vars(new).clear()
+        vars(new).update({name: value for name, value in vars(self).items() if not _is_learned(name)})
+        fit(new, x, *args, **options)
+        new.interactions_ = x.without_log
+        for part, fitted in vars(new).pop(_PARTS, ()):
+            part.__dict__ = fitted.__dict__
+        self.__dict__ = new.__dict__
+        return self
+
+    return whole
+
+
+_PARTS = "_parts_to_take_over"
+
+
+def fitted_copies(whole: Model, parts: tuple[M, ...], fit: Callable[[M], object]) -> tuple[M, ...]:
+    """Fit copies of the models that a model is made of; they are taken over when all of it is done.
+
+    Called inside a ``fit`` that is :func:`in_one_step`.
+    """
+    copies = tuple(copy(part) for part in parts)
+    for one in copies:
+        fit(one)
+    vars(whole)[_PARTS] = tuple(zip(parts, copies, strict=True))
+    return copies
+
+
+def _is_learned(name: str) -> bool:
+    return name.endswith("_") or name.startswith("_")
+
+
+def as_interactions(given: Any) -> Interactions:  # noqa: ANN401
+    """What models are fitted on, of whatever they were given.
+
+    Parameters
+    ----------
+    given : Interactions, Events, table or matrix
+        The events of a pair are counted. A table has ``user_id``, ``item_id`` and perhaps ``weight``; a users x items
+        matrix of SciPy or cofactor numbers users and items from 0.
+
+    Raises
+    ------
+    ParameterError
+        It is none of these.
+    DataError
+        It cannot be used; see ``Interactions``.
+    """
+    if isinstance(given, Interactions):
+        return given
+    if isinstance(given, Log):
+        return Interactions(*given.aggregated(), events=given)
+    if isinstance(given, CSR | sp.spmatrix | sp.sparray):
+        return Interactions.from_csr(given)
+    ways = "Interactions, Events, a table with user_id and item_id, or a sparse users x items matrix"
+    if isinstance(given, type) or given is None or isinstance(given, str | int | float):
+        raise ParameterError(f"a model is fitted on {ways}; got {given!r}")
+    try:
+        table = read_table(given, (), "interactions")
+    except DataError as error:
+        raise ParameterError(f"a model is fitted on {ways}; got {type(given).__name__}") from error
+    return Interactions.from_frame(table, weight="weight" if "weight" in table.columns else None)

@@ -1,0 +1,41 @@
+"""Every model, small enough for a test. New public models are picked up from the registry; give one an entry in ``MODELS``
+if its defaults are too slow for a test or its constructor needs arguments.
+"""
+
+import cofactor as cf
+from cofactor.models.base.recommender import Recommender
+
+UNTIMED = {"half_life": None, "neighbour_half_life": None, "trend": None}  # the fixture has no events
+MODELS = {
+    "EASE": lambda: cf.EASE(20.0, form="primal"),
+    "EASE cut to ten weights": lambda: cf.EASE(20.0, top_n=10),
+    "EASE of users": lambda: cf.EASE(20.0, dropout=0.2, user_exponent=0.3, popularity_exponent=0.4, form="dual"),
+    "Blend": lambda: cf.Blend(cf.ImplicitALS(4, iterations=2, regularization=0.1), cf.Popular(), weights=[2, 1]),
+    "Blend of scores": lambda: cf.Blend(cf.NextBasket(**UNTIMED), cf.Popular(), cf.PersonalPopular(), by="score"),
+    "CoVisitationSum": lambda: cf.CoVisitationSum(
+        cf.CoVisitation(), cf.CoVisitation(5, pairs="all"), weights=[1.0, 2.5]
+    ),
+    "Fallback": lambda: cf.Fallback(cf.PersonalPopular(), cf.Popular()),
+    "Fallback of factors": lambda: cf.Fallback(cf.ImplicitALS(4, iterations=2), cf.Popular()),
+    "GraphFilter": lambda: cf.GraphFilter(factors=5),
+    "GraphFilter, a walk": lambda: cf.GraphFilter(
+        low_pass=0, amplification=1.5, history_exponent=0.6, item_exponent=0.3
+    ),
+    "ImplicitALS": lambda: cf.ImplicitALS(8, iterations=3, regularization=0.1),
+    "ImplicitALS by cg": lambda: cf.ImplicitALS(8, iterations=3, regularization=0.1, solver="cg"),
+    "NextBasket": lambda: cf.NextBasket(**UNTIMED),
+    "Popular by weight": lambda: cf.Popular(by="weight"),
+    "PureSVD": lambda: cf.PureSVD(8, popularity_exponent=0.2),
+    "Random": lambda: cf.Random(seed=3),
+    "Random by popularity": lambda: cf.Random(seed=3, weighted=True),
+    "Repurchase": lambda: cf.Repurchase(window=None),  # with times: tests/models/test_repurchase.py
+    "SLIM": lambda: cf.SLIM(0.5, 5.0),
+    "SLIM of both signs": lambda: cf.SLIM(0.2, 2.0, non_negative=False, top_n=20),
+    "SessionKNN by cosine": lambda: cf.SessionKNN(similarity="cosine", idf=0, candidate_idf=0, lambda3=None),
+}
+PUBLIC = {name: cls for name, cls in Recommender.registry.items() if cls.__module__.startswith("cofactor.")}
+NAMES = sorted({*PUBLIC, *MODELS})
+
+
+def make(name):
+    return MODELS[name]() if name in MODELS else PUBLIC[name]()

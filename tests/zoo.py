@@ -1,4 +1,4 @@
-"""Every model, small enough for a test. New public models are picked up from the registry; give one an entry in ``MODELS``
+"""Every model, small enough for a test. New public models come from the registry; give one an entry in ``MODELS``
 if its defaults are too slow for a test or its constructor needs arguments.
 """
 

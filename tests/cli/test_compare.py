@@ -38,7 +38,7 @@ def test_compare_prints_a_leaderboard_and_writes_a_report(log, run, tmp_path):
         assert name in result.stdout
     assert "±" not in result.stdout
     page = (tmp_path / "r.html").read_text()
-    assert page.count("data:image/svg+xml") == 3
+    assert page.count("data:image/svg+xml") == 6  # three metrics, two of the data, one of training
     assert "ImplicitALS(factors=4" in page
     assert list(tmp_path.iterdir()) == [tmp_path / "r.html"]
 

@@ -9,7 +9,7 @@ import typer
 
 from cofactor.cli.models import build_models
 from cofactor.cli.options import Columns, EventFiles, Json, Metrics, ModelFolder, Params, Repeats, Weighing
-from cofactor.cli.output import note, print_json, print_leaderboard, print_table
+from cofactor.cli.output import note, print_json, print_leaderboard, print_table, say
 from cofactor.data import split
 from cofactor.data.events import Events
 from cofactor.data.interactions import Interactions
@@ -101,9 +101,12 @@ def compare(
         lead = f"{data}{pairs.height:,} to find ({test}, {'repeats allowed' if repeats else 'new items only'})."
         _report(board, made, x, names, lead).write(report)
     if as_json:
-        print_json({"leaderboard": board, "models": {name: repr(m) for name, m in made.items()}})
-    else:
-        print_leaderboard(board, "Leaderboard (95 % intervals)")
+        written = None if report is None else str(report)
+        print_json({"leaderboard": board, "models": {name: repr(m) for name, m in made.items()}, "report": written})
+        return
+    print_leaderboard(board, "Leaderboard (95 % intervals)")
+    if report is not None:
+        say(f"Report written to {report}")
 
 
 def _told(pairs: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:

@@ -38,9 +38,18 @@ def test_compare_prints_a_leaderboard_and_writes_a_report(log, run, tmp_path):
         assert name in result.stdout
     assert "±" not in result.stdout
     page = (tmp_path / "r.html").read_text()
-    assert page.count("data:image/svg+xml") == 3
+    assert page.count("data:image/svg+xml") == 6  # three metrics, two of the data, one of training
+    assert result.stdout.splitlines()[-1] == f"Report written to {tmp_path / 'r.html'}"
     assert "ImplicitALS(factors=4" in page
     assert list(tmp_path.iterdir()) == [tmp_path / "r.html"]
+
+
+def test_json_names_the_report(log, run_json, tmp_path):
+    options = ["--time", "time", "--models", "popular", "--metrics", "ndcg@5"]
+    assert run_json("compare", log, *options)["report"] is None
+    found = run_json("compare", log, *options, "--report", tmp_path / "r.html")
+    assert found["report"] == str(tmp_path / "r.html")
+    assert (tmp_path / "r.html").read_text().count("data:image/svg+xml") == 3
 
 
 def test_a_narrow_terminal_gets_a_narrow_leaderboard(log, run):

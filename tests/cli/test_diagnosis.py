@@ -1,3 +1,7 @@
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from cofactor.cli import diagnosis as doctor
@@ -26,6 +30,12 @@ def test_a_good_machine(machine):
     assert found.facts["threads"]["used"] == 8
     assert found.facts["threads"]["container_limit"] is None
     assert found.facts["versions"]["polars"]
+
+
+def test_versions_are_those_of_all_dependencies():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = [re.match(r"[\w-]+", line)[0] for line in project["dependencies"]]
+    assert list(doctor.examine().facts["versions"]) == ["cofactor", "python", "system", *names]
 
 
 @pytest.mark.parametrize(

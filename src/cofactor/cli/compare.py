@@ -9,7 +9,7 @@ import typer
 
 from cofactor.cli.models import build_models
 from cofactor.cli.options import Columns, EventFiles, Json, Metrics, ModelFolder, Params, Repeats, Weighing
-from cofactor.cli.output import note, print_json, print_leaderboard, print_table
+from cofactor.cli.output import note, print_json, print_leaderboard, print_table, say
 from cofactor.data import split
 from cofactor.data.events import Events
 from cofactor.data.interactions import Interactions
@@ -20,7 +20,13 @@ from cofactor.metrics import parse_all
 from cofactor.models import Recommender
 from cofactor.models.base.recommender import load
 from cofactor.report.page import HTML_ENDINGS, Report
-from cofactor.report.plots import leaderboard_plot, loss_plot, popularity_plot, require_matplotlib
+from cofactor.report.plots import (
+    concentration_plot,
+    leaderboard_plot,
+    loss_plot,
+    popularity_plot,
+    require_matplotlib,
+)
 from cofactor.report.tables import readable_leaderboard
 from cofactor.system.files import check_output
 
@@ -95,9 +101,12 @@ def compare(
         lead = f"{data}{pairs.height:,} to find ({test}, {'repeats allowed' if repeats else 'new items only'})."
         _report(board, made, x, names, lead).write(report)
     if as_json:
-        print_json({"leaderboard": board, "models": {name: repr(m) for name, m in made.items()}})
-    else:
-        print_leaderboard(board, "Leaderboard (95 % intervals)")
+        written = None if report is None else str(report)
+        print_json({"leaderboard": board, "models": {name: repr(m) for name, m in made.items()}, "report": written})
+        return
+    print_leaderboard(board, "Leaderboard (95 % intervals)")
+    if report is not None:
+        say(f"Report written to {report}")
 
 
 def _told(pairs: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
@@ -122,8 +131,10 @@ def _report(
 ) -> Report:
     page = Report("Leaderboard", lead)
     page.table(readable_leaderboard(board), best_first=True)
-    page.figure(leaderboard_plot(board, metrics[:3]), "Bars of the metrics of every model, with 95 % intervals")
-    page.section("Data").figure(popularity_plot(x), "Users per item, and the share of interactions of the top items")
+    for metric in metrics:
+        page.figure(leaderboard_plot(board, metric), f"{metric} of every model as bars, the numbers of the table above")
+    page.section("Data").figure(popularity_plot(x), "Users of each item, from the most popular to the least")
+    page.figure(concentration_plot(x), "Share of all interactions that the most popular items hold")
     losses = {name: m.loss_history_ for name, m in models.items() if hasattr(m, "loss_history_")}
     if losses:
         page.section("Training").figure(loss_plot(losses), "Training loss after every iteration")

@@ -13,7 +13,13 @@ from cofactor.cli.options import Json
 from cofactor.cli.output import note, print_json, print_leaderboard, print_table, say
 from cofactor.models.base.saved import check_writable
 from cofactor.report.page import HTML_ENDINGS, Report
-from cofactor.report.plots import leaderboard_plot, loss_plot, popularity_plot, require_matplotlib
+from cofactor.report.plots import (
+    concentration_plot,
+    leaderboard_plot,
+    loss_plot,
+    popularity_plot,
+    require_matplotlib,
+)
 from cofactor.report.tables import readable_leaderboard
 from cofactor.system.files import check_output, write_table
 
@@ -93,7 +99,8 @@ def _report(found: Results) -> Report:
     page.facts(found.facts)
     for title, text, board in _boards(found):
         page.section(title).text(text).table(readable_leaderboard(board), best_first=True)
-        page.figure(leaderboard_plot(board, ["ndcg@10", "precision@10", "recall@10"]), f"Leaderboard: {title}")
+        for metric in ("ndcg@10", "precision@10", "recall@10"):
+            page.figure(leaderboard_plot(board, metric), f"{title}: {metric} of every model as bars")
     page.text(_METRICS)
     page.section("One household").text(_STORIES)
     for title, story in found.stories.items():
@@ -102,9 +109,8 @@ def _report(found: Results) -> Report:
         "A few products are bought by most households, most products by a few. A model that knows only what is popular "
         "never shows the rest."
     )
-    page.figure(
-        popularity_plot(found.interactions), "Users per product, and the share of purchases of the top products"
-    )
+    page.figure(popularity_plot(found.interactions), "Users of each product, from the most popular to the least")
+    page.figure(concentration_plot(found.interactions), "Share of the purchases that the top products hold")
     page.section("Training").text("Loss of iALS after every sweep over products and households; it may only fall.")
     page.figure(loss_plot({"iALS": found.als.loss_history_}), "Training loss of iALS by iteration")
     page.section("Parameters and versions").facts(found.als.params())

@@ -23,7 +23,7 @@ __all__ = ["Diagnosis", "Fact", "examine"]
 
 Fact: TypeAlias = "str | int | float | None"
 
-_DEPENDENCIES = ("numpy", "scipy", "polars", "safetensors", "tqdm", "typer", "rich")
+_DEPENDENCIES = ("numpy", "scipy", "polars", "safetensors", "tqdm", "typer", "rich", "jinja2")
 _LOW_MEMORY = 2 * 2**30
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 

@@ -6,10 +6,10 @@ import base64
 import io
 import platform
 from datetime import UTC, datetime
-from html import escape
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from cofactor.report.tables import is_numeric, readable
+from cofactor.report.pieces import Facts, Figures, Heading, Image, Text, table_piece
 from cofactor.system.files import check_output, replacing
 from cofactor.version import __version__
 
@@ -19,30 +19,21 @@ if TYPE_CHECKING:
     from typing import Self
 
     import polars as pl
+    from jinja2 import Environment
+
+    from cofactor.report.pieces import Piece
 
 __all__ = ["HTML_ENDINGS", "Report"]
 
 HTML_ENDINGS = (".html", ".htm")
 
-_STYLE = """
-body { font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color: #1f2933; background: #fff;
-       max-width: 72rem; margin: 2.5rem auto 4rem; padding: 0 1.25rem; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; }
-h2 { font-size: 1.3rem; margin: 2.6rem 0 .4rem; padding-top: 1.2rem; border-top: 1px solid #e4e7eb; }
-h3 { font-size: 1.05rem; margin: 1.6rem 0 .2rem; }
-p { margin: .4rem 0 .8rem; max-width: 46rem; }
-p.lead { color: #52606d; font-size: 1.1rem; }
-img { display: block; max-width: 100%; height: auto; margin: 1rem 0; }
-div.wide { overflow-x: auto; }
-table { border-collapse: collapse; margin: .6rem 0 1.2rem; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th { text-align: left; color: #52606d; font-weight: 600; border-bottom: 2px solid #cbd2d9; }
-th, td { padding: .3rem .9rem .3rem 0; vertical-align: top; }
-td, tbody th { border-bottom: 1px solid #eef0f2; }
-td:first-child { white-space: nowrap; }
-.number { text-align: right; white-space: nowrap; }
-tr.best td { font-weight: 600; }
-footer { margin-top: 3rem; color: #7b8794; font-size: .85rem; }
-"""
+# Text stays text in a figure, so that it has the font of the page. The names are those of the systems' own fonts;
+# where none of them is installed, widths are measured with the one that comes with matplotlib, the widest.
+_SVG: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "cofactor",  # the same figure gives the same file
+    "font.sans-serif": ["Segoe UI", "Roboto", "Helvetica Neue", "Arial", "DejaVu Sans"],
+}
 
 
 class Report:
@@ -63,19 +54,19 @@ class Report:
     def __init__(self, title: str, lead: str = "") -> None:
         self.title = title
         self.lead = lead
-        self._pieces: list[str] = []
+        self._pieces: list[Piece] = []
 
     def section(self, heading: str) -> Self:
         """Begin a section."""
-        return self._add(f"<h2>{escape(heading)}</h2>")
+        return self._add(Heading(2, heading))
 
     def subsection(self, heading: str) -> Self:
         """Begin a part of a section."""
-        return self._add(f"<h3>{escape(heading)}</h3>")
+        return self._add(Heading(3, heading))
 
     def text(self, paragraph: str) -> Self:
         """Add a paragraph."""
-        return self._add(f"<p>{escape(paragraph)}</p>")
+        return self._add(Text(paragraph))
 
     def table(self, frame: pl.DataFrame, *, best_first: bool = False) -> Self:
         """Add a table; numbers, and texts that begin with a digit in every row, are aligned to the right.
@@ -86,40 +77,29 @@ class Report:
         best_first : bool
             Whether the first row stands out.
         """
-        classes = [' class="number"' if is_numeric(column) else "" for column in frame.iter_columns()]
-        head = "".join(f"<th{c}>{escape(name)}</th>" for c, name in zip(classes, frame.columns, strict=True))
-        rows = []
-        for number, row in enumerate(frame.iter_rows()):
-            cells = "".join(f"<td{c}>{escape(readable(value))}</td>" for c, value in zip(classes, row, strict=True))
-            rows.append(f"<tr class='best'>{cells}</tr>" if best_first and number == 0 else f"<tr>{cells}</tr>")
-        return self._add(
-            f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-        )
+        return self._add(table_piece(frame, best_first=best_first))
 
     def facts(self, facts: Mapping[str, object]) -> Self:
-        """Add names and values as a table of two columns."""
-        rows = "".join(f"<tr><th>{escape(k)}</th><td>{escape(str(v))}</td></tr>" for k, v in facts.items())
-        return self._add(f"<table><tbody>{rows}</tbody></table>")
+        """Add names and values, one pair a line."""
+        return self._add(Facts({name: str(value) for name, value in facts.items()}))
 
     def figure(self, figure: Any, description: str) -> Self:  # noqa: ANN401
-        """Add a matplotlib figure as an SVG image, with a description for those who cannot see it."""
-        image = io.BytesIO()
-        figure.savefig(image, format="svg", metadata={"Date": None})
-        data = base64.b64encode(image.getvalue()).decode()
-        return self._add(f'<img alt="{escape(description)}" src="data:image/svg+xml;base64,{data}">')
+        """Add a matplotlib figure as an SVG image, with a description for those who cannot see it.
+
+        Figures that follow each other stand side by side where there is room. One of ``plots.PANEL`` inches has the
+        width of a phone.
+        """
+        last = self._pieces[-1] if self._pieces else None
+        row = last if isinstance(last, Figures) else Figures()
+        row.images.append(Image(_svg(figure), description))
+        return self if row is last else self._add(row)
 
     def html(self) -> str:
         """Give the page."""
         now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
         made = f"Made by cofactor {__version__}, Python {platform.python_version()}, {now}"
-        lead = f'<p class="lead">{escape(self.lead)}</p>' if self.lead else ""
-        body = "\n".join(self._pieces)
-        return (
-            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<title>{escape(self.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-            f"<h1>{escape(self.title)}</h1>\n{lead}\n{body}\n<footer>{made}</footer>\n</body>\n</html>\n"
-        )
+        page = _templates().get_template("page.html.j2")
+        return page.render(title=self.title, lead=self.lead, pieces=self._pieces, made=made)
 
     def write(self, path: str | Path) -> None:
         """Write the page, as a whole or not at all.
@@ -132,6 +112,31 @@ class Report:
         with replacing(check_output(path, HTML_ENDINGS)) as beside:
             beside.write_text(self.html(), encoding="utf-8")
 
-    def _add(self, piece: str) -> Self:
+    def _add(self, piece: Piece) -> Self:
         self._pieces.append(piece)
         return self
+
+
+def _svg(figure: Any) -> str:  # noqa: ANN401
+    """A figure as SVG in base64, transparent so that it stands on a dark page too."""
+    from matplotlib import rc_context
+
+    image = io.BytesIO()
+    with rc_context(_SVG):
+        figure.savefig(image, format="svg", metadata={"Date": None}, transparent=True)
+    return base64.b64encode(image.getvalue()).decode()
+
+
+@cache
+def _templates() -> Environment:
+    # Imported here because the command line starts far more often than it writes a page.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("cofactor.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import importlib.metadata
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 import cofactor as cf
-from cofactor.kernels import cpu
+from cofactor.kernels import on
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,15 +52,15 @@ def start(x: cf.Interactions, factors: int) -> tuple[Any, Any]:
 
 
 def with_cofactor(x: cf.Interactions, factors: int, solver: str, threads: int) -> Run:
-    users, items = cpu.empty_vectors(x.n_users, factors), cpu.empty_vectors(x.n_items, factors)
-    users[:], items[:] = start(x, factors)
+    kernels = on("cpu")
+    users, items = (kernels.vectors(*v.shape, partial(np.copyto, src=v)) for v in start(x, factors))
 
     options = OPTIONS | {"solver": "cg", "cg_steps": 2} if solver == "cg2" else OPTIONS | {"solver": solver}
 
     def step() -> None:
         for history, solved, fixed in ((x.user_items, users, items), (x.item_users, items, users)):
-            gramian = cpu.to_principal_axes(fixed, *(() if solver == "cholesky" else (solved,)), threads=threads)
-            _, failed = cpu.als_sweep(history, solved, fixed, gramian, threads=threads, **options)
+            gramian = kernels.to_principal_axes(fixed, *(() if solver == "cholesky" else (solved,)), threads=threads)
+            _, failed = kernels.als_sweep(history, solved, fixed, gramian, threads=threads, **options)
             assert failed < 0, failed
 
     return Run(step, lambda: (users, items))

@@ -38,7 +38,7 @@ from _als_libraries import ALL_SOLVERS, BLOCK, LIBRARIES, SOLVERS, check, versio
 from _measure import interleaved, print_header, print_row
 
 import cofactor as cf
-from cofactor.kernels import cpu
+from cofactor.kernels import native
 from cofactor.system.threads import available_threads
 
 SIZES = {
@@ -190,7 +190,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     names = ["cofactor", *args.peers]
-    print(f"{versions(names)}; NumPy {np.__version__}, {args.threads} threads, CPU level {cpu.level}")
+    print(f"{versions(names)}; NumPy {np.__version__}, {args.threads} threads, CPU level {native.level}")
     WAYS[args.what](args)
 
 

@@ -25,7 +25,7 @@ import scipy.sparse as sp
 from _measure import print_header, print_row
 
 import cofactor as cf
-from cofactor.kernels import cpu
+from cofactor.kernels import native
 from cofactor.system.threads import available_threads
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=available_threads())
     args = parser.parse_args()
     x, names = matrix(args), ["cofactor", *args.peers]
-    print(f"{x}, l1 {args.l1:g}, l2 {args.l2:g}, {args.threads} threads, CPU level {cpu.level}")
+    print(f"{x}, l1 {args.l1:g}, l2 {args.l2:g}, {args.threads} threads, CPU level {native.level}")
     print(", ".join(f"{name} {version('scikit-learn' if name == 'sklearn' else name)}" for name in args.peers) + "\n")
     runs: dict[str, list[tuple[float, Weights, int]]] = {name: [] for name in names}
     for _ in range(args.rounds):

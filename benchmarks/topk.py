@@ -27,7 +27,8 @@ from _measure import in_fresh_process, interleaved, peak_memory, print_header, p
 from threadpoolctl import threadpool_limits
 
 import cofactor as cf
-from cofactor.kernels import cpu
+from cofactor.kernels import native, on
+from cofactor.kernels.filters import Filters
 from cofactor.system.threads import available_threads
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ BATCH = 1000  # users whose scores NumPy and irspack hold at once
 
 
 def with_cofactor(users: Any, items: Any, seen: CSR, k: int, threads: int) -> Any:
-    return cpu.top_k(users, items, k, exclude=seen, threads=threads)[0]
+    return on("cpu").top_k(users, items, k, filters=Filters(seen), threads=threads).rows
 
 
 def with_implicit(users: Any, items: Any, seen: CSR, k: int, threads: int) -> Any:
@@ -109,7 +110,7 @@ def vectors(x: cf.Interactions, factors: int, kind: str, threads: int) -> tuple[
 def compare(args: argparse.Namespace) -> None:
     """The main table."""
     x = cf.datasets.synthetic(args.users, args.items, args.users * 100, seed=0)
-    print(f"{x}, top {args.k}, {args.vectors} vectors, {args.threads} threads, CPU level {cpu.level}\n")
+    print(f"{x}, top {args.k}, {args.vectors} vectors, {args.threads} threads, CPU level {native.level}\n")
     names = ["cofactor", *args.peers]
     labels = [LABELS.get(n, n) for n in names]
     print_header(["factors", *(f"{n} s" for n in labels), *(f"{n} / cofactor" for n in labels[1:]), "share of sgemm"])
@@ -127,7 +128,7 @@ def compare(args: argparse.Namespace) -> None:
 def check(pair: tuple[Any, Any], seen: CSR, args: argparse.Namespace) -> None:
     """Hold the lists of all libraries to those of cofactor; this warms them up as well."""
     filtered = with_cofactor(*pair, seen, args.k, args.threads)
-    unfiltered = cpu.top_k(*pair, args.k, threads=args.threads)[0]
+    unfiltered = on("cpu").top_k(*pair, args.k, threads=args.threads).rows
     for name in args.peers:
         same = np.mean(
             LIBRARIES[name](*pair, seen, args.k, args.threads) == (unfiltered if name == "faiss" else filtered)
@@ -156,7 +157,7 @@ def extra(users: int, items: int, factors: int, k: int, threads: int) -> dict[st
         items,
     )
     before = peak_memory()
-    rows, scores = cpu.top_k(*pair, k, exclude=seen, threads=threads)
+    rows, scores = on("cpu").top_k(*pair, k, filters=Filters(seen), threads=threads)
     inputs = sum(a.nbytes for a in (*pair, seen.indptr, seen.indices))
     result = rows.nbytes + scores.nbytes
     return {"inputs": inputs, "result": result, "extra": peak_memory() - before - result}

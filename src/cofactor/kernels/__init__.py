@@ -1,4 +1,4 @@
-"""The numeric kernels of each device; models ask :func:`on` and never branch on a device themselves."""
+"""The numeric kernels of each device; models ask for them by name and never branch on a device themselves."""
 
 from __future__ import annotations
 

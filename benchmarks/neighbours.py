@@ -1,8 +1,8 @@
 """ItemKNN beside implicit and irspack: nearest items by cosine, TF-IDF and BM25 on the same matrix in the same run.
 
     pip install '.[bench]'
-    python benchmarks/item_knn.py                                                   # 138 k users x 27 k items, 17 M
-    python benchmarks/item_knn.py --users 5000 --items 2000 --interactions 200_000  # a quick try
+    python benchmarks/neighbours.py                                                   # 138 k users x 27 k items, 17 M
+    python benchmarks/neighbours.py --users 5000 --items 2000 --interactions 200_000  # a quick try
 
 All multiply the same sparse matrices; the runs are interleaved and medians compared. Every library keeps the same
 number of neighbours, and the overlap is the share of cofactor's that a peer has, too: not all of them, as equal

@@ -1,7 +1,7 @@
 """Next items of sessions on published splits, beside the published numbers.
 
-    python benchmarks/sessions.py --data FOLDER             # fit with the chosen parameters, report on the test split
-    python benchmarks/sessions.py --data FOLDER --tune      # around the chosen ones, on training sessions held out
+    python benchmarks/session_knn.py --data FOLDER         # fit with the chosen parameters, report on the test split
+    python benchmarks/session_knn.py --data FOLDER --tune  # around the chosen ones, on training sessions held out
 
 FOLDER (or the environment variable COFACTOR_DATA) holds ``session_diginetica`` and ``session_yoochoose1_64``, the
 splits of SR-GNN (Wu et al. 2019) as whole sessions in Parquet. What was seen may come again; P@20 is the share of tests

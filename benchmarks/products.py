@@ -1,8 +1,8 @@
 """EASE beside RecTools and irspack: same matrix, same regularization, every fit in a fresh process.
 
     pip install '.[bench]' rectools
-    python benchmarks/ease.py                                                  # 10,261 users, 16,451 items, 1 M pairs
-    python benchmarks/ease.py --users 2000 --items 3000 --interactions 100_000 # a quick try
+    python benchmarks/products.py                                                   # 10,261 x 16,451, 1 M pairs
+    python benchmarks/products.py --users 2000 --items 3000 --interactions 100_000  # a quick try
 
 Seconds are those of ``fit`` alone, medians of ``--rounds``; memory is the process's peak above what it held before.
 The matrix is synthetic, long-tailed and without weights. A peer that is not installed is left out and named.

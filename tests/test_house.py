@@ -1,0 +1,65 @@
+"""The house is as its papers say: the picture, the names of kernels, the folders of tests, the public names."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+import cofactor as cf
+from cofactor.kernels import cpu
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+SOURCE = ROOT / "src" / "cofactor"
+
+PUBLIC = {
+    *("EASE", "SLIM", "Blend", "CoVisitation", "CoVisitationSum", "Fallback", "GraphFilter", "ImplicitALS", "ItemKNN"),
+    *("NextBasket", "PersonalPopular", "Popular", "PureSVD", "RP3beta", "Random", "Recommender", "Repurchase"),
+    *("SessionKNN", "UserKNN", "Events", "IdMap", "Interactions", "read_events", "split", "weights", "datasets"),
+    *("compare", "evaluate", "load", "ArtifactError", "CofactorError", "CofactorWarning", "DataError"),
+    *("MissingExtraError", "NotFittedError", "ParameterError", "UnknownIdError"),
+}
+
+
+def test_public_names_stay():
+    """A name goes with a major version, and comes with a line in the changelog."""
+    assert set(cf.__all__) == PUBLIC
+
+
+def drawing():
+    path = ROOT / "docs" / "draw_architecture.py"
+    spec = importlib.util.spec_from_file_location("draw_architecture", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_picture_is_current():
+    module = drawing()
+    assert module.PICTURE.read_text(encoding="utf-8") == module.draw(), "run: python docs/draw_architecture.py"
+
+
+KERNELS = sorted(p.stem for p in (SOURCE / "kernels" / "cpu").glob("*.py") if p.stem != "__init__")
+TOPIC = {"covisitation": "sessions", "session_knn": "sessions"}  # two kernels that share a folder of native/
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_kernel_bears_one_name(kernel):
+    """In native/, kernels/cpu, tests/kernels, tests/reference and benchmarks."""
+    assert (ROOT / "native" / TOPIC.get(kernel, kernel)).is_dir()
+    assert (HERE / "kernels" / f"test_{kernel}.py").is_file()
+    assert (HERE / "reference" / f"{kernel}.py").is_file()
+    assert (ROOT / "benchmarks" / f"{kernel}.py").is_file()
+
+
+def test_every_kernel_is_in_the_contract():
+    offered = {name for name in vars(cpu.Kernels) if not name.startswith("_")} - {"device", "fetch", "hold", "invert"}
+    written = set()
+    for kernel in KERNELS:
+        written |= set(importlib.import_module(f"cofactor.kernels.cpu.{kernel}").__all__)
+    assert offered == written
+
+
+@pytest.mark.parametrize("folder", sorted({str(p.parent.relative_to(HERE)) for p in HERE.rglob("test_*.py")} - {"."}))
+def test_tests_lie_where_the_source_does(folder):
+    assert folder == "contract" or (SOURCE / folder).is_dir()

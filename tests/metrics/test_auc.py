@@ -3,7 +3,12 @@ import polars as pl
 import pytest
 
 from cofactor.metrics import parse
-from cofactor.metrics.hits import Relevance, find_hits
+from cofactor.metrics.hits import Relevance, collect_hits, match_lists
+
+
+def values(lists, test):
+    relevance = Relevance.from_pairs(test)
+    return parse("auc").compute(collect_hits([match_lists(lists, relevance, ties=True)], relevance))
 
 
 def auc(scores, relevant, n_unlisted=0):
@@ -19,7 +24,7 @@ def auc(scores, relevant, n_unlisted=0):
     )
     items = [*relevant, *range(1000, 1000 + n_unlisted)]
     test = pl.DataFrame({"user_id": [0] * len(items), "item_id": items})
-    (value,) = parse("auc").compute(find_hits([table], Relevance.from_pairs(test), ties=True))
+    (value,) = values(table, test)
     return value
 
 
@@ -64,12 +69,10 @@ def test_only_neighbours_are_tied():
     table = pl.DataFrame({"user_id": 1, "item_id": [7, 8, 9, 10], "rank": [1, 2, 3, 4], "score": [1.0, 1.0, 2.0, 1.0]})
     test = pl.DataFrame({"user_id": [1], "item_id": [7]})
     for lists in (table, table.reverse()):
-        values = parse("auc").compute(find_hits([lists], Relevance.from_pairs(test), ties=True))
-        assert values.tolist() == [pytest.approx((1 / 2 + 1 + 1) / 3)]
+        assert values(lists, test).tolist() == [pytest.approx((1 / 2 + 1 + 1) / 3)]
 
 
 def test_without_scores_nothing_is_tied():
     table = pl.DataFrame({"user_id": [1, 1, 1], "item_id": [7, 8, 9], "rank": [1, 2, 3]})
     test = pl.DataFrame({"user_id": [1, 2], "item_id": [8, 7]})
-    values = parse("auc").compute(find_hits([table], Relevance.from_pairs(test), ties=True))
-    assert values.tolist() == [1 / 2, 0]
+    assert values(table, test).tolist() == [1 / 2, 0]

@@ -3,7 +3,7 @@ import pytest
 
 from cofactor.errors import DataError, ParameterError
 from cofactor.metrics import parse
-from cofactor.metrics.hits import Relevance, find_hits
+from cofactor.metrics.hits import Relevance, collect_hits, match_lists
 
 LISTS = pl.DataFrame(
     {
@@ -15,8 +15,10 @@ LISTS = pl.DataFrame(
 TEST = pl.DataFrame({"user_id": [1, 2], "item_id": [0, 0]})
 
 
-def coverage(k, n_items):
-    return parse(f"coverage@{k}").compute(find_hits([LISTS], Relevance.from_pairs(TEST), n_items=n_items))
+def coverage(k, n_items, tables=(LISTS,)):
+    relevance = Relevance.from_pairs(TEST)
+    batches = [match_lists(table, relevance) for table in tables]
+    return parse(f"coverage@{k}").compute(collect_hits(batches, relevance, n_items=n_items))
 
 
 def test_by_hand():
@@ -26,8 +28,7 @@ def test_by_hand():
 
 
 def test_batches_do_not_count_an_item_twice():
-    hits = find_hits(LISTS.partition_by("user_id"), Relevance.from_pairs(TEST), n_items=10)
-    assert parse("coverage@2").compute(hits) == 3 / 10
+    assert coverage(2, 10, LISTS.partition_by("user_id")) == 3 / 10
 
 
 def test_the_size_of_the_catalogue_is_needed():

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from cofactor.metrics import parse
-from cofactor.metrics.hits import Relevance, find_hits
+from cofactor.metrics.hits import Relevance, collect_hits, match_lists
 
 TEST = pl.DataFrame({"user_id": ["u1", "u1", "u1", "u2", "u3", "u3", "u4"], "item_id": list("abcabca")})
 LISTS = pl.DataFrame(
@@ -52,8 +52,13 @@ EXPECTED = {
 }
 
 
+def hits_of(*tables, test=TEST, relevance=None):
+    relevance = relevance or Relevance.from_pairs(test)
+    return collect_hits([match_lists(table, relevance) for table in tables], relevance)
+
+
 def values(name, lists=LISTS, test=TEST):
-    return parse(name).compute(find_hits([lists], Relevance.from_pairs(test)))
+    return parse(name).compute(hits_of(lists, test=test))
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -73,15 +78,15 @@ def test_a_gap_in_the_ranks_is_a_miss():
 
 
 def test_batches_of_users_give_the_same():
-    whole = find_hits([LISTS], Relevance.from_pairs(TEST))
-    parts = find_hits(LISTS.sort("user_id", descending=True).partition_by("user_id"), Relevance.from_pairs(TEST))
+    whole = hits_of(LISTS)
+    parts = hits_of(*LISTS.sort("user_id", descending=True).partition_by("user_id"))
     for field in ("n_relevant", "n_listed", "user", "rank", "middle_rank"):
         np.testing.assert_array_equal(getattr(whole, field), getattr(parts, field))
     np.testing.assert_array_equal(np.sort(whole.best_rank), np.sort(parts.best_rank))
 
 
 def test_hits_in_numbers():
-    hits = find_hits([LISTS], Relevance.from_pairs(TEST))
+    hits = hits_of(LISTS)
     assert hits.n_users == 4
     assert hits.n_relevant.tolist() == [3, 1, 2, 1]
     assert hits.n_listed.tolist() == [4, 2, 0, 3]
@@ -94,7 +99,7 @@ def test_a_part_of_the_users():
     part = Relevance.from_pairs(TEST).only(np.array([True, False, True, False]))
     assert part.users.to_list() == ["u1", "u3"]
     assert part.n_relevant.tolist() == [3, 2]
-    assert find_hits([LISTS], part).rank.tolist() == [2, 4]
+    assert hits_of(LISTS, relevance=part).rank.tolist() == [2, 4]
 
 
 def test_no_hit_at_all():

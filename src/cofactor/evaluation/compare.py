@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from cofactor.checks import check_flag
 from cofactor.errors import CofactorError, ParameterError
-from cofactor.evaluation.measure import DEFAULT_METRICS, measure
+from cofactor.evaluation.measure import DEFAULT_METRICS, measure, warn_of_empty, warn_of_seen
 from cofactor.metrics import parse_all
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from cofactor.data.events import Events
     from cofactor.data.interactions import Interactions
     from cofactor.data.tables import TableLike
+    from cofactor.evaluation.measure import Measurement
 
 __all__ = ["compare"]
 
@@ -39,11 +41,11 @@ def compare(
     Parameters
     ----------
     models : dict
-        Models by the name they get in the leaderboard. All are fitted, also those that were before, and are
-        left fitted on ``train``.
+        Models by the name they get in the leaderboard. All are fitted, also those that were before, and are left
+        fitted on ``train``.
     train : Events, Interactions or None
-        Events become interactions once, for all models. None measures the models as they were fitted before,
-        for a second leaderboard of the same models; it has no ``fit_seconds``.
+        Events become interactions once, for all models. None measures the models as they were fitted before, for a
+        second leaderboard of the same models; it has no ``fit_seconds``.
     test : Events, Interactions, or table with ``user_id`` and ``item_id``
     metrics : str or sequence of str
         As in ``evaluate``; the first decides the order.
@@ -69,11 +71,18 @@ def compare(
     CofactorError
         Of the same type as the error of the model that failed, which it names. Errors that are not of
         cofactor pass through, with a note that names the model.
+
+    Warns
+    -----
+    CofactorWarning
+        As ``evaluate``, each once for all models: of seen pairs after the first model, of empty lists at the end.
     """
-    names = [metric.name for metric in parse_all(metrics)]
+    wanted = parse_all(metrics)
+    names = [metric.name for metric in wanted]
     _check_models(models)
+    _check_flags(exclude_seen=exclude_seen, intervals=intervals, progress=False if progress is None else progress)
     interactions = _interactions(train, weight)
-    rows = []
+    rows, told, empty = [], False, []
     for name, model in models.items():
         seconds: dict[str, float] = {}
         if interactions is not None:
@@ -83,14 +92,17 @@ def compare(
                 seconds["fit_seconds"] = time.perf_counter() - start
         with _named(name, "evaluate"):
             found = measure(model, test, names, exclude_seen=exclude_seen, candidates=candidates)
-        row: dict[str, Any] = {"model": name}
-        for metric, value, low, high, *_ in found.summary(n_bootstrap=1000 if intervals else 0).iter_rows():
-            row[metric] = value
-            if intervals:
-                row |= {f"{metric}_low": low, f"{metric}_high": high}
-        rows.append(row | seconds | {"recommend_seconds": found.recommend_seconds})
+        told = told or warn_of_seen(found)
+        if found.empty:
+            empty.append(name)
+        values = _values(found, intervals=intervals)
+        rows.append({"model": name, **values, **seconds, "recommend_seconds": found.recommend_seconds})
+    if empty:
+        warn_of_empty(empty, exclude_seen=exclude_seen)
     schema = {column: pl.String if column == "model" else pl.Float64 for column in rows[0]}
-    return pl.DataFrame(rows, schema=schema).sort(names[0], descending=True, maintain_order=True)
+    return pl.DataFrame(rows, schema=schema).sort(
+        names[0], descending=wanted[0].kind.higher_is_better, maintain_order=True
+    )
 
 
 def _check_models(models: Mapping[str, Any]) -> None:
@@ -107,6 +119,11 @@ def _check_models(models: Mapping[str, Any]) -> None:
         raise ParameterError("models: one object is there under two names; make a second one")
 
 
+def _check_flags(**flags: bool) -> None:
+    for name, value in flags.items():
+        check_flag(name, value)
+
+
 def _interactions(train: Events | Interactions | None, weight: Weight) -> Interactions | None:
     if train is not None and hasattr(train, "interactions"):
         return train.interactions() if weight is None else train.interactions(weight=weight)
@@ -115,6 +132,16 @@ def _interactions(train: Events | Interactions | None, weight: Weight) -> Intera
     if weight is not None:
         raise ParameterError("weight: only events are weighed, and train holds none; pass events, or no weight")
     return train
+
+
+def _values(found: Measurement, *, intervals: bool) -> dict[str, float]:
+    """The cells of the metrics, by column."""
+    row = {}
+    for metric, value, low, high, *_ in found.summary(n_bootstrap=1000 if intervals else 0).iter_rows():
+        row[metric] = value
+        if intervals:
+            row |= {f"{metric}_low": low, f"{metric}_high": high}
+    return row
 
 
 @contextmanager

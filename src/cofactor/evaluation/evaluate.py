@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cofactor.evaluation.measure import DEFAULT_METRICS, measure
+from cofactor.checks import check_flag
+from cofactor.evaluation.measure import DEFAULT_METRICS, check_intervals, measure, warn_of_empty, warn_of_seen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +36,8 @@ def evaluate(
 
     Every distinct (user, item) of ``test`` is relevant. Users without test items are left out and counted. A test item
     that the model does not know, or may not list because it was seen in training, counts as missed in every metric:
-    with ``exclude_seen=True`` the test should hold new items only.
+    with ``exclude_seen=True`` the test should hold new items only. A ``CofactorWarning`` counts the others, and one
+    tells if the model lists nothing for anybody.
 
     Parameters
     ----------
@@ -59,18 +61,15 @@ def evaluate(
         Give a value per user in place of the means.
     confidence : float
         Probability of the interval.
-    n_bootstrap : int
+    n_bootstrap, seed : int
         Resamples of the users, 0 for no intervals. From 100,000 users on the normal approximation is taken.
-    seed : int
-        Of the resampling.
 
     Returns
     -------
     DataFrame
         One row per metric, in the order asked for: ``metric``, ``value`` (mean over users), ``low`` and ``high`` (null
-        for coverage), ``n_users`` (evaluated), ``n_unknown_users`` and ``n_untested_users`` (users with lists or known
-        to the model, but without test items). With ``per_user=True`` one row per evaluated user, ascending:
-        ``user_id`` and a column for every metric.
+        for coverage), ``n_users`` (evaluated), ``n_unknown_users`` and ``n_untested_users`` (with lists or known to the
+        model, but without test items). With ``per_user=True`` one row per evaluated user: ``user_id``, the metrics.
 
     Raises
     ------
@@ -89,10 +88,13 @@ def evaluate(
     >>> evaluate(table, test, ["hit_rate@2", "mrr@2"], per_user=True)["mrr@2"].to_list()
     [0.5, 0.0]
     """
+    check_flag("per_user", per_user)
+    check_intervals(confidence, n_bootstrap, seed)
     found = measure(
         model_or_table, test, metrics,
         exclude_seen=exclude_seen, candidates=candidates, n_items=n_items, unknown_users=unknown_users,
     )  # fmt: skip
-    if per_user:
-        return found.per_user()
-    return found.summary(confidence=confidence, n_bootstrap=n_bootstrap, seed=seed)
+    warn_of_seen(found)
+    if found.empty:
+        warn_of_empty([type(model_or_table).__name__], exclude_seen=exclude_seen)
+    return found.per_user() if per_user else found.summary(confidence=confidence, n_bootstrap=n_bootstrap, seed=seed)

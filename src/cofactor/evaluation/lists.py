@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cofactor.data.interactions import Interactions
     from cofactor.metrics.hits import Relevance
+    from cofactor.metrics.kinds import Needs
 
 __all__ = ["Lists", "Recommending", "lists_of"]
 
@@ -53,6 +55,8 @@ class Lists:
         Users with lists, or known to the model, who have no test items.
     n_items : int or None
         Size of the catalogue, where it is known.
+    n_seen : int
+        Test pairs that cannot be listed because they are in the training data, which is left out of the lists.
     """
 
     tables: Iterable[pl.DataFrame]
@@ -60,22 +64,28 @@ class Lists:
     n_complete: NDArray[np.int64] | None
     n_untested_users: int
     n_items: int | None
+    n_seen: int = 0
 
 
 def lists_of(
     model_or_table: Recommending | TableLike,
     relevance: Relevance,
-    k: int | None,
+    needs: Needs,
     *,
     exclude_seen: bool,
     candidates: TableLike | None,
     n_items: int | None,
 ) -> Lists:
-    """Prepare lists of k places, or complete ones if k is None; the rest as in ``cofactor.evaluate``."""
+    """Prepare lists as the metrics need them; the rest as in ``cofactor.evaluate``."""
+    if isinstance(model_or_table, type):
+        name = model_or_table.__name__
+        raise ParameterError(
+            f"model_or_table must be a fitted model or a table, got the class {name}: make one, {name}()"
+        )
     if not hasattr(model_or_table, "recommend"):
         if candidates is not None:
             raise ParameterError("candidates: only a model can rank them; a table is measured as it is")
-        return _from_table(model_or_table, relevance, k, n_items)
+        return _from_table(model_or_table, relevance, needs, n_items)
     name = type(model_or_table).__name__
     if getattr(model_or_table, "interactions_", None) is None:
         raise NotFittedError(f"{name} is not fitted: call fit first, or compare, which fits")
@@ -83,47 +93,56 @@ def lists_of(
         raise ParameterError(f"n_items: {n_items} was given, but {name} knows the size of its catalogue; leave it out")
     if candidates is not None:
         return _from_candidates(model_or_table, relevance, candidates)
-    return _from_model(model_or_table, relevance, k, exclude_seen)
+    return _from_model(model_or_table, relevance, needs, exclude_seen)
 
 
-def _from_table(table: TableLike, relevance: Relevance, k: int | None, n_items: int | None) -> Lists:
-    frame = read_table(table, ["user_id", "item_id", "rank"], "recommendations")
-    check_lists(frame)
-    if k is None and "score" in frame.columns:
+def _from_table(table: TableLike, relevance: Relevance, needs: Needs, n_items: int | None) -> Lists:
+    frame = read_table(table, ["user_id", "item_id", *(["rank"] if needs.lists else [])], "recommendations")
+    if needs.lists:
+        check_lists(frame)
+    if needs.ties and "score" in frame.columns:
         read_table(frame, ["score"], "recommendations")
-    if k is None and n_items is None:
-        raise ParameterError("auc of a table needs the size of the catalogue: pass n_items=<number of items>")
     listed = frame["user_id"].unique()
     known = cast_ids(relevance.users, listed.dtype, "recommendations").is_in(listed.implode()).fill_null(value=False)
     return Lists(
         tables=[frame],
         known=known.to_numpy(),
-        n_complete=np.full(len(known), n_items or 0, np.int64),
+        n_complete=None if n_items is None else np.full(len(known), n_items, np.int64),
         n_untested_users=len(listed) - int(known.sum()),
         n_items=n_items,
     )
 
 
-def _from_model(model: Recommending, relevance: Relevance, k: int | None, exclude_seen: bool) -> Lists:
+def _from_model(model: Recommending, relevance: Relevance, needs: Needs, exclude_seen: bool) -> Lists:
     train = model.interactions_
     rows = train.users.rows(relevance.users)
     known = rows >= 0
     users = relevance.users.filter(pl.Series(known))
-    length = k or train.n_items
+    length = needs.k or train.n_items
 
     def tables() -> Iterator[pl.DataFrame]:
         step = max(1, ROWS_PER_BATCH // length)
         for start in range(0, len(users), step):
             yield model.recommend(users=users[start : start + step], k=length, exclude_seen=exclude_seen)
 
-    n_seen = np.diff(train.user_items.indptr)[rows] if exclude_seen else 0
+    n_history = np.diff(train.user_items.indptr)[rows] if exclude_seen else 0
     return Lists(
         tables=tables(),
         known=known,
-        n_complete=np.where(known, train.n_items - n_seen, 0),
+        n_complete=np.where(known, train.n_items - n_history, 0),
         n_untested_users=train.n_users - len(users),
         n_items=train.n_items,
+        n_seen=_n_seen(train, rows, relevance) if exclude_seen and needs.lists else 0,
     )
+
+
+def _n_seen(train: Interactions, user_rows: NDArray[np.int32], relevance: Relevance) -> int:
+    """Count the test pairs that are in the training data; O(n_pairs log n_items)."""
+    items = cast_ids(relevance.items, train.items.ids.dtype, "recommendations")
+    user, item = np.divmod(relevance.pairs, len(relevance.items))
+    rows, columns = user_rows[user], train.items.rows(items)[item]
+    known = (rows >= 0) & (columns >= 0)
+    return int(np.count_nonzero(train.user_items.lookup(rows[known], columns[known])))
 
 
 def _from_candidates(model: Recommending, relevance: Relevance, candidates: TableLike) -> Lists:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from cofactor.checks import check_at_least, check_choice, check_flag
 from cofactor.data.tables import TableLike, pairs_of
-from cofactor.errors import DataError, ParameterError
+from cofactor.errors import CofactorWarning, DataError, ParameterError
 from cofactor.evaluation.lists import Recommending, lists_of
 from cofactor.metrics import parse_all
-from cofactor.metrics.hits import Relevance, find_hits
+from cofactor.metrics.hits import Relevance
 from cofactor.metrics.intervals import mean_interval
+from cofactor.metrics.kinds import Trial, compute_all, needs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from numpy.typing import NDArray
+    from cofactor.metrics.kinds import Values
 
-__all__ = ["DEFAULT_METRICS", "Measurement", "measure"]
+__all__ = ["DEFAULT_METRICS", "Measurement", "check_intervals", "measure", "warn_of_empty", "warn_of_seen"]
 
 DEFAULT_METRICS = ("recall@10", "ndcg@10", "map@10")
 
@@ -40,22 +43,27 @@ class Measurement:
         Test users for whom there are no lists.
     n_untested_users : int
         Users with lists, or known to the model, who have no test items and are left out.
+    n_pairs : int
+        Distinct test pairs, those of unknown users as well.
+    n_seen : int
+        Those among them that cannot be listed because they are in the training data, which is left out of the lists.
+    empty : bool
+        Whether lists were asked for and all are empty.
     recommend_seconds : float
-        Time spent in the model.
+        Time spent in the model on lists, or on scoring the candidates.
     """
 
     users: pl.Series
-    values: dict[str, NDArray[np.float64] | float]
+    values: dict[str, Values]
     n_unknown_users: int
     n_untested_users: int
+    n_pairs: int
+    n_seen: int
+    empty: bool
     recommend_seconds: float
 
     def summary(self, *, confidence: float = 0.95, n_bootstrap: int = 1000, seed: int = 0) -> pl.DataFrame:
-        """One row per metric; parameters and columns as in ``evaluate``."""
-        if not 0 < confidence < 1:
-            raise ParameterError(f"confidence: a number between 0 and 1 is expected, got {confidence!r}")
-        if n_bootstrap < 0:
-            raise ParameterError(f"n_bootstrap: a number >= 0 is expected, got {n_bootstrap!r}")
+        """One row per metric; parameters, checked by ``check_intervals``, and columns as in ``evaluate``."""
         per_user = {name: values for name, values in self.values.items() if isinstance(values, np.ndarray)}
         intervals: dict[str, tuple[float, float]] = {}
         if per_user and n_bootstrap:
@@ -93,7 +101,7 @@ class Measurement:
             A metric has no value of single users.
         """
         if overall := [name for name, values in self.values.items() if not isinstance(values, np.ndarray)]:
-            raise ParameterError(f"per_user: {', '.join(overall)} is of all lists together; leave it out")
+            raise ParameterError(f"per_user: {', '.join(overall)} has no value of single users; leave it out")
         return pl.DataFrame({"user_id": self.users, **self.values})
 
 
@@ -109,11 +117,18 @@ def measure(
 ) -> Measurement:
     """Find the values behind ``evaluate``, with the same parameters, before they are summed up."""
     wanted = parse_all(metrics)
-    if unknown_users not in ("exclude", "zero"):
-        raise ParameterError(f"unknown_users: 'exclude' or 'zero' is expected, got {unknown_users!r}")
+    check_flag("exclude_seen", exclude_seen)
+    check_choice("unknown_users", unknown_users, ("exclude", "zero"))
+    if n_items is not None:
+        check_at_least("n_items", n_items, 1, whole=True)
     relevance = Relevance.from_pairs(pairs_of(test))
-    k = None if any(metric.k is None for metric in wanted) else max(metric.k or 0 for metric in wanted)
-    lists = lists_of(model_or_table, relevance, k, exclude_seen=exclude_seen, candidates=candidates, n_items=n_items)
+    needs, n_pairs = needs_of(wanted), len(relevance.pairs)
+    lists = lists_of(
+        model_or_table, relevance, needs, exclude_seen=exclude_seen, candidates=candidates, n_items=n_items
+    )
+    if lists.n_items is None and (names := [metric.name for metric in wanted if metric.needs.n_items]):
+        of = ", ".join(names)
+        raise ParameterError(f"{of} of a table needs the size of the catalogue: pass n_items=<number of items>")
     n_unknown = int((~lists.known).sum())
     if n_unknown == len(relevance.users):
         raise DataError(
@@ -124,20 +139,59 @@ def measure(
     if unknown_users == "exclude" and hasattr(model_or_table, "recommend"):
         relevance = relevance.only(lists.known)
         n_complete = None if n_complete is None else n_complete[lists.known]
+    trial = Trial(relevance, test, model_or_table, lists.n_items, n_complete)
     clock = _Clock(lists.tables)
-    hits = find_hits(clock, relevance, k=k, ties=k is None, n_items=lists.n_items)
-    if k is None and n_complete is not None:
-        _check_complete(hits.n_listed, n_complete, relevance.users)
-    values = {metric.name: metric.compute(hits) for metric in wanted}
-    return Measurement(relevance.users, values, n_unknown, lists.n_untested_users, clock.seconds)
+    values = compute_all(wanted, trial, clock)
+    return Measurement(
+        users=relevance.users,
+        values=values,
+        n_unknown_users=n_unknown,
+        n_untested_users=lists.n_untested_users,
+        n_pairs=n_pairs,
+        n_seen=lists.n_seen,
+        empty=needs.lists and not clock.n_rows,
+        recommend_seconds=clock.seconds,
+    )
+
+
+def check_intervals(confidence: float, n_bootstrap: int, seed: int) -> None:
+    """Check the parameters of ``Measurement.summary``, apart from it: before the lists are made."""
+    check_at_least("confidence", confidence, 0, above=True)
+    if confidence >= 1:
+        raise ParameterError(f"confidence must be below 1, got {confidence!r}; 95 % are 0.95")
+    check_at_least("n_bootstrap", n_bootstrap, 0, whole=True)
+    check_at_least("seed", seed, 0, whole=True)
+
+
+def warn_of_seen(found: Measurement) -> bool:
+    """Tell the caller's caller of test pairs that no list could hold; True if there are any."""
+    if found.n_seen:
+        warnings.warn(
+            f"{found.n_seen:,} of {found.n_pairs:,} test pairs were in the training data and cannot be listed with "
+            "exclude_seen=True; leave them out of test, or pass exclude_seen=False",
+            CofactorWarning,
+            stacklevel=3,
+        )
+    return found.n_seen > 0
+
+
+def warn_of_empty(models: Sequence[str], *, exclude_seen: bool) -> None:
+    """Tell the caller's caller of models, by name, that list nothing at all, so that all their metrics are 0."""
+    way_out = "; pass exclude_seen=False, or fill the lists by Fallback" if exclude_seen else ""
+    warnings.warn(
+        f"{', '.join(models)} listed no item for any test user with exclude_seen={exclude_seen}{way_out}",
+        CofactorWarning,
+        stacklevel=3,
+    )
 
 
 class _Clock:
-    """Passes tables on and adds up the seconds that making them took."""
+    """Passes tables on, counts their rows and adds up the seconds that making them took."""
 
     def __init__(self, tables: Iterable[pl.DataFrame]) -> None:
         self.tables = tables
         self.seconds = 0.0
+        self.n_rows = 0
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         tables = iter(self.tables)
@@ -147,13 +201,5 @@ class _Clock:
             self.seconds += time.perf_counter() - start
             if table is None:
                 return
+            self.n_rows += table.height
             yield table
-
-
-def _check_complete(n_listed: NDArray[np.int64], n_complete: NDArray[np.int64], users: pl.Series) -> None:
-    if (wrong := np.flatnonzero(n_listed != n_complete)).size:
-        at = int(wrong[0])
-        raise DataError(
-            f"auc needs complete lists, and those of {wrong.size} of {len(users)} users are not: user "
-            f"{users[at]!r} has {n_listed[at]} of {n_complete[at]} items; with candidates= they are"
-        )

@@ -1,79 +1,46 @@
 """Metrics by name: ``recall@10``, ``auc``, ``coverage@20``.
 
-A new metric is one function in the file of its family and one line in the dict of its kind below.
+A new metric is one function in the file of its family and one line in the table below, which says of what kind it is.
 """
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from cofactor.errors import ParameterError
 from cofactor.metrics import ranking
 from cofactor.metrics.auc import auc
 from cofactor.metrics.catalogue import coverage
+from cofactor.metrics.kinds import CompleteRanking, Metric, OverallAtK, RankingAtK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from typing import Any
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from cofactor.metrics.hits import Hits
+    from cofactor.metrics.kinds import Kind
 
 __all__ = ["Metric", "available", "parse", "parse_all"]
 
-PER_USER_AT_K = {
-    "recall": ranking.recall,
-    "truncated_recall": ranking.truncated_recall,
-    "precision": ranking.precision,
-    "hit_rate": ranking.hit_rate,
-    "ndcg": ranking.ndcg,
-    "ndcg_fixed": ranking.ndcg_fixed,
-    "map": ranking.map,
-    "map_full": ranking.map_full,
-    "mrr": ranking.mrr,
+METRICS: dict[str, Kind[Any]] = {
+    "recall": RankingAtK(ranking.recall),
+    "truncated_recall": RankingAtK(ranking.truncated_recall),
+    "precision": RankingAtK(ranking.precision),
+    "hit_rate": RankingAtK(ranking.hit_rate),
+    "ndcg": RankingAtK(ranking.ndcg),
+    "ndcg_fixed": RankingAtK(ranking.ndcg_fixed),
+    "map": RankingAtK(ranking.map),
+    "map_full": RankingAtK(ranking.map_full),
+    "mrr": RankingAtK(ranking.mrr),
+    "coverage": OverallAtK(coverage),
+    "auc": CompleteRanking(auc),
 }
-PER_USER_COMPLETE = {"auc": auc}
-OVERALL_AT_K = {"coverage": coverage}
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A metric and the places it looks at.
-
-    Parameters
-    ----------
-    name : str
-        As it was asked for, such as ``recall@10``.
-    family : str
-        The name before the ``@``.
-    k : int or None
-        Places that count; None for a metric of complete lists.
-    """
-
-    name: str
-    family: str
-    k: int | None
-
-    @property
-    def per_user(self) -> bool:
-        """Whether there is a value for every user, the mean of which is the value of the metric."""
-        return self.family not in OVERALL_AT_K
-
-    def compute(self, hits: Hits) -> NDArray[np.float64] | float:
-        """Value of every user, (n_users,) float64, or of all together."""
-        if self.k is None:
-            return PER_USER_COMPLETE[self.family](hits)
-        if self.per_user:
-            return PER_USER_AT_K[self.family](hits, self.k)
-        return OVERALL_AT_K[self.family](hits, self.k)
+"""The metrics by the name before the ``@``, in the order in which they are told."""
 
 
 def available() -> list[str]:
     """All names, as they are written: those with ``@k`` need a number."""
-    return [f"{name}@k" for name in (*PER_USER_AT_K, *OVERALL_AT_K)] + list(PER_USER_COMPLETE)
+    return [kind.written(family) for family, kind in METRICS.items()]
 
 
 def parse(name: str) -> Metric:
@@ -90,19 +57,13 @@ def parse(name: str) -> Metric:
     >>> parse("recall@10")
     Metric(name='recall@10', family='recall', k=10)
     """
-    family, at, k = name.partition("@") if isinstance(name, str) else (repr(name), "", "")
-    if family in PER_USER_COMPLETE:
-        if at:
-            raise ParameterError(f"metrics: {name!r}: {family} is of complete lists, write {family!r}")
-        return Metric(name, family, None)
-    if family not in PER_USER_AT_K and family not in OVERALL_AT_K:
-        known = [*PER_USER_AT_K, *OVERALL_AT_K, *PER_USER_COMPLETE]
-        close = difflib.get_close_matches(family.lower().replace("-", "_"), known, n=1, cutoff=0.5)
+    family = name.partition("@")[0] if isinstance(name, str) else repr(name)
+    if family not in METRICS:
+        close = difflib.get_close_matches(family.lower().replace("-", "_"), METRICS, n=1, cutoff=0.5)
         hint = f"; did you mean {close[0]}?" if close else "."
         raise ParameterError(f"metrics: {name!r} is unknown{hint} There are: {', '.join(available())}")
-    if not (k.isascii() and k.isdigit() and int(k) >= 1):
-        raise ParameterError(f"metrics: {name!r} needs a whole number k >= 1 after @, such as '{family}@10'")
-    return Metric(name, family, int(k))
+    kind = METRICS[family]
+    return Metric(name, family, kind.read_k(name), kind)
 
 
 def parse_all(names: str | Iterable[str]) -> list[Metric]:
@@ -111,8 +72,10 @@ def parse_all(names: str | Iterable[str]) -> list[Metric]:
     Raises
     ------
     ParameterError
-        As ``parse``, or no name is given, or one is given twice.
+        As ``parse``, or no name is given, or one is given twice, or it is neither a text nor several.
     """
+    if not isinstance(names, Iterable):
+        raise ParameterError(f"metrics must be a name such as 'recall@10', or several, got {names!r}")
     metrics = [parse(name) for name in ([names] if isinstance(names, str) else names)]
     if not metrics:
         raise ParameterError(f"metrics: none is given; there are: {', '.join(available())}")

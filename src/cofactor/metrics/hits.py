@@ -12,11 +12,11 @@ import polars as pl
 from cofactor.data.tables import cast_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Hits", "Relevance", "find_hits"]
+__all__ = ["Hits", "Relevance", "collect_hits", "match_lists"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,54 +115,32 @@ class Hits:
         return np.bincount(self.user[top], weights, self.n_users).astype(np.float64, copy=False)
 
 
-def find_hits(
-    tables: Iterable[pl.DataFrame],
-    relevance: Relevance,
-    *,
-    k: int | None = None,
-    ties: bool = False,
-    n_items: int | None = None,
-) -> Hits:
-    """Look the relevant items up in recommendation tables.
+def match_lists(
+    table: pl.DataFrame, relevance: Relevance, *, k: int | None = None, ties: bool = False
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Look the relevant items up in a batch of lists; ``collect_hits`` makes hits of all batches.
 
     Parameters
     ----------
-    tables : iterable of DataFrame
-        Recommendations (``user_id``, ``item_id``, ``rank``) in batches of whole users, held one at a time.
-        There is at least one. Rows of users who are not evaluated are left out.
+    table : DataFrame
+        Recommendations (``user_id``, ``item_id``, ``rank`` of any integer type) of whole users. Rows of users who are
+        not evaluated are left out.
     relevance : Relevance
     k : int, optional
         Places that count; all if left out.
     ties : bool
         Whether items next to each other of equal ``score`` share their ``middle_rank``.
-    n_items : int, optional
-        Size of the catalogue.
+
+    Returns
+    -------
+    hits, lengths, items : DataFrame
+        The hits, the length of every list, and the best rank of every item.
 
     Raises
     ------
     DataError
         The ids are of another type than those of the relevant items.
     """
-    batches = [_match(table, relevance, k, ties) for table in tables]
-    hits, lengths, items = (pl.concat(parts) for parts in zip(*batches, strict=True))
-    hits = hits.sort("user", "rank")
-    n_listed = np.zeros(len(relevance.users), np.int64)
-    n_listed[lengths["user"].to_numpy()] = lengths["len"].to_numpy()
-    return Hits(
-        n_relevant=relevance.n_relevant,
-        n_listed=n_listed,
-        user=hits["user"].to_numpy(),
-        rank=hits["rank"].to_numpy(),
-        middle_rank=hits["middle"].to_numpy(),
-        best_rank=items.group_by("item_id").agg(pl.col("rank").min())["rank"].to_numpy(),
-        n_items=n_items,
-    )
-
-
-def _match(
-    table: pl.DataFrame, relevance: Relevance, k: int | None, ties: bool
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Find the hits of one batch, the length of its lists, and the best rank of its items."""
     rank = pl.col("rank").cast(pl.Int64)
     middle = rank.cast(pl.Float64)
     if ties and "score" in table.columns:
@@ -184,6 +162,28 @@ def _match(
         .select("user", "rank", "middle")
     )
     return hits, lists.group_by("user").len(), lists.group_by("item_id").agg(pl.col("rank").min())
+
+
+def collect_hits(
+    batches: Sequence[tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]],
+    relevance: Relevance,
+    *,
+    n_items: int | None = None,
+) -> Hits:
+    """Put the batches of ``match_lists`` together, of which there is at least one; no user is in two."""
+    hits, lengths, items = (pl.concat(parts) for parts in zip(*batches, strict=True))
+    hits = hits.sort("user", "rank")
+    n_listed = np.zeros(len(relevance.users), np.int64)
+    n_listed[lengths["user"].to_numpy()] = lengths["len"].to_numpy()
+    return Hits(
+        n_relevant=relevance.n_relevant,
+        n_listed=n_listed,
+        user=hits["user"].to_numpy(),
+        rank=hits["rank"].to_numpy(),
+        middle_rank=hits["middle"].to_numpy(),
+        best_rank=items.group_by("item_id").agg(pl.col("rank").min())["rank"].to_numpy(),
+        n_items=n_items,
+    )
 
 
 def _numbered(ids: pl.Series, column: str, row: str, table: pl.DataFrame) -> pl.DataFrame:

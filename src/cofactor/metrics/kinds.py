@@ -1,0 +1,342 @@
+"""Kinds of metrics: what each kind needs, how its names are read and written, and how it is computed.
+
+An evaluation goes by what the wanted metrics need and knows none of them: it makes a :class:`Trial`, and lists as long
+as the longest that any of them needs; :func:`compute_all` does the rest. What several metrics are computed from is read
+once for all of them, by the :class:`Reader` that their kinds name; lists pass through it in batches, so that those of
+all users need not be held at once.
+
+A new kind is a class derived from :class:`Kind` (or from :class:`AtK`, for names with ``@k``). One that is not computed
+from hits brings its own reader, which takes what it wants from the trial (ratings of ``test``, scores and training data
+of the model) and from the lists.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, final
+
+import numpy as np
+
+from cofactor.errors import DataError, ParameterError
+from cofactor.metrics.hits import Hits, collect_hits, match_lists
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from cofactor.data.tables import TableLike
+    from cofactor.metrics.hits import Relevance
+
+__all__ = [
+    "AtK",
+    "CompleteRanking",
+    "HitsReader",
+    "Kind",
+    "Metric",
+    "Needs",
+    "OverallAtK",
+    "RankingAtK",
+    "Reader",
+    "Trial",
+    "Values",
+    "compute_all",
+    "needs_of",
+]
+
+Values: TypeAlias = "NDArray[np.float64] | float"
+"""One number for every evaluated user, (n_users,), or one for all together."""
+
+MOST_PLACES = 2**31 - 1
+"""No catalogue holds more items: row numbers have 32 bits."""
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What metrics need of an evaluation; ``|`` gives what two need together.
+
+    Parameters
+    ----------
+    places : int
+        How many places of the lists count, from the top; 0 if ``complete``, or if no lists are needed.
+    complete : bool
+        Whether lists must hold every item that can be listed, or every candidate.
+    ties : bool
+        Whether equal scores in the lists must be known as such.
+    n_items : bool
+        Whether the size of the catalogue must be known.
+    """
+
+    places: int = 0
+    complete: bool = False
+    ties: bool = False
+    n_items: bool = False
+
+    def __or__(self, other: Needs) -> Needs:
+        return Needs(
+            max(self.places, other.places),
+            self.complete or other.complete,
+            self.ties or other.ties,
+            self.n_items or other.n_items,
+        )
+
+    @property
+    def lists(self) -> bool:
+        """Whether any lists are needed."""
+        return self.complete or self.places > 0
+
+    @property
+    def k(self) -> int | None:
+        """Length of the lists; None for complete ones."""
+        return None if self.complete else self.places
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """What an evaluation measures, and against what: all that a kind can take from it.
+
+    Parameters
+    ----------
+    relevance : Relevance
+        The test pairs of the evaluated users.
+    test : TableLike
+        The test as it was handed in, with all its columns and users.
+    subject : fitted model, or table
+        What is measured. A model holds its training data as ``interactions_``.
+    n_items : int, optional
+        Size of the catalogue, where it is known.
+    n_complete : (n_users,) int64, optional
+        How long the complete list of each evaluated user is; left out where every list is complete.
+    """
+
+    relevance: Relevance
+    test: TableLike = None
+    subject: Any = None
+    n_items: int | None = None
+    n_complete: NDArray[np.int64] | None = None
+
+
+class Reader(Protocol[R_co]):
+    """Gathers what metrics are computed from; made from a trial and the metrics that will be computed."""
+
+    def add(self, lists: pl.DataFrame) -> None:
+        """Take a batch of lists of whole users (``user_id``, ``item_id``, ``rank``, perhaps ``score``).
+
+        Called only if one of the metrics needs lists. They are as long as any wanted metric needs, so perhaps longer
+        than these do, and may be of users who are not evaluated.
+        """
+
+    def finish(self) -> R_co:
+        """What was gathered, after the last batch."""
+
+
+class Kind(ABC, Generic[R]):
+    """A kind of metric; an object of it is one metric without its k.
+
+    Attributes
+    ----------
+    per_user : bool
+        Whether there is a value for every user, the mean of which is the value of the metric.
+    reader : callable
+        Makes the reader from the trial and the wanted metrics of all kinds that name the same one.
+    higher_is_better : bool
+        Whether the best value is the highest.
+    """
+
+    per_user: bool
+    reader: Callable[[Trial, Sequence[Metric]], Reader[R]]
+    higher_is_better: bool = True
+
+    @abstractmethod
+    def written(self, family: str) -> str:
+        """How names of the family are written."""
+
+    @abstractmethod
+    def read_k(self, name: str) -> int | None:
+        """The k in a name, None where the kind has none; ParameterError if it is missing, not wanted or no number."""
+
+    @abstractmethod
+    def needs(self, k: int | None) -> Needs:
+        """What the metric needs."""
+
+    @abstractmethod
+    def compute(self, reading: R, k: int | None) -> Values:
+        """The values, from what the reader gathered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric and the places it looks at.
+
+    Parameters
+    ----------
+    name : str
+        As it was asked for, such as ``recall@10``.
+    family : str
+        The name before the ``@``.
+    k : int or None
+        Places that count; None for a metric without them.
+    kind : Kind
+        The entry of the family in the table of metrics.
+    """
+
+    name: str
+    family: str
+    k: int | None
+    kind: Kind[Any] = field(repr=False)
+
+    @property
+    def per_user(self) -> bool:
+        """Whether there is a value for every user, the mean of which is the value of the metric."""
+        return self.kind.per_user
+
+    @property
+    def needs(self) -> Needs:
+        """What the metric needs of an evaluation."""
+        return self.kind.needs(self.k)
+
+    def compute(self, reading: object) -> Values:
+        """Value of every user, (n_users,) float64, or of all together; of ``Hits``, or what the kind's reader gives."""
+        return self.kind.compute(reading, self.k)
+
+
+def needs_of(metrics: Iterable[Metric]) -> Needs:
+    """What metrics need together."""
+    return reduce(Needs.__or__, (metric.needs for metric in metrics), Needs())
+
+
+def compute_all(metrics: Sequence[Metric], trial: Trial, tables: Iterable[pl.DataFrame]) -> dict[str, Values]:
+    """Compute metrics by name; ``tables`` are gone through once, and not at all if no metric needs lists.
+
+    Parameters
+    ----------
+    metrics : sequence of Metric
+    trial : Trial
+    tables : iterable of DataFrame
+        Lists in batches of whole users, as long as ``needs_of(metrics)`` says.
+    """
+    groups: dict[Callable[..., Reader[Any]], list[Metric]] = {}
+    for metric in metrics:
+        groups.setdefault(metric.kind.reader, []).append(metric)
+    readers = {make: make(trial, group) for make, group in groups.items()}
+    of_lists = [readers[make] for make, group in groups.items() if needs_of(group).lists]
+    if of_lists:
+        for table in tables:
+            for reader in of_lists:
+                reader.add(table)
+    readings = {make: reader.finish() for make, reader in readers.items()}
+    return {metric.name: metric.compute(readings[metric.kind.reader]) for metric in metrics}
+
+
+@final
+class HitsReader:
+    """Looks the relevant items up in the lists."""
+
+    def __init__(self, trial: Trial, metrics: Sequence[Metric]) -> None:
+        self._trial = trial
+        self._needs = needs_of(metrics)
+        self._of_complete = [metric.name for metric in metrics if metric.needs.complete]
+        self._parts: list[tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]] = []
+
+    def add(self, lists: pl.DataFrame) -> None:
+        """Match one batch."""
+        self._parts.append(match_lists(lists, self._trial.relevance, k=self._needs.k, ties=self._needs.ties))
+
+    def finish(self) -> Hits:
+        """The hits of all batches; DataError if lists are not complete and a metric needs them so."""
+        hits = collect_hits(self._parts, self._trial.relevance, n_items=self._trial.n_items)
+        if self._of_complete and self._trial.n_complete is not None:
+            self._check_complete(hits.n_listed, self._trial.n_complete)
+        return hits
+
+    def _check_complete(self, n_listed: NDArray[np.int64], n_complete: NDArray[np.int64]) -> None:
+        if (wrong := np.flatnonzero(n_listed != n_complete)).size:
+            at, users = int(wrong[0]), self._trial.relevance.users
+            raise DataError(
+                f"{', '.join(self._of_complete)} needs complete lists, and those of {wrong.size} of {len(users)} users "
+                f"are not: user {users[at]!r} has {n_listed[at]} of {n_complete[at]} items; with candidates= they are"
+            )
+
+
+class AtK(Kind[R]):
+    """A kind that looks at the first k places and has k in its names: ``recall@10``."""
+
+    def __init__(self, function: Callable[[R, int], Values]) -> None:
+        self._function = function
+
+    def written(self, family: str) -> str:
+        """``family@k``."""
+        return f"{family}@k"
+
+    def read_k(self, name: str) -> int:
+        """The whole number after the ``@``."""
+        family, _, k = name.partition("@")
+        if not (k.isascii() and k.isdigit() and k.strip("0")):
+            raise ParameterError(f"metrics: {name!r} needs a whole number k >= 1 after @, such as '{family}@10'")
+        if len(k) > len(str(MOST_PLACES)) or int(k) > MOST_PLACES:
+            raise ParameterError(f"metrics: {name!r} has a k above {MOST_PLACES:,}, more than any catalogue has items")
+        return int(k)
+
+    def compute(self, reading: R, k: int | None) -> Values:
+        """What the function gives for the first k places."""
+        assert k is not None
+        return self._function(reading, k)
+
+
+@final
+class RankingAtK(AtK[Hits]):
+    """Of the hits in the first k places, one number a user."""
+
+    per_user = True
+    reader = HitsReader
+
+    def needs(self, k: int | None) -> Needs:
+        """Lists of k places."""
+        return Needs(places=k or 0)
+
+
+@final
+class OverallAtK(AtK[Hits]):
+    """Of the first k places of all lists together, as a share of the catalogue."""
+
+    per_user = False
+    reader = HitsReader
+
+    def needs(self, k: int | None) -> Needs:
+        """Lists of k places and the size of the catalogue."""
+        return Needs(places=k or 0, n_items=True)
+
+
+@final
+class CompleteRanking(Kind[Hits]):
+    """Of the hits in lists of all items, one number a user; the names have no k."""
+
+    per_user = True
+    reader = HitsReader
+
+    def __init__(self, function: Callable[[Hits], Values]) -> None:
+        self._function = function
+
+    def written(self, family: str) -> str:
+        """The family alone."""
+        return family
+
+    def read_k(self, name: str) -> None:
+        """None; ParameterError if there is an ``@``."""
+        family, at, _ = name.partition("@")
+        if at:
+            raise ParameterError(f"metrics: {name!r}: {family} is of complete lists, write {family!r}")
+
+    def needs(self, k: int | None) -> Needs:
+        """Complete lists, whose length follows from the size of the catalogue, and their ties."""
+        return Needs(complete=True, ties=True, n_items=True)
+
+    def compute(self, reading: Hits, k: int | None) -> Values:
+        """What the function gives."""
+        return self._function(reading)

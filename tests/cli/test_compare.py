@@ -72,7 +72,7 @@ def test_what_is_held_out(log, later, run_json, test):
     ("options", "message"),
     [
         (["--metrics", "recal@10"], "recall"),
-        (["--test", "soon"], "test="),
+        (["--test", "soon"], "--test "),
         (["--test", "28d", "--report", "r.pdf"], "must end in one of .html"),
         (["--test", "100d"], "train would be empty"),
         (["--test", "101%"], "fraction"),

@@ -7,7 +7,7 @@ from typing import Annotated
 import polars as pl
 import typer
 
-from cofactor.cli.models import build_models
+from cofactor.cli.models import build_models, model_names
 from cofactor.cli.options import Columns, EventFiles, Json, Metrics, ModelFolder, Params, Repeats, Weighing
 from cofactor.cli.output import note, print_json, print_leaderboard, print_table, say
 from cofactor.data import split
@@ -73,7 +73,11 @@ def compare(
         ),
     ] = "28d",
     models: Annotated[
-        str, typer.Option("--models", help="Names separated by commas; a+b fills what a leaves empty from b.")
+        str,
+        typer.Option(
+            "--models",
+            help=f"Separated by commas; a+b fills what a leaves empty from b. There are {', '.join(model_names())}.",
+        ),
     ] = "random,popular,personal-popular+popular,als",
     param: Params = None,
     metrics: Metrics = _METRICS,

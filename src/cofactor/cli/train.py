@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cofactor.cli.models import build_models
+from cofactor.cli.models import build_models, model_names
 from cofactor.cli.options import Columns, EventFiles, Json, Params, Weighing
 from cofactor.cli.output import print_facts, print_json
 from cofactor.models.base.saved import check_writable
@@ -22,7 +22,7 @@ def train(
     weighing: Weighing,
     model: Annotated[
         str,
-        typer.Option("--model", "-m", help="als, popular, personal-popular, random, or a chain such as als+popular."),
+        typer.Option("--model", "-m", help=f"One of {', '.join(model_names())}; or a chain such as als+popular."),
     ] = "als",
     param: Params = None,
     min_user_count: Annotated[int, typer.Option(help="Least number of items of a user.")] = 0,

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_at_least, check_choice, check_flag
+from cofactor.checks import check_at_least, check_choice, check_flag, warn
 from cofactor.data.tables import TableLike, pairs_of
-from cofactor.errors import CofactorWarning, DataError, ParameterError
+from cofactor.errors import DataError, ParameterError
 from cofactor.evaluation.lists import Recommending, lists_of
 from cofactor.metrics import parse_all
 from cofactor.metrics.hits import Relevance
@@ -164,25 +163,19 @@ def check_intervals(confidence: float, n_bootstrap: int, seed: int) -> None:
 
 
 def warn_of_seen(found: Measurement) -> bool:
-    """Tell the caller's caller of test pairs that no list could hold; True if there are any."""
+    """Tell of test pairs that no list could hold; True if there are any."""
     if found.n_seen:
-        warnings.warn(
+        warn(
             f"{found.n_seen:,} of {found.n_pairs:,} test pairs were in the training data and cannot be listed with "
-            "exclude_seen=True; leave them out of test, or pass exclude_seen=False",
-            CofactorWarning,
-            stacklevel=3,
+            "exclude_seen=True; leave them out of test, or pass exclude_seen=False"
         )
     return found.n_seen > 0
 
 
 def warn_of_empty(models: Sequence[str], *, exclude_seen: bool) -> None:
-    """Tell the caller's caller of models, by name, that list nothing at all, so that all their metrics are 0."""
+    """Tell of models, by name, that list nothing at all, so that all their metrics are 0."""
     way_out = "; pass exclude_seen=False, or fill the lists by Fallback" if exclude_seen else ""
-    warnings.warn(
-        f"{', '.join(models)} listed no item for any test user with exclude_seen={exclude_seen}{way_out}",
-        CofactorWarning,
-        stacklevel=3,
-    )
+    warn(f"{', '.join(models)} listed no item for any test user with exclude_seen={exclude_seen}{way_out}")
 
 
 class _Clock:

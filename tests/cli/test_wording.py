@@ -1,0 +1,39 @@
+import pytest
+
+import cofactor as cf
+from cofactor.cli.models import model_names
+from cofactor.cli.wording import in_options
+
+OPTIONS = ["--time", "--time-unit", "--anonymous", "--out", "-o", "--k-core"]
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("name its column: read_events(..., time=...)", "name its column: --time"),
+        ("Choose: anonymous='drop' leaves them out", "Choose: --anonymous drop leaves them out"),
+        ("pass time_unit= if they are", "pass --time-unit if they are"),
+        ("time='when': there is no such column", "--time when: there is no such column"),
+        ("k_core=True, factors=3", "--k-core True, factors=3"),
+        ("item_time='x' and 1=1", "item_time='x' and 1=1"),
+        ("a <= b and c==d", "a <= b and c==d"),
+    ],
+)
+def test_parameters_become_options(message, told):
+    assert in_options(message, OPTIONS) == told
+
+
+def test_a_split_by_time_without_times(run, tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("user_id,item_id\n1,2\n1,3\n2,3\n")
+    result = run("compare", path, "--test", "28d", "--models", "popular", expect=1)
+    assert "--time" in result.stderr
+    assert "read_events" not in result.stderr
+
+
+def test_help_names_every_model(run):
+    for command in ("train", "compare"):
+        text = "".join(run(command, "--help").stdout.split())
+        assert not [name for name in model_names() if name not in text]
+    assert len(model_names()) >= 15
+    assert issubclass(model_names()["als"], cf.ImplicitALS)

@@ -45,6 +45,4 @@ def in_options(message: str, options: Iterable[str]) -> str:
         value = found["text"] if found["text"] is not None else found["word"]
         return names[found["name"]] + (f" {value}" if value else "")
 
-    return re.sub(
-        r"\b(?P<name>[a-z_]+)=(?:(?P<quote>['\"])(?P<text>[^'\"]*)(?P=quote)|(?P<word>[\w.-]*))", as_option, message
-    )
+    return re.sub(_ASSIGNMENT, as_option, message)

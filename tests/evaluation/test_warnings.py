@@ -25,8 +25,8 @@ SEEN = pl.DataFrame({"user_id": [1, 2, 2], "item_id": [20, 30, 30]})
 TEST = pl.concat([NEW, SEEN])
 
 TOLD_SEEN = re.escape(
-    "2 of 5 test pairs were in the training data and cannot be listed with exclude_seen=True; leave them out of test, "
-    "or pass exclude_seen=False"
+    "2 of 5 test pairs were in the training data and are left out, as lists leave them out; exclude_seen=False keeps "
+    "them"
 )
 TOLD_EMPTY = r"^PersonalPopular listed no item for any test user with exclude_seen=True; pass exclude_seen=False, or"
 
@@ -53,11 +53,25 @@ def test_seen_test_pairs_are_counted(x):
         evaluate(Popular().fit(x), TEST, per_user=True)
 
 
-def test_they_are_zeros_and_no_others(x):
+def test_they_are_left_out(x):
     model = Popular().fit(x)
-    with pytest.warns(CofactorWarning, match="2 of 2 test pairs"):
-        assert evaluate(model, SEEN, "recall@4")["value"].item() == 0
-    assert evaluate(model, NEW, "recall@4")["value"].item() == 1
+    with pytest.warns(CofactorWarning, match=TOLD_SEEN):
+        found = evaluate(model, TEST, ["recall@4", "auc"])
+    assert found.equals(evaluate(model, NEW, ["recall@4", "auc"]))
+    assert found["value"][0] == 1
+
+
+def test_nothing_left_is_an_error(x):
+    with pytest.raises(DataError, match=r"all 2 test pairs were in the training data, .* pass exclude_seen=False"):
+        evaluate(Popular().fit(x), SEEN)
+
+
+def test_lists_of_another_library_and_of_a_model_are_measured_alike(x):
+    """The command line leaves seen pairs out beforehand: the same numbers."""
+    model = Popular().fit(x)
+    with pytest.warns(CofactorWarning):
+        found = evaluate(model, TEST, per_user=True)
+    assert found.equals(evaluate(model, unseen(TEST, x), per_user=True))
 
 
 @pytest.mark.parametrize("dtype", [pl.Int16, pl.UInt64])
@@ -161,6 +175,10 @@ def test_the_count_is_that_of_the_pairs_which_unseen_leaves_out(train, test, tex
         return
     model = Popular().fit(Interactions.from_frame(train))
     distinct = test.unique()
+    if unseen(distinct, model.interactions_).is_empty():
+        with pytest.raises(DataError, match=r"all .* test pairs were in the training data"):
+            measure(model, test)
+        return
     found = measure(model, test)
     assert found.n_pairs == distinct.height
     assert found.n_seen == distinct.height - unseen(distinct, model.interactions_).height

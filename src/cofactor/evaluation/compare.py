@@ -82,6 +82,8 @@ def compare(
     _check_models(models)
     _check_flags(exclude_seen=exclude_seen, intervals=intervals, progress=False if progress is None else progress)
     interactions = _interactions(train, weight)
+    also_seen = _seen_by_others(models) if interactions is None else []
+    options: Any = {"exclude_seen": exclude_seen, "candidates": candidates, "also_seen": also_seen}
     rows, told, empty = [], False, []
     for name, model in models.items():
         seconds: dict[str, float] = {}
@@ -91,7 +93,7 @@ def compare(
                 model.fit(interactions, **({} if progress is None else {"progress": progress}))
                 seconds["fit_seconds"] = time.perf_counter() - start
         with _named(name, "evaluate"):
-            found = measure(model, test, names, exclude_seen=exclude_seen, candidates=candidates)
+            found = measure(model, test, names, exclude_seen=exclude_seen, candidates=candidates, also_seen=also_seen)
         told = told or warn_of_seen(found)
         if found.empty:
             empty.append(name)
@@ -117,6 +119,12 @@ def _check_models(models: Mapping[str, Any]) -> None:
             raise ParameterError(f"models: {name!r} is not a model but {model!r}")
     if len({id(model) for model in models.values()}) < len(models):
         raise ParameterError("models: one object is there under two names; make a second one")
+
+
+def _seen_by_others(models: Mapping[str, Any]) -> list[Interactions]:
+    """What models fitted before have seen, each on what it was given: all are measured on what is new to all of them."""
+    fitted = [getattr(model, "interactions_", None) for model in models.values()]
+    return list({id(x): x for x in fitted if x is not None}.values())
 
 
 def _check_flags(**flags: bool) -> None:

@@ -35,9 +35,8 @@ def evaluate(
     """Measure recommendations against held-out interactions.
 
     Every distinct (user, item) of ``test`` is relevant. Users without test items are left out and counted. A test item
-    that the model does not know, or may not list because it was seen in training, counts as missed in every metric:
-    with ``exclude_seen=True`` the test should hold new items only. A ``CofactorWarning`` counts the others, and one
-    tells if the model lists nothing for anybody.
+    that the model does not know counts as missed in every metric. With ``exclude_seen=True`` test pairs that were in
+    the training data are left out, since no list can hold them, and counted in a warning.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cofactor.metrics.hits import Relevance
     from cofactor.metrics.kinds import Needs
 
-__all__ = ["Lists", "Recommending", "lists_of"]
+__all__ = ["Lists", "Recommending", "lists_of", "seen_in"]
 
 ROWS_PER_BATCH = 2_000_000
 """Rows of recommendations that are asked for at a time, about 50 MB."""
@@ -55,8 +55,6 @@ class Lists:
         Users with lists, or known to the model, who have no test items.
     n_items : int or None
         Size of the catalogue, where it is known.
-    n_seen : int
-        Test pairs that cannot be listed because they are in the training data, which is left out of the lists.
     """
 
     tables: Iterable[pl.DataFrame]
@@ -64,7 +62,6 @@ class Lists:
     n_complete: NDArray[np.int64] | None
     n_untested_users: int
     n_items: int | None
-    n_seen: int = 0
 
 
 def lists_of(
@@ -132,17 +129,17 @@ def _from_model(model: Recommending, relevance: Relevance, needs: Needs, exclude
         n_complete=np.where(known, train.n_items - n_history, 0),
         n_untested_users=train.n_users - len(users),
         n_items=train.n_items,
-        n_seen=_n_seen(train, rows, relevance) if exclude_seen and needs.lists else 0,
     )
 
 
-def _n_seen(train: Interactions, user_rows: NDArray[np.int32], relevance: Relevance) -> int:
-    """Count the test pairs that are in the training data; O(n_pairs log n_items)."""
+def seen_in(train: Interactions, relevance: Relevance) -> NDArray[np.bool_]:
+    """Which of the test pairs are in the training data, (n_pairs,) bool; O(n_pairs log n_items)."""
     items = cast_ids(relevance.items, train.items.ids.dtype, "recommendations")
     user, item = np.divmod(relevance.pairs, len(relevance.items))
-    rows, columns = user_rows[user], train.items.rows(items)[item]
-    known = (rows >= 0) & (columns >= 0)
-    return int(np.count_nonzero(train.user_items.lookup(rows[known], columns[known])))
+    rows, columns = train.users.rows(relevance.users)[user], train.items.rows(items)[item]
+    seen = (rows >= 0) & (columns >= 0)
+    seen[seen] = train.user_items.lookup(rows[seen], columns[seen]) > 0
+    return seen
 
 
 def _from_candidates(model: Recommending, relevance: Relevance, candidates: TableLike) -> Lists:

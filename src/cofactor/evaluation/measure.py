@@ -12,7 +12,7 @@ import polars as pl
 from cofactor.checks import check_at_least, check_choice, check_flag, warn
 from cofactor.data.tables import TableLike, pairs_of
 from cofactor.errors import DataError, ParameterError
-from cofactor.evaluation.lists import Recommending, lists_of
+from cofactor.evaluation.lists import Recommending, lists_of, seen_in
 from cofactor.metrics import parse_all
 from cofactor.metrics.hits import Relevance
 from cofactor.metrics.intervals import mean_interval
@@ -21,6 +21,7 @@ from cofactor.metrics.kinds import Trial, compute_all, needs_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from cofactor.data.interactions import Interactions
     from cofactor.metrics.kinds import Values
 
 __all__ = ["DEFAULT_METRICS", "Measurement", "check_intervals", "measure", "warn_of_empty", "warn_of_seen"]
@@ -45,7 +46,7 @@ class Measurement:
     n_pairs : int
         Distinct test pairs, those of unknown users as well.
     n_seen : int
-        Those among them that cannot be listed because they are in the training data, which is left out of the lists.
+        Those among them that are left out because they are in the training data, as lists leave that out.
     empty : bool
         Whether lists were asked for and all are empty.
     recommend_seconds : float
@@ -113,8 +114,12 @@ def measure(
     candidates: TableLike | None = None,
     n_items: int | None = None,
     unknown_users: str = "exclude",
+    also_seen: Sequence[Interactions] = (),
 ) -> Measurement:
-    """Find the values behind ``evaluate``, with the same parameters, before they are summed up."""
+    """Find the values behind ``evaluate``, with the same parameters, before they are summed up.
+
+    ``also_seen``: training data of other models that are measured on the same test.
+    """
     wanted = parse_all(metrics)
     check_flag("exclude_seen", exclude_seen)
     check_choice("unknown_users", unknown_users, ("exclude", "zero"))
@@ -122,6 +127,10 @@ def measure(
         check_at_least("n_items", n_items, 1, whole=True)
     relevance = Relevance.from_pairs(pairs_of(test))
     needs, n_pairs = needs_of(wanted), len(relevance.pairs)
+    train = getattr(model_or_table, "interactions_", None)
+    if train is not None and exclude_seen and candidates is None and needs.lists:
+        relevance = _unseen(relevance, [train, *also_seen])
+    n_seen = n_pairs - len(relevance.pairs)
     lists = lists_of(
         model_or_table, relevance, needs, exclude_seen=exclude_seen, candidates=candidates, n_items=n_items
     )
@@ -147,10 +156,23 @@ def measure(
         n_unknown_users=n_unknown,
         n_untested_users=lists.n_untested_users,
         n_pairs=n_pairs,
-        n_seen=lists.n_seen,
+        n_seen=n_seen,
         empty=needs.lists and not clock.n_rows,
         recommend_seconds=clock.seconds,
     )
+
+
+def _unseen(relevance: Relevance, trains: Sequence[Interactions]) -> Relevance:
+    """What lists of new items can hold."""
+    seen = np.zeros(len(relevance.pairs), np.bool_)
+    for train in trains:
+        seen |= seen_in(train, relevance)
+    if seen.all():
+        raise DataError(
+            f"all {len(seen):,} test pairs were in the training data, so that lists of new items can hold none; pass "
+            "exclude_seen=False, or a test of new pairs"
+        )
+    return relevance.without(seen) if seen.any() else relevance
 
 
 def check_intervals(confidence: float, n_bootstrap: int, seed: int) -> None:
@@ -163,11 +185,11 @@ def check_intervals(confidence: float, n_bootstrap: int, seed: int) -> None:
 
 
 def warn_of_seen(found: Measurement) -> bool:
-    """Tell of test pairs that no list could hold; True if there are any."""
+    """Tell of test pairs that were left out because no list could hold them; True if there are any."""
     if found.n_seen:
         warn(
-            f"{found.n_seen:,} of {found.n_pairs:,} test pairs were in the training data and cannot be listed with "
-            "exclude_seen=True; leave them out of test, or pass exclude_seen=False"
+            f"{found.n_seen:,} of {found.n_pairs:,} test pairs were in the training data and are left out, as lists "
+            "leave them out; exclude_seen=False keeps them"
         )
     return found.n_seen > 0
 

@@ -49,6 +49,11 @@ class Relevance:
         """Number of relevant items of each user, (n_users,) int64."""
         return np.bincount(self.pairs // len(self.items), minlength=len(self.users))
 
+    def without(self, pairs: NDArray[np.bool_]) -> Relevance:
+        """Leave out pairs, given as an (n_pairs,) mask, and users who have no other."""
+        rest = Relevance(self.users, self.items, self.pairs[~pairs])
+        return rest.only(rest.n_relevant > 0)
+
     def only(self, keep: NDArray[np.bool_]) -> Relevance:
         """Keep a part of the users, given as an (n_users,) mask."""
         user, item = np.divmod(self.pairs, len(self.items))

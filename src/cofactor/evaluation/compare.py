@@ -93,7 +93,7 @@ def compare(
                 model.fit(interactions, **({} if progress is None else {"progress": progress}))
                 seconds["fit_seconds"] = time.perf_counter() - start
         with _named(name, "evaluate"):
-            found = measure(model, test, names, exclude_seen=exclude_seen, candidates=candidates, also_seen=also_seen)
+            found = measure(model, test, names, **options)
         told = told or warn_of_seen(found)
         if found.empty:
             empty.append(name)
@@ -122,7 +122,7 @@ def _check_models(models: Mapping[str, Any]) -> None:
 
 
 def _seen_by_others(models: Mapping[str, Any]) -> list[Interactions]:
-    """What models fitted before have seen, each on what it was given: all are measured on what is new to all of them."""
+    """What models that were fitted before have seen: all are measured on what is new to all of them."""
     fitted = [getattr(model, "interactions_", None) for model in models.values()]
     return list({id(x): x for x in fitted if x is not None}.values())
 

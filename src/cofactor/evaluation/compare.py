@@ -69,8 +69,7 @@ def compare(
     ParameterError
         No model, a name that is not a non-empty text, an unknown metric, or a weight without events to weigh.
     CofactorError
-        Of the same type as the error of the model that failed, which it names. Errors that are not of
-        cofactor pass through, with a note that names the model.
+        Of the type of the model's error, naming the model. Other errors pass, with a note that names it.
 
     Warns
     -----

@@ -93,6 +93,9 @@ class CoVisitationSum(ItemWeightModel):
         self.interactions_ = interactions
         return self
 
+    def _check(self) -> None:
+        self._weights()
+
     def _weights(self) -> list[float]:
         resolve_threads(self.threads)
         if self.weights is not None and not isinstance(self.weights, list | tuple | np.ndarray):

@@ -68,6 +68,13 @@ def test_what_is_held_out(log, later, run_json, test):
     assert found["models"]["random"] == "Random(seed=0, weighted=False)"
 
 
+def test_held_out_events_at_home(log, later, run_json, monkeypatch):
+    monkeypatch.setenv("HOME", str(later.parent))
+    options = ["--time", "time", "--models", "popular", "--metrics", "ndcg@5", "--repeats"]
+    here, there = (run_json("compare", log, "--test", test, *options) for test in (later, f"~/{later.name}"))
+    assert [row["ndcg@5"] for row in here["leaderboard"]] == [row["ndcg@5"] for row in there["leaderboard"]]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

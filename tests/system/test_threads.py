@@ -1,8 +1,10 @@
 import math
 import os
 
+import numpy as np
 import pytest
 
+from cofactor import ImplicitALS, Interactions
 from cofactor.errors import ParameterError
 from cofactor.system import threads
 
@@ -80,3 +82,30 @@ def test_a_bad_environment_is_an_error_naming_the_variable(monkeypatch, value):
     monkeypatch.setenv("COFACTOR_NUM_THREADS", value)
     with pytest.raises(ParameterError, match=f"COFACTOR_NUM_THREADS must be a whole number.* got '?{value}'?"):
         threads.resolve_threads(None)
+
+
+MOST = max(1024, 64 * (os.cpu_count() or 1))
+
+
+@pytest.mark.parametrize("value", [MOST + 1, 2**30, 2**31, 2**63, 10**30])
+def test_more_than_the_system_could_start_is_an_error(monkeypatch, value):
+    there = threads.available_threads()
+    with pytest.raises(ParameterError, match=f"threads must be at most {MOST}, got {value}; {there} are available to"):
+        threads.resolve_threads(value)
+    monkeypatch.setenv("COFACTOR_NUM_THREADS", str(value))
+    with pytest.raises(ParameterError, match=f"COFACTOR_NUM_THREADS must be at most {MOST}, got {value}"):
+        threads.resolve_threads(None)
+
+
+def test_the_most_is_64_a_cpu_or_1024(monkeypatch):
+    for cpus, most in ((2, 1024), (None, 1024), (128, 8192)):
+        monkeypatch.setattr(os, "cpu_count", lambda cpus=cpus: cpus)
+        assert threads.resolve_threads(most) == most
+        with pytest.raises(ParameterError, match=f"at most {most},"):
+            threads.resolve_threads(most + 1)
+
+
+def test_the_most_can_be_started():
+    x = Interactions.from_csr(np.ones((3000, 30), np.float32) * (np.arange(30) % 7 > 0))
+    many, few = (ImplicitALS(4, iterations=1, threads=n).fit(x).recommend(exclude_seen=False) for n in (1024, 2))
+    assert many.equals(few)

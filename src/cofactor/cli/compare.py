@@ -125,7 +125,7 @@ def _split(columns: Columns, events: Events, test: str) -> split.Split:
         return split.leave_last(events, int(rest))
     if test.endswith("%") and test[:-1].replace(".", "", 1).isdigit():
         return split.random(events, float(test[:-1]) / 100)
-    if Path(test).exists():
+    if Path(test).expanduser().exists():
         return split.Split(events, columns.read(test))
     return split.by_time(events, test)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import polars as pl
 
@@ -46,7 +47,15 @@ def check_output(path: str | Path, endings: tuple[str, ...] = TABLE_ENDINGS) -> 
     ParameterError
         The ending is another one, the path is a folder, or no file can be created there.
     """
-    target = Path(path).expanduser()
+    try:
+        return _checked(Path(path).expanduser(), path, endings)
+    except ParameterError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:  # no permission to look, no such home, no such name
+        raise ParameterError(f"{path} cannot be written: {error}") from error
+
+
+def _checked(target: Path, path: str | Path, endings: tuple[str, ...]) -> Path:
     if target.suffix.lower() not in endings:
         raise ParameterError(f"{path}: the name must end in one of {', '.join(endings)}")
     if target.is_dir():
@@ -68,7 +77,7 @@ def replacing(path: Path) -> Iterator[Path]:
     ParameterError
         The file could not be written.
     """
-    beside = path.with_name(f".{path.name}.new-{os.getpid()}")
+    beside = path.with_name(f".{path.name}.new-{uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
@@ -76,7 +85,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except (OSError, pl.exceptions.ComputeError) as error:
         raise ParameterError(f"{path} could not be written: {error}") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # the reason why it could not be written says more
+            beside.unlink(missing_ok=True)
 
 
 def write_table(table: pl.DataFrame, path: str | Path) -> None:

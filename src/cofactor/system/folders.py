@@ -1,63 +1,113 @@
-"""Folders that are written beside their place and put into it as a whole, and the arrays inside them."""
+"""Folders whose content changes in one step: a lock for writers, and files that have reached the disk before it."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import json
-import shutil
-from typing import TYPE_CHECKING, Any, TypeAlias
-from uuid import uuid4
+import os
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if sys.platform != "win32":
+    import fcntl
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import BufferedReader, BufferedWriter
     from pathlib import Path
 
-__all__ = ["Arrays", "mapped_arrays", "sha256", "swap"]
-
-Arrays: TypeAlias = dict[str, NDArray[Any]]
-
-_DTYPES = {
-    **{"BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "U16": np.uint16, "I16": np.int16, "F16": np.float16},
-    **{"U32": np.uint32, "I32": np.int32, "F32": np.float32, "U64": np.uint64, "I64": np.int64, "F64": np.float64},
-}
+__all__ = ["locked", "sha256", "sync_folder", "written"]
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@contextmanager
+def locked(folder: Path) -> Iterator[bool]:
+    """Make a folder unless it is there, and keep other writers out of it while the block runs.
 
+    They wait for each other. The lock lies on the folder itself, leaves no file, and goes with its process however that
+    ends.
 
-def mapped_arrays(path: Path) -> Arrays:
-    """Arrays of a safetensors file as read-only views of the mapped file (the library's own reader copies)."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > path.stat().st_size:
-            raise ValueError(f"{path.name} is truncated")
-        entries = json.loads(file.read(length))
-    mapped = np.memmap(path, np.uint8, "r")
-    arrays = {}
-    for name, entry in entries.items():
-        if name == "__metadata__":
-            continue
-        begin, end = entry["data_offsets"]
-        data = mapped[8 + length + begin : 8 + length + end]
-        arrays[name] = np.asarray(data).view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    return arrays
-
-
-def swap(new: Path, target: Path) -> None:
-    """Put a finished folder in the place of another, which is deleted, or of nothing."""
-    if not target.exists():
-        new.rename(target)
-        return
-    old = target.with_name(f".{target.name}.old-{uuid4().hex}")
-    target.rename(old)
+    Yields
+    ------
+    bool
+        Whether there is a lock: Windows has none on folders, and neither have some network file systems.
+    """
+    handle = _lock(folder)
     try:
-        new.rename(target)
-    except BaseException:
-        old.rename(target)
-        raise
-    shutil.rmtree(old)
+        yield handle is not None
+    finally:
+        if handle is not None:
+            _unlock(handle)
+
+
+def _lock(folder: Path) -> int | None:
+    """An open folder with a lock on it; None where the system has no such lock."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        if sys.platform == "win32":
+            return None
+        handle, held = -1, False
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+            if not _flock(handle):
+                return None
+            # Another writer may have removed the folder that it could not fill, and somebody made a new one.
+            held = os.path.samestat(os.fstat(handle), folder.stat())
+            if held:
+                return handle
+        except FileNotFoundError:
+            continue
+        finally:
+            if handle >= 0 and not held:
+                os.close(handle)
+
+
+def _flock(handle: int) -> bool:
+    """Wait for the lock on an open folder; whether there is such a thing."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True
+
+
+def _unlock(handle: int) -> None:
+    if sys.platform != "win32":
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_UN)  # a child that was forked meanwhile may hold the handle for long
+        os.close(handle)
+
+
+@contextmanager
+def written(path: Path) -> Iterator[BufferedWriter]:
+    """A new file, with the mode that the umask says, which has reached the disk when the block has ended."""
+    with path.open("xb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names of a folder's files reach the disk, where the system can do so for folders."""
+    if sys.platform == "win32":
+        return
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # it may be written and not read
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # the file system keeps no such promise
+            raise
+    finally:
+        os.close(handle)
+
+
+def sha256(file: Path | BufferedReader) -> str:
+    """The SHA-256 of a file, of an open one from its start, in hexadecimal digits."""
+    if isinstance(file, os.PathLike):
+        with file.open("rb") as opened:
+            return sha256(opened)
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from cofactor.checks import check_at_least
+from cofactor.errors import ParameterError
 from cofactor.system.cgroup import groups
 
 __all__ = ["affinity", "available_threads", "cgroup_quota", "resolve_threads"]
+
+_MOST = 1024  # threads that any machine can start, and that a model may bring along from a larger one
 
 
 def cgroup_quota() -> float:
@@ -47,7 +50,8 @@ def resolve_threads(threads: int | None) -> int:
     Raises
     ------
     ParameterError
-        Not a positive whole number.
+        Not a positive whole number, or so large that the system could not start them: above 1,024 and 64 for each of
+        the machine's CPUs.
     """
     if threads is not None:
         return _positive("threads", threads)
@@ -59,4 +63,10 @@ def resolve_threads(threads: int | None) -> int:
 
 def _positive(name: str, value: Any) -> int:  # noqa: ANN401
     check_at_least(name, value, 1, whole=True)
+    most = max(_MOST, 64 * (os.cpu_count() or 1))
+    if value > most:
+        raise ParameterError(
+            f"{name} must be at most {most}, got {value}; {available_threads()} are available to this process, and "
+            "more than that are no faster"
+        )
     return int(value)

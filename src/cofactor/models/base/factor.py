@@ -31,6 +31,9 @@ class FactorModel(Recommender):
     user_factors_: Float
     item_factors_: Float
 
+    def _learned(self) -> dict[str, str]:
+        return {"user_factors_": "float32 users f", "item_factors_": "float32 items f"}
+
     @abstractmethod
     def _fold_in(self, histories: CSR) -> Float:
         """Vectors (n, factors) of users known only by their history."""

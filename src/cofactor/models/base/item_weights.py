@@ -29,6 +29,9 @@ class ItemWeightModel(Recommender):
 
     item_weights_: CSR | Float
 
+    def _learned(self) -> dict[str, str]:
+        return {"item_weights_": "csr items items or float32 items items"}
+
     def _weighed(self, histories: CSR) -> CSR:
         """Histories with the weights that scores are made of; as they are, unless a subclass says otherwise."""
         return histories

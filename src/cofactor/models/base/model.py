@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cofactor.errors import NotFittedError
 from cofactor.kernels import on
+from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
     from cofactor.data.interactions import Interactions
@@ -45,6 +46,23 @@ class Model(ABC):
         if not hasattr(self, "interactions_"):
             raise NotFittedError(f"this {type(self).__name__} has not been fitted; call fit(interactions) first")
         return self.interactions_
+
+    def _check(self) -> None:
+        """Raise ParameterError for parameters out of their range: before a fit, and of a model read from a file."""
+        resolve_threads(self.threads)
+
+    def _learned(self) -> dict[str, str]:
+        """What ``fit`` learns: names of attributes, and their type and shape.
+
+        Such as ``{"item_factors_": "float32 items f"}``. The axes ``users``, ``items`` and ``entries`` are those of the
+        interactions; others are whatever they are, but everywhere the same. ``csr items items`` is a sparse matrix,
+        ``number`` a number, and `` or `` stands between two forms. A model read from a file has all of it, or is
+        damaged.
+        """
+        return {}
+
+    def _check_state(self) -> None:  # noqa: B027 - shapes and types say all about most models
+        """Raise DataError where what was learned, of the right shapes, contradicts itself; O(its size)."""
 
     def _kernels(self) -> Kernels:
         """The kernels of this model's device: asked for once by each fit and each question."""

@@ -309,12 +309,13 @@ def load(folder: str | Path, *, verify: bool = True) -> Recommender:
     ----------
     folder : path
     verify : bool
-        Compare every file with its sha256 first (reads the files once).
+        Compare every file with its sha256 first, and check every entry of every array (reads the files twice). Without
+        it only types, shapes, ids and weights are checked: for files that nobody else can write.
 
     Raises
     ------
     ArtifactError
-        Not a saved model, damaged, or written by a newer format.
+        Not a saved model, damaged, of a newer format, or it cannot be read.
     """
     model = restore(folder, verify=verify)
     assert isinstance(model, Recommender)

@@ -1,80 +1,125 @@
 """Saved models: a folder of JSON, safetensors and Parquet, readable without cofactor and free of pickle.
 
-``model.json`` (class, parameters, versions, counts, sha256 of the other files), ``arrays.safetensors`` (learned
-arrays and the training interactions), ``users.parquet`` and ``items.parquet`` (ids in row order). The folder is
-written beside its place and renamed into it, so that a crash leaves the old one.
+``model.json`` holds class, parameters, versions and counts, and names the other files with their sha256: learned arrays
+and the training interactions (safetensors), and the ids of users and of items in row order (Parquet). A save writes new
+files beside those of the model that is there, then replaces ``model.json``, in one step, then deletes the old files:
+whoever loads, and whatever crash comes, finds the old model or the new one.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
 import polars as pl
-from safetensors.numpy import save_file
 
 from cofactor.data.ids import IdMap
 from cofactor.data.interactions import Interactions
-from cofactor.errors import ArtifactError, ParameterError
+from cofactor.errors import ArtifactError, DataError, ParameterError
 from cofactor.kernels.csr import CSR
+from cofactor.models.base.learned import check_csr, check_learned, is_name
 from cofactor.models.base.model import Model
-from cofactor.system.folders import mapped_arrays, sha256, swap
+from cofactor.models.base.saved_folder import (
+    ENDINGS,
+    FORMAT,
+    HEADER,
+    check_writable,
+    file_names,
+    files_to_replace,
+    place,
+    read_header,
+    sweep,
+)
+from cofactor.system.arrays import mapped_arrays, write_arrays
+from cofactor.system.folders import locked, sha256, sync_folder, written
 from cofactor.version import __version__
 
 if TYPE_CHECKING:
-    from cofactor.system.folders import Arrays
+    from io import BufferedReader
+    from pathlib import Path
+
+    from cofactor.system.arrays import Arrays
 
 __all__ = ["FORMAT", "check_writable", "read_header", "restore", "save"]
 
-FORMAT = 1
-_HEADER, _ARRAYS, _USERS, _ITEMS = "model.json", "arrays.safetensors", "users.parquet", "items.parquet"
-_FILES = {_HEADER, _ARRAYS, _USERS, _ITEMS}
 _CSR_PARTS, _N_COLUMNS = ("indptr", "indices", "values"), "n_columns of a sparse matrix"
+_UNREADABLE = (
+    *(OSError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError),
+    *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
+)
 
 
 def save(model: Model, folder: str | Path) -> None:
-    """Write a fitted model; an existing model in the same folder is replaced at the very end.
+    """Write a fitted model; an existing model in the same folder is replaced at the very end, in one step.
+
+    Of several that save to the same folder at once, the last one stays.
 
     Raises
     ------
     ArtifactError
         The folder holds something else than a saved model, or cannot be written.
+    ParameterError
+        A parameter, or an array that was learned, is of a type that the files cannot hold.
     """
-    target = Path(folder).resolve()
     x = model._fitted()
-    check_writable(target)
-    beside = target.with_name(f".{target.name}.new-{uuid4().hex}")
+    arrays: Arrays = {f"interactions.{part}": getattr(x.user_items, part) for part in _CSR_PARTS}
+    description = _describe(model, "", arrays)
+    check_writable(folder)
+    target = place(folder).resolve()
+    is_new = not target.exists()
     try:
-        beside.mkdir(parents=True)
-        arrays: Arrays = {
-            "interactions.indptr": x.user_items.indptr,
-            "interactions.indices": x.user_items.indices,
-            "interactions.values": x.user_items.values,
-        }
-        description = _describe(model, "", arrays)
-        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, beside / _ARRAYS)
-        for ids, name in ((x.users, _USERS), (x.items, _ITEMS)):
-            pl.DataFrame({"id": ids.ids}).write_parquet(beside / name)
+        with locked(target) as alone:
+            check_writable(target)  # another save may have come before
+            try:
+                _write(target, description, arrays, x, alone=alone)
+                if is_new:
+                    sync_folder(target.parent)
+            finally:
+                if is_new:
+                    with suppress(OSError):
+                        target.rmdir()  # unless there is a model in it now
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise ArtifactError(f"the model could not be written to {target}: {error}") from error
+    except TypeError as error:
+        raise ParameterError(f"this {type(model).__name__} cannot be saved: {error}") from error
+
+
+def _write(target: Path, description: dict[str, Any], arrays: Arrays, x: Interactions, *, alone: bool) -> None:
+    """Put the files of a model into a folder, and away those that it replaces."""
+    version = uuid4().hex[:16]
+    names = {kind: f"{kind}-{version}{ending}" for kind, ending in ENDINGS.items()}
+    beside = target / f".model-{version}.json"
+    own, former = [*names.values(), beside.name], []
+    with suppress(ArtifactError):
+        former = list(file_names(read_header(target)).values())
+    try:
+        with written(target / names["arrays"]) as file:
+            write_arrays(file, arrays)
+        for kind, ids in (("users", x.users), ("items", x.items)):
+            with written(target / names[kind]) as file:
+                pl.DataFrame({"id": ids.ids}).write_parquet(file)
         header = {
             "format": FORMAT,
             "cofactor": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "model": description,
             "counts": {"users": x.n_users, "items": x.n_items, "interactions": x.nnz},
-            "sha256": {name: sha256(beside / name) for name in (_ARRAYS, _USERS, _ITEMS)},
+            "sha256": {name: sha256(target / name) for name in names.values()},
         }
-        (beside / _HEADER).write_text(json.dumps(header, indent=2, default=_number) + "\n")
-        swap(beside, target)
-    except OSError as error:
-        raise ArtifactError(f"the model could not be written to {target}: {error}") from error
+        if replaced := files_to_replace(target):
+            header["replaces"] = replaced
+        with written(beside) as file:
+            file.write((json.dumps(header, indent=2, default=_number) + "\n").encode())
+        sync_folder(target)
+        beside.replace(target / HEADER)
+        own += former
+        sync_folder(target)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        sweep(target, own, alone=alone)
 
 
 def restore(folder: str | Path, *, verify: bool = True) -> Model:
@@ -84,72 +129,67 @@ def restore(folder: str | Path, *, verify: bool = True) -> Model:
     ----------
     folder : path
     verify : bool
-        Compare every file with its sha256 first (reads the files once).
+        Compare every file with its sha256 first, and look at every entry of every array: that rows of sparse matrices
+        ascend and are in range, that learned numbers are finite (reads the files twice). Without it their types, shapes
+        and ends are checked, and ids and weights, so that loading takes no pass over what was learned: for files that
+        nobody else can write.
 
     Raises
     ------
     ArtifactError
-        Not a saved model, damaged, or written by a newer format.
+        Not a saved model, damaged, of a newer format, or it cannot be read.
     """
-    folder = Path(folder)
-    header = read_header(folder)
-    for name in _FILES:
-        if not (folder / name).is_file():
-            raise ArtifactError(f"{folder} is incomplete: {name} is missing; save the model again")
-    try:
-        for name in _FILES - {_HEADER} if verify else ():
-            if sha256(folder / name) != header["sha256"][name]:
-                raise ArtifactError(
-                    f"{folder / name} is damaged: its sha256 is not the one in {_HEADER}; save the model again"
-                )
-        arrays = mapped_arrays(folder / _ARRAYS)
-        users, items = (IdMap(pl.read_parquet(folder / name)["id"]) for name in (_USERS, _ITEMS))
-        indptr, indices, values = (arrays.pop(f"interactions.{part}") for part in ("indptr", "indices", "values"))
-        csr = CSR(indptr, indices, values, len(items))
-        return _restore(header["model"], "", arrays, Interactions(users=users, items=items, user_items=csr))
-    except (OSError, KeyError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
-        raise ArtifactError(f"{folder} is damaged: {type(error).__name__} {error}; save the model again") from error
+    folder = place(folder)
+    with ExitStack() as opened:
+        header, files = _open(folder, opened)
+        names, counts = file_names(header), header["counts"]
+        try:
+            for kind, file in files.items() if verify else ():
+                if sha256(file) != header["sha256"][names[kind]]:
+                    raise ArtifactError(
+                        f"{folder / names[kind]} is damaged: its sha256 is not the one in {HEADER}; save the model "
+                        "again"
+                    )
+            arrays = mapped_arrays(files["arrays"])
+            users, items = (_read_ids(files[kind], counts[kind], names[kind]) for kind in ("users", "items"))
+            parts = {part: arrays.pop(f"interactions.{part}") for part in _CSR_PARTS}
+            if len(parts["indices"]) != counts["interactions"]:
+                raise DataError(f"{len(parts['indices'])} interactions, but {HEADER} counts {counts['interactions']}")
+            csr = check_csr("interactions", CSR(**parts, n_columns=len(items)), len(users), every_entry=verify)
+            return _restore(header["model"], "", arrays, Interactions(users, items, csr), verify)
+        except _UNREADABLE as error:
+            raise ArtifactError(f"{folder} is damaged: {type(error).__name__} {error}; save the model again") from error
 
 
-def read_header(folder: str | Path) -> dict[str, Any]:
-    """What ``model.json`` says, after a check of its format."""
-    path = Path(folder) / _HEADER
-    if not path.is_file():
-        left = sorted(path.parent.absolute().parent.glob(f".{path.parent.absolute().name}.old-*"))
-        hint = f"; an interrupted save left the former model in {left[-1]}, rename it back" if left else ""
-        raise ArtifactError(f"{folder} is not a saved model: it has no {_HEADER}{hint}")
-    try:
-        header = json.loads(path.read_text())
-        number = header["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{path} is damaged: {error}; save the model again") from error
-    if number != FORMAT:
-        raise ArtifactError(
-            f"{folder} has format {number}, this cofactor reads {FORMAT}; upgrade cofactor or save the model again"
-        )
-    return dict(header)
+def _open(folder: Path, opened: ExitStack) -> tuple[dict[str, Any], dict[str, BufferedReader]]:
+    """The header of a model and its files, open: whoever replaces the model takes nothing away from here on."""
+    former = None
+    while True:
+        header = read_header(folder)
+        files = {}
+        with ExitStack() as some:
+            try:
+                for kind, name in file_names(header).items():
+                    if not (folder / name).is_file():
+                        raise FileNotFoundError
+                    files[kind] = some.enter_context((folder / name).open("rb"))
+            except FileNotFoundError:
+                if header == former:
+                    raise ArtifactError(f"{folder} is incomplete: {name} is missing; save the model again") from None
+                former = header  # another save came between: its header names other files
+                continue
+            except OSError as error:
+                raise ArtifactError(f"{folder} cannot be read: {error}") from error
+            opened.push(some.pop_all())
+            return header, files
 
 
-def check_writable(folder: str | Path) -> None:
-    """Raise ArtifactError unless a model can be saved there: asked before long work, not after it."""
-    target = Path(folder).resolve()
-    if target.exists() and not _is_replaceable(target):
-        raise ArtifactError(
-            f"{target} exists and is not just a saved model; choose another folder, nothing was overwritten"
-        )
-    parent = next(p for p in target.parents if p.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise ArtifactError(f"{target} cannot be written: {parent} is not a writable folder")
-
-
-def _is_replaceable(target: Path) -> bool:
-    """Whether a folder is empty or holds a saved model, even a damaged one, and nothing else."""
-    if not target.is_dir() or not {path.name for path in target.iterdir()} <= _FILES:
-        return False
-    try:
-        return not (target / _HEADER).exists() or "cofactor" in json.loads((target / _HEADER).read_text())
-    except (ValueError, TypeError):
-        return True
+def _read_ids(file: BufferedReader, n: int, name: str) -> IdMap:
+    file.seek(0)
+    ids = IdMap(pl.read_parquet(file)["id"])
+    if len(ids) != n:
+        raise DataError(f"{name} holds {len(ids)} ids, but {HEADER} counts {n}")
+    return ids
 
 
 def _describe(model: Model, prefix: str, arrays: Arrays) -> dict[str, Any]:
@@ -186,17 +226,21 @@ def _describe_part(part: Model, whole: Model, prefix: str, arrays: Arrays) -> di
     return _describe(part, prefix, arrays)
 
 
-def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: Interactions) -> Model:
+def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: Interactions, verify: bool) -> Model:
     if prefix and f"{prefix}interactions.indptr" in arrays:
-        parts = {part: arrays.pop(f"{prefix}interactions.{part}") for part in _CSR_PARTS}
-        x = Interactions(users=x.users, items=x.items, user_items=CSR(**parts, n_columns=x.n_items))
+        csr = CSR(**{part: arrays.pop(f"{prefix}interactions.{part}") for part in _CSR_PARTS}, n_columns=x.n_items)
+        csr = check_csr(f"{prefix}interactions", csr, x.n_users, every_entry=verify)
+        x = Interactions(users=x.users, items=x.items, user_items=csr)
     name = description["class"]
     if name not in Model.registry:
         raise ArtifactError(f"the model is a {name}, which is not known here; import the module that defines it first")
     params = dict(description["params"])
     nested = [key for key, value in params.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
-    models = [_restore(d, f"{prefix}{key}.{i}.", arrays, x) for key in nested for i, d in enumerate(params.pop(key))]
+    models = [
+        _restore(d, f"{prefix}{key}.{i}.", arrays, x, verify) for key in nested for i, d in enumerate(params.pop(key))
+    ]
     model = Model.registry[name](*models, **params)
+    model._check()
     own = {
         k.removeprefix(prefix): a
         for k, a in arrays.items()
@@ -206,8 +250,12 @@ def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: Intera
     for name, value in state.items():
         if isinstance(value, dict) and _N_COLUMNS in value:
             state[name] = CSR(**{part: own.pop(f"{name}:{part}") for part in _CSR_PARTS}, n_columns=value[_N_COLUMNS])
-    for attribute, value in {**state, **own, "interactions_": x}.items():
+    for attribute, value in {**state, **own}.items():
+        if not is_name(type(model), attribute):
+            raise DataError(f"{attribute!r} is not the name of something learned")
         setattr(model, attribute, value)
+    model.interactions_ = x
+    check_learned(model, every_entry=verify)
     return model
 
 

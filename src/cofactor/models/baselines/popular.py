@@ -70,16 +70,22 @@ class Popular(Recommender):
         DataError
             ``half_life`` or ``window`` is given and the interactions were not made of events with times.
         """
-        check_choice("by", self.by, ("users", "weight"))
-        check_duration("half_life", self.half_life)
-        check_duration("window", self.window)
-        resolve_threads(self.threads)
+        self._check()
         x = interactions.user_items
         weights = x.values if self.by == "weight" else np.ones(x.nnz, np.float32)
         if self.half_life is not None or self.window is not None:
             weights = weights * recency(interactions, self.half_life, self.window, newest=self.by == "users")
         self.popularity_ = np.bincount(x.indices, weights, minlength=x.n_columns).astype(np.float32)
         return self
+
+    def _learned(self) -> dict[str, str]:
+        return {"popularity_": "float32 items"}
+
+    def _check(self) -> None:
+        check_choice("by", self.by, ("users", "weight"))
+        check_duration("half_life", self.half_life)
+        check_duration("window", self.window)
+        resolve_threads(self.threads)
 
     def _ranked(self, n: int, k: int, filters: Filters) -> TopK:
         # A factor model of one factor: every user is 1, every item its popularity.

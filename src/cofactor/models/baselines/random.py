@@ -56,12 +56,18 @@ class Random(Recommender):
     @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Count the users of every item; ``progress`` changes nothing."""
-        check_at_least("seed", self.seed, 0, whole=True)
-        check_choice("weighted", self.weighted, (True, False))
+        self._check()
         x = interactions.user_items
         counts = np.bincount(x.indices, minlength=x.n_columns)
         self.log_popularity_ = np.log(np.maximum(counts, _NOBODY)).astype(np.float32)
         return self
+
+    def _learned(self) -> dict[str, str]:
+        return {"log_popularity_": "float32 items"}
+
+    def _check(self) -> None:
+        check_at_least("seed", self.seed, 0, whole=True)
+        check_choice("weighted", self.weighted, (True, False))
 
     def _top_k(self, users: NDArray[np.int32], k: int, filters: Filters) -> TopK:
         items = np.arange(self.interactions_.n_items, dtype=np.int32)

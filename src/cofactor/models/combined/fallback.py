@@ -59,10 +59,13 @@ class Fallback(Recommender):
     @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Fit every model of the chain."""
-        if len(self.models) < 2 or not all(isinstance(m, Recommender) for m in self.models):
-            raise ParameterError(f"Fallback needs at least two models, got {self.models!r}")
+        self._check()
         self.models = fitted_copies(self, self.models, lambda model: model.fit(interactions, progress=progress))
         return self
+
+    def _check(self) -> None:
+        if len(self.models) < 2 or not all(isinstance(m, Recommender) for m in self.models):
+            raise ParameterError(f"Fallback needs at least two models, got {self.models!r}")
 
     def _top_k(self, users: NDArray[np.int32], k: int, filters: Filters) -> TopK:
         return self._chain(len(users), k, filters, lambda model, at, left: model._top_k(users[at], k, left))

@@ -321,6 +321,10 @@ class ImplicitALS(FactorModel):
         squares = 4 * padded**2 * (12 + 4 * threads + max(17, slices))
         return vectors + copy + transposed + squares + 2**23 * threads
 
+    def _learned(self) -> dict[str, str]:
+        vectors = {f"{side}_factors_": f"float32 {side}s {self.factors}" for side in ("user", "item")}
+        return {**vectors, "loss_history_": "float64 iterations"}
+
     def _check(self) -> None:
         for name in ("factors", "cg_steps", "block_size", "iterations"):
             check_at_least(name, getattr(self, name), 1, whole=True)
@@ -330,4 +334,5 @@ class ImplicitALS(FactorModel):
         for name in ("alpha", "init_std"):
             check_at_least(name, getattr(self, name), 0, above=True)
         check_choice("solver", self.solver, ("auto", "cholesky", "cg", "subspace"))
+        resolve_threads(self.threads)
         self._kernels()

@@ -127,6 +127,9 @@ class PureSVD(FactorModel):
         vectors = kernels.fetch(kernels.dense_product(by_factor, self._weighed(histories), threads=self.threads))
         return np.ascontiguousarray(vectors.T)
 
+    def _learned(self) -> dict[str, str]:
+        return {**super()._learned(), "singular_values_": "float32 f"}
+
     def _check(self) -> None:
         check_at_least("factors", self.factors, 1, whole=True)
         check_at_least("popularity_exponent", self.popularity_exponent, 0)

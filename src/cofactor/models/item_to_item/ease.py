@@ -367,6 +367,12 @@ class EASE(ItemWeightModel):
         batch = batch_bytes(x.n_items + 2 * x.n_users) if dual else 0
         return 4 * n * n + 4 * 12 * x.nnz + kept + batch + (resolve_threads(self.threads) << 25)  # BLAS has buffers
 
+    def _learned(self) -> dict[str, str]:
+        if not self._is_dual:
+            return super()._learned()
+        scales = dict.fromkeys(("item_scale_", "item_factor_", "popularity_scale_"), "float32 items")
+        return {"user_inverse_": "float32 users users", **scales}
+
     def _check(self) -> None:
         check_at_least("regularization", self.regularization, 0, above=True)
         for name in ("regularization_exponent", "dropout", "user_exponent", "popularity_exponent"):

@@ -224,6 +224,10 @@ class GraphFilter(Recommender):
         batch = batch_bytes(2 * x.n_items + x.n_users)
         return svd_bytes(x.user_items, factors) + 8 * factors * x.n_items + batch + 36 * x.nnz
 
+    def _learned(self) -> dict[str, str]:
+        of_items = dict.fromkeys(("history_scale_", "item_scale_"), "float32 items")
+        return {**of_items, "user_scale_": "float32 users", "item_vectors_": "float32 items f"}
+
     def _check(self) -> None:
         for name in ("history_exponent", "user_exponent", "item_exponent", "low_pass"):
             check_at_least(name, getattr(self, name), 0)

@@ -230,6 +230,7 @@ class SLIM(ItemWeightModel):
             if getattr(self, name) is not None:
                 check_at_least(name, getattr(self, name), 1, whole=True)
         check_flag("non_negative", self.non_negative)
+        resolve_threads(self.threads)
 
 
 def _stacked(pieces: list[CSR], n_columns: int) -> CSR:

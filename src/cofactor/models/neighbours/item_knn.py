@@ -90,11 +90,8 @@ class ItemKNN(ItemWeightModel):
         ParameterError
             A parameter is out of range, or the neighbours do not fit into memory.
         """
-        measure = Measure(self.similarity, self.shrinkage, self.alpha, self.k1, self.b)
-        measure.check()
-        check_at_least("neighbours", self.neighbours, 1, whole=True)
-        check_choice("neighbours_of", self.neighbours_of, ("scored", "history"))
-        resolve_threads(self.threads)
+        self._check()
+        measure = self._measure()
         n = interactions.n_items
         require_memory(
             24 * n * min(self.neighbours, n), f"ItemKNN with {self.neighbours} neighbours of {n:,} items",
@@ -110,3 +107,12 @@ class ItemKNN(ItemWeightModel):
         )  # fmt: skip
         self.item_weights_ = near.transposed() if of_scored else near
         return self
+
+    def _measure(self) -> Measure:
+        return Measure(self.similarity, self.shrinkage, self.alpha, self.k1, self.b)
+
+    def _check(self) -> None:
+        self._measure().check()
+        check_at_least("neighbours", self.neighbours, 1, whole=True)
+        check_choice("neighbours_of", self.neighbours_of, ("scored", "history"))
+        resolve_threads(self.threads)

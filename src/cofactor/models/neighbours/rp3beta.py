@@ -79,12 +79,7 @@ class RP3beta(ItemWeightModel):
     @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
         """Find every item's neighbours; ``progress`` changes nothing. Cost and errors are those of ``ItemKNN.fit``."""
-        check_at_least("alpha", self.alpha, 0)
-        check_at_least("beta", self.beta, 0)
-        check_at_least("neighbours", self.neighbours, 1, whole=True)
-        check_choice("neighbours_of", self.neighbours_of, ("scored", "history"))
-        check_flag("normalize", self.normalize)
-        resolve_threads(self.threads)
+        self._check()
         n = interactions.n_items
         require_memory(
             (32 if self.normalize else 24) * n * min(self.neighbours, n),
@@ -108,6 +103,14 @@ class RP3beta(ItemWeightModel):
         weights = near.transposed() if of_scored else near
         self.item_weights_ = _normalized(weights) if self.normalize else weights
         return self
+
+    def _check(self) -> None:
+        check_at_least("alpha", self.alpha, 0)
+        check_at_least("beta", self.beta, 0)
+        check_at_least("neighbours", self.neighbours, 1, whole=True)
+        check_choice("neighbours_of", self.neighbours_of, ("scored", "history"))
+        check_flag("normalize", self.normalize)
+        resolve_threads(self.threads)
 
 
 def _normalized(weights: CSR) -> CSR:

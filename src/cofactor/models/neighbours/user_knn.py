@@ -107,10 +107,8 @@ class UserKNN(Recommender):
         ParameterError
             A parameter is out of range.
         """
+        self._check()
         measure = self._measure()
-        measure.check()
-        check_at_least("neighbours", self.neighbours, 1, whole=True)
-        resolve_threads(self.threads)
         x = interactions.user_items
         columns = Columns.of(x, measure.kind)
         rows = Compared.of(x, columns, measure)
@@ -119,6 +117,20 @@ class UserKNN(Recommender):
         self.column_weights_, self.average_ = columns.weights, columns.average
         self.signatures_ = _signatures(x)
         return self
+
+    def _learned(self) -> dict[str, str]:
+        return {
+            "item_profiles_": "csr items users",
+            "lengths_": "float64 users",
+            "column_weights_": "float32 items",
+            "average_": "number",
+            "signatures_": "int64 users",
+        }
+
+    def _check(self) -> None:
+        self._measure().check()
+        check_at_least("neighbours", self.neighbours, 1, whole=True)
+        resolve_threads(self.threads)
 
     def _nearest(self, histories: CSR) -> CSR:
         """The nearest users of each history, (n, n_users)."""

@@ -148,6 +148,16 @@ class NextBasket(Recommender):
         self.neighbour_vectors_ = theirs.scaled(columns=self.trend_ * np.float32(1 - self.alpha))
         return self
 
+    def _learned(self) -> dict[str, str]:
+        return {
+            "user_vectors_": "csr users items",
+            "neighbour_vectors_": "csr users items",
+            "neighbours_": "csr users users",
+            "item_profiles_": "csr items users",
+            "trend_": "float32 items",
+            "idf_": "float32 items",
+        }
+
     def _check(self) -> None:
         for name in ("half_life", "neighbour_half_life", "trend"):
             check_duration(name, getattr(self, name))

@@ -59,11 +59,17 @@ class PersonalPopular(Recommender):
         DataError
             ``half_life`` is given and the interactions were not made of events with times.
         """
-        check_duration("half_life", self.half_life)
+        self._check()
         x = interactions.user_items
         self.weights_ = x.values if self.half_life is None else x.values * recency(interactions, self.half_life)
         self.popularity_ = np.bincount(x.indices, minlength=x.n_columns).astype(np.float32)
         return self
+
+    def _learned(self) -> dict[str, str]:
+        return {"popularity_": "float32 items", "weights_": "float32 entries"}
+
+    def _check(self) -> None:
+        check_duration("half_life", self.half_life)
 
     @property
     def _histories(self) -> CSR:

@@ -157,6 +157,20 @@ class Repurchase(Recommender):
         self.scores_ = self._scored(baskets, interactions.n_users)
         return self
 
+    def _learned(self) -> dict[str, str]:
+        if self.window is None:
+            return {"scores_": "csr users items"}
+        n = len(self.half_lives)
+        f = 3 * n + 8  # of a pair n + 5, of its user n + 1, of its item n + 2
+        return {
+            "scores_": "csr users items",
+            "coefficients_": f"float64 {1 + f + f * (f + 1) // 2}",
+            "centres_": f"float64 {f}",
+            "scales_": f"float64 {f}",
+            "item_features_": f"float32 items {n + 2}",
+            "newest_": "number",
+        }
+
     def _check(self) -> None:
         check_duration("window", self.window)
         if not isinstance(self.half_lives, list | tuple) or not self.half_lives:

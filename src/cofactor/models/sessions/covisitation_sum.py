@@ -90,6 +90,9 @@ class CoVisitationSum(ItemWeightModel):
         self.item_weights_ = CSR(indptr, indices, values.astype(np.float32), interactions.n_items)
         return self
 
+    def _check(self) -> None:
+        self._weights()
+
     def _weights(self) -> list[float]:
         resolve_threads(self.threads)
         if self.weights is not None and not isinstance(self.weights, list | tuple | np.ndarray):

@@ -43,6 +43,7 @@ from cofactor.kernels.arguments import PastSessions, SessionKnn
 from cofactor.kernels.csr import CSR, offsets
 from cofactor.kernels.filters import Filters
 from cofactor.models.base.fitting import in_one_step
+from cofactor.models.base.learned import check_offsets, check_range
 from cofactor.models.base.recommender import Recommender
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
@@ -239,9 +240,9 @@ class SessionKNN(Recommender):
             self.candidate_weights_,
         )
         knn = SessionKnn(
-            self.neighbours,
-            self.sample_size,
-            np.iinfo(np.int64).max if self.last_events is None else self.last_events,
+            min(self.neighbours, len(self.session_weights_) + 1),
+            min(self.sample_size, len(self.session_weights_) + 1),
+            np.iinfo(np.int64).max if self.last_events is None else min(self.last_events, np.iinfo(np.int64).max),
             np.inf if self.lambda1 is None else self.lambda1,
             np.inf if self.lambda3 is None else self.lambda3,
             self.backward,
@@ -277,6 +278,27 @@ class SessionKNN(Recommender):
         indptr, ones = np.arange(len(items) + 1, dtype=np.int64), np.ones(len(items), np.float32)
         itself = Histories(indptr, items, ones, self.interactions_.n_items, np.ones(len(items), np.int32))
         return self._top_k_for(itself, k, Filters(exclude=itself))
+
+    def _learned(self) -> dict[str, str]:
+        return {
+            "session_indptr_": "int64 offsets",
+            "session_items_": "int32 events",
+            "session_weights_": "float64 sessions",
+            "places_indptr_": f"int64 {self.interactions_.n_items + 1}",
+            "places_": "int32 places",
+            "item_weights_": "float64 items",
+            "candidate_weights_": "float64 items",
+            "positions_": "int32 entries",
+        }
+
+    def _check_state(self) -> None:
+        n_sessions = len(self.session_weights_)
+        if len(self.session_indptr_) != n_sessions + 1:
+            raise DataError(f"session_indptr_ holds {len(self.session_indptr_)} offsets of {n_sessions} sessions")
+        check_offsets("session_indptr_", self.session_indptr_, len(self.session_items_), every_entry=True)
+        check_offsets("places_indptr_", self.places_indptr_, len(self.places_), every_entry=True)
+        check_range("session_items_", self.session_items_, self.interactions_.n_items)
+        check_range("places_", self.places_, n_sessions)
 
     def _check(self) -> None:
         for name in ("neighbours", "sample_size"):

@@ -1,8 +1,8 @@
-// The extension module; bind_*.cpp and this are the only files that know Python: they check shapes, release the GIL,
-// call the kernels and turn failures into errors.
+// The extension module; this and the bind*.cpp of every folder are the only files that know Python: they check shapes,
+// release the GIL, call the kernels and turn failures into errors.
 #include "bindings.hpp"
 
-#include "simd.hpp"
+#include "core/simd.hpp"
 
 void bind_als(nb::module_& m);
 void bind_linear_topk(nb::module_& m);

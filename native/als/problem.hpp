@@ -11,21 +11,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "als/sweep.hpp"
 #include "core/csr.hpp"
 #include "core/dense.hpp"
 #include "core/parallel.hpp"
 
 namespace cofactor {
-
-enum class AlsSolver { cholesky, cg, subspace };
-
-struct AlsOptions {
-    float alpha, unobserved_weight, regularization, regularization_exponent;
-    AlsSolver solver;
-    int cg_steps;        // cg: at most this many steps
-    float cg_tolerance;  // cg: a row is done when a step improves it by less than this, squared, relatively
-    int block_size;      // subspace: rounded up to a multiple of kPad
-};
 
 namespace als {
 

@@ -1,10 +1,8 @@
 // Compressed sparse rows, as the kernels see them.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "core/parallel.hpp"
 
@@ -20,34 +18,9 @@ struct Csr {
 };
 
 // Whether the columns of every row are ascending, unique and in [0, n_columns).
-inline bool is_ascending(const Csr& a, std::int64_t n_columns, int threads, Interrupt& interrupt) {
-    std::atomic<bool> ascending{true};
-    parallel_for(a.n_rows(), 4096, threads, interrupt, [&](std::int64_t begin, std::int64_t end, int) {
-        bool fine = true;
-        for (std::int64_t row = begin; row < end; ++row) {
-            std::int64_t least = 0;
-            for (std::int64_t e = a.indptr[row]; e < a.indptr[row + 1]; least = a.indices[e++] + 1ll) {
-                fine = fine && a.indices[e] >= least && a.indices[e] < n_columns;
-            }
-        }
-        if (!fine) ascending = false;
-    });
-    return ascending;
-}
+bool is_ascending(const Csr& a, std::int64_t n_columns, int threads, Interrupt& interrupt);
 
 // Counting sort by column: O(nnz + n_columns). Rows come out ascending inside each column because they are read so.
-inline void transpose(const Csr& a, std::span<std::int64_t> indptr, std::span<std::int32_t> indices,
-                      std::span<float> values) {
-    for (const std::int32_t column : a.indices) ++indptr[column + 1];
-    for (std::size_t c = 1; c < indptr.size(); ++c) indptr[c] += indptr[c - 1];
-    std::vector<std::int64_t> at(indptr.begin(), indptr.end() - 1);
-    for (std::int64_t row = 0; row < a.n_rows(); ++row) {
-        for (std::int64_t e = a.indptr[row]; e < a.indptr[row + 1]; ++e) {
-            const std::int64_t to = at[a.indices[e]]++;
-            indices[to] = static_cast<std::int32_t>(row);
-            values[to] = a.values[e];
-        }
-    }
-}
+void transpose(const Csr& a, std::span<std::int64_t> indptr, std::span<std::int32_t> indices, std::span<float> values);
 
 }  // namespace cofactor

@@ -10,6 +10,8 @@
 #include <immintrin.h>
 #endif
 
+#include "core/padded.hpp"
+
 namespace cofactor {
 
 // kTileRows x kTileVectors accumulators fill the register file and leave room for one row of operands:
@@ -23,10 +25,6 @@ inline constexpr int kLanes = 4, kTileRows = 8, kTileVectors = 3;
 #else
 inline constexpr int kLanes = 4, kTileRows = 4, kTileVectors = 2;
 #endif
-
-// Rows of every work matrix are padded with zeros to a multiple of this many floats, on every CPU alike.
-inline constexpr int kPad = 16;
-constexpr std::ptrdiff_t padded(std::ptrdiff_t n) { return (n + kPad - 1) / kPad * kPad; }
 
 using Vec = float __attribute__((vector_size(kLanes * sizeof(float))));
 using VecUnaligned = float __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));

@@ -1,8 +1,7 @@
 // Nearest neighbours of sparse rows for Python.
-#include "neighbours/product.hpp"
-
 #include "bindings.hpp"
-#include "neighbours/gram.hpp"
+#include "neighbours/neighbours.hpp"
+#include "topk/bind_filters.hpp"
 
 namespace {
 
@@ -15,13 +14,6 @@ cofactor::Similarity similarity(std::int64_t n_rows, std::int64_t n_columns, con
     check(fit(row_scale, row_add, n_rows), "row_scale and row_add must have one value per row");
     check(fit(column_scale, column_add, n_columns), "column_scale and column_add must have one value per column");
     return {view(row_scale), view(column_scale), view(row_add), view(column_add), overlap, shrink};
-}
-
-cofactor::Ranking ranking(std::int64_t n, const OutMatrix<std::int32_t>& columns, const OutMatrix<float>& scores) {
-    check(static_cast<std::int64_t>(columns.shape(0)) == n && static_cast<std::int64_t>(scores.shape(0)) == n,
-          "outputs must have one list per row");
-    check(columns.shape(1) == scores.shape(1) && columns.shape(1) >= 1, "outputs must have k >= 1 columns");
-    return {columns.data(), scores.data(), static_cast<std::int64_t>(columns.shape(1))};
 }
 
 void gram_neighbours(In1<std::int64_t> indptr, In1<std::int32_t> indices, std::optional<In1<float>> values,

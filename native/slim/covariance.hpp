@@ -12,18 +12,9 @@
 #include "core/dense.hpp"
 #include "core/parallel.hpp"  // Buffer
 #include "core/simd.hpp"
+#include "slim/columns.hpp"
 
 namespace cofactor {
-
-struct SlimData {
-    Csr user_items, item_users;
-    std::span<const float> squares;  // diagonal of X'X, (n_items)
-    const float* gramian;            // X'X, n_items rows of gramian_stride() floats, zeros at the end; or null
-
-    std::int64_t n_users() const { return user_items.n_rows(); }
-    std::int64_t n_items() const { return item_users.n_rows(); }
-    std::ptrdiff_t gramian_stride() const { return padded(n_items()); }
-};
 
 // Gradients X'(x - X w) of one column x: of the items at work after every step, of all items when asked for.
 class SlimCovariance {
@@ -31,8 +22,8 @@ public:
     SlimCovariance(const SlimData& data, std::int64_t most)
         : data_(data),
           most_(std::min(most, data.n_items())),
-          floats_(std::make_unique_for_overwrite<float[]>(padded(most_) * padded(most_) + kPad)),
           most_solved_(std::min(kMostSolved, padded(most_))),
+          floats_(std::make_unique_for_overwrite<float[]>(padded(most_) * padded(most_) + kPad)),
           system_(std::make_unique_for_overwrite<float[]>(most_solved_ * most_solved_ + kPad)),
           inverse_(most_solved_),
           solution_(most_solved_),

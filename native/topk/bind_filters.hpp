@@ -1,8 +1,11 @@
 // The filters and outputs that every kind of top-k has, checked.
+//
+// The Python side names the caller's parameter in its errors; what is checked here, by filters() and by run() for the
+// columns of what is excluded, keeps the kernels inside their arrays whoever calls, so both stay.
 #pragma once
 
 #include "bindings.hpp"
-#include "topk/select.hpp"
+#include "topk/choice.hpp"
 
 struct Filters {
     std::optional<cofactor::Csr> excluded = {};
@@ -22,7 +25,7 @@ inline Filters filters(std::int64_t n, std::int64_t n_columns, const std::option
     check(excluded_indptr.has_value() == excluded_indices.has_value(), "excluded needs both indptr and indices");
     if (excluded_indptr) {
         result.excluded = csr(*excluded_indptr, *excluded_indices, nullptr);
-        check(result.excluded->n_rows() == n, "excluded must have one row per row of scores");
+        check(result.excluded->n_rows() == n, "excluded must have one row per list");
     }
     if (allowed) {
         result.restricted = true;
@@ -39,7 +42,7 @@ inline Filters filters(std::int64_t n, std::int64_t n_columns, const std::option
 inline cofactor::Ranking ranking(std::int64_t n, const OutMatrix<std::int32_t>& columns,
                                  const OutMatrix<float>& scores) {
     check(static_cast<std::int64_t>(columns.shape(0)) == n && static_cast<std::int64_t>(scores.shape(0)) == n,
-          "outputs must have one row per row of scores");
+          "outputs must have one list per row");
     check(columns.shape(1) == scores.shape(1) && columns.shape(1) >= 1, "outputs must have k >= 1 columns");
     return {columns.data(), scores.data(), static_cast<std::int64_t>(columns.shape(1))};
 }

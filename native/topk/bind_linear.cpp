@@ -1,31 +1,9 @@
 // Top-k of rows times item-to-item weights, and of scores at hand, for Python.
-#include <algorithm>
-#include <atomic>
-
 #include "bindings.hpp"
 #include "topk/bind_filters.hpp"
 #include "topk/linear.hpp"
 
 namespace {
-
-// Whether all columns of a sparse matrix that the histories reach exist.
-bool in_range(const cofactor::Csr& histories, const cofactor::Csr& weights, std::int64_t n_columns, int threads,
-              cofactor::Interrupt& interrupt) {
-    std::vector<std::uint8_t> reached(weights.n_rows(), 0);
-    for (const std::int32_t row : histories.indices) reached[row] = 1;
-    std::atomic<bool> fine{true};
-    cofactor::parallel_for(weights.n_rows(), 1024, threads, interrupt, [&](std::int64_t begin, std::int64_t end, int) {
-        bool good = true;
-        for (std::int64_t row = begin; row < end; ++row) {
-            if (reached[row] == 0) continue;
-            for (std::int64_t e = weights.indptr[row]; e < weights.indptr[row + 1]; ++e) {
-                good = good && weights.indices[e] >= 0 && weights.indices[e] < n_columns;
-            }
-        }
-        if (!good) fine = false;
-    });
-    return fine;
-}
 
 void linear_top_k_sparse(In1<std::int64_t> indptr, In1<std::int32_t> indices, In1<float> values,
                          In1<std::int64_t> weights_indptr, In1<std::int32_t> weights_indices, In1<float> weights_values,
@@ -39,7 +17,7 @@ void linear_top_k_sparse(In1<std::int64_t> indptr, In1<std::int32_t> indices, In
     bool fine = true;
     run(threads, filter.exclude(), n_columns, [&](cofactor::Interrupt& interrupt) {
         fine = cofactor::is_ascending(histories, weights.n_rows(), threads, interrupt) &&
-               in_range(histories, weights, n_columns, threads, interrupt);
+               cofactor::reaches_columns(histories, weights, n_columns, threads, interrupt);
         if (fine) cofactor::linear_top_k(histories, weights, filter.choice(), out, threads, interrupt);
     });
     check(fine, "the columns of histories must be ascending and in range, those of weights in range");

@@ -5,13 +5,14 @@
 // the row of sums, that stay in the first cache, and no row is much more work than its neighbours. A batch of rows is
 // multiplied, each row choosing among those before it; then the columns, shared out to threads, are offered those rows.
 // One addition per pair of entries in a column, n^2 / 2 similarities (of pairs in blocks with an entry) twice.
-#pragma once
-
 #include <tuple>
 
-#include "neighbours/product.hpp"
+#include "neighbours/dots.hpp"
+#include "neighbours/neighbours.hpp"
 
 namespace cofactor {
+
+namespace {
 
 // The columns of a (n x m) as lists of ranks, ascending.
 template <class Index>
@@ -164,8 +165,10 @@ void gram_neighbours_of(const Csr& a, std::span<const float> weights, const Simi
     sort_by_column(ranking, n, threads, interrupt);
 }
 
-inline void gram_neighbours(const Csr& a, std::span<const float> weights, const Similarity& similarity, Ranking ranking,
-                            int threads, Interrupt& interrupt) {
+}  // namespace
+
+void gram_neighbours(const Csr& a, std::span<const float> weights, const Similarity& similarity, Ranking ranking,
+                     int threads, Interrupt& interrupt) {
     ranking.clear(a.n_rows());
     const auto solve = a.n_rows() <= 65536 ? gram_neighbours_of<std::uint16_t> : gram_neighbours_of<std::uint32_t>;
     solve(a, weights, similarity, ranking, threads, interrupt);

@@ -1,8 +1,4 @@
-// The most similar rows of a sparse matrix, or columns of a sparse product, without ever holding all pairs.
-//
-// A similarity is the inner product over a denominator made of one or two numbers of each side (Similarity). Only
-// positive ones count; ties go to the lower column. Products are summed in float32 in the order of the shared columns,
-// whatever the number of threads.
+// The similarities of one row with all others: sums of products, and what divides them.
 #pragma once
 
 #include <algorithm>
@@ -22,14 +18,6 @@
 #include "topk/select.hpp"
 
 namespace cofactor {
-
-// dot / (row_scale column_scale + row_add + column_add - overlap dot + shrink)
-//
-// Cosine: the norms as scales; Jaccard: the counts as addends and overlap 1.
-struct Similarity {
-    std::span<const float> row_scale, column_scale, row_add, column_add;
-    float overlap, shrink;
-};
 
 // The similarities of one row (or column) with blocks of kBlock of the other side: that side's vectors, padded.
 struct Side {
@@ -171,42 +159,6 @@ inline void sort_by_column(Ranking& ranking, std::int64_t n, int threads, Interr
             }
         }
     });
-}
-
-// Row by row of a (n x m) times b (m x n_columns): one multiply-add per entry of a's row and of b's rows. Pairs of
-// equal groups (all of them non-negative) are left out; without groups none are.
-inline void product_neighbours(const Csr& a, const Csr& b, std::int64_t n_columns, const Similarity& similarity,
-                               std::span<const std::int32_t> row_groups, std::span<const std::int32_t> column_groups,
-                               Ranking ranking, int threads, Interrupt& interrupt) {
-    const std::int64_t n = a.n_rows();
-    const int workers = static_cast<int>(std::clamp<std::int64_t>(n, 1, threads));
-    const Buffer scale = padded_copy(similarity.column_scale, {}, 0), add = padded_copy(similarity.column_add, {}, 0);
-    DotRows rows(workers, n_columns);
-    ranking.clear(n);
-    parallel_for(n, 1, workers, interrupt, [&](std::int64_t row, std::int64_t, int worker) {
-        Dots& dots = rows[worker];
-        std::int64_t touches = 0;
-        for (std::int64_t e = a.indptr[row]; e < a.indptr[row + 1]; ++e) {
-            touches += b.indptr[a.indices[e] + 1] - b.indptr[a.indices[e]];
-        }
-        dots.open(n_columns, touches);
-        for (std::int64_t e = a.indptr[row]; e < a.indptr[row + 1]; ++e) {
-            const std::int64_t begin = b.indptr[a.indices[e]], length = b.indptr[a.indices[e] + 1] - begin;
-            dots.add(b.indices.data() + begin, b.values.data() + begin, length, a.values[e]);
-        }
-        BestK best = ranking.best(row);
-        const Side side{scale.data(),       add.data(),       similarity.row_scale[row], similarity.row_add[row],
-                        similarity.overlap, similarity.shrink};
-        dots.each(
-            0, n_columns, side, [&](std::int64_t) { return broadcast(threshold_above_zero(best)); },
-            [&](std::int64_t column, float value) {
-                if (!row_groups.empty() && row_groups[row] == column_groups[column]) return;
-                const auto item = static_cast<std::int32_t>(column);
-                if (best.accepts(value, item)) best.push(value, item);
-            });
-        dots.clear();
-    });
-    sort_by_column(ranking, n, threads, interrupt);
 }
 
 }  // namespace cofactor

@@ -19,7 +19,8 @@ struct Filters {
 
 inline Filters filters(std::int64_t n, std::int64_t n_columns, const std::optional<In1<std::int64_t>>& excluded_indptr,
                        const std::optional<In1<std::int32_t>>& excluded_indices,
-                       const std::optional<In1<std::int32_t>>& allowed) {
+                       const std::optional<In1<std::int32_t>>& allowed,
+                       const char* ascending = "allowed must hold ascending columns") {
     Filters result;
     result.n_columns = n_columns;
     check(excluded_indptr.has_value() == excluded_indices.has_value(), "excluded needs both indptr and indices");
@@ -33,7 +34,7 @@ inline Filters filters(std::int64_t n, std::int64_t n_columns, const std::option
         for (std::size_t i = 0; i < result.allowed.size(); ++i) {
             check(result.allowed[i] >= 0 && result.allowed[i] < n_columns &&
                       (i == 0 || result.allowed[i - 1] < result.allowed[i]),
-                  "allowed must hold ascending columns");
+                  ascending);
         }
     }
     return result;

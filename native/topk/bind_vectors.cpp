@@ -12,7 +12,8 @@ void top_k(InMatrix queries, InMatrix items, std::optional<In1<float>> bias,
     const std::int64_t n = queries.shape(0), n_items = items.shape(0);
     check(queries.shape(1) == items.shape(1), "queries and items must have the same number of factors");
     check(!bias || bias->size() == items.shape(0), "bias must have one value per item");
-    const Filters filter = filters(n, n_items, excluded_indptr, excluded_indices, allowed);
+    const Filters filter =
+        filters(n, n_items, excluded_indptr, excluded_indices, allowed, "allowed must hold ascending item rows");
     const cofactor::Ranking out = ranking(n, best_items, best_scores);
     const cofactor::TopKQuery query{queries.data(),
                                     n,

@@ -1,8 +1,9 @@
-// The extension module; bind_*.cpp and this are the only files that know Python: they check shapes, release the GIL,
-// call the kernels and turn failures into errors.
+// The extension modules; this and the bind*.cpp of every folder are the only files that know Python: they check shapes,
+// release the GIL, call the kernels and turn failures into errors. They are compiled once, for any CPU, and linked with
+// the kernels of each level, of which they include only the headers with what kernels are given and what they return.
 #include "bindings.hpp"
 
-#include "simd.hpp"
+#include "core/level.hpp"
 
 void bind_als(nb::module_& m);
 void bind_linear_topk(nb::module_& m);
@@ -43,11 +44,9 @@ const char* supported_level() {
 #endif
 }
 
-}  // namespace
-
-NB_MODULE(COFACTOR_MODULE, m) {
-    m.attr("level") = COFACTOR_LEVEL;
-    m.attr("lanes") = cofactor::kLanes;
+void bind(nb::module_& m) {
+    m.attr("level") = cofactor::level();
+    m.attr("lanes") = cofactor::lanes();
     m.def("supported_level", &supported_level);
     m.def("transpose", &transpose, "indptr"_a, "indices"_a, "values"_a, "n_columns"_a, "out_indptr"_a.noconvert(),
           "out_indices"_a.noconvert(), "out_values"_a.noconvert());
@@ -60,3 +59,11 @@ NB_MODULE(COFACTOR_MODULE, m) {
     bind_slim(m);
     bind_topk(m);
 }
+
+}  // namespace
+
+// The names under which this may be linked: Python looks for that of the file.
+NB_MODULE(_native_baseline, m) { bind(m); }
+NB_MODULE(_native_avx2, m) { bind(m); }
+NB_MODULE(_native_avx512, m) { bind(m); }
+NB_MODULE(_native_avx512vnni, m) { bind(m); }

@@ -12,8 +12,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "csr.hpp"
-#include "parallel.hpp"
+#include "core/csr.hpp"
+#include "core/parallel.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;

@@ -1,4 +1,4 @@
-"""A slow, dense, float64 twin of ``native/als.hpp``, written from the equations."""
+"""A slow, dense, float64 twin of ``native/als/``, written from the equations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A slow twin of ``native/linear_topk.hpp`` and ``native/topk_select.hpp``: every score, sorted."""
+"""A slow twin of ``native/topk/linear.hpp`` and ``native/topk/select.hpp``: every score, sorted."""
 
 from __future__ import annotations
 

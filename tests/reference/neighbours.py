@@ -1,4 +1,4 @@
-"""A slow twin of ``native/neighbours.hpp``: all pairs in float64, sorted."""
+"""A slow twin of ``native/neighbours/``: all pairs in float64, sorted."""
 
 from __future__ import annotations
 

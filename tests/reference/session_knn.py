@@ -1,4 +1,4 @@
-"""A slow twin of ``native/session_knn.hpp``: every past session is looked at, in float64."""
+"""A slow twin of ``native/sessions/session_knn.hpp``: every past session is looked at, in float64."""
 
 from __future__ import annotations
 

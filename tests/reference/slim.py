@@ -1,4 +1,4 @@
-"""A slow, dense, float64 twin of ``native/slim.hpp``, written from the equations."""
+"""A slow, dense, float64 twin of ``native/slim/``, written from the equations."""
 
 from __future__ import annotations
 

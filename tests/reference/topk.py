@@ -1,4 +1,4 @@
-"""A slow twin of ``native/topk.hpp``: every score, sorted."""
+"""A slow twin of ``native/topk/vectors.hpp``: every score, sorted."""
 
 from __future__ import annotations
 

@@ -1,0 +1,73 @@
+"""The stub of the native kernels says what is compiled: type checkers read it and never see the modules."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+import cofactor.kernels
+
+STUB = Path(cofactor.kernels.__file__).with_name("_native_baseline.pyi")
+ARRAY = re.compile(r"ndarray\[dtype=(\w+)[^\]]*\]")
+
+
+def functions(source):
+    """Names and types of the arguments, in order, and of what comes back, for every function."""
+    return {
+        node.name: (
+            [(argument.arg, argument.annotation and ast.unparse(argument.annotation)) for argument in node.args.args],
+            node.returns and ast.unparse(node.returns),
+        )
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+def compiled(module):
+    """The same of a compiled module, whose signatures say of arrays more than a stub can."""
+    signatures = [
+        signature
+        for value in vars(module).values()
+        for signature, *_ in getattr(value, "__nb_signature__", ())  # one for each overload
+    ]
+    return functions("\n".join(ARRAY.sub(r"NDArray[np.\1]", signature) + ": ..." for signature in signatures))
+
+
+@pytest.fixture
+def module(cpu_level):
+    return importlib.import_module(f"cofactor.kernels._native_{cpu_level}")
+
+
+def test_functions_have_the_arguments_and_types_of_the_stub(module):
+    stub, native = functions(STUB.read_text()), compiled(module)
+    assert stub.keys() == native.keys()
+    assert {name: arguments for name, arguments in stub.items() if arguments != native[name]} == {}
+
+
+def test_constants_have_the_types_of_the_stub(module):
+    declared = {
+        node.target.id: ast.unparse(node.annotation)
+        for node in ast.parse(STUB.read_text()).body
+        if isinstance(node, ast.AnnAssign)
+    }
+    public = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    assert declared == {name: type(value).__name__ for name, value in public.items() if name not in compiled(module)}
+
+
+@pytest.mark.parametrize(
+    ("there", "here"),
+    [
+        ("y: NDArray[np.float32]", "z: NDArray[np.float32]"),
+        ("y: NDArray[np.float32], out: NDArray[np.float32]", "out: NDArray[np.float32], y: NDArray[np.float32]"),
+        ("out: NDArray[np.float64]", "out: NDArray[np.float32]"),
+        ("bias: NDArray[np.float32] | None", "bias: NDArray[np.float32]"),
+        ("-> tuple[int, int, int]", "-> tuple[int, int]"),
+        ("def rotate(", "def turn("),
+    ],
+)
+def test_a_wrong_stub_is_noticed(there, here, module):
+    source = STUB.read_text()
+    assert source.count(there) >= 1
+    assert functions(source.replace(there, here)) != compiled(module)

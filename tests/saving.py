@@ -24,7 +24,7 @@ from cofactor.data.ids import IdMap
 from cofactor.kernels.csr import CSR, offsets
 from cofactor.models.base import saved
 
-STEPS = ("write_arrays", "written", "sync_folder", "replace", "sweep")  # of a save; each is died before and after
+STEPS = ("written", "sync_folder", "replace", "sweep")  # of a save; each is died before and after
 
 
 def make(marker: int) -> cf.ImplicitALS:

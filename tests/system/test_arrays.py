@@ -38,7 +38,8 @@ def same(some, others):
 @given(arrays=ARRAYS)
 def test_what_is_written_comes_back_and_the_library_reads_it(tmp_path_factory, arrays):
     path = tmp_path_factory.mktemp("arrays") / "a.safetensors"
-    write_arrays(path, arrays)
+    with path.open("wb") as file:
+        write_arrays(file, arrays)
     same(arrays, read(path))
     same(arrays, load_file(path))
 
@@ -53,7 +54,8 @@ def test_what_the_library_writes_is_read(tmp_path_factory, arrays):
 def test_any_order_of_memory_and_bytes(tmp_path):
     plain = np.arange(6, dtype=np.float64).reshape(2, 3)
     arrays = {"turned": plain.T, "big": plain.astype(">f8"), "every other": plain[:, ::2]}
-    write_arrays(tmp_path / "a", arrays)
+    with (tmp_path / "a").open("wb") as file:
+        write_arrays(file, arrays)
     for name, a in read(tmp_path / "a").items():
         assert np.array_equal(a, arrays[name])
         assert a.dtype == np.float64
@@ -61,12 +63,13 @@ def test_any_order_of_memory_and_bytes(tmp_path):
 
 @pytest.mark.parametrize("array", [np.array(["text"]), np.array([None]), np.zeros(2, complex)])
 def test_other_types_are_refused_by_name(tmp_path, array):
-    with pytest.raises(TypeError, match=r"odd is an array of .* does not know"):
-        write_arrays(tmp_path / "a", {"odd": array})
+    with (tmp_path / "a").open("wb") as file, pytest.raises(TypeError, match=r"odd is an array of .* does not know"):
+        write_arrays(file, {"odd": array})
 
 
 def test_views_are_read_only_and_outlive_the_file(tmp_path):
-    write_arrays(tmp_path / "a", {"a": np.arange(1000)})
+    with (tmp_path / "a").open("wb") as file:
+        write_arrays(file, {"a": np.arange(1000)})
     a = read(tmp_path / "a")["a"]
     (tmp_path / "a").unlink()
     assert a.sum() == 499500

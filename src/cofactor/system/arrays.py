@@ -1,21 +1,17 @@
-"""Arrays in a file of the safetensors format: written by its library, read as views of the mapped file, uncopied."""
+"""Arrays in a file of the safetensors format: written as they lie in memory, read as views of the mapped file."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-import stat
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 __all__ = ["Arrays", "mapped_arrays", "write_arrays"]
 
@@ -25,33 +21,36 @@ _DTYPES = {
     **{"BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "U16": np.uint16, "I16": np.int16, "F16": np.float16},
     **{"U32": np.uint32, "I32": np.int32, "F32": np.float32, "U64": np.uint64, "I64": np.int64, "F64": np.float64},
 }
-_KNOWN = {np.dtype(dtype) for dtype in _DTYPES.values()}
+_NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 _LENGTH = 8  # bytes of the first number, the length of the header
 
 
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays, in any order of bytes and memory, to a new file that has reached the disk at the end.
+def write_arrays(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays, in any order of bytes and memory.
+
+    The library's own writer makes a file of its own, readable for its owner only, and hides the reason of a failure.
 
     Raises
     ------
-    OSError
-        The file is there, or cannot be written.
     TypeError
         The format has no such type of array.
     """
-    plain = {name: np.ascontiguousarray(a, a.dtype.newbyteorder("<")).reshape(a.shape) for name, a in arrays.items()}
-    for name, a in plain.items():
-        if a.dtype not in _KNOWN:
+    largest_first = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))  # so that all are aligned
+    entries, end = {}, 0
+    for name in largest_first:
+        a = arrays[name]
+        if a.dtype.newbyteorder("=") not in _NAMES:
             raise TypeError(f"{name} is an array of {a.dtype}, which the file format does not know")
-    with path.open("xb") as file:
-        mode = os.fstat(file.fileno()).st_mode  # as the umask says; the library puts a file for its owner only there
-    try:
-        save_file(plain, path)
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
-    path.chmod(stat.S_IMODE(mode))
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+        begin, end = end, end + a.nbytes
+        dtype = _NAMES[a.dtype.newbyteorder("=")]
+        entries[name] = {"dtype": dtype, "shape": list(a.shape), "data_offsets": [begin, end]}
+    header = json.dumps(entries).encode()
+    header += b" " * (-(_LENGTH + len(header)) % 64)
+    file.write(len(header).to_bytes(_LENGTH, "little"))
+    file.write(header)
+    for name in largest_first:
+        flat = np.ascontiguousarray(arrays[name], arrays[name].dtype.newbyteorder("<")).reshape(-1)
+        file.write(flat.view(np.uint8).data)
 
 
 def mapped_arrays(file: BinaryIO) -> Arrays:

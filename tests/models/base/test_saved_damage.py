@@ -2,15 +2,15 @@
 
 import hashlib
 import json
+from io import BytesIO
 
 import numpy as np
 import polars as pl
 import pytest
-from safetensors.numpy import save
 
 import cofactor as cf
 from cofactor.models.base import saved, saved_folder
-from cofactor.system.arrays import mapped_arrays
+from cofactor.system.arrays import mapped_arrays, write_arrays
 
 KINDS = ["arrays", "users", "items"]
 
@@ -52,8 +52,9 @@ def edit_arrays(folder, **changes):
     for name, change in changes.items():
         key = name.replace("__", ".").replace("_0_", "_:")
         arrays[key] = change(arrays[key])
-    out = save({name: np.ascontiguousarray(a) for name, a in arrays.items() if a is not None})
-    rewrite(folder, "arrays", out)
+    out = BytesIO()
+    write_arrays(out, {name: a for name, a in arrays.items() if a is not None})
+    rewrite(folder, "arrays", out.getvalue())
 
 
 # Damage
@@ -261,8 +262,9 @@ def test_types_shapes_and_ends_are_checked_unverified_too(folder, kind):
 def test_arrays_that_nobody_asks_for_are_passed_over(folder, model):
     with file(folder, "arrays").open("rb") as opened:
         arrays = dict(mapped_arrays(opened))
-        out = save({**arrays, "models.7.popularity_": np.zeros(3)})
-    rewrite(folder, "arrays", out)
+        out = BytesIO()
+        write_arrays(out, {**arrays, "models.7.popularity_": np.zeros(3)})
+    rewrite(folder, "arrays", out.getvalue())
     assert cf.load(folder).recommend().equals(model.recommend())
 
 

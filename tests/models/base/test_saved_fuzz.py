@@ -13,11 +13,10 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import save
 
 import cofactor as cf
 from cofactor.models.base import saved, saved_folder
-from cofactor.system.arrays import mapped_arrays
+from cofactor.system.arrays import mapped_arrays, write_arrays
 
 UNTIMED = {"half_life": None, "neighbour_half_life": None, "trend": None}
 MODELS = {
@@ -104,8 +103,9 @@ def edit_arrays(data, files, folder):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             arrays[name] = EDITS[data.draw(st.sampled_from(sorted(EDITS)))](data, arrays[name])
-    out = save({name: np.ascontiguousarray(a) for name, a in arrays.items() if a is not None})
-    files["arrays"] = out
+    out = BytesIO()
+    write_arrays(out, {name: a for name, a in arrays.items() if a is not None})
+    files["arrays"] = out.getvalue()
 
 
 def edit_table_of_arrays(data, files):

@@ -39,7 +39,7 @@ def test_at_every_step_of_a_save_a_kill_leaves_a_whole_model(tmp_path):
         saving.killed(folder, marker, *step)
         switched = step in (("replace", "after"), ("sweep", "before"), ("sweep", "after"))
         assert saving.marker_of(cf.load(folder)) == (marker if switched else former), step
-        assert (len(list(folder.iterdir())) == 4) == (step in (("write_arrays", "before"), ("sweep", "after"))), step
+        assert (len(list(folder.iterdir())) == 4) == (step in (("written", "before"), ("sweep", "after"))), step
         saving.make(marker + 5).save(folder)
         assert len(list(folder.iterdir())) == 4
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
@@ -47,7 +47,7 @@ def test_at_every_step_of_a_save_a_kill_leaves_a_whole_model(tmp_path):
 
 def test_a_first_save_that_is_killed_can_be_done_again(tmp_path):
     folder = tmp_path / "model"
-    for step in (("write_arrays", "after"), ("replace", "before")):
+    for step in (("written", "after"), ("replace", "before")):
         saving.killed(folder, 10, *step)
         with pytest.raises(cf.ArtifactError, match="it has no model"):
             cf.load(folder)

@@ -97,7 +97,8 @@ def _write(target: Path, description: dict[str, Any], arrays: Arrays, x: Interac
     with suppress(ArtifactError):
         former = list(file_names(read_header(target)).values())
     try:
-        write_arrays(target / names["arrays"], arrays)
+        with written(target / names["arrays"]) as file:
+            write_arrays(file, arrays)
         for kind, ids in (("users", x.users), ("items", x.items)):
             with written(target / names[kind]) as file:
                 pl.DataFrame({"id": ids.ids}).write_parquet(file)

@@ -28,7 +28,8 @@ _LENGTH = 8  # bytes of the first number, the length of the header
 def write_arrays(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays, in any order of bytes and memory.
 
-    The library's own writer makes a file of its own, readable for its owner only, and hides the reason of a failure.
+    Not by the library's own writer: it works on a file of its own beside the wanted one, which another saver would take
+    for a stranger's, a killed process would leave behind, and nobody but its owner may read in the end.
 
     Raises
     ------

@@ -1,6 +1,7 @@
 """Threads: Ctrl-C, forks, two callers at once."""
 
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
@@ -141,3 +142,21 @@ def test_levels_are_named(cpu_level):
     with pytest.raises(ValueError, match="CPU level 'vax' cannot be used here; this machine runs baseline"):
         native.use_level("vax")
     assert native.level == cpu_level
+
+
+def test_a_level_that_is_not_there_is_told_at_the_first_use():
+    """Importing works, so that the command line can say it in one line."""
+    program = """
+import cofactor as cf
+from cofactor.cli.diagnosis import examine
+print(examine().warnings[0])
+try:
+    cf.ImplicitALS(4).fit({"user_id": [1], "item_id": [2]})
+except cf.ParameterError as error:
+    print(error)
+"""
+    environment = {**os.environ, "COFACTOR_CPU": "vax"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    doctor, use = done.stdout.splitlines()
+    assert doctor == "COFACTOR_CPU='vax' is no level of this CPU, so that no kernel can run; unset it"
+    assert use.startswith("COFACTOR_CPU: CPU level 'vax' cannot be used here; this machine runs baseline")

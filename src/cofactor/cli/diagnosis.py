@@ -123,11 +123,12 @@ def _version(package: str) -> str | None:
 
 
 def _slow_level() -> Iterable[str]:
-    best = native.supported_levels()[-1]
-    if native.level != best:
+    best, asked = native.supported_levels()[-1], os.environ.get("COFACTOR_CPU")
+    if native.level == "none":
+        yield f"COFACTOR_CPU={asked!r} is no level of this CPU, so that no kernel can run; unset it"
+    elif native.level != best:
         yield (
-            f"the {native.level} kernels are used although this CPU runs {best}; "
-            f"unset COFACTOR_CPU (it is {os.environ.get('COFACTOR_CPU')!r})"
+            f"the {native.level} kernels are used although this CPU runs {best}; unset COFACTOR_CPU (it is {asked!r})"
         )
     elif best == "baseline" and platform.machine().lower() in ("x86_64", "amd64"):
         yield "this CPU, or the virtual machine's view of it, has no AVX2; training is several times slower"

@@ -42,8 +42,21 @@ def use_level(name: str) -> None:
     globals().update(lib=importlib.import_module(f"cofactor.kernels._native_{name}"), level=name)
 
 
+class _Refused:
+    """Stands for the kernels where ``COFACTOR_CPU`` names none: every use says so, and what needs none works."""
+
+    def __init__(self, error: ParameterError) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> object:
+        raise ParameterError(f"COFACTOR_CPU: {self._error}; unset it, or name one of these") from self._error
+
+
 level: str
-use_level(os.environ.get("COFACTOR_CPU") or supported_levels()[-1])
+try:
+    use_level(os.environ.get("COFACTOR_CPU") or supported_levels()[-1])
+except ParameterError as error:
+    globals().update(lib=_Refused(error), level="none")
 
 
 def transpose(

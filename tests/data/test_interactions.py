@@ -204,7 +204,7 @@ def test_filter_that_drops_nothing_is_silent():
 
 
 def test_filter_parameters():
-    with pytest.raises(ParameterError, match="min_item_count is -1"):
+    with pytest.raises(ParameterError, match="min_item_count must be a whole number of at least 0, got -1"):
         Interactions.from_frame(LOG).filter(min_item_count=-1)
 
 

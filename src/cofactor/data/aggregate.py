@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import polars as pl
 
+from cofactor.checks import is_number, shown
 from cofactor.data.codes import Codes
-from cofactor.errors import DataError
+from cofactor.errors import DataError, ParameterError
 from cofactor.kernels.csr import CSR, offsets
 
 if TYPE_CHECKING:
@@ -17,13 +19,40 @@ if TYPE_CHECKING:
     from cofactor.data.columns import Bounds
     from cofactor.data.ids import IdMap
 
-__all__ = ["Weight", "aggregate", "summed"]
+__all__ = ["Weight", "aggregate", "as_expression", "summed"]
 
 Weight: TypeAlias = "pl.Expr | str | float | None"
 """What ``interactions(weight=...)`` accepts; see ``Events.interactions``."""
 
 _PAIR, _USER, _ITEM, _WEIGHT = "cofactor:pair", "cofactor:user", "cofactor:item", "cofactor:weight"
 _BITS = 32  # of the item's code in a pair
+
+
+# A whole Series as an operand, as polars shows it; sets (is_in) and tables to look up in are something else.
+_SERIES = re.compile(r"(^|\()Series\[[^\]]*\]($|\))")
+
+
+def as_expression(weight: Weight) -> pl.Expr:
+    """What ``interactions(weight=...)`` accepts, as an expression over the events of a pair.
+
+    Raises
+    ------
+    ParameterError
+        It is something else, such as a Series: nothing says that its values are in the order of the events.
+    """
+    if weight is None:
+        return pl.len()
+    if isinstance(weight, str):
+        return pl.col(weight)
+    if is_number(weight):
+        return pl.lit(weight)
+    if not isinstance(weight, pl.Expr) or _SERIES.search(str(weight)):
+        raise ParameterError(
+            "weight must be a polars expression over the columns of the events, the name of a column or a number, got "
+            f"{shown(weight)}. Values from elsewhere become a column first: "
+            "events.with_frame(events.frame.join(...)), or before read_events; then weight='<column>'"
+        )
+    return weight
 
 
 def summed(weight: pl.Expr) -> pl.Expr:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import polars as pl
 
+from cofactor.checks import shown
 from cofactor.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,12 +35,18 @@ def read_table(table: TableLike, columns: Sequence[str], what: str) -> pl.DataFr
     DataError
         Not a table, a column is missing, or a cell of these columns is null.
     """
-    if isinstance(table, pl.LazyFrame):
-        table = table.collect()
+    wanted = f"a table with {', '.join(columns)}" if columns else "a table"
+    if table is None or isinstance(table, str | bytes):  # which polars would make tables of
+        raise DataError(f"{what}: {wanted} is expected, got {shown(table)}")
     try:
+        table = table.collect() if isinstance(table, pl.LazyFrame) else table
         frame = table if isinstance(table, pl.DataFrame) else pl.DataFrame(table)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{what}: a table with {', '.join(columns)} is expected, got {type(table).__name__}") from error
+        raise DataError(f"{what}: {wanted} is expected, got {type(table).__name__}") from error
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(
+            f"{what}: the table could not be read: {(str(error) or repr(error)).splitlines()[0]}"
+        ) from error
     if missing := [column for column in columns if column not in frame.columns]:
         raise DataError(f"{what}: no column {', '.join(missing)}; the columns are {', '.join(frame.columns)}")
     for column in columns:

@@ -13,7 +13,6 @@ from cofactor.errors import CofactorWarning, ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from types import UnionType
 
 __all__ = ["check_at_least", "check_choice", "check_flag", "check_fraction", "check_type", "is_number", "shown", "warn"]
 
@@ -54,7 +53,7 @@ def check_flag(name: str, value: object) -> None:
         raise ParameterError(f"{name} must be True or False, got {shown(value)}")
 
 
-def check_type(name: str, value: object, types: type | UnionType | tuple[type, ...], told: str) -> None:
+def check_type(name: str, value: object, types: Any, told: str) -> None:  # noqa: ANN401
     """Raise ParameterError unless ``value`` is of one of ``types``, which are ``told`` in words."""
     if not isinstance(value, types):
         raise ParameterError(f"{name} must be {told}, got {shown(value)}")

@@ -10,7 +10,7 @@ from uuid import UUID
 import numpy as np
 import polars as pl
 
-from cofactor.checks import shown
+from cofactor.checks import check_type, shown
 from cofactor.errors import DataError, ParameterError, UnknownIdError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["IdMap", "IdValues"]
+__all__ = ["IdMap", "IdValues", "is_id_dtype", "row_numbers"]
 
 IdValues: TypeAlias = "pl.Series | NDArray[Any] | Iterable[Any]"
 """What id lookups accept: a Series of polars or pandas, an array, a list or any other iterable."""
@@ -104,6 +104,7 @@ class IdMap:
         DataError
             An id is null or occurs twice, or they are no ids.
         """
+        check_type("what", what, str, "a word for messages")
         if isinstance(values, IdMap):
             return values, None
         ids = _checked(_as_series(values, what), what)
@@ -140,11 +141,17 @@ class IdMap:
         shown = ", ".join(repr(i) for i in self._ids.head(3))
         return f"IdMap({len(self):,} ids, {self.dtype}: {shown}{', ...' if len(self) > 3 else ''})"
 
-    def rows(self, values: IdValues) -> NDArray[np.int32]:
+    def rows(self, values: IdValues, what: str = "values") -> NDArray[np.int32]:
         """Row number of every value, -1 where it is unknown or null.
 
         Takes O(log(len(self))) per value. Integer types of any width may be mixed, and so may text,
-        categorical and enum.
+        categorical and enum; floats and decimals that are exact whole numbers find integers.
+
+        Parameters
+        ----------
+        values : ids to look up
+        what : str
+            What they are called in messages.
 
         Returns
         -------
@@ -155,7 +162,8 @@ class IdMap:
         DataError
             The values are of a kind that cannot be among the ids, such as text where ids are integers.
         """
-        keys = self._comparable(_as_series(values))
+        check_type("what", what, str, "a word for messages")
+        keys = self._comparable(_as_series(values, what))
         if not len(self) or not len(keys):
             return np.full(len(keys), -1, np.int32)
         # Positions are clipped into the map; a null finds row 0 and fails the comparison.
@@ -185,7 +193,8 @@ class IdMap:
         DataError
             As for ``rows``.
         """
-        series = _as_series(values)
+        check_type("what", what, str, "a word for messages")
+        series = _as_series(values, "values" if what == "id" else f"{what}s")
         rows = self.rows(series)
         if (unknown := np.flatnonzero(rows < 0)).size:
             first = ", ".join(repr(i) for i in islice(dict.fromkeys(series.gather(unknown[:100])), 5))
@@ -200,8 +209,13 @@ class IdMap:
         Parameters
         ----------
         rows : (n,) integer, each in ``0 <= row < len(self)``
+
+        Raises
+        ------
+        ParameterError
+            The rows are no integers, or one lies outside.
         """
-        return self._ids.gather(np.asarray(rows))
+        return self._ids.gather(row_numbers("rows", rows, len(self)))
 
     def _comparable(self, values: pl.Series) -> pl.Series:
         """Cast looked-up values to the type of the keys; what does not fit becomes null."""
@@ -233,6 +247,17 @@ class IdMap:
             f"ids of type {values.dtype} such as {received!r} were looked up where ids are "
             f"{self.dtype}{example}; cast them first, if they are the same ids: pl.Series(ids).cast(pl.{self.dtype})"
         )
+
+
+def row_numbers(name: str, values: ArrayLike, n: int) -> NDArray[np.int32]:
+    """Row numbers as (len(values),) int32, after a check that all are in ``0 <= row < n``."""
+    rows = np.asarray(values)
+    if rows.ndim != 1 or not (np.issubdtype(rows.dtype, np.integer) or not len(rows)):
+        raise ParameterError(f"{name} must be an array of whole row numbers, got {rows.dtype} of shape {rows.shape}")
+    if len(rows) and not (rows.min() >= 0 and rows.max() < n):
+        bad = rows[(rows < 0) | (rows >= n)][0]
+        raise ParameterError(f"{name} must be row numbers from 0 to {n - 1}, got {bad}")
+    return rows.astype(np.int32, copy=False)
 
 
 def is_id_dtype(dtype: pl.DataType) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import polars as pl
+import scipy.sparse as sp
 
 from cofactor.checks import check_at_least, check_flag, check_type, warn
 from cofactor.data.aggregate import Weight, aggregate, summed
@@ -19,7 +20,6 @@ from cofactor.errors import DataError
 from cofactor.kernels.csr import CSR, offsets
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
     from numpy.typing import NDArray
 
 __all__ = ["Interactions"]
@@ -113,6 +113,7 @@ class Interactions:
         DataError
             See the class.
         """
+        check_type("csr", csr, CSR | sp.spmatrix | sp.sparray, "a CSR or a sparse matrix of SciPy")
         matrix = csr if isinstance(csr, CSR) else CSR.from_scipy(csr)
         return cls(
             IdMap(pl.int_range(matrix.n_rows, eager=True)) if users is None else users,

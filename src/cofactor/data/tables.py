@@ -36,7 +36,8 @@ def read_table(table: TableLike, columns: Sequence[str], what: str) -> pl.DataFr
         Not a table, a column is missing, or a cell of these columns is null.
     """
     wanted = f"a table with {', '.join(columns)}" if columns else "a table"
-    if table is None or isinstance(table, str | bytes):  # which polars would make tables of
+    unnamed = isinstance(table, np.ndarray) and table.dtype.names is None
+    if table is None or unnamed or isinstance(table, str | bytes | pl.Series):  # which polars would make tables of
         raise DataError(f"{what}: {wanted} is expected, got {shown(table)}")
     try:
         table = table.collect() if isinstance(table, pl.LazyFrame) else table
@@ -47,6 +48,8 @@ def read_table(table: TableLike, columns: Sequence[str], what: str) -> pl.DataFr
         raise DataError(
             f"{what}: the table could not be read: {(str(error) or repr(error)).splitlines()[0]}"
         ) from error
+    if not frame.width:
+        raise DataError(f"{what}: {wanted} is expected, got {type(table).__name__} without columns")
     if missing := [column for column in columns if column not in frame.columns]:
         raise DataError(f"{what}: no column {', '.join(missing)}; the columns are {', '.join(frame.columns)}")
     for column in columns:

@@ -166,6 +166,7 @@ def duration(name: str, value: Duration) -> timedelta:
     ParameterError
         It cannot be read, or is not positive.
     """
+    check_type("name", name, str, "a word for messages")
     span = value
     if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", value)):
         with suppress(OverflowError):

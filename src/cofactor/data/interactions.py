@@ -187,8 +187,17 @@ class Interactions:
         users, items, matrix = self.events.aggregated(weight)
         if users == self.users and items == self.items and np.array_equal(matrix.indices, self.user_items.indices):
             return matrix.values
-        rows, columns = users.rows(self.users.ids), items.rows(self.items.ids)
-        return matrix.take(rows).lookup(self.user_items.row_index(), columns[self.user_items.indices])
+        rows = users.rows(self.users.ids)[self.user_items.row_index()]
+        columns = items.rows(self.items.ids)[self.user_items.indices]
+        there = (rows >= 0) & (columns >= 0)
+        there[there] = matrix.binary().lookup(rows[there], columns[there]) > 0
+        if not there.all():
+            raise DataError(
+                f"{int((~there).sum()):,} of {self.nnz:,} (user, item) pairs are not among the events any more: their "
+                "query gives others at every run, or the log has changed. Collect the events first: "
+                "events.with_frame(events.collect())"
+            )
+        return matrix.lookup(rows, columns)
 
     def filter(self, min_user_count: int = 0, min_item_count: int = 0, *, k_core: bool = False) -> Self:
         """Leave out users with few items and items with few users.

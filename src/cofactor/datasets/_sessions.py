@@ -67,9 +67,11 @@ def next_item(train: str | Path, test: str | Path) -> NextItem:
     test_path = existing(test, "the test file of a next-item split", "test")
     sessions = _scan(train_path, {"items": True})
     tests = _scan(test_path, {"prefix": True, "target": False}).collect().with_row_index("user_id")
+    tests = tests.cast({"user_id": pl.Int64})
     frame = (
         sessions.select("items")
         .with_row_index("session")
+        .cast({"session": pl.Int64})
         .filter(pl.col("items").list.len() > 0)
         .explode("items")
         .rename({"items": "item_id"})
@@ -120,7 +122,7 @@ def next_item_tests(events: Events) -> tuple[pl.DataFrame, pl.DataFrame]:
     first = np.repeat(offsets(lengths)[:-1], n_tests)
     size = np.arange(1, n_tests.sum() + 1) - np.repeat(offsets(n_tests)[:-1], n_tests)
     position = np.arange(size.sum()) - np.repeat(offsets(size)[:-1], size)
-    tests = np.arange(len(size), dtype=np.uint32)
+    tests = np.arange(len(size), dtype=np.int64)
     items = table["item_id"]
     prefixes = pl.DataFrame(
         {

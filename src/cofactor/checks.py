@@ -28,10 +28,13 @@ def check_at_least(name: str, value: Any, least: float, *, whole: bool = False, 
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a finite number; True and False are none."""
+    """Whether a value is a finite number that a float can hold; True and False are none."""
     if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
         return False
-    return isinstance(value, int) or math.isfinite(value)  # whole numbers may be beyond all floats
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def check_fraction(name: str, value: Any) -> None:  # noqa: ANN401

@@ -45,8 +45,23 @@ ALLOWED = [
     (r"\bSequence\[float\]", {"array"}),
     (r"\bWeight\b", {"none", "fraction", "negative"}),  # a pair may weigh less than nothing where no model is fitted
 ]
-# Parameters that are checked by modules of their own.
-ELSEWHERE = {"compare", "evaluate", "read_events", "Events.with_frame"}
+# Parameters that the modules of evaluation and of reading answer for, and their own tests.
+ELSEWHERE = {
+    "compare": {"exclude_seen", "intervals", "metrics"},
+    "evaluate": {
+        "confidence",
+        "exclude_seen",
+        "metrics",
+        "model_or_table",
+        "n_bootstrap",
+        "n_items",
+        "per_user",
+        "seed",
+        "unknown_users",
+    },
+    "read_events": {*inspect.signature(cf.read_events).parameters},
+    "Events.with_frame": {"frame"},
+}
 
 TABLE = pl.DataFrame(
     {
@@ -172,7 +187,8 @@ def _maker(name, cls):
 def cases():
     for name, call, valid in walk():
         for parameter in inspect.signature(call).parameters.values():
-            if name not in ELSEWHERE and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            elsewhere = parameter.name in ELSEWHERE.get(name, ())
+            if not elsewhere and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 yield pytest.param(call, valid, parameter, id=f"{name}-{parameter.name}")
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cofactor as cf
 from cofactor.data.ids import IdMap
 from cofactor.errors import DataError, ParameterError, UnknownIdError
 
@@ -95,6 +96,23 @@ def test_ids_that_pandas_made_floats_of_never_answer_for_another_item():
     assert column.dtype == float
     with pytest.raises(DataError, match="may stand for another id"):
         IdMap.from_values(catalogue).rows(column)
+
+
+@pytest.mark.parametrize("name", ["user_id", "item_id"])
+@pytest.mark.parametrize("question", ["predict", "recommend_for", "exclude", "test", "lists"])
+def test_tables_of_floats_never_make_one_id_of_two(name, question):
+    known = {"user_id": [1, 2], "item_id": [3, 4]}
+    model = cf.Popular().fit(pl.DataFrame(known))
+    asked = pl.DataFrame(known).with_columns(pl.Series(name, [2.0**60, 2.0**60 + 2**10]))
+    ask = {
+        "predict": model.predict,
+        "recommend_for": model.recommend_for,
+        "exclude": lambda table: model.recommend(exclude=table),
+        "test": lambda table: cf.evaluate(model, table),
+        "lists": lambda table: cf.evaluate(table.with_columns(rank=1), pl.DataFrame(known)),
+    }
+    with pytest.raises(DataError, match=rf"{name}: of type Float64, .* may stand for another id"):
+        ask[question](asked)
 
 
 @given(st.lists(st.floats(width=64) | st.integers(-100, 100).map(float), max_size=6))

@@ -234,6 +234,17 @@ def test_weights_of_another_order_are_weights_of_other_pairs():
         assert events.interactions(weight=right).user_items.values.tolist() == sums
 
 
+def test_counts_can_be_subtracted():
+    """Counts and sums of flags are unsigned in polars, where 1 - 2 is 2^32 - 1."""
+    log = pl.DataFrame({"u": [1, 1, 1, 2], "i": [1, 1, 1, 1], "back": [True, False, False, True]})
+    events = read_events(log, user="u", item="i")
+    assert events.interactions(pl.len() - pl.col("back").sum() + 1).user_items.values.tolist() == [3, 1]
+    with pytest.raises(DataError, match=r"1 negative.*user 2 item 1: -1"):
+        events.interactions(pl.len() - 2 * pl.col("back").sum())
+    x = events.interactions()
+    assert x.per_pair(1 - pl.len()).tolist() == [-2, 0]
+
+
 @pytest.mark.parametrize("dtype", [pl.UInt8, pl.Int8, pl.Int32, pl.UInt32, pl.Float32, pl.Boolean])
 def test_narrow_weights_are_summed_wide(dtype):
     most = 1 if dtype == pl.Boolean else 100 if dtype in (pl.UInt8, pl.Int8) else 2**30

@@ -89,7 +89,10 @@ def aggregate(
     packed = users.is_packed and items.is_packed
     pair = (users.expr.cast(pl.Int64) * 2**_BITS + items.expr.cast(pl.Int64)).alias(_PAIR)
     keys = [pair] if packed else [users.expr.alias(_USER), items.expr.alias(_ITEM)]
-    groups = frame.group_by(keys).agg(weight.cast(pl.Float32).alias(_WEIGHT)).collect(engine="streaming")
+    query = frame.group_by(keys).agg(weight.alias(_WEIGHT))
+    if query.collect_schema()[_WEIGHT] in (pl.UInt32, pl.UInt64):  # pl.len() and sums of flags: 2 - 3 is not 2^32 - 1
+        query = query.with_columns(pl.col(_WEIGHT).reinterpret(signed=True))
+    groups = query.with_columns(pl.col(_WEIGHT).cast(pl.Float32)).collect(engine="streaming")
     if groups.is_empty():
         raise DataError("there are no events to make interactions of")
     if any(groups[name].null_count() for name in groups.columns if name != _WEIGHT):

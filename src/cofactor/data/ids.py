@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["IdMap", "IdValues", "is_id_dtype", "row_numbers"]
+__all__ = ["IdMap", "IdValues", "check_exact", "is_id_dtype", "row_numbers"]
 
 IdValues: TypeAlias = "pl.Series | NDArray[Any] | Iterable[Any]"
 """What id lookups accept: a Series of polars or pandas, an array, a list or any other iterable."""
@@ -228,12 +228,7 @@ class IdMap:
             values = values.fill_nan(None) if dtype.is_float() else values
             if (values != values.round()).any():
                 raise self._mismatch(values)
-            if dtype.is_float() and (inexact := values.abs() >= 2.0 ** _EXACT_BITS[dtype]).any():
-                raise DataError(
-                    f"ids of type {dtype} such as {values.filter(inexact)[0]!r} were looked up; whole numbers from "
-                    f"2^{_EXACT_BITS[dtype]} on are not exact there and may stand for another id. Give integers or "
-                    "text: in pandas, read the column with dtype='Int64'"
-                )
+            check_exact(values, "ids")
         elif not is_id_dtype(dtype) or _kind(dtype) != _kind(keys):
             raise self._mismatch(values)
         return values.cast(keys, strict=False)
@@ -258,6 +253,18 @@ def row_numbers(name: str, values: ArrayLike, n: int) -> NDArray[np.int32]:
         bad = rows[(rows < 0) | (rows >= n)][0]
         raise ParameterError(f"{name} must be row numbers from 0 to {n - 1}, got {bad}")
     return rows.astype(np.int32, copy=False)
+
+
+def check_exact(ids: pl.Series, what: str) -> None:
+    """Raise DataError where floats stand for ids and cannot hold them exactly: two ids may have become one."""
+    if not ids.dtype.is_float():
+        return
+    if (inexact := ids.fill_nan(None).abs() >= 2.0 ** _EXACT_BITS[ids.dtype]).any():
+        raise DataError(
+            f"{what}: of type {ids.dtype}, such as {ids.filter(inexact)[0]!r}; whole numbers from "
+            f"2^{_EXACT_BITS[ids.dtype]} on are not exact there and may stand for another id. Give integers or text: "
+            "in pandas, read the column with dtype='Int64'"
+        )
 
 
 def is_id_dtype(dtype: pl.DataType) -> bool:

@@ -8,12 +8,15 @@ import numpy as np
 import polars as pl
 
 from cofactor.checks import shown
+from cofactor.data.ids import check_exact
 from cofactor.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["TableLike", "cast_ids", "check_lists", "pairs_of", "read_table"]
+
+_IDS = ("user_id", "item_id")
 
 TableLike: TypeAlias = Any
 """A polars DataFrame or LazyFrame, or what ``polars.DataFrame`` accepts (pandas, Arrow, dict ...)."""
@@ -33,7 +36,7 @@ def read_table(table: TableLike, columns: Sequence[str], what: str) -> pl.DataFr
     Raises
     ------
     DataError
-        Not a table, a column is missing, or a cell of these columns is null.
+        Not a table, a column is missing, a cell of these columns is null, or ids are floats beyond what these hold.
     """
     wanted = f"a table with {', '.join(columns)}" if columns else "a table"
     unnamed = isinstance(table, np.ndarray) and table.dtype.names is None
@@ -56,6 +59,8 @@ def read_table(table: TableLike, columns: Sequence[str], what: str) -> pl.DataFr
         if n_null := frame[column].null_count():
             first = frame[column].is_null().arg_max()
             raise DataError(f"{what}: {n_null} null(s) in {column}, the first in row {first}; drop or fill them")
+        if column in _IDS:
+            check_exact(frame[column], f"{what}: {column}")
     return frame
 
 

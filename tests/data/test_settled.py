@@ -54,6 +54,13 @@ QUERIES = {  # of events, by what they do, and whether rows and their order are 
         True,
     ),
     "several tables": (lambda: pl.concat([TABLE[:100].lazy(), TABLE[100:].lazy()]), True, True),
+    "nested and numbered": (
+        lambda: (
+            TABLE.lazy().select("at", "event", s=pl.struct("user", "item")).unnest("s").with_row_index().drop("index")
+        ),
+        True,
+        True,
+    ),
     "unique rows in order": (lambda: TWICE.lazy().unique(maintain_order=True), True, True),
     "a source in any order": (lambda: restless(TABLE), True, False),
     "unique rows": (lambda: TWICE.lazy().unique(), True, False),
@@ -89,7 +96,8 @@ def test_every_event_goes_to_exactly_one_side(query, split):
         whole = pl.concat([train, *others])
         assert sorted(whole["event"]) == sorted(set(whole["event"]))
         if same_events:
-            assert whole.select(TABLE.columns).sort("event").equals(make().collect().sort("event"))
+            every = make().collect()
+            assert whole.select(every.columns).sort("event").equals(every.sort("event"))
         for part, found in ((cut.train, train), (cut.test, others[0])):
             assert part.collect().sort("event").equals(found.sort("event"))
             settled = same_events if split in ("by_time", "cold_users") else same_order
@@ -137,6 +145,12 @@ def test_files_of_every_format_stay_lazy(tmp_path):
         inner, _ = cf.split.leave_last(cf.split.random(events, 0.2).train)
         assert gives_the_same_order(inner.frame)
         assert not any("held in memory" in note for note in inner.notes)
+
+
+def test_logs_of_nested_sessions_stay_lazy(tmp_path):
+    lines = [f'{{"session": {s}, "events": [{{"aid": {s}, "ts": 1700000000000, "type": "clicks"}}]}}' for s in range(9)]
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    assert gives_the_same_order(cf.datasets.otto(tmp_path / "log.jsonl").frame)
 
 
 def test_weighing_once_more_goes_by_pairs_not_by_places():

@@ -18,8 +18,8 @@ L = TypeVar("L", bound=Log)
 
 # Lines of a plan, as polars shows it, that keep the order of what is read; whatever is not known here does not.
 _IN_ORDER = re.compile(
-    r"(Parquet|Csv|NDJson|Ipc) SCAN |DF \[|PROJECT |ESTIMATED ROWS: |ROW_INDEX: |SELECTION: |SLICE(\[|: )"
-    r"|FILTER |FROM$|SELECT \[|WITH_COLUMNS:$|\[.*\]$|simple π |CACHE\[|EXPLODE \["
+    r"(Parquet|Csv|NDJson|Ipc) SCAN |DF \[|PROJECT |ESTIMATED ROWS: |ROW_INDEX: |ROW INDEX |SELECTION: |SLICE(\[|: )"
+    r"|FILTER |FROM$|SELECT \[|WITH_COLUMNS:$|\[.*\]$|simple π |CACHE\[|EXPLODE \[|UNNEST |hint\.sorted"
     r"|HCONCAT$|UNION\[maintain_order: true\]|PLAN \d+:$|END (HCONCAT|UNION\[maintain_order: true\])$"
     r"|SORT BY \[maintain_order: true\]|UNIQUE\[maintain_order: true, |AGGREGATE\[maintain_order: true\]"
 )
@@ -28,9 +28,9 @@ _IN_ANY_ORDER = re.compile(
     r"(INNER|LEFT|RIGHT|FULL|SEMI|ANTI|CROSS) JOIN:?|(LEFT|RIGHT) PLAN|END |UNION\[|SORT BY |PYTHON SCAN"
     r"|UNIQUE\[maintain_order: false, keep_strategy: Any\] BY None"
 )
-_BY_CHANCE = re.compile(r"\.(shuffle|sample|python_udf|unique|mode|value_counts|rank)\(")
+_BY_CHANCE = re.compile(r"\.(shuffle|sample|python_udf|unique|mode|value_counts|rank|sort_by|top_k\w*|bottom_k\w*)\(")
 _BY_PLACE = re.compile(
-    r"SLICE|ROW_INDEX|maintain_order: true.*BY Some|AGGREGATE"
+    r"SLICE|ROW.INDEX|maintain_order: true.*BY Some|AGGREGATE"
     r"|\.(over|shift|diff|cum_\w+|first|last|head|tail|slice|gather\w*|get|int_range|reverse|arg_\w+|\w+_fill|rle\w*)\("
 )
 

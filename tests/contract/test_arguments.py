@@ -41,7 +41,7 @@ ALLOWED = [
         {"text", "digits"},
     ),  # columns and files that are not there are told by name
     (r"\b(Sequence|Iterable|IdValues|Ids|ArrayLike)\b", {"list"}),
-    (r"\b(IdValues|Ids)\b", {"dict", "array", "series"}),  # keys; floats that are no ids, which their own error says
+    (r"\b(IdValues|Ids)\b", {"dict"}),  # its keys
     (r"\bSequence\[float\]", {"array"}),
     (r"\bWeight\b", {"none", "fraction", "negative"}),  # a pair may weigh less than nothing where no model is fitted
 ]
@@ -128,7 +128,7 @@ METHODS = {
     "Interactions.without_rare": (X.without_rare, {"min_user_count": 0, "min_item_count": 0, "k_core": False}),
     "IdMap": (cf.IdMap, {"ids": [1, 2]}),
     "IdMap.from_values": (cf.IdMap.from_values, {"values": [1, 2]}),
-    "IdMap.in_order": (cf.IdMap.in_order, {"values": [1, 2], "what": "users"}),
+    "IdMap.in_order": (cf.IdMap.in_order, {"values": [1, 2], "what": "values"}),
     "IdMap.require": (IDS.require, {"values": [1, 2]}),
     "IdMap.rows": (IDS.rows, {"values": [1, 2]}),
     "IdMap.take": (IDS.take, {"rows": [0, 1]}),
@@ -161,6 +161,29 @@ INSIDE = {
 }
 
 
+def more():
+    """(name, callable, valid arguments) of what some models do besides."""
+    als = cf.ImplicitALS(2, iterations=1).fit(X)
+    svd = cf.PureSVD(2).fit(X)
+    fitted = [cf.Popular().fit(X), cf.Random().fit(X)]
+    yield "ImplicitALS.explain", als.explain, {"user": 1, "item": 1}
+    for model in (als, svd):
+        yield f"{type(model).__name__}.similar_users", model.similar_users, {}
+    yield "Blend.fitted", _same(cf.Blend.fitted, lambda **given: cf.Blend.fitted(*fitted, **given)), {"weights": [1, 2]}
+    yield "CoVisitation.count", cf.CoVisitation().count, {"sessions": EVENTS.sessions()}
+    for preset in ("buy_to_buy", "time_weighted", "type_weighted"):
+        make = getattr(cf.CoVisitation, preset)
+        valid = {"types": ["view"]} if preset == "buy_to_buy" else {"type_weights": {"view": 1.0, "cart": 2.0}}
+        valid = {} if preset == "time_weighted" else valid
+        yield f"CoVisitation.{preset}", _same(make, lambda make=make, **given: make(**given).fit(X)), valid
+
+
+def _same(of, call):
+    """A function with the signature of another."""
+    call.__signature__ = inspect.signature(of)
+    return call
+
+
 def walk():
     """(name, callable, valid arguments) of everything that is called below."""
     for name, (call, valid) in (FUNCTIONS | METHODS).items():
@@ -170,6 +193,7 @@ def walk():
         for method, valid in ASKED.items():
             if method != "similar_items" or cls is not cf.Popular:
                 yield f"{cls.__name__}.{method}", getattr(model, method), valid
+    yield from more()
     for name, cls in PUBLIC.items():
         yield name, _maker(name, cls), MODELS.get(name, {})
         if name not in ("ItemKNN", "Popular", "ImplicitALS"):
@@ -180,8 +204,7 @@ def _maker(name, cls):
     def make(**parameters):
         return cls(*INSIDE.get(name, list)(), **parameters).fit(X, progress=False)
 
-    make.__signature__ = inspect.signature(cls)
-    return make
+    return _same(cls, make)
 
 
 def cases():
@@ -218,8 +241,9 @@ def public():
             yield name
     for cls in (cf.Events, cf.Interactions, cf.IdMap, Sessions):
         yield from (f"{cls.__name__}.{n}" for n, m in inspect.getmembers(cls, callable) if not n.startswith("_"))
-    for name in PUBLIC:
-        yield from (name, f"{name}.fit")
+    for name, cls in PUBLIC.items():
+        own = {n for n, m in inspect.getmembers(cls, callable) if not n.startswith("_")} - set(dir(cf.Recommender))
+        yield from (name, f"{name}.fit", *(f"{name}.{n}" for n in own))
     yield from (f"ItemKNN.{n}" for n, m in inspect.getmembers(cf.ItemKNN, callable) if not n.startswith("_"))
 
 

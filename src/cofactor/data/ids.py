@@ -163,7 +163,7 @@ class IdMap:
             The values are of a kind that cannot be among the ids, such as text where ids are integers.
         """
         check_type("what", what, str, "a word for messages")
-        keys = self._comparable(_as_series(values, what))
+        keys = self._comparable(_as_series(values, what), what)
         if not len(self) or not len(keys):
             return np.full(len(keys), -1, np.int32)
         # Positions are clipped into the map; a null finds row 0 and fails the comparison.
@@ -194,8 +194,9 @@ class IdMap:
             As for ``rows``.
         """
         check_type("what", what, str, "a word for messages")
-        series = _as_series(values, "values" if what == "id" else f"{what}s")
-        rows = self.rows(series)
+        plural = "values" if what == "id" else f"{what}s"
+        series = _as_series(values, plural)
+        rows = self.rows(series, plural)
         if (unknown := np.flatnonzero(rows < 0)).size:
             first = ", ".join(repr(i) for i in islice(dict.fromkeys(series.gather(unknown[:100])), 5))
             raise UnknownIdError(
@@ -217,29 +218,29 @@ class IdMap:
         """
         return self._ids.gather(row_numbers("rows", rows, len(self)))
 
-    def _comparable(self, values: pl.Series) -> pl.Series:
+    def _comparable(self, values: pl.Series, what: str) -> pl.Series:
         """Cast looked-up values to the type of the keys; what does not fit becomes null."""
         keys, dtype = self._keys.dtype, values.dtype
         if dtype == pl.Null:
             return values.cast(keys)
         if dtype == pl.Object:
-            values = _uuids(values, keys)
+            values = _uuids(values, keys, what)
         elif keys.is_integer() and (dtype.is_float() or dtype.is_decimal()):
             values = values.fill_nan(None) if dtype.is_float() else values
             if (values != values.round()).any():
-                raise self._mismatch(values)
-            check_exact(values, "ids")
+                raise self._mismatch(values, what)
+            check_exact(values, what)
         elif not is_id_dtype(dtype) or _kind(dtype) != _kind(keys):
-            raise self._mismatch(values)
+            raise self._mismatch(values, what)
         return values.cast(keys, strict=False)
 
-    def _mismatch(self, values: pl.Series) -> DataError:
+    def _mismatch(self, values: pl.Series, what: str) -> DataError:
         if values.dtype.is_float() or values.dtype.is_decimal():
             values = values.filter(values != values.round())
         received = values.drop_nulls()[0] if values.count() else None
         example = f" such as {self._ids[0]!r}" if len(self) else ""
         return DataError(
-            f"ids of type {values.dtype} such as {received!r} were looked up where ids are "
+            f"{what}: ids of type {values.dtype} such as {received!r} were looked up where ids are "
             f"{self.dtype}{example}; cast them first, if they are the same ids: pl.Series(ids).cast(pl.{self.dtype})"
         )
 
@@ -300,25 +301,25 @@ def _as_series(values: IdValues, what: str = "values") -> pl.Series:
         raise ParameterError(f"{what}: ids are a list, an array or a Series; received the single value {shown(values)}")
     is_array = isinstance(values, np.ndarray) or hasattr(values, "__arrow_c_stream__")
     if is_array and getattr(values, "dtype", None) != np.dtype(object):
-        return _series(values)
+        return _series(values, what)
     objects = list(values)
     if any(isinstance(v, bool | np.bool_) for v in objects):  # polars would take True for 1
         if all(isinstance(v, bool | np.bool_) for v in objects):
             return pl.Series("id", objects, dtype=pl.Boolean)
-        raise DataError("ids are all of one type: True or False is among them")
+        raise DataError(f"{what}: ids are all of one type; True or False is among them")
     try:
-        return _series(objects)
+        return _series(objects, what)
     except DataError:
         if not any(map(_is_missing, objects)):
             raise
-        return _series([None if _is_missing(v) else v for v in objects])
+        return _series([None if _is_missing(v) else v for v in objects], what)
 
 
-def _series(values: Any) -> pl.Series:  # noqa: ANN401
+def _series(values: Any, what: str) -> pl.Series:  # noqa: ANN401
     try:
         return pl.Series("id", values)
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"ids are all of one type: {str(error).splitlines()[0]}") from error
+        raise DataError(f"{what}: ids are all of one type: {str(error).splitlines()[0]}") from error
 
 
 def _is_missing(value: object) -> bool:
@@ -326,12 +327,12 @@ def _is_missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and isnan(value)) or type(value).__name__ == "NAType"
 
 
-def _uuids(values: pl.Series, keys: pl.DataType) -> pl.Series:
+def _uuids(values: pl.Series, keys: pl.DataType, what: str) -> pl.Series:
     """``uuid.UUID`` objects as text or as their 16 bytes, whichever the ids are."""
     objects = values.to_list()
     others = [v for v in objects if not (v is None or isinstance(v, UUID))]
     if others or keys.is_integer():
         kind = type((others or objects)[0]).__name__
-        raise DataError(f"ids of type {kind} were looked up where ids are {keys}")
+        raise DataError(f"{what}: ids of type {kind} were looked up where ids are {keys}")
     binary = keys == pl.Binary
     return pl.Series("id", [None if v is None else v.bytes if binary else str(v) for v in objects], dtype=keys)

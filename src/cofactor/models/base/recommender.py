@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from cofactor.data.interactions import Interactions
     from cofactor.kernels.arrays import Float, Rows, TopK
 
-__all__ = ["Ids", "Recommender", "Unknown", "is_everyone", "known_rows", "load", "ranked_table"]
+__all__ = ["UNKNOWN", "Ids", "Recommender", "Unknown", "is_everyone", "known_rows", "load", "ranked_table"]
 
 Ids: TypeAlias = "pl.Series | NDArray[Any] | Iterable[Any]"
 Unknown: TypeAlias = Literal["error", "skip"]
 _PAIR = ("user_id", "item_id")
-_UNKNOWN = ("error", "skip")
+UNKNOWN = ("error", "skip")
 
 
 class Recommender(Model):
@@ -120,7 +120,7 @@ class Recommender(Model):
         """
         x = self._fitted()
         check_at_least("k", k, 1, whole=True)
-        check_choice("unknown", unknown, _UNKNOWN)
+        check_choice("unknown", unknown, UNKNOWN)
         rows = np.arange(x.n_users, dtype=np.int32) if users is None else known_rows(x.users, users, "user", unknown)
         excluded = None if exclude is None else _excluded_pairs(exclude, rows, x)
         filters = Filters(excluded, self._allowed(items, unknown))
@@ -155,7 +155,7 @@ class Recommender(Model):
         """
         x = self._fitted()
         check_at_least("k", k, 1, whole=True)
-        check_choice("unknown", unknown, _UNKNOWN)
+        check_choice("unknown", unknown, UNKNOWN)
         users, csr = self._read_histories(as_interactions(histories) if isinstance(histories, Log) else histories)
         filters = Filters(allowed=self._allowed(items, unknown))
         top = self.top_k_for(csr, k, exclude_seen=exclude_seen, filters=filters)
@@ -171,7 +171,7 @@ class Recommender(Model):
         """
         x = self._fitted()
         check_at_least("k", k, 1, whole=True)
-        check_choice("unknown", unknown, _UNKNOWN)
+        check_choice("unknown", unknown, UNKNOWN)
         rows = np.arange(x.n_items, dtype=np.int32) if items is None else known_rows(x.items, items, "item", unknown)
         return ranked_table(
             x.items.take(rows), "item_id", x.items, "similar_item_id", self._similar_items(rows, int(k))
@@ -186,7 +186,7 @@ class Recommender(Model):
             ``user_id``, ``item_id``, ``score`` (Float32).
         """
         x = self._fitted()
-        check_choice("unknown", unknown, _UNKNOWN)
+        check_choice("unknown", unknown, UNKNOWN)
         table = read_table(pairs, _PAIR, "pairs").select(_PAIR)
         find = IdMap.require if unknown == "error" else lambda ids, values, _: ids.rows(values)
         users, items = find(x.users, table["user_id"], "user"), find(x.items, table["item_id"], "item")

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -132,7 +133,7 @@ def test_a_float_finds_its_integer_or_nothing_or_is_an_error(values):
 def test_whole_decimals_find_integers():
     ids = IdMap.from_values([7, 2**60 + 1])
     assert ids.rows([Decimal(2**60 + 1), None, Decimal("7.00")]).tolist() == [1, -1, 0]
-    with pytest.raises(DataError, match=r"Decimal.* such as Decimal\('7.50'\) were looked up where ids are Int64"):
+    with pytest.raises(DataError, match=r"such as Decimal\('7.50'\) were .*; such numbers are no ids"):
         ids.rows([Decimal("7.00"), Decimal("7.50")])
     with pytest.raises(DataError, match="where ids are String"):
         IdMap.from_values(["7"]).rows([Decimal(7)])
@@ -242,6 +243,13 @@ def test_null_ids_and_wrong_types():
         IdMap.from_values([1.5])
     with pytest.raises(DataError, match="received Boolean"):
         IdMap(pl.Series([True]))
+
+
+def test_no_ids_at_all():
+    assert len(IdMap([])) == len(IdMap.from_values([])) == 0
+    x = cf.Interactions.from_csr(sp.csr_matrix((0, 2)), users=[], items=["b", "a"])
+    assert (x.n_users, x.items.ids.to_list()) == (0, ["a", "b"])
+    assert x.users.rows([3]).tolist() == [-1]
 
 
 def test_equality_and_repr():

@@ -235,13 +235,16 @@ class IdMap:
         return values.cast(keys, strict=False)
 
     def _mismatch(self, values: pl.Series, what: str) -> DataError:
-        if values.dtype.is_float() or values.dtype.is_decimal():
+        kind = "pl.String" if _kind(self._keys.dtype) == "text" else f"pl.{self.dtype}"
+        way_out = f"cast them first, if they are the same ids: pl.Series(ids).cast({kind})"
+        if self._keys.dtype.is_integer() and (values.dtype.is_float() or values.dtype.is_decimal()):
             values = values.filter(values != values.round())
+            way_out = "such numbers are no ids"
         received = values.drop_nulls()[0] if values.count() else None
         example = f" such as {self._ids[0]!r}" if len(self) else ""
         return DataError(
             f"{what}: ids of type {values.dtype} such as {received!r} were looked up where ids are "
-            f"{self.dtype}{example}; cast them first, if they are the same ids: pl.Series(ids).cast(pl.{self.dtype})"
+            f"{self.dtype}{example}; {way_out}"
         )
 
 
@@ -284,7 +287,9 @@ def _sortable(ids: pl.Series) -> pl.Series:
 
 def _checked(ids: pl.Series, what: str) -> pl.Series:
     """Values that can be ids, all of them there."""
-    if not (is_id_dtype(ids.dtype) or (ids.dtype == pl.Null and not len(ids))):
+    if ids.dtype == pl.Null and not len(ids):  # an empty list
+        ids = ids.cast(pl.Int64)
+    if not is_id_dtype(ids.dtype):
         raise DataError(f"{what}: ids are integer, text, categorical, enum or binary; received {ids.dtype}")
     if ids.null_count():
         raise DataError(f"{what}: {ids.null_count()} id(s) are null")

@@ -14,28 +14,58 @@ from cofactor.errors import CofactorWarning, ParameterError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["check_at_least", "check_choice", "check_flag", "warn"]
+__all__ = ["check_at_least", "check_choice", "check_flag", "check_fraction", "check_type", "is_number", "shown", "warn"]
+
+_SHOWN = 80  # letters of a value in a message
 
 
 def check_at_least(name: str, value: Any, least: float, *, whole: bool = False, above: bool = False) -> None:  # noqa: ANN401
     """Raise ParameterError unless ``value`` is a finite (``whole``) number >= ``least``, or with ``above`` > it."""
     kind = "a whole number" if whole else "a finite number"
-    numbers = (int, np.integer) if whole else (int, float, np.integer, np.floating)
-    number = isinstance(value, numbers) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < least or (above and value == least):
-        raise ParameterError(f"{name} must be {kind} {'above' if above else 'of at least'} {least}, got {value!r}")
+    fits = is_number(value) and not (whole and isinstance(value, float | np.floating))
+    if not fits or value < least or (above and value == least):
+        raise ParameterError(f"{name} must be {kind} {'above' if above else 'of at least'} {least}, got {shown(value)}")
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number that a float can hold; True and False are none."""
+    if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
+
+
+def check_fraction(name: str, value: Any) -> None:  # noqa: ANN401
+    """Raise ParameterError unless ``value`` is a number between 0 and 1, neither of them."""
+    if not (is_number(value) and 0 < value < 1):
+        raise ParameterError(f"{name}={shown(value)}: it must be a number between 0 and 1")
 
 
 def check_choice(name: str, value: object, allowed: Iterable[object]) -> None:
-    """Raise ParameterError unless ``value`` is one of ``allowed``."""
-    if value not in (allowed := tuple(allowed)):
-        raise ParameterError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+    """Raise ParameterError unless ``value`` is one of ``allowed``, and of its type."""
+    allowed = tuple(allowed)
+    if not any(isinstance(value, type(one)) and bool(value == one) for one in allowed):
+        raise ParameterError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {shown(value)}")
 
 
 def check_flag(name: str, value: object) -> None:
     """Raise ParameterError unless ``value`` is True or False."""
     if not isinstance(value, bool | np.bool_):
-        raise ParameterError(f"{name} must be True or False, got {value!r}")
+        raise ParameterError(f"{name} must be True or False, got {shown(value)}")
+
+
+def check_type(name: str, value: object, types: Any, told: str) -> None:  # noqa: ANN401
+    """Raise ParameterError unless ``value`` is of one of ``types``, which are ``told`` in words."""
+    if not isinstance(value, types):
+        raise ParameterError(f"{name} must be {told}, got {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """A value as it is shown in a message: short, and in one line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({type(value).__name__})"
 
 
 def warn(message: str) -> None:

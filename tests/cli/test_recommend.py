@@ -62,6 +62,61 @@ def test_text_ids_stay_texts(log, run, run_json, tmp_path):
     assert run_json("recommend", tmp_path / "m", "--users", "7, 11", "-k", 1)["rows"][1]["user_id"] == "11"
 
 
+@pytest.fixture
+def text_model(tmp_path):
+    """A model whose ids are texts that look like numbers."""
+    table = pl.DataFrame(
+        {"user_id": ["7", "007", "12"] * 3, "item_id": ["1", "01", "2", "2", "1", "01", "3", "3", "3"]}
+    )
+    cf.Popular().fit(table).save(tmp_path / "text")
+    return tmp_path / "text"
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".txt", ".jsonl", ".parquet"])
+def test_ids_in_files_take_the_type_of_the_model(text_model, model, run_json, tmp_path, ending):
+    users = tmp_path / f"users{ending}"
+    if ending in (".jsonl", ".parquet"):  # which say whether they are numbers
+        table, wanted = pl.DataFrame({"user_id": [12, 7]}), ["12", "7"]
+        table.write_ndjson(users) if ending == ".jsonl" else table.write_parquet(users)
+    else:
+        wanted = ["007", "12", "7"]
+        users.write_text("\n".join([*([] if ending == ".txt" else ["user_id"]), *wanted, ""]))
+    rows = run_json("recommend", text_model, "--users", users, "-k", 1, "--repeats")["rows"]
+    assert [row["user_id"] for row in rows] == wanted
+    pl.DataFrame({"user_id": ["7", "2"]}).write_parquet(tmp_path / "texts.parquet")
+    rows = run_json("recommend", model, "--users", tmp_path / "texts.parquet", "-k", 1)["rows"]
+    assert [row["user_id"] for row in rows] == [7, 2]
+
+
+def test_items_of_options_take_the_type_of_the_model(text_model, run_json):
+    rows = run_json("recommend", text_model, "--users", "007", "--items", "01,3", "--repeats")["rows"]
+    assert {row["item_id"] for row in rows} == {"01", "3"}
+
+
+def test_items_of_a_history_take_the_type_of_the_model(text_model, model, run, run_json, tmp_path):
+    pl.DataFrame({"user_id": [100, 100], "item_id": [3, 2]}).write_csv(tmp_path / "new.csv")
+    rows = run_json("recommend", text_model, "--history", tmp_path / "new.csv")["rows"]
+    assert [row["item_id"] for row in rows] == ["01", "1"]
+    pl.DataFrame({"user_id": ["a", "a"], "item_id": ["3", "2"]}).write_parquet(tmp_path / "new.parquet")
+    rows = run_json("recommend", model, "--history", tmp_path / "new.parquet", "-k", 5)["rows"]
+    assert len(rows) == 5
+    assert not {row["item_id"] for row in rows} & {2, 3}
+    pl.DataFrame({"user_id": ["a", "a"], "item_id": ["3", "x"]}).write_parquet(tmp_path / "bad.parquet")
+    refused = run("recommend", model, "--history", tmp_path / "bad.parquet", expect=1).stderr
+    assert "item 'x' is no whole number" in refused
+
+
+@pytest.mark.parametrize("option", ["--users", "--items"])
+def test_no_ids_are_an_error(model, run, tmp_path, option):
+    for nothing in ("", " , "):
+        assert "holds no ids" in run("recommend", model, option, nothing, expect=2).stderr
+    (tmp_path / "none.csv").write_text("user_id\n")
+    (tmp_path / "none.txt").write_text("\n")
+    for file in ("none.csv", "none.txt"):
+        assert f"there are no {option[2:-1]} ids" in run("recommend", model, option, tmp_path / file, expect=1).stderr
+    assert "holds no ids" in run("similar", model, "--items", "", expect=2).stderr
+
+
 def test_unknown_users(model, run):
     assert "the first: 999" in run("recommend", model, "--users", "1,999", expect=1).stderr
     result = run("recommend", model, "--users", "1,999", "--unknown", "skip")

@@ -87,6 +87,12 @@ def test_positions_of_events():
     assert rows(csr, 0) == [(0, 1.0, 1), (1, 2.0, 2)]
 
 
+def test_narrow_weights_are_summed_wide():
+    weights = np.array([2**24, 1, 1], np.float32)  # float32 stops counting there
+    _, csr = read_histories(pl.DataFrame({"user_id": [1] * 3, "item_id": ["a"] * 3, "weight": weights}), ITEMS)
+    assert csr.values.tolist() == [2**24 + 2]
+
+
 def test_some_rows():
     csr = CSR.from_pairs([0, 0, 1, 3], [1, 3, 0, 2], [1, 2, 3, 4], (4, 4))
     histories = Histories(csr.indptr, csr.indices, csr.values, 4, np.array([2, 1, 1, 1], np.int32))

@@ -1,12 +1,15 @@
 import uuid
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cofactor as cf
 from cofactor.data.ids import IdMap
 from cofactor.errors import DataError, ParameterError, UnknownIdError
 
@@ -72,6 +75,105 @@ def test_whole_floats_find_integers():
     assert IdMap.from_values([1, 2]).rows([2.0, float("nan"), 8.0]).tolist() == [1, -1, -1]
 
 
+EXACT = {pl.Float16: 2**11, pl.Float32: 2**24, pl.Float64: 2**53}
+
+
+@pytest.mark.parametrize("dtype", EXACT)
+def test_floats_find_integers_as_far_as_they_are_exact(dtype):
+    limit = EXACT[dtype]
+    ids = IdMap.from_values([limit - 1, limit, limit + 1])
+    assert ids.rows(pl.Series([limit - 1, None], dtype=dtype)).tolist() == [0, -1]
+    with pytest.raises(DataError, match=rf"whole numbers from 2\^{limit.bit_length() - 1} on are not exact"):
+        ids.rows(pl.Series([float(limit)], dtype=dtype))
+
+
+def test_ids_that_pandas_made_floats_of_never_answer_for_another_item():
+    catalogue = [2**60 + n for n in range(4)]
+    column = (
+        pd.DataFrame({"item": catalogue})
+        .join(pd.Series([1.0, 2.0], name="w"))
+        .merge(pd.DataFrame({"item": [2**60 + 2, None]}), how="right")["item"]
+    )
+    assert column.dtype == float
+    with pytest.raises(DataError, match="may stand for another id"):
+        IdMap.from_values(catalogue).rows(column)
+
+
+@pytest.mark.parametrize("name", ["user_id", "item_id"])
+@pytest.mark.parametrize("question", ["predict", "recommend_for", "exclude", "test", "lists"])
+def test_tables_of_floats_never_make_one_id_of_two(name, question):
+    known = {"user_id": [1, 2], "item_id": [3, 4]}
+    model = cf.Popular().fit(pl.DataFrame(known))
+    asked = pl.DataFrame(known).with_columns(pl.Series(name, [2.0**60, 2.0**60 + 2**10]))
+    ask = {
+        "predict": model.predict,
+        "recommend_for": model.recommend_for,
+        "exclude": lambda table: model.recommend(exclude=table),
+        "test": lambda table: cf.evaluate(model, table),
+        "lists": lambda table: cf.evaluate(table.with_columns(rank=1), pl.DataFrame(known)),
+    }
+    with pytest.raises(DataError, match=rf"{name}: of type Float64, .* may stand for another id"):
+        ask[question](asked)
+
+
+@given(st.lists(st.floats(width=64) | st.integers(-100, 100).map(float), max_size=6))
+def test_a_float_finds_its_integer_or_nothing_or_is_an_error(values):
+    ids = IdMap.from_values(range(-100, 100))
+    numbers = pl.Series(values, dtype=pl.Float64)
+    try:
+        rows = ids.rows(numbers)
+    except DataError:
+        assert any(v != int(v) or abs(v) >= 2**53 for v in values if abs(v) < float("inf")) or float("inf") in map(
+            abs, values
+        )
+        return
+    assert rows.tolist() == [int(v) + 100 if -100 <= v < 100 else -1 for v in values]
+
+
+def test_whole_decimals_find_integers():
+    ids = IdMap.from_values([7, 2**60 + 1])
+    assert ids.rows([Decimal(2**60 + 1), None, Decimal("7.00")]).tolist() == [1, -1, 0]
+    with pytest.raises(DataError, match=r"such as Decimal\('7.50'\) were .*; such numbers are no ids"):
+        ids.rows([Decimal("7.00"), Decimal("7.50")])
+    with pytest.raises(DataError, match="where ids are String"):
+        IdMap.from_values(["7"]).rows([Decimal(7)])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array(["a", "zz"]),
+        np.array(["a", "zz"], dtype=np.dtypes.StringDType()),
+        [np.str_("a"), "zz"],
+        pd.Series(["a", "zz"], dtype="string"),
+        pd.Series(["a", "zz"], dtype="category"),
+    ],
+    ids=["U", "T", "str_", "string", "category"],
+)
+def test_texts_of_many_kinds(values):
+    assert IdMap.from_values(["a", "b"]).rows(values).tolist() == [0, -1]
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA])
+@pytest.mark.parametrize("known", [[2**60 + 1, 5], ["a", "b"]], ids=["integers", "text"])
+def test_missing_values_in_columns_of_objects_are_null(missing, known):
+    ids = IdMap.from_values(known)
+    assert ids.rows(pd.Series([known[0], missing], dtype=object)).tolist() == [ids.rows(known[:1])[0], -1]
+    assert ids.rows([known[0], missing]).tolist() == ids.rows([known[0], None]).tolist()
+
+
+@pytest.mark.parametrize("values", [[2, True], [True, 2], [np.True_, 1]])
+def test_true_is_not_one(values):
+    with pytest.raises(DataError, match="True or False is among them"):
+        IdMap.from_values([1, 2]).rows(values)
+
+
+@pytest.mark.parametrize(("known", "asked"), [([7], ["7"]), (["7"], [7]), (["7"], [7.0]), ([b"7"], ["7"])])
+def test_text_and_numbers_are_never_taken_for_each_other(known, asked):
+    with pytest.raises(DataError, match="cast them first, if they are the same ids"):
+        IdMap.from_values(known).rows(asked)
+
+
 def test_uuids_find_text_and_bytes():
     ids = [uuid.UUID(int=i) for i in (7, 300)]
     for stored in ([str(i) for i in ids], [i.bytes for i in ids]):
@@ -118,8 +220,20 @@ def test_empty():
 
 @pytest.mark.parametrize("ids", [[2, 1], [1, 1]])
 def test_constructor_wants_ascending_unique_ids(ids):
-    with pytest.raises(DataError, match="from_values"):
+    with pytest.raises(DataError, match=r"in the order of a matrix go as they are to .* Interactions.from_csr"):
         IdMap(pl.Series(ids))
+
+
+def test_constructor_takes_what_lookups_take():
+    assert IdMap(["a", "b"]) == IdMap(np.array(["a", "b"])) == IdMap(pd.Series(["a", "b"]))
+
+
+def test_rows_of_ids_lie_inside():
+    ids = IdMap(["a", "b"])
+    for rows in ([2], [-1], [0.0], [[0]], ["a"], [True]):
+        with pytest.raises(ParameterError, match="rows must be"):
+            ids.take(rows)
+    assert ids.take([]).to_list() == []
 
 
 def test_null_ids_and_wrong_types():
@@ -129,6 +243,13 @@ def test_null_ids_and_wrong_types():
         IdMap.from_values([1.5])
     with pytest.raises(DataError, match="received Boolean"):
         IdMap(pl.Series([True]))
+
+
+def test_no_ids_at_all():
+    assert len(IdMap([])) == len(IdMap.from_values([])) == 0
+    x = cf.Interactions.from_csr(sp.csr_matrix((0, 2)), users=[], items=["b", "a"])
+    assert (x.n_users, x.items.ids.to_list()) == (0, ["a", "b"])
+    assert x.users.rows([3]).tolist() == [-1]
 
 
 def test_equality_and_repr():

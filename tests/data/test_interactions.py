@@ -150,6 +150,109 @@ def test_from_csr():
         Interactions.from_csr(-m)
 
 
+CASTS = {
+    "list": lambda ids: ids,
+    "tuple": tuple,
+    "array": np.array,
+    "polars": pl.Series,
+    "categories": lambda ids: pl.Series(list(map(str, ids)), dtype=pl.Categorical),
+}
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_the_ids_of_a_matrix_keep_their_rows(data):
+    kind = data.draw(st.sampled_from([st.integers(-(2**62), 2**62), st.text(max_size=3)]))
+    users, items = (data.draw(st.lists(kind, min_size=1, max_size=6, unique=True)) for _ in range(2))
+    dense = data.draw(
+        st.lists(
+            st.lists(st.integers(0, 3), min_size=len(items), max_size=len(items)),
+            min_size=len(users),
+            max_size=len(users),
+        )
+    )
+    name = data.draw(st.sampled_from(sorted(CASTS)))
+    cast = CASTS[name]
+    if name == "array" and any("\0" in str(i) for i in [*users, *items]):
+        return  # NumPy cuts texts at the end there
+    x = Interactions.from_csr(sp.csr_matrix(np.array(dense, np.float32)), users=cast(users), items=cast(items))
+    of = str if name == "categories" else lambda i: i
+    expected = {
+        (of(u), of(i)): w for u, row in zip(users, dense, strict=True) for i, w in zip(items, row, strict=True) if w
+    }
+    assert cells(x) == expected
+    check_csr(x.user_items)
+    again = Interactions(x.users.ids.reverse(), x.items, x.user_items.take(np.arange(len(users))[::-1]))
+    assert cells(again) == expected
+
+
+def test_zoe_keeps_her_row():
+    matrix = sp.csr_matrix(np.array([[1, 2, 0], [0, 0, 3]]))
+    x = Interactions.from_csr(matrix, users=["zoe", "adam"], items=["pear", "fig", "kiwi"])
+    assert cells(x) == {("zoe", "pear"): 1, ("zoe", "fig"): 2, ("adam", "kiwi"): 3}
+    assert x.users.ids.to_list() == ["adam", "zoe"]
+
+
+@pytest.mark.parametrize(
+    ("users", "message"),
+    [
+        (["a"], r"shape \(2, 2\), but there are 1 users"),
+        (["a", "b", "c"], r"shape \(2, 2\), but there are 3 users"),
+        (["a", "a"], "users: 2 ids occur more than once, the first is 'a'"),
+        (["a", None], r"users: 1 id\(s\) are null"),
+        ([1.5, 2.0], "users: ids are integer, text.*received Float64"),
+    ],
+)
+def test_ids_that_do_not_fit_a_matrix(users, message):
+    with pytest.raises(DataError, match=message):
+        Interactions.from_csr(sp.identity(2, format="csr"), users=users)
+
+
+def test_a_matrix_that_is_none_is_found_before_it_is_used():
+    good = CSR.from_pairs([0, 1], [1, 0], [1, 1], (2, 2))
+    parts = {"indptr": good.indptr, "indices": good.indices, "values": good.values, "n_columns": 2}
+    for wrong, message in (
+        ({"indices": np.array([5, 0], np.int32)}, "index 5 lies outside"),
+        ({"indptr": np.array([0, 9, 2])}, "indptr must ascend"),
+        ({"values": np.ones(3, np.float32)}, "3 values for 2 indices"),
+        ({"indptr": np.array([0, 2, 2])}, "ascending and without repeats"),
+        ({"indices": np.array([1, 0])}, "must be int64, int32 and float32, got int64, int64, float32"),
+    ):
+        with pytest.raises(DataError, match=message):
+            Interactions.from_csr(CSR(**parts | wrong))
+
+
+def test_weights_of_another_order_are_weights_of_other_pairs():
+    """A number for every pair, or an error: never the sum of a whole column."""
+    log = pl.DataFrame({"u": [1, 1, 2], "i": [1, 1, 1], "w": [1.0, 2.0, 4.0]})
+    events = read_events(log, user="u", item="i")
+    w = log["w"]
+    for wrong in (w, w.to_numpy(), w.to_list(), True, {}, pl.lit(w), pl.col("w") * w, object()):
+        with pytest.raises(ParameterError, match=r"weight must be a polars expression .* events.with_frame"):
+            events.interactions(weight=wrong)
+    for right, sums in (("w", [3, 4]), (2, [2, 2]), (2.5, [2.5, 2.5]), (pl.col("w").is_in(w), [2, 1])):
+        assert events.interactions(weight=right).user_items.values.tolist() == sums
+
+
+def test_counts_can_be_subtracted():
+    """Counts and sums of flags are unsigned in polars, where 1 - 2 is 2^32 - 1."""
+    log = pl.DataFrame({"u": [1, 1, 1, 2], "i": [1, 1, 1, 1], "back": [True, False, False, True]})
+    events = read_events(log, user="u", item="i")
+    assert events.interactions(pl.len() - pl.col("back").sum() + 1).user_items.values.tolist() == [3, 1]
+    with pytest.raises(DataError, match=r"1 negative.*user 2 item 1: -1"):
+        events.interactions(pl.len() - 2 * pl.col("back").sum())
+    x = events.interactions()
+    assert x.per_pair(1 - pl.len()).tolist() == [-2, 0]
+
+
+@pytest.mark.parametrize("dtype", [pl.UInt8, pl.Int8, pl.Int32, pl.UInt32, pl.Float32, pl.Boolean])
+def test_narrow_weights_are_summed_wide(dtype):
+    most = 1 if dtype == pl.Boolean else 100 if dtype in (pl.UInt8, pl.Int8) else 2**30
+    frame = pl.DataFrame({"user_id": [1] * 300, "item_id": [1] * 300, "w": pl.Series([most] * 300).cast(dtype)})
+    assert Interactions.from_frame(frame, weight="w").user_items.values.tolist() == [300 * most]
+    assert read_events(frame, user="user_id", item="item_id").interactions("w").user_items.values[0] == 300 * most
+
+
 def test_from_csr_without_entries():
     x = Interactions.from_csr(CSR.from_scipy(sp.csr_matrix((2, 3))))
     assert (x.nnz, x.to_frame().height) == (0, 0)
@@ -204,7 +307,7 @@ def test_filter_that_drops_nothing_is_silent():
 
 
 def test_filter_parameters():
-    with pytest.raises(ParameterError, match="min_item_count is -1"):
+    with pytest.raises(ParameterError, match="min_item_count must be a whole number of at least 0, got -1"):
         Interactions.from_frame(LOG).filter(min_item_count=-1)
 
 

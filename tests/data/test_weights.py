@@ -1,3 +1,6 @@
+import subprocess
+import sys
+import textwrap
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
@@ -8,6 +11,14 @@ from cofactor.data.events import read_events
 from cofactor.errors import DataError, ParameterError
 
 START = datetime(2024, 1, 1)
+
+
+@pytest.fixture
+def run_apart():
+    """Run code in a process of its own and give what it printed."""
+    return lambda code: (
+        subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, capture_output=True, text=True).stdout
+    )
 
 
 @pytest.fixture
@@ -43,6 +54,43 @@ def test_by_type_of_another_column_and_of_integers(events):
 def test_by_type_of_categories(events):
     frame = events.frame.with_columns(pl.col("kind").cast(pl.Categorical))
     assert pair_weights(events.with_frame(frame), weights.by_type(TYPES)) == [4, 1, 10]
+
+
+def test_as_many_types_as_there_are(events):
+    many = {f"t{n}": n + 1 for n in range(3000)} | TYPES
+    assert pair_weights(events, weights.by_type(many)) == [4, 1, 10]
+    del many["buy"]
+    with pytest.raises(DataError, match=r"event type has no weight .*\"buy\".*by_type"):
+        events.interactions(weights.by_type(many))
+    missing = events.with_frame(events.frame.with_columns(kind=pl.when(pl.col("n") > 1).then("kind")))
+    with pytest.raises(DataError, match="event type has no weight"):
+        missing.interactions(weights.by_type(many))
+    assert pair_weights(missing, weights.by_type(TYPES | many | {"null": 0.5})) == [3.5, 1, 10]
+
+
+def test_the_memory_of_weights_does_not_grow_with_the_number_of_types(run_apart):
+    """3,000 types took 2.3 GB as a mask each."""
+    code = """
+        import resource
+        import numpy as np, polars as pl
+        import cofactor as cf
+
+        n, n_types = 200_000, {n_types}
+        at = np.arange(n)
+        log = pl.DataFrame(dict(u=at % 1000, i=at % 777, kind=at % n_types)).cast(dict(kind=pl.String))
+        events = cf.read_events(log, user="u", item="i", event_type="kind")
+        x = events.interactions(cf.weights.by_type({{str(t): 1.0 for t in range(n_types)}}))
+        assert x.user_items.values.sum() == n
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    """
+    few, many = (int(run_apart(code.format(n_types=n))) for n in (3, 3000))
+    assert many - few < 150  # MB
+
+
+@pytest.mark.parametrize("types", [{"a": "2"}, {"a": True}, {"a": None}, {1: 1, "1": 2}])
+def test_weights_of_types_are_numbers_given_once(types):
+    with pytest.raises(ParameterError, match="weights"):
+        weights.by_type(types)
 
 
 def test_half_life_from_the_newest_event(events):

@@ -89,15 +89,15 @@ def test_draws_without_replacement_are_exact():
     ("arguments", "message"),
     [
         ((10, 10, 101), r"n_interactions=101: 10 users x 10 items allow 1 to 100"),
-        ((10, 10, 0), "n_interactions=0"),
-        ((0, 10, 5), "n_users=0"),
-        ((10, -1, 5), "n_items=-1"),
+        ((10, 10, 0), "n_interactions must be a whole number of at least 1, got 0"),
+        ((0, 10, 5), "n_users must be a whole number of at least 1, got 0"),
+        ((10, -1, 5), "n_items must be a whole number of at least 1, got -1"),
     ],
 )
 def test_impossible_sizes(arguments, message):
     with pytest.raises(ParameterError, match=message):
         datasets.synthetic(*arguments)
-    with pytest.raises(ParameterError, match="factors=0"):
+    with pytest.raises(ParameterError, match="factors must be a whole number of at least 1, got 0"):
         datasets.synthetic(factors=0)
 
 

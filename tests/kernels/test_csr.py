@@ -4,7 +4,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cofactor.errors import DataError
+from cofactor.errors import DataError, ParameterError
 from cofactor.kernels.csr import CSR
 
 quick = settings(max_examples=60)
@@ -90,10 +90,94 @@ def test_scipy_and_back(case):
     assert as_dict(back) == as_dict(csr)
 
 
-@pytest.mark.parametrize("form", ["csr", "csc", "coo", "lil", "dok"])
-def test_any_scipy_format_is_taken(form):
-    dense = np.array([[0, 2, 0], [1, 0, 3]])
-    assert (CSR.from_scipy(sp.csr_matrix(dense).asformat(form)).to_scipy().toarray() == dense).all()
+FORMATS = ["csr", "csc", "coo", "lil", "dok", "dia", "bsr"]
+DTYPES = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("kind", ["matrix", "array"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_any_scipy_format_and_type_is_taken(form, kind, dtype):
+    dense = np.array([[0, 2, 0], [1, 0, 3]]).astype(dtype)
+    given = getattr(sp, f"coo_{kind}")(dense).asformat(form)
+    csr = CSR.from_scipy(given)
+    assert_well_formed(csr)
+    assert (csr.to_scipy().toarray() == dense.astype(float)).all()
+
+
+@quick
+@given(st.data())
+def test_repeated_entries_are_added_up_whatever_their_type(data):
+    cells = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([1, 100, 120]))
+    entries = data.draw(st.lists(cells, max_size=40))
+    dtype = data.draw(st.sampled_from(DTYPES))
+    rows, columns, values = (np.array(part, int) for part in (zip(*entries, strict=True) if entries else ([], [], [])))
+    values = values.astype(dtype)
+    expected = {}
+    for r, c, v in zip(rows.tolist(), columns.tolist(), values.tolist(), strict=True):
+        expected[r, c] = expected.get((r, c), 0) + int(v)
+    form = data.draw(st.sampled_from(["coo", "csr", "csc"]))
+    if form == "coo":
+        given = sp.coo_matrix((values, (rows, columns)), shape=(4, 4))
+    else:
+        major, minor = (rows, columns) if form == "csr" else (columns, rows)
+        order = np.argsort(major, kind="stable")
+        indptr = np.append(0, np.cumsum(np.bincount(major, minlength=4)))
+        given = getattr(sp, f"{form}_matrix")((values[order], minor[order], indptr), shape=(4, 4))
+        given.has_sorted_indices = given.has_canonical_format = data.draw(st.booleans())  # true or a lie
+    csr = CSR.from_scipy(given)
+    assert_well_formed(csr)
+    assert as_dict(csr) == expected
+    assert (given.data if form == "coo" else given.data[np.argsort(order)]).tolist() == values.tolist()
+
+
+def test_many_ones_are_counted():
+    for dtype in ("u1", "?", "i1"):
+        where = np.zeros(300, np.int32)
+        assert CSR.from_scipy(sp.coo_matrix((np.ones(300, dtype), (where, where)))).values.tolist() == [300]
+    values, where = np.array([2**24, 1, 1], np.float32), np.zeros(3, np.int32)  # float32 stops counting there
+    assert CSR.from_scipy(sp.coo_matrix((values, (where, where)))).values.tolist() == [2**24 + 2]
+
+
+def test_indices_of_64_bits():
+    given = sp.csr_matrix((np.ones(2), np.array([3, 1]), np.array([0, 1, 2])), shape=(2, 4))
+    given.indices, given.indptr = given.indices.astype(np.int64), given.indptr.astype(np.int64)
+    assert as_dict(CSR.from_scipy(given)) == {(0, 3): 1, (1, 1): 1}
+    with pytest.raises(DataError, match="2147483647 rows and columns"):
+        CSR.from_scipy(sp.csr_matrix((1, 2**31)))
+
+
+def test_zeros_that_are_stored_and_negative_values_are_left_to_those_who_mind():
+    given = sp.csr_matrix((np.array([0.0, -2.0]), np.array([0, 1]), np.array([0, 2])), shape=(1, 2))
+    assert as_dict(CSR.from_scipy(given)) == {(0, 0): 0, (0, 1): -2}
+
+
+@pytest.mark.parametrize("wrong", [np.eye(2), [[1]], None, "x", 5])
+def test_what_is_no_matrix(wrong):
+    with pytest.raises(ParameterError, match="must be a sparse one of SciPy"):
+        CSR.from_scipy(wrong)
+
+
+def test_matrices_that_cannot_be_weights():
+    with pytest.raises(DataError, match="complex128"):
+        CSR.from_scipy(sp.csr_matrix(np.array([[1j]])))
+    broken = sp.csr_matrix(np.eye(2))
+    broken.indices = np.array([0, 7], np.int32)
+    with pytest.raises(DataError, match="index 7 lies outside"):
+        CSR.from_scipy(broken)
+    broken = sp.coo_matrix(np.eye(2))
+    broken.col = np.array([0, 7], np.int32)
+    with pytest.raises(DataError, match="index 7 lies outside"):
+        CSR.from_scipy(broken)
+
+
+@quick
+@given(dictionaries((5, 4)), st.permutations(range(5)), st.permutations(range(4)))
+def test_permuted_rows_and_columns(case, rows, columns):
+    csr = build(case).permuted(np.array(rows), np.array(columns))
+    assert_well_formed(csr)
+    assert as_dict(csr) == {(rows.index(r), columns.index(c)): v for (r, c), v in case[0].items()}
+    csr.check()
 
 
 def test_scipy_entries_are_sorted_and_added_up_without_touching_the_original():

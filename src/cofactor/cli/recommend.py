@@ -8,6 +8,7 @@ import typer
 
 from cofactor.cli.options import Columns, Json, ModelFolder, OnUnknown, Output, Places, Repeats, Weighing
 from cofactor.cli.output import print_json, print_table, say
+from cofactor.data.events import Events
 from cofactor.data.ids import IdMap
 from cofactor.data.sources import open_source
 from cofactor.errors import DataError
@@ -56,7 +57,8 @@ def recommend(
         asked = None if users is None else _ids(users, ids.users, "user")
         lists = fitted.recommend(asked, k, exclude_seen=not repeats, items=allowed, unknown=unknown.value)
     else:
-        x = columns.read(history).interactions(weighing.expression())
+        events = _with_items_of(columns.read(history), ids.items)
+        x = events.interactions(weighing.expression())
         lists = fitted.recommend_for(x, k, exclude_seen=not repeats, items=allowed, unknown=unknown.value)
     _deliver(lists, "user_id", output, as_json)
 
@@ -96,19 +98,48 @@ def _deliver(lists: pl.DataFrame, subject: str, output: Path | None, as_json: bo
 def _ids(text: str, known: IdMap, what: str) -> pl.Series:
     """Read ids from a file or from the text itself, in the type that the model's ids have."""
     path = Path(text).expanduser()
-    is_file = _is_file(path)
-    if path.suffix == ".txt" and is_file:
-        values = pl.Series([line.strip() for line in path.read_text().splitlines() if line.strip()], dtype=pl.String)
-    elif is_file:
-        values = _column(path, f"{what}_id")
+    if _is_file(path):
+        values = _lines(path) if path.suffix == ".txt" else _column(path, f"{what}_id")
+        if not len(values):
+            raise DataError(f"{path}: there are no {what} ids in it")
     else:
         values = pl.Series([part.strip() for part in text.split(",") if part.strip()], dtype=pl.String)
-    if values.dtype != pl.String or not known.dtype.is_integer():
-        return values
-    numbers = values.cast(pl.Int64, strict=False)
-    if (bad := values.filter(numbers.is_null())).len():
-        raise DataError(f"--{what}s: {bad[0]!r} is neither a file nor a whole number as the model's {what} ids are")
-    return numbers
+        if not len(values):
+            raise typer.BadParameter(f"--{what}s {text!r} holds no ids; leave the option out for all {what}s")
+    return _in_kind_of(known, values, what)
+
+
+def _in_kind_of(known: IdMap, values: pl.Series, what: str) -> pl.Series:
+    """Numbers as text where the model's ids are text, text as numbers where they are numbers.
+
+    Files and command lines do not say which of both an id made of digits is; the model does.
+    """
+    if known.dtype.is_integer() and values.dtype == pl.String:
+        numbers = values.cast(pl.Int128, strict=False)
+        if (bad := values.filter(numbers.is_null() & values.is_not_null())).len():
+            raise DataError(f"--{what}s: {bad[0]!r} is neither a file nor a whole number as the model's {what} ids are")
+        return numbers
+    if not known.dtype.is_integer() and values.dtype.is_integer():
+        values = values.cast(pl.String)
+    return values.cast(pl.Binary) if known.dtype == pl.Binary and values.dtype == pl.String else values
+
+
+def _with_items_of(events: Events, known: IdMap) -> Events:
+    """Events whose items are of the kind that the model's are."""
+    column = pl.col(events.item)
+    dtype = events.frame.collect_schema()[events.item]
+    if known.dtype.is_integer() and dtype == pl.String:
+        bad = events.frame.filter(column.cast(pl.Int128, strict=False).is_null()).select(column).head(1).collect()
+        if len(bad):
+            raise DataError(f"--history: item {bad.item()!r} is no whole number, as the model's item ids are")
+        return events.with_frame(events.frame.with_columns(column.cast(pl.Int128)))
+    if not known.dtype.is_integer() and dtype.is_integer():
+        return events.with_frame(events.frame.with_columns(column.cast(pl.String)))
+    return events
+
+
+def _lines(path: Path) -> pl.Series:
+    return pl.Series([line.strip() for line in path.read_text().splitlines() if line.strip()], dtype=pl.String)
 
 
 def _is_file(path: Path) -> bool:
@@ -119,7 +150,11 @@ def _is_file(path: Path) -> bool:
 
 
 def _column(path: Path, name: str) -> pl.Series:
-    frame = open_source(path).frame
+    source = open_source(path)
+    frame = source.frame
+    if source.format in ("csv", "tsv"):  # as they are written: 007 is not 7
+        separator = "\t" if source.format == "tsv" else ","
+        frame = pl.scan_csv(list(source.files), separator=separator, infer_schema=False, glob=False)
     names = frame.collect_schema().names()
     if name not in names and len(names) > 1:
         raise DataError(f"{path}: there is no column {name!r}, and more than one to choose from: {', '.join(names)}")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import polars as pl
 
+from cofactor.checks import is_number, shown
 from cofactor.data.codes import Codes
-from cofactor.errors import DataError
+from cofactor.errors import DataError, ParameterError
 from cofactor.kernels.csr import CSR, offsets
 
 if TYPE_CHECKING:
@@ -17,13 +19,40 @@ if TYPE_CHECKING:
     from cofactor.data.columns import Bounds
     from cofactor.data.ids import IdMap
 
-__all__ = ["Weight", "aggregate", "summed"]
+__all__ = ["Weight", "aggregate", "as_expression", "summed"]
 
 Weight: TypeAlias = "pl.Expr | str | float | None"
 """What ``interactions(weight=...)`` accepts; see ``Events.interactions``."""
 
 _PAIR, _USER, _ITEM, _WEIGHT = "cofactor:pair", "cofactor:user", "cofactor:item", "cofactor:weight"
 _BITS = 32  # of the item's code in a pair
+
+
+# A whole Series as an operand, as polars shows it; sets (is_in) and tables to look up in are something else.
+_SERIES = re.compile(r"(^|\()Series\[[^\]]*\]($|\))")
+
+
+def as_expression(weight: Weight) -> pl.Expr:
+    """What ``interactions(weight=...)`` accepts, as an expression over the events of a pair.
+
+    Raises
+    ------
+    ParameterError
+        It is something else, such as a Series: nothing says that its values are in the order of the events.
+    """
+    if weight is None:
+        return pl.len()
+    if isinstance(weight, str):
+        return pl.col(weight)
+    if is_number(weight):
+        return pl.lit(weight)
+    if not isinstance(weight, pl.Expr) or _SERIES.search(str(weight)):
+        raise ParameterError(
+            "weight must be a polars expression over the columns of the events, the name of a column or a number, got "
+            f"{shown(weight)}. Values from elsewhere become a column first: "
+            "events.with_frame(events.frame.join(...)), or before read_events; then weight='<column>'"
+        )
+    return weight
 
 
 def summed(weight: pl.Expr) -> pl.Expr:
@@ -60,7 +89,10 @@ def aggregate(
     packed = users.is_packed and items.is_packed
     pair = (users.expr.cast(pl.Int64) * 2**_BITS + items.expr.cast(pl.Int64)).alias(_PAIR)
     keys = [pair] if packed else [users.expr.alias(_USER), items.expr.alias(_ITEM)]
-    groups = frame.group_by(keys).agg(weight.cast(pl.Float32).alias(_WEIGHT)).collect(engine="streaming")
+    query = frame.group_by(keys).agg(weight.alias(_WEIGHT))
+    if query.collect_schema()[_WEIGHT] in (pl.UInt32, pl.UInt64):  # pl.len() and sums of flags: 2 - 3 is not 2^32 - 1
+        query = query.with_columns(pl.col(_WEIGHT).reinterpret(signed=True))
+    groups = query.with_columns(pl.col(_WEIGHT).cast(pl.Float32)).collect(engine="streaming")
     if groups.is_empty():
         raise DataError("there are no events to make interactions of")
     if any(groups[name].null_count() for name in groups.columns if name != _WEIGHT):

@@ -90,10 +90,10 @@ def read_histories(
 
 def _weights(table: pl.DataFrame) -> pl.Series | pl.Expr:
     if "weight" not in table.columns:
-        return pl.lit(1.0, pl.Float32)
+        return pl.lit(1.0, pl.Float64)
     if not table.schema["weight"].is_numeric():
         raise DataError(f"histories: weight must be a column of numbers, got {table.schema['weight']}")
-    weight = table["weight"].cast(pl.Float32)
+    weight = table["weight"].cast(pl.Float64)
     bad = ~(weight.is_finite() & (weight > 0)).fill_null(value=False)
     if bad.any():
         raise DataError(

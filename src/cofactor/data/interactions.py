@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import polars as pl
+import scipy.sparse as sp
 
-from cofactor.checks import warn
+from cofactor.checks import check_at_least, check_flag, check_type, warn
 from cofactor.data.aggregate import Weight, aggregate, summed
 from cofactor.data.codes import renumbered
 from cofactor.data.columns import prepare, require_columns
-from cofactor.data.ids import IdMap
+from cofactor.data.ids import IdMap, IdValues
+from cofactor.data.log import Log
 from cofactor.data.tables import TableLike, read_table
-from cofactor.errors import DataError, ParameterError
+from cofactor.errors import DataError
 from cofactor.kernels.csr import CSR, offsets
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
     from numpy.typing import NDArray
-
-    from cofactor.data.log import Log
 
 __all__ = ["Interactions"]
 
@@ -34,8 +33,9 @@ class Interactions:
 
     Parameters
     ----------
-    users, items : IdMap
-        The ids of the rows and of the columns.
+    users, items : IdMap, or a list, an array or a Series of ids
+        The ids of the rows and of the columns, in their order. Ids that are not ascending are sorted, and the rows and
+        columns with them.
     user_items : CSR
         Users in rows, items in columns; (n_users, n_items), weights finite and > 0.
     events : Events, optional
@@ -44,17 +44,23 @@ class Interactions:
     Raises
     ------
     DataError
-        The shape differs from the number of ids, or a weight is not finite and positive.
+        The shape differs from the number of ids, an id is null or occurs twice, the matrix is not what ``CSR`` says, or
+        a weight is not finite and positive.
     """
 
-    def __init__(self, users: IdMap, items: IdMap, user_items: CSR, events: Log | None = None) -> None:
-        if user_items.shape != (len(users), len(items)):
+    def __init__(
+        self, users: IdMap | IdValues, items: IdMap | IdValues, user_items: CSR, events: Log | None = None
+    ) -> None:
+        check_type("user_items", user_items, CSR, "a CSR; from_csr takes matrices of SciPy")
+        check_type("events", events, Log | None, "Events, or None")
+        self.users, user_order = IdMap.in_order(users, "users")
+        self.items, item_order = IdMap.in_order(items, "items")
+        if user_items.shape != (self.n_users, self.n_items):
             raise DataError(
-                f"the matrix has shape {user_items.shape}, but there are {len(users)} users and {len(items)} items"
+                f"the matrix has shape {user_items.shape}, but there are {self.n_users} users and {self.n_items} items"
             )
-        self.users = users
-        self.items = items
-        self.user_items = user_items
+        user_items.check()
+        self.user_items = user_items.permuted(user_order, item_order)
         self.events = events
         self.derived: dict[str, Any] = {}  # what was read of the events, for the next who needs it
         self._check_weights()
@@ -76,7 +82,9 @@ class Interactions:
             A column is missing, an id is null, a weight is no number, or not finite and positive, the table is
             empty.
         """
-        frame = df if isinstance(df, pl.LazyFrame) else read_table(df, (), "interactions").lazy()
+        if weight is not None:
+            check_type("weight", weight, str, "the name of a column, or None")
+        frame = df if isinstance(df, pl.LazyFrame) else read_table(df, (), "df").lazy()
         schema = frame.collect_schema()
         require_columns(schema.names(), {"user": "user_id", "item": "item_id", "weight": weight})
         if weight is not None and not (schema[weight].is_numeric() or schema[weight] == pl.Boolean):
@@ -87,9 +95,25 @@ class Interactions:
 
     @classmethod
     def from_csr(
-        cls, csr: CSR | sp.spmatrix | sp.sparray, users: IdMap | None = None, items: IdMap | None = None
+        cls,
+        csr: CSR | sp.spmatrix | sp.sparray,
+        users: IdMap | IdValues | None = None,
+        items: IdMap | IdValues | None = None,
     ) -> Self:
-        """Take over a users x items matrix, of cofactor or of SciPy; ids are 0, 1, 2, ... unless given."""
+        """Take over a users x items matrix, of cofactor or of SciPy (any format, repeated entries are added up).
+
+        Parameters
+        ----------
+        csr : CSR or sparse matrix
+        users, items : IdMap, or a list, an array or a Series of ids, optional
+            The ids of the rows and columns, in their order; 0, 1, 2, ... unless given.
+
+        Raises
+        ------
+        DataError
+            See the class.
+        """
+        check_type("csr", csr, CSR | sp.spmatrix | sp.sparray, "a CSR or a sparse matrix of SciPy")
         matrix = csr if isinstance(csr, CSR) else CSR.from_scipy(csr)
         return cls(
             IdMap(pl.int_range(matrix.n_rows, eager=True)) if users is None else users,
@@ -161,10 +185,19 @@ class Interactions:
                 "instead of loading"
             )
         users, items, matrix = self.events.aggregated(weight)
-        if matrix.nnz == self.nnz:
+        if users == self.users and items == self.items and np.array_equal(matrix.indices, self.user_items.indices):
             return matrix.values
-        rows, columns = users.rows(self.users.ids), items.rows(self.items.ids)
-        return matrix.take(rows).lookup(self.user_items.row_index(), columns[self.user_items.indices])
+        rows = users.rows(self.users.ids)[self.user_items.row_index()]
+        columns = items.rows(self.items.ids)[self.user_items.indices]
+        there = (rows >= 0) & (columns >= 0)
+        there[there] = matrix.binary().lookup(rows[there], columns[there]) > 0
+        if not there.all():
+            raise DataError(
+                f"{int((~there).sum()):,} of {self.nnz:,} (user, item) pairs are not among the events any more: their "
+                "query gives others at every run, or the log has changed. Collect the events first: "
+                "events.with_frame(events.collect())"
+            )
+        return matrix.lookup(rows, columns)
 
     def filter(self, min_user_count: int = 0, min_item_count: int = 0, *, k_core: bool = False) -> Self:
         """Leave out users with few items and items with few users.
@@ -196,8 +229,8 @@ class Interactions:
     def without_rare(self, min_user_count: int, min_item_count: int, *, k_core: bool) -> tuple[Self, str | None]:
         """Do as ``filter`` does, but return the report instead of warning."""
         for name, value in (("min_user_count", min_user_count), ("min_item_count", min_item_count)):
-            if value < 0:
-                raise ParameterError(f"{name} is {value}; it must be 0 or more")
+            check_at_least(name, value, 0, whole=True)
+        check_flag("k_core", k_core)
         kept = _frequent(self.user_items, min_user_count, min_item_count, k_core=k_core)
         if kept.all():
             return self, None
@@ -243,8 +276,8 @@ class Interactions:
         first = ", ".join(f"user {u!r} item {i!r}: {w:g}" for u, i, w in pairs)
         raise DataError(
             f"the weight of {bad.size:,} of {len(values):,} (user, item) pairs is not positive and finite "
-            f"({counts}); the first: {first}. Filter such events out first, or change the weight expression; "
-            "a weight below 1e-45 counts as zero"
+            f"({counts}); the first: {first}. Filter such events out first, or change the weight expression (in a "
+            "matrix of SciPy, eliminate_zeros() removes stored zeros); a weight below 1e-45 counts as zero"
         )
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from cofactor.data.aggregate import Weight, aggregate, summed
+from cofactor.data.aggregate import Weight, aggregate, as_expression, summed
 from cofactor.data.columns import Bounds, Facts, collect_facts, require_columns
 from cofactor.data.sources import Source, first_line
 from cofactor.data.weights import EVENT_TYPE, NEWEST, TIME
@@ -110,9 +110,7 @@ class Log:
 
     def _resolved(self, weight: Weight) -> tuple[pl.LazyFrame, pl.Expr]:
         """Add the columns that weights refer to by role, and bring the weight to one number per pair."""
-        expr = pl.len() if weight is None else pl.col(weight) if isinstance(weight, str) else weight
-        if not isinstance(expr, pl.Expr):
-            expr = pl.lit(expr)
+        expr = as_expression(weight)
         roots = expr.meta.root_names()
         added = []
         for name, role, column in ((EVENT_TYPE, "event_type", self.event_type), (TIME, "time", self.time)):

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cofactor.checks import check_type
+from cofactor.data.interactions import Interactions
+from cofactor.data.log import Log
 from cofactor.data.sequences import Sequences, Steps, read_sequences
 
 if TYPE_CHECKING:
@@ -16,8 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cofactor.data.ids import IdMap
-    from cofactor.data.interactions import Interactions
-    from cofactor.data.log import Log
     from cofactor.kernels.csr import CSR
 
 __all__ = ["Sessions"]
@@ -74,6 +75,7 @@ class Sessions:
             There are more than 256 types of events.
         """
         x = interactions
+        check_type("interactions", x, Interactions, "Interactions")
         if "sessions" not in x.derived:
             x.derived["sessions"] = cls._made_of(x)
         sessions: Self = x.derived["sessions"]
@@ -95,6 +97,7 @@ class Sessions:
             For every entry of ``user_items``, from 1, the oldest event of the user.
         """
         x = interactions
+        check_type("interactions", x, Interactions, "Interactions")
         if "last_positions" not in x.derived:
             matrix = x.user_items
             positions = np.arange(1, x.nnz + 1) - np.repeat(matrix.indptr[:-1], np.diff(matrix.indptr))
@@ -135,6 +138,7 @@ class Sessions:
         DataError
             There are no events, or more than 256 types of them.
         """
+        check_type("events", events, Log, "Events")
         return cls._from(read_sequences(events))
 
     @property

@@ -1,8 +1,9 @@
 """Splits of an event log into train and test; every event goes to exactly one side.
 
-Splits stay lazy. `by_time` and `cold_users` are filter expressions; the others need a label per event (one
-byte), which is computed once and put beside the log row by row, so a log read twice must give its rows in the
-same order (files do).
+Splits stay lazy where the log is files or tables, filtered or with columns added. `by_time` and `cold_users` are
+filter expressions; the others need a label per event (one byte), which is computed once and put beside the log row by
+row. Queries that may give other rows or another order at every run (``unique``, joins, samples ...) are run once and
+held in memory; the notes of both sides say so.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_at_least
+from cofactor.checks import check_at_least, check_fraction, shown
+from cofactor.data.settled import settled
 from cofactor.data.weights import duration
 from cofactor.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
     from cofactor.data.events import Events
 
 __all__ = ["Split", "Unknown", "by_time", "cold_users", "k_fold", "leave_last", "random"]
 
 _LABEL = "__split_label"
+_MAX_FOLDS = 255  # what a label of one byte can tell apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ def by_time(events: Events, test: str | timedelta | date | datetime) -> Split:
     ParameterError
         ``test`` is none of the above.
     """
+    events = settled(events, in_order=False)
     time = _time(events, "by_time")
     oldest, newest = _time_range(events, time)
     cut = _cut(test, newest)
@@ -161,8 +163,8 @@ def leave_last(events: Events, n: int = 1) -> Split:
     ParameterError
         ``n`` is below 1.
     """
-    if not isinstance(n, int | np.integer) or n < 1:
-        raise ParameterError(f"n={n!r}: a whole number of events per user, 1 or more, must go to test")
+    check_at_least("n", n, 1, whole=True)
+    events = settled(events, in_order=True)
     time = _time(events, "leave_last")
     _time_range(events, time)
     rank, count = pl.col(time).rank("ordinal").over(events.user), pl.len().over(events.user)
@@ -201,10 +203,14 @@ def random(events: Events, fraction: float, seed: int = 0) -> Split:
     ParameterError
         ``fraction`` is not between 0 and 1.
     """
+    check_fraction("fraction", fraction)
+    generator = _generator(seed)
+    events = settled(events, in_order=True)
     n_test = _share(fraction, events.n_events, "events")
     labels = np.zeros(events.n_events, np.uint8)
     labels[:n_test] = 1
-    label = _shuffled(labels, seed)
+    generator.shuffle(labels)
+    label = pl.Series(labels)
     return Split(_labelled(events, label, 0), _labelled(events, label, 1))
 
 
@@ -230,11 +236,16 @@ def k_fold(events: Events, k: int = 5, seed: int = 0) -> list[Split]:
     ParameterError
         ``k`` is out of range.
     """
-    if not isinstance(k, int | np.integer) or not 2 <= k <= 255:
-        raise ParameterError(f"k={k!r}: a whole number of folds, 2 to 255, is possible")
+    check_at_least("k", k, 2, whole=True)
+    if k > _MAX_FOLDS:
+        raise ParameterError(f"k must be at most {_MAX_FOLDS}, got {k}")
+    generator = _generator(seed)
+    events = settled(events, in_order=True)
     if events.n_events < k:
         raise DataError(f"k={k}: the log has only {events.n_events} events; choose a smaller k")
-    label = _shuffled(np.resize(np.arange(k, dtype=np.uint8), events.n_events), seed)
+    labels = np.resize(np.arange(k, dtype=np.uint8), events.n_events)
+    generator.shuffle(labels)
+    label = pl.Series(labels)
     return [Split(_labelled(events, label, fold, keep=False), _labelled(events, label, fold)) for fold in range(k)]
 
 
@@ -264,14 +275,18 @@ def cold_users(events: Events, fraction: float, seed: int = 0, history_fraction:
     ParameterError
         A fraction is not between 0 and 1.
     """
+    check_fraction("fraction", fraction)
+    generator = _generator(seed)
+    if history_fraction is not None:
+        check_fraction("history_fraction", history_fraction)
+    events = settled(events, in_order=history_fraction is not None)
     users = events.frame.select(pl.col(events.user).unique().sort()).collect(engine="streaming").to_series()
     n_cold = _share(fraction, len(users), "users")
-    chosen = _generator(seed).permutation(len(users))[:n_cold]
+    chosen = generator.permutation(len(users))[:n_cold]
     is_cold = pl.col(events.user).is_in(users.gather(chosen).implode())
     train, cold = events.filter(~is_cold), events.filter(is_cold)
     if history_fraction is None:
         return Split(train, cold)
-    _check_fraction("history_fraction", history_fraction)
     time = _time(events, "cold_users with history_fraction")
     _time_range(cold, time)
     rank, count = pl.col(time).rank("ordinal").over(events.user), pl.len().over(events.user)
@@ -310,7 +325,7 @@ def _cut(test: str | timedelta | date | datetime, newest: datetime) -> datetime:
         return test.astimezone(UTC).replace(tzinfo=None) if test.tzinfo else test
     if isinstance(test, date):
         return datetime(test.year, test.month, test.day)
-    raise ParameterError(f"test={test!r}: give a date, a datetime, a timedelta or text such as '28d'")
+    raise ParameterError(f"test={shown(test)}: give a date, a datetime, a timedelta or text such as '28d'")
 
 
 def _parsed(text: str) -> datetime | timedelta:
@@ -324,14 +339,8 @@ def _parsed(text: str) -> datetime | timedelta:
         raise ParameterError(f"{error}; or a date such as '2024-03-01'") from None
 
 
-def _check_fraction(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise ParameterError(f"{name}={value!r}: it must lie between 0 and 1")
-
-
 def _share(fraction: float, n: int, what: str) -> int:
     """Return the number of test units of ``n``, with something left for both sides."""
-    _check_fraction("fraction", fraction)
     n_test = round(fraction * n)
     if not 0 < n_test < n:
         side = "test" if n_test == 0 else "train"
@@ -342,11 +351,6 @@ def _share(fraction: float, n: int, what: str) -> int:
 def _generator(seed: int) -> np.random.Generator:
     check_at_least("seed", seed, 0, whole=True)
     return np.random.default_rng(seed)
-
-
-def _shuffled(labels: NDArray[np.uint8], seed: int) -> pl.Series:
-    _generator(seed).shuffle(labels)
-    return pl.Series(labels)
 
 
 def _labelled(events: Events, label: pl.Series, value: int, keep: bool = True) -> Events:

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import polars as pl
 
+from cofactor.checks import shown
+from cofactor.data.ids import check_exact
 from cofactor.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["TableLike", "cast_ids", "check_lists", "pairs_of", "read_table"]
+
+_IDS = ("user_id", "item_id")
 
 TableLike: TypeAlias = Any
 """A polars DataFrame or LazyFrame, or what ``polars.DataFrame`` accepts (pandas, Arrow, dict ...)."""
@@ -32,20 +36,31 @@ def read_table(table: TableLike, columns: Sequence[str], what: str) -> pl.DataFr
     Raises
     ------
     DataError
-        Not a table, a column is missing, or a cell of these columns is null.
+        Not a table, a column is missing, a cell of these columns is null, or ids are floats beyond what these hold.
     """
-    if isinstance(table, pl.LazyFrame):
-        table = table.collect()
+    wanted = f"a table with {', '.join(columns)}" if columns else "a table"
+    unnamed = isinstance(table, np.ndarray) and table.dtype.names is None
+    if table is None or unnamed or isinstance(table, str | bytes | pl.Series):  # which polars would make tables of
+        raise DataError(f"{what}: {wanted} is expected, got {shown(table)}")
     try:
+        table = table.collect() if isinstance(table, pl.LazyFrame) else table
         frame = table if isinstance(table, pl.DataFrame) else pl.DataFrame(table)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{what}: a table with {', '.join(columns)} is expected, got {type(table).__name__}") from error
+        raise DataError(f"{what}: {wanted} is expected, got {type(table).__name__}") from error
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(
+            f"{what}: the table could not be read: {(str(error) or repr(error)).splitlines()[0]}"
+        ) from error
+    if not frame.width:
+        raise DataError(f"{what}: {wanted} is expected, got {type(table).__name__} without columns")
     if missing := [column for column in columns if column not in frame.columns]:
         raise DataError(f"{what}: no column {', '.join(missing)}; the columns are {', '.join(frame.columns)}")
     for column in columns:
         if n_null := frame[column].null_count():
             first = frame[column].is_null().arg_max()
             raise DataError(f"{what}: {n_null} null(s) in {column}, the first in row {first}; drop or fill them")
+        if column in _IDS:
+            check_exact(frame[column], f"{what}: {column}")
     return frame
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO, cast
 
 import polars as pl
 
+from cofactor.checks import check_type
 from cofactor.errors import DataError
 
 if TYPE_CHECKING:
@@ -53,14 +54,17 @@ DOUBLE_COLON = Layout("::")
 COMMA = Layout(",", header="userId,movieId,rating,timestamp")
 
 
-def existing(path: str | Path, what: str) -> Path:
-    """Return the path of a file or folder that must exist.
+def existing(path: str | Path, what: str, name: str = "path") -> Path:
+    """Return the path of a file or folder that must exist; ``name`` is the parameter's.
 
     Raises
     ------
     DataError
         Nothing is there.
+    ParameterError
+        It is no path.
     """
+    check_type(name, path, str | Path, f"the path of {what}")
     path = Path(path).expanduser()
     if not path.exists():
         raise DataError(f"{path} does not exist; expected {what}")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
+from cofactor.checks import check_type
 from cofactor.data.events import Events, read_events
 from cofactor.datasets._files import existing, open_text
-from cofactor.errors import DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from cofactor.errors import DataError, ParameterError
 
 __all__ = ["otto"]
 
@@ -43,7 +41,10 @@ def otto(path: str | Path | Iterable[str | Path]) -> Events:
     DataError
         A file is missing, or a line is of another form; names the file and the line.
     """
-    given = [path] if isinstance(path, str | Path) else path
+    check_type("path", path, str | Path | Iterable, "a path, or several")
+    given = [path] if isinstance(path, str | Path) else list(path)
+    if not given:
+        raise ParameterError("path is empty; give at least one file")
     paths = [existing(p, "a file of OTTO sessions as JSON lines") for p in given]
     frame = (
         pl.scan_ndjson(paths, schema=_SCHEMA)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 
+from cofactor.checks import check_type
 from cofactor.data.events import Events, read_events
 from cofactor.datasets._files import existing
 from cofactor.errors import DataError
@@ -62,11 +63,15 @@ def next_item(train: str | Path, test: str | Path) -> NextItem:
     DataError
         A file is missing or has other columns, or an item is null.
     """
-    sessions = _scan(train, "train", {"items": True})
-    tests = _scan(test, "test", {"prefix": True, "target": False}).collect().with_row_index("user_id")
+    train_path = existing(train, "the train file of a next-item split", "train")
+    test_path = existing(test, "the test file of a next-item split", "test")
+    sessions = _scan(train_path, {"items": True})
+    tests = _scan(test_path, {"prefix": True, "target": False}).collect().with_row_index("user_id")
+    tests = tests.cast({"user_id": pl.Int64})
     frame = (
         sessions.select("items")
         .with_row_index("session")
+        .cast({"session": pl.Int64})
         .filter(pl.col("items").list.len() > 0)
         .explode("items")
         .rename({"items": "item_id"})
@@ -104,6 +109,7 @@ def next_item_tests(events: Events) -> tuple[pl.DataFrame, pl.DataFrame]:
     DataError
         No session has two events.
     """
+    check_type("events", events, Events, "Events")
     session = events.session if events.session is not None else events.user
     columns = [pl.col(session).alias("session"), pl.col(events.item).alias("item_id")]
     table = events.frame.select(*columns, *([pl.col(events.time).alias("time")] if events.time else [])).collect()
@@ -116,7 +122,7 @@ def next_item_tests(events: Events) -> tuple[pl.DataFrame, pl.DataFrame]:
     first = np.repeat(offsets(lengths)[:-1], n_tests)
     size = np.arange(1, n_tests.sum() + 1) - np.repeat(offsets(n_tests)[:-1], n_tests)
     position = np.arange(size.sum()) - np.repeat(offsets(size)[:-1], size)
-    tests = np.arange(len(size), dtype=np.uint32)
+    tests = np.arange(len(size), dtype=np.int64)
     items = table["item_id"]
     prefixes = pl.DataFrame(
         {
@@ -128,9 +134,8 @@ def next_item_tests(events: Events) -> tuple[pl.DataFrame, pl.DataFrame]:
     return prefixes, pl.DataFrame({"user_id": tests, "item_id": items.gather(first + size)})
 
 
-def _scan(path: str | Path, what: str, columns: dict[str, bool]) -> pl.LazyFrame:
+def _scan(path: Path, columns: dict[str, bool]) -> pl.LazyFrame:
     """A Parquet file with the given columns, which hold lists where True."""
-    path = existing(path, f"the {what} file of a next-item split")
     try:
         frame = pl.scan_parquet(path)
         schema = frame.collect_schema()

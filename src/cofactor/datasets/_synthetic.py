@@ -7,6 +7,7 @@ with probability ``item_factors[:, topic]``: the expected matrix ``user_factors 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -14,14 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from cofactor.checks import check_at_least, check_type, is_number
 from cofactor.data.events import Events, read_events
 from cofactor.data.interactions import Interactions
 from cofactor.errors import ParameterError
 from cofactor.kernels.csr import CSR, offsets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
 __all__ = ["planted_factors", "synthetic", "synthetic_events"]
@@ -65,8 +65,8 @@ def planted_factors(
         A count is below 1.
     """
     for name, value in {"n_users": n_users, "n_items": n_items, "factors": factors}.items():
-        if value < 1:
-            raise ParameterError(f"{name}={value!r}: at least 1 is needed")
+        check_at_least(name, value, 1, whole=True)
+    check_at_least("seed", seed, 0, whole=True)
     rng = np.random.default_rng([seed, 0])
     users = rng.dirichlet(np.full(factors, _TOPIC_CONCENTRATION), n_users) + 1e-3
     popularity = rng.normal(0, _POPULARITY_SPREAD, n_items)
@@ -105,7 +105,8 @@ def synthetic(
         A count is below 1, or more interactions are asked for than there are (user, item) pairs.
     """
     user_topics, item_factors = planted_factors(n_users, n_items, factors, seed)
-    if not 1 <= n_interactions <= n_users * n_items:
+    check_at_least("n_interactions", n_interactions, 1, whole=True)
+    if n_interactions > n_users * n_items:
         raise ParameterError(
             f"n_interactions={n_interactions!r}: {n_users:,} users x {n_items:,} items allow 1 to {n_users * n_items:,}"
         )
@@ -155,11 +156,13 @@ def synthetic_events(
     ParameterError
         A count is below 1, or the shares are not positive.
     """
-    if n_events < 1 or days <= 0:
-        raise ParameterError(f"n_events={n_events!r}, days={days!r}: both must be positive")
-    shares = np.array(list(event_types.values()), np.float64)
-    if not shares.size or not (shares > 0).all():
+    check_at_least("n_events", n_events, 1, whole=True)
+    check_at_least("days", days, 0, above=True)
+    check_type("start", start, datetime, "a datetime")
+    check_type("event_types", event_types, Mapping, "a mapping of names to shares")
+    if not event_types or not all(is_number(share) and share > 0 for share in event_types.values()):
         raise ParameterError(f"event_types={dict(event_types)!r}: give at least one name with a positive share")
+    shares = np.array(list(event_types.values()), np.float64)
     user_topics, topic_items = planted_factors(n_users, n_items, factors, seed)
     rng = np.random.default_rng([seed, 1])
     user_steps, type_steps = _steps(_activity(n_users, rng)[None]), _steps(shares[None] / shares.sum())

@@ -61,8 +61,8 @@ def leave_one_out_with_negatives(train: str | Path, test_rating: str | Path, tes
         A file is missing, a line is of another form, or the two test files hold out different pairs.
     """
     train, test_rating, test_negative = (
-        existing(path, f"the {what} file of a leave-one-out split")
-        for path, what in ((train, "train"), (test_rating, "test rating"), (test_negative, "test negative"))
+        existing(path, f"the {what.replace('_', ' ')} file of a leave-one-out split", what)
+        for path, what in ((train, "train"), (test_rating, "test_rating"), (test_negative, "test_negative"))
     )
     test = read_ratings(test_rating, (TAB,)).select("user_id", "item_id")
     if (twice := test.filter(pl.col("user_id").is_duplicated())).height:

@@ -24,7 +24,7 @@ def on(device: str) -> Kernels:
     ParameterError
         No kernels exist for the device.
     """
-    if device not in tuple(DEVICES):  # whatever it is
+    if not isinstance(device, str) or device not in DEVICES:
         raise ParameterError(f"device={device!r} has no kernels; available: {', '.join(DEVICES)}")
     kernels: Kernels = import_module(DEVICES[device]).Kernels()
     return kernels

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from cofactor.errors import DataError
+from cofactor.checks import shown
+from cofactor.errors import DataError, ParameterError
 from cofactor.kernels import native
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     SparseMatrix = sp.spmatrix[Any] | sp.sparray[Any, Any]
 
 __all__ = ["CSR", "offsets"]
+
+_MAX_ROWS = 2**31 - 1  # what int32 can number
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,15 +142,72 @@ class CSR:
 
     @classmethod
     def from_scipy(cls, matrix: SparseMatrix) -> CSR:
-        """Take over a SciPy matrix of any format; repeated entries are added up."""
-        csr: Any = sp.csr_matrix(matrix, copy=True)  # type: ignore[call-overload]
-        csr.sum_duplicates()
-        return cls(
-            csr.indptr.astype(np.int64),
-            csr.indices.astype(np.int32),
-            csr.data.astype(np.float32),
-            csr.shape[1],
-        )
+        """Take over a SciPy matrix of any format; repeated entries are added up, in float64.
+
+        What the matrix says about itself (sorted, without repeats) is not believed but looked at.
+
+        Raises
+        ------
+        ParameterError
+            It is no sparse matrix of two dimensions.
+        DataError
+            Its values are no real numbers, it is too large, or its indices lie outside.
+        """
+        given: Any = matrix
+        is_matrix = sp.issparse(matrix) and given.ndim == 2
+        if not is_matrix:
+            raise ParameterError(f"the matrix must be a sparse one of SciPy with two dimensions, got {shown(given)}")
+        if given.dtype.kind not in "biuf":
+            raise DataError(f"the values of the matrix are {given.dtype}; weights are real numbers")
+        if max(given.shape) > _MAX_ROWS:
+            raise DataError(f"the matrix has shape {given.shape}; there may be up to {_MAX_ROWS} rows and columns")
+        if given.format == "csr":
+            csr = cls(given.indptr, given.indices, given.data, given.shape[1])
+            csr.check_bounds()
+            if not csr.is_ascending():
+                parts = (given.data.astype(np.float64), given.indices.copy(), given.indptr)
+                given = sp.csr_matrix(parts, shape=given.shape)  # knows nothing yet of its order
+                given.sum_duplicates()
+        else:
+            coo = given.tocoo()
+            for at, size in zip((coo.row, coo.col), given.shape, strict=True):
+                _check_range("index", at, size, given.shape)
+            given = sp.coo_matrix((coo.data.astype(np.float64), (coo.row, coo.col)), shape=given.shape).tocsr()
+            given.sum_duplicates()
+        indptr, columns, values = given.indptr, given.indices, given.data
+        return cls(indptr.astype(np.int64), columns.astype(np.int32), values.astype(np.float32), given.shape[1])
+
+    def check(self) -> None:
+        """Raise DataError unless the parts fit together as the class says; O(nnz)."""
+        kinds = ", ".join(str(np.asarray(part).dtype) for part in (self.indptr, self.indices, self.values))
+        if kinds != "int64, int32, float32":
+            raise DataError(f"indptr, indices and values must be int64, int32 and float32, got {kinds}")
+        self.check_bounds()
+        if not self.is_ascending():
+            raise DataError("the indices of each row must be ascending and without repeats")
+
+    def check_bounds(self) -> None:
+        """Raise DataError unless every row and index lies inside; O(nnz)."""
+        if not self.indptr.ndim == self.indices.ndim == self.values.ndim == 1 or not len(self.indptr):
+            raise DataError("indptr, indices and values must have one dimension, and indptr an entry more than rows")
+        n = len(self.indices)
+        if self.indptr[0] != 0 or self.indptr[-1] != n or (self.indptr[1:] < self.indptr[:-1]).any():
+            raise DataError(f"indptr must ascend from 0 to the number of indices, {n}")
+        if len(self.values) != n:
+            raise DataError(f"there are {len(self.values)} values for {n} indices")
+        _check_range("index", self.indices, self.n_columns, self.shape)
+
+    def is_ascending(self) -> bool:
+        """Whether the indices of every row ascend without repeats; O(nnz)."""
+        ascends = self.indices[1:] > self.indices[:-1]
+        starts = self.indptr[1:-1]
+        ascends[starts[(starts > 0) & (starts < self.nnz)] - 1] = True  # from one row to the next anything goes
+        return bool(ascends.all())
+
+    def permuted(self, rows: NDArray[np.int64] | None = None, columns: NDArray[np.int64] | None = None) -> CSR:
+        """Rows and columns in another order: the i-th is the one that was ``rows[i]``, ``columns[i]``; O(nnz)."""
+        csr = self if rows is None else self.take(rows)
+        return csr if columns is None else csr.transposed().take(columns).transposed()
 
     @classmethod
     def from_pairs(cls, rows: ArrayLike, columns: ArrayLike, values: ArrayLike, shape: tuple[int, int]) -> CSR:
@@ -160,9 +220,7 @@ class CSR:
         """
         rows, columns = np.asarray(rows, np.int64), np.asarray(columns, np.int64)
         for name, at, size in (("row", rows, shape[0]), ("column", columns, shape[1])):
-            if len(at) and not (at.min() >= 0 and at.max() < size):
-                first = at[(at < 0) | (at >= size)][0]
-                raise DataError(f"{name} {first} lies outside the shape {shape}")
+            _check_range(name, at, size, shape)
         key = rows * max(shape[1], 1) + columns
         order = np.argsort(key, kind="stable")
         key = key[order]
@@ -178,3 +236,9 @@ class CSR:
 def offsets(counts: NDArray[np.integer]) -> NDArray[np.int64]:
     """Where each row starts, given its number of entries: (n_rows,) integer to (n_rows + 1,) int64."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
+
+
+def _check_range(name: str, at: NDArray[np.integer], size: int, shape: tuple[int, ...]) -> None:
+    if len(at) and not (at.min() >= 0 and at.max() < size):
+        first = at[(at < 0) | (at >= size)][0]
+        raise DataError(f"{name} {first} lies outside the shape {shape}")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cofactor.checks import check_at_least
+from cofactor.checks import check_at_least, check_choice
 from cofactor.kernels.arrays import Float, Rows, TopK
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
-from cofactor.models.base.recommender import Ids, Recommender, Unknown, is_everyone, known_rows, ranked_table
+from cofactor.models.base.recommender import UNKNOWN, Ids, Recommender, Unknown, is_everyone, known_rows, ranked_table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -76,6 +76,7 @@ class FactorModel(Recommender):
         """
         x = self._fitted()
         check_at_least("k", k, 1, whole=True)
+        check_choice("unknown", unknown, UNKNOWN)
         rows = np.arange(x.n_users, dtype=np.int32) if users is None else known_rows(x.users, users, "user", unknown)
         top = _most_similar(self._kernels(), self.user_factors_, rows, int(k), self.threads)
         return ranked_table(x.users.take(rows), "user_id", x.users, "similar_user_id", top)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from copy import copy
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 import scipy.sparse as sp
 
+from cofactor.checks import check_flag, shown
 from cofactor.data.interactions import Interactions
 from cofactor.data.log import Log
 from cofactor.data.tables import read_table
@@ -34,7 +35,10 @@ def in_one_step(
     """
 
     @wraps(fit)
-    def whole(self: M, interactions: Any, /, *args: P.args, **options: P.kwargs) -> M:  # noqa: ANN401
+    def whole(self: M, interactions: Any, *args: P.args, **options: P.kwargs) -> M:  # noqa: ANN401
+        progress = options.get("progress")
+        if progress is not None:
+            check_flag("progress", progress)
         x = as_interactions(interactions)
         new = copy(self)
         vars(new).clear()
@@ -46,7 +50,7 @@ def in_one_step(
         self.__dict__ = new.__dict__
         return self
 
-    return whole
+    return cast("Callable[Concatenate[M, Any, P], M]", whole)  # by name too, which ParamSpec cannot say
 
 
 _PARTS = "_parts_to_take_over"
@@ -92,9 +96,9 @@ def as_interactions(given: Any) -> Interactions:  # noqa: ANN401
         return Interactions.from_csr(given)
     ways = "Interactions, Events, a table with user_id and item_id, or a sparse users x items matrix"
     if isinstance(given, type) or given is None or isinstance(given, str | int | float):
-        raise ParameterError(f"a model is fitted on {ways}; got {given!r}")
+        raise ParameterError(f"interactions: a model is fitted on {ways}; got {shown(given)}")
     try:
         table = read_table(given, (), "interactions")
     except DataError as error:
-        raise ParameterError(f"a model is fitted on {ways}; got {type(given).__name__}") from error
+        raise ParameterError(f"interactions: a model is fitted on {ways}; got {type(given).__name__}") from error
     return Interactions.from_frame(table, weight="weight" if "weight" in table.columns else None)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_at_least, check_choice, warn
+from cofactor.checks import check_at_least, check_choice, check_flag, check_type, warn
 from cofactor.data.histories import read_histories
-from cofactor.data.ids import IdMap
+from cofactor.data.ids import IdMap, row_numbers
 from cofactor.data.log import Log
 from cofactor.data.tables import TableLike, read_table
 from cofactor.errors import ParameterError
@@ -22,7 +23,6 @@ from cofactor.models.base.saved import restore, save
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
     from typing import Self
 
     from numpy.typing import ArrayLike, NDArray
@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from cofactor.data.interactions import Interactions
     from cofactor.kernels.arrays import Float, Rows, TopK
 
-__all__ = ["Ids", "Recommender", "Unknown", "is_everyone", "known_rows", "load", "ranked_table"]
+__all__ = ["UNKNOWN", "Ids", "Recommender", "Unknown", "is_everyone", "known_rows", "load", "ranked_table"]
 
 Ids: TypeAlias = "pl.Series | NDArray[Any] | Iterable[Any]"
 Unknown: TypeAlias = Literal["error", "skip"]
 _PAIR = ("user_id", "item_id")
+UNKNOWN = ("error", "skip")
 
 
 class Recommender(Model):
@@ -119,6 +120,7 @@ class Recommender(Model):
         """
         x = self._fitted()
         check_at_least("k", k, 1, whole=True)
+        check_choice("unknown", unknown, UNKNOWN)
         rows = np.arange(x.n_users, dtype=np.int32) if users is None else known_rows(x.users, users, "user", unknown)
         excluded = None if exclude is None else _excluded_pairs(exclude, rows, x)
         filters = Filters(excluded, self._allowed(items, unknown))
@@ -153,6 +155,7 @@ class Recommender(Model):
         """
         x = self._fitted()
         check_at_least("k", k, 1, whole=True)
+        check_choice("unknown", unknown, UNKNOWN)
         users, csr = self._read_histories(as_interactions(histories) if isinstance(histories, Log) else histories)
         filters = Filters(allowed=self._allowed(items, unknown))
         top = self.top_k_for(csr, k, exclude_seen=exclude_seen, filters=filters)
@@ -168,6 +171,7 @@ class Recommender(Model):
         """
         x = self._fitted()
         check_at_least("k", k, 1, whole=True)
+        check_choice("unknown", unknown, UNKNOWN)
         rows = np.arange(x.n_items, dtype=np.int32) if items is None else known_rows(x.items, items, "item", unknown)
         return ranked_table(
             x.items.take(rows), "item_id", x.items, "similar_item_id", self._similar_items(rows, int(k))
@@ -182,8 +186,8 @@ class Recommender(Model):
             ``user_id``, ``item_id``, ``score`` (Float32).
         """
         x = self._fitted()
+        check_choice("unknown", unknown, UNKNOWN)
         table = read_table(pairs, _PAIR, "pairs").select(_PAIR)
-        check_choice("unknown", unknown, ("error", "skip"))
         find = IdMap.require if unknown == "error" else lambda ids, values, _: ids.rows(values)
         users, items = find(x.users, table["user_id"], "user"), find(x.items, table["item_id"], "item")
         known = (users >= 0) & (items >= 0)
@@ -219,7 +223,9 @@ class Recommender(Model):
         """
         x = self._fitted()
         check_at_least("k", k, 1, whole=True)
-        rows = _rows("users", users, x.n_users)
+        check_flag("exclude_seen", exclude_seen)
+        check_type("filters", filters, Filters, "Filters")
+        rows = row_numbers("users", users, x.n_users)
         if exclude_seen:
             filters = filters.excluding(x.user_items if is_everyone(rows, x.n_users) else x.user_items.take(rows))
         return self._top_k(rows, int(k), filters)
@@ -234,12 +240,16 @@ class Recommender(Model):
         """
         x = self._fitted()
         check_at_least("k", k, 1, whole=True)
+        check_flag("exclude_seen", exclude_seen)
+        check_type("filters", filters, Filters, "Filters")
+        check_type("histories", histories, CSR, "a CSR over the training data's items; recommend_for takes tables")
         if histories.n_columns != x.n_items:
             raise ParameterError(f"histories have {histories.n_columns} items; the training data has {x.n_items}")
         return self._top_k_for(histories, int(k), filters.excluding(histories) if exclude_seen else filters)
 
     def save(self, folder: str | Path) -> None:
         """Write the model to a folder; see :mod:`cofactor.models.base.saved`."""
+        check_type("folder", folder, str | Path, "the path of a folder")
         save(self, folder)
 
     # Shared by the above.
@@ -268,10 +278,9 @@ def ranked_table(ids: pl.Series, name: str, others: IdMap, other_name: str, top:
 
 def known_rows(ids: IdMap, values: Ids, what: str, unknown: Unknown) -> Rows:
     """Row numbers of ids; unknown ones raise, or are left out and counted."""
-    check_choice("unknown", unknown, ("error", "skip"))
     if unknown == "error":
         return ids.require(values, what)
-    rows = ids.rows(values)
+    rows = ids.rows(values, f"{what}s")
     if n := int((rows < 0).sum()):
         warn(f"{n} of {len(rows)} {what} ids are not in the training data; skipped")
     return rows[rows >= 0]
@@ -280,17 +289,6 @@ def known_rows(ids: IdMap, values: Ids, what: str, unknown: Unknown) -> Rows:
 def is_everyone(rows: Rows, n: int) -> bool:
     """Whether the rows are 0 ... n - 1: then nothing need be taken out of what has a row for each."""
     return len(rows) == n and bool((rows == np.arange(n, dtype=np.int32)).all())
-
-
-def _rows(name: str, values: ArrayLike, n: int) -> Rows:
-    """Row numbers as int32, all in range."""
-    rows = np.asarray(values)
-    if rows.ndim != 1 or not (np.issubdtype(rows.dtype, np.integer) or not len(rows)):
-        raise ParameterError(f"{name} must be an array of whole row numbers, got {rows.dtype} of shape {rows.shape}")
-    if len(rows) and not (rows.min() >= 0 and rows.max() < n):
-        bad = rows[(rows < 0) | (rows >= n)][0]
-        raise ParameterError(f"{name} must be rows of the training data, from 0 to {n - 1}, got {bad}")
-    return rows.astype(np.int32, copy=False)
 
 
 def _excluded_pairs(exclude: TableLike, users: Rows, x: Interactions) -> CSR:
@@ -317,6 +315,8 @@ def load(folder: str | Path, *, verify: bool = True) -> Recommender:
     ArtifactError
         Not a saved model, damaged, of a newer format, or it cannot be read.
     """
+    check_type("folder", folder, str | Path, "the path of a folder")
+    check_flag("verify", verify)
     model = restore(folder, verify=verify)
     assert isinstance(model, Recommender)
     return model

@@ -127,7 +127,7 @@ class Blend(Recommender):
             raise ParameterError(
                 f"weights must be one number for each of {len(self.models)} models, got {self.weights!r}"
             )
-        for weight in self.weights or ():
+        for weight in () if self.weights is None else self.weights:
             check_at_least("weights", weight, 0, above=True)
 
     def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
@@ -145,7 +145,8 @@ class Blend(Recommender):
         """What all models together give to each item, (n, n_items)."""
         n_items = self.interactions_.n_items
         keys, points = [], []
-        for model, weight in zip(self.models, self.weights or [1.0] * len(self.models), strict=True):
+        weights = [1.0] * len(self.models) if self.weights is None else self.weights
+        for model, weight in zip(self.models, weights, strict=True):
             top = ask(model, min(depth, n_items))
             row, column = np.nonzero(top.rows >= 0)
             keys.append(row * np.int64(n_items) + top.rows[row, column])

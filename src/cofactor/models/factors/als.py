@@ -22,12 +22,13 @@ item vectors kept.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_at_least, check_choice
+from cofactor.checks import check_at_least, check_choice, check_type
 from cofactor.errors import CofactorError, ParameterError
 from cofactor.kernels import blas
 from cofactor.models.base.factor import FactorModel
@@ -37,7 +38,6 @@ from cofactor.system.progress import progress_bar
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Self
 
     from numpy.typing import NDArray
@@ -185,6 +185,7 @@ class ImplicitALS(FactorModel):
         items = self._start(kernels, x, warm_start)
         users = kernels.vectors(x.n_users, self.factors)
         self._sweep(kernels, by_user, users, items, exactly=warm_start is not None)
+        check_type("on_iteration", on_iteration, Callable | None, "a function of the iteration and the loss, or None")
         losses: list[float] = []
         with progress_bar("ImplicitALS", progress, total=self.iterations) as bar:
             for iteration in range(1, self.iterations + 1):
@@ -291,6 +292,7 @@ class ImplicitALS(FactorModel):
 
     def _start(self, kernels: Kernels, x: Interactions, warm_start: ImplicitALS | None) -> Float:
         """Item vectors to start from, the same on every device."""
+        check_type("warm_start", warm_start, ImplicitALS | None, "a fitted ImplicitALS, or None")
         if warm_start is not None and warm_start._fitted() and warm_start.item_factors_.shape[1] != self.factors:
             raise ParameterError(
                 f"warm_start has {warm_start.item_factors_.shape[1]} factors, this model {self.factors}; "

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cofactor.checks import check_at_least, check_flag, warn
+from cofactor.checks import check_at_least, check_flag, check_type, warn
 from cofactor.errors import ParameterError
 from cofactor.kernels.csr import CSR
 from cofactor.models.base.fitting import in_one_step
@@ -142,6 +142,7 @@ class SLIM(ItemWeightModel):
             tolerance.
         """
         self._check()
+        check_type("warm_start", warm_start, SLIM | None, "a fitted SLIM, or None")
         x = interactions
         kernels = self._kernels()
         gramian = self._gramian(kernels, x)

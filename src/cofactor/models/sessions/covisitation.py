@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cofactor.checks import check_at_least, check_choice, warn
+from cofactor.checks import check_at_least, check_choice, check_flag, check_type, warn
 from cofactor.data.sessions import Sessions
 from cofactor.data.weights import duration
 from cofactor.errors import DataError, ParameterError
@@ -138,16 +138,22 @@ class CoVisitation(ItemWeightModel):
         return cls(**{"type_weights": weights, "max_gap": "24h", "last_events": 30, **options})
 
     @classmethod
-    def buy_to_buy(cls, types: Sequence[str] = ("carts", "orders"), **options: Any) -> Self:  # noqa: ANN401
+    def buy_to_buy(
+        cls,
+        types: str | Sequence[str] | None = ("carts", "orders"),
+        **options: Any,  # noqa: ANN401
+    ) -> Self:
         """Events of buying types within 14 days: what goes with what was bought.
 
         Parameters
         ----------
-        types : sequence of str
+        types : str or sequence of str, optional
+            As in the constructor.
         **options
             Other parameters of the constructor, also instead of the ones set here (``max_gap``, ``last_events=30``).
         """
-        return cls(**{"types": list(types), "max_gap": "14d", "last_events": 30, **options})
+        types = list(types) if isinstance(types, tuple) else types
+        return cls(**{"types": types, "max_gap": "14d", "last_events": 30, **options})
 
     @classmethod
     def time_weighted(cls, **options: Any) -> Self:  # noqa: ANN401
@@ -187,6 +193,9 @@ class CoVisitation(ItemWeightModel):
             As :meth:`fit`.
         """
         self._check()
+        check_type("sessions", sessions, Sessions, "Sessions, as Events.sessions and Sessions.of give them")
+        if progress is not None:
+            check_flag("progress", progress)
         weights, capped = self._count(sessions, progress)
         self._warn(capped)
         return weights

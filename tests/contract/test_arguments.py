@@ -1,0 +1,256 @@
+"""Every public parameter, given something that it does not take: an error of the library that names it.
+
+Each callable is called once for each parameter and each wrong value, with everything else as it should be. What a
+parameter's annotation allows may succeed. All else is a ``CofactorError`` in whose message
+the parameter stands.
+"""
+
+import inspect
+import re
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+import cofactor as cf
+from cofactor.data.sessions import Sessions
+from zoo import PUBLIC
+
+WRONG = {
+    "object": object(),
+    "text": "x",
+    "negative": -1,
+    "fraction": 1.5,
+    "none": None,
+    "list": [],
+    "dict": {},
+    "nan": float("nan"),
+    "flag": True,
+    "digits": "3",
+    "array": np.array([0.5, 2.5]),
+    "series": pl.Series([0.5, 2.5]),
+}
+# Which wrong values an annotation may allow, by the words in it. A number below 0 has to be allowed by name.
+ALLOWED = [
+    (r"\bNone\b", {"none"}),
+    (r"\bbool\b", {"flag"}),
+    (r"\bfloat\b", {"fraction"}),
+    (
+        r"\b(str|Any)\b",
+        {"text", "digits"},
+    ),  # columns and files that are not there are told by name
+    (r"\b(Sequence|Iterable|IdValues|Ids|ArrayLike)\b", {"list"}),
+    (r"\b(IdValues|Ids)\b", {"dict"}),  # its keys
+    (r"\bSequence\[float\]", {"array"}),
+    (r"\bWeight\b", {"none", "fraction", "negative"}),  # a pair may weigh less than nothing where no model is fitted
+]
+# Parameters that the modules of evaluation and of reading answer for, and their own tests.
+ELSEWHERE = {
+    "compare": {"exclude_seen", "intervals", "metrics"},
+    "evaluate": {
+        "confidence",
+        "exclude_seen",
+        "metrics",
+        "model_or_table",
+        "n_bootstrap",
+        "n_items",
+        "per_user",
+        "seed",
+        "unknown_users",
+    },
+    "read_events": {*inspect.signature(cf.read_events).parameters},
+    "Events.with_frame": {"frame"},
+}
+
+TABLE = pl.DataFrame(
+    {
+        "user_id": [1, 1, 1, 2, 2, 3, 3, 4, 4, 4],
+        "item_id": [1, 2, 3, 1, 2, 2, 3, 1, 3, 4],
+        "time": [datetime(2024, 1, 1) + timedelta(days=9 * n) for n in range(10)],
+        "type": ["view", "cart"] * 5,
+        "visit": [1, 1, 2, 3, 3, 4, 5, 6, 6, 7],
+    }
+)
+EVENTS = cf.read_events(TABLE, user="user_id", item="item_id", time="time", session="visit", event_type="type")
+X = EVENTS.interactions()
+PAIRS = TABLE.select("user_id", "item_id")
+ROWS = TABLE.select("user_id", "item_id", rank=pl.int_range(1, pl.len() + 1).over("user_id"))
+IDS = X.users
+
+FUNCTIONS = {
+    "compare": (cf.compare, {"models": {"popular": cf.Popular()}, "train": EVENTS, "test": PAIRS, "metrics": "auc"}),
+    "evaluate": (cf.evaluate, {"model_or_table": ROWS, "test": PAIRS}),
+    "load": (cf.load, {"folder": "no such folder"}),
+    "read_events": (
+        cf.read_events,
+        {"source": TABLE, "user": "user_id", "item": "item_id", "time": "time", "session": "visit"},
+    ),
+    "split.by_time": (cf.split.by_time, {"events": EVENTS, "test": "20d"}),
+    "split.cold_users": (cf.split.cold_users, {"events": EVENTS, "fraction": 0.5}),
+    "split.k_fold": (cf.split.k_fold, {"events": EVENTS}),
+    "split.leave_last": (cf.split.leave_last, {"events": EVENTS}),
+    "split.random": (cf.split.random, {"events": EVENTS, "fraction": 0.5}),
+    "weights.by_type": (cf.weights.by_type, {"weights": {"view": 1, "cart": 2}}),
+    "weights.capped": (cf.weights.capped, {"weight": pl.len(), "maximum": 2}),
+    "weights.duration": (cf.weights.duration, {"name": "value", "value": "3d"}),
+    "weights.half_life": (cf.weights.half_life, {"life": "3d"}),
+    "weights.recent": (cf.weights.recent, {"window": "3d"}),
+    "datasets.completejourney": (cf.datasets.completejourney, {}),
+    "datasets.grocery_products": (cf.datasets.grocery_products, {}),
+    "datasets.leave_one_out_with_negatives": (
+        cf.datasets.leave_one_out_with_negatives,
+        {"train": __file__, "test_rating": __file__, "test_negative": __file__},
+    ),
+    "datasets.movielens": (cf.datasets.movielens, {"path": "no such folder"}),
+    "datasets.movielens_fold": (cf.datasets.movielens_fold, {"path": "no such folder", "fold": 1}),
+    "datasets.next_item": (cf.datasets.next_item, {"train": __file__, "test": __file__}),
+    "datasets.next_item_tests": (cf.datasets.next_item_tests, {"events": EVENTS}),
+    "datasets.otto": (cf.datasets.otto, {"path": "no such file"}),
+    "datasets.planted_factors": (cf.datasets.planted_factors, {"n_users": 20, "n_items": 20}),
+    "datasets.synthetic": (cf.datasets.synthetic, {"n_users": 20, "n_items": 20, "n_interactions": 50}),
+    "datasets.synthetic_events": (cf.datasets.synthetic_events, {"n_users": 20, "n_items": 20, "n_events": 50}),
+    "datasets.user_item_lists": (cf.datasets.user_item_lists, {"path": "no such file"}),
+}
+METHODS = {
+    "Events.aggregated": (EVENTS.aggregated, {}),
+    "Events.collect": (EVENTS.collect, {}),
+    "Events.interactions": (EVENTS.interactions, {}),
+    "Events.pairs": (EVENTS.pairs, {}),
+    "Events.sessions": (EVENTS.sessions, {}),
+    "Events.with_frame": (EVENTS.with_frame, {"frame": TABLE}),
+    "Interactions": (cf.Interactions, {"users": IDS, "items": X.items, "user_items": X.user_items}),
+    "Interactions.filter": (X.filter, {}),
+    "Interactions.from_csr": (cf.Interactions.from_csr, {"csr": X.user_items}),
+    "Interactions.from_frame": (cf.Interactions.from_frame, {"df": TABLE}),
+    "Interactions.per_pair": (X.per_pair, {"weight": None}),
+    "Interactions.to_frame": (X.to_frame, {}),
+    "Interactions.without_rare": (X.without_rare, {"min_user_count": 0, "min_item_count": 0, "k_core": False}),
+    "IdMap": (cf.IdMap, {"ids": [1, 2]}),
+    "IdMap.from_values": (cf.IdMap.from_values, {"values": [1, 2]}),
+    "IdMap.in_order": (cf.IdMap.in_order, {"values": [1, 2], "what": "values"}),
+    "IdMap.require": (IDS.require, {"values": [1, 2]}),
+    "IdMap.rows": (IDS.rows, {"values": [1, 2]}),
+    "IdMap.take": (IDS.take, {"rows": [0, 1]}),
+    "Sessions.from_events": (Sessions.from_events, {"events": EVENTS}),
+    "Sessions.of": (Sessions.of, {"interactions": X}),
+    "Sessions.with_last_positions": (Sessions.with_last_positions, {"interactions": X}),
+}
+ASKED = {
+    "recommend": {"users": [1], "exclude_seen": False},
+    "recommend_for": {"histories": PAIRS, "exclude_seen": False},
+    "similar_items": {},
+    "predict": {"pairs": PAIRS},
+    "top_k": {"users": [0], "exclude_seen": False},
+    "top_k_for": {"histories": X.user_items, "exclude_seen": False},
+    "save": {"folder": "."},  # is refused: it holds other things
+    "fit": {"interactions": X},
+}
+MODELS = {  # what a model needs to look at all of its parameters
+    "Blend": {"weights": [1, 2]},
+    "CoVisitation": {"type_weights": {"view": 1.0, "cart": 2.0}},
+    "CoVisitationSum": {"weights": [1.0, 2.0]},
+    "GraphFilter": {"factors": 2},
+    "ImplicitALS": {"factors": 2, "iterations": 1, "solver": "cg"},
+    "PureSVD": {"factors": 2},
+}
+INSIDE = {
+    "Blend": lambda: [cf.Popular(), cf.Random()],
+    "Fallback": lambda: [cf.Popular(), cf.Random()],
+    "CoVisitationSum": lambda: [cf.CoVisitation(), cf.CoVisitation(5)],
+}
+
+
+def more():
+    """(name, callable, valid arguments) of what some models do besides."""
+    als = cf.ImplicitALS(2, iterations=1).fit(X)
+    svd = cf.PureSVD(2).fit(X)
+    fitted = [cf.Popular().fit(X), cf.Random().fit(X)]
+    yield "ImplicitALS.explain", als.explain, {"user": 1, "item": 1}
+    for model in (als, svd):
+        yield f"{type(model).__name__}.similar_users", model.similar_users, {}
+    yield "Blend.fitted", _same(cf.Blend.fitted, lambda **given: cf.Blend.fitted(*fitted, **given)), {"weights": [1, 2]}
+    yield "CoVisitation.count", cf.CoVisitation().count, {"sessions": EVENTS.sessions()}
+    for preset in ("buy_to_buy", "time_weighted", "type_weighted"):
+        make = getattr(cf.CoVisitation, preset)
+        valid = {"types": ["view"]} if preset == "buy_to_buy" else {"type_weights": {"view": 1.0, "cart": 2.0}}
+        valid = {} if preset == "time_weighted" else valid
+        yield f"CoVisitation.{preset}", _same(make, lambda make=make, **given: make(**given).fit(X)), valid
+
+
+def _same(of, call):
+    """A function with the signature of another."""
+    call.__signature__ = inspect.signature(of)
+    return call
+
+
+def walk():
+    """(name, callable, valid arguments) of everything that is called below."""
+    for name, (call, valid) in (FUNCTIONS | METHODS).items():
+        yield name, call, valid
+    fitted = {cls: cls().fit(X) for cls in (cf.ItemKNN, cf.Popular, cf.ImplicitALS)}
+    for cls, model in fitted.items():
+        for method, valid in ASKED.items():
+            if method != "similar_items" or cls is not cf.Popular:
+                yield f"{cls.__name__}.{method}", getattr(model, method), valid
+    yield from more()
+    for name, cls in PUBLIC.items():
+        yield name, _maker(name, cls), MODELS.get(name, {})
+        if name not in ("ItemKNN", "Popular", "ImplicitALS"):
+            yield f"{name}.fit", cls(*INSIDE.get(name, list)()).fit, {"interactions": X}
+
+
+def _maker(name, cls):
+    def make(**parameters):
+        return cls(*INSIDE.get(name, list)(), **parameters).fit(X, progress=False)
+
+    return _same(cls, make)
+
+
+def cases():
+    for name, call, valid in walk():
+        for parameter in inspect.signature(call).parameters.values():
+            elsewhere = parameter.name in ELSEWHERE.get(name, ())
+            if not elsewhere and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                yield pytest.param(call, valid, parameter, id=f"{name}-{parameter.name}")
+
+
+@pytest.mark.parametrize(("call", "valid", "parameter"), list(cases()))
+@pytest.mark.filterwarnings("ignore::cofactor.CofactorWarning")
+def test_what_a_parameter_does_not_take_is_an_error_that_names_it(call, valid, parameter, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # models may be saved there
+    allowed = set().union(*(kinds for words, kinds in ALLOWED if re.search(words, str(parameter.annotation))))
+    for kind, wrong in WRONG.items():
+        error = None
+        try:
+            call(**valid | {parameter.name: wrong})
+        except cf.CofactorError as caught:
+            error = str(caught).replace(" ", "_")
+        if kind not in allowed:
+            assert error is not None, f"{parameter.name}={wrong!r} was taken"
+            assert parameter.name.strip("s") in error
+
+
+def public():
+    """Every callable of the public names, and every public method of what they hand out."""
+    for name in cf.__all__:
+        thing = getattr(cf, name)
+        if inspect.ismodule(thing):
+            yield from (f"{name}.{n}" for n in thing.__all__ if inspect.isfunction(getattr(thing, n)))
+        elif inspect.isfunction(thing):
+            yield name
+    for cls in (cf.Events, cf.Interactions, cf.IdMap, Sessions):
+        yield from (f"{cls.__name__}.{n}" for n, m in inspect.getmembers(cls, callable) if not n.startswith("_"))
+    for name, cls in PUBLIC.items():
+        own = {n for n, m in inspect.getmembers(cls, callable) if not n.startswith("_")} - set(dir(cf.Recommender))
+        yield from (name, f"{name}.fit", *(f"{name}.{n}" for n in own))
+    yield from (f"ItemKNN.{n}" for n, m in inspect.getmembers(cf.ItemKNN, callable) if not n.startswith("_"))
+
+
+NO_PARAMETERS = {"ItemKNN.params"}
+NOT_FOR_PEOPLE = {"Events.explained"}  # takes an exception
+EXPRESSIONS = {"Events.filter"}  # any number of them, which polars checks
+
+
+def test_every_public_callable_is_called():
+    assert {*public()} - {name for name, *_ in walk()} == NO_PARAMETERS | NOT_FOR_PEOPLE | EXPRESSIONS

@@ -47,18 +47,6 @@ ALLOWED = [
 ]
 # Parameters that the modules of evaluation and of reading answer for, and their own tests.
 ELSEWHERE = {
-    "compare": {"exclude_seen", "intervals", "metrics"},
-    "evaluate": {
-        "confidence",
-        "exclude_seen",
-        "metrics",
-        "model_or_table",
-        "n_bootstrap",
-        "n_items",
-        "per_user",
-        "seed",
-        "unknown_users",
-    },
     "read_events": {*inspect.signature(cf.read_events).parameters},
     "Events.with_frame": {"frame"},
 }

@@ -239,7 +239,7 @@ def test_integers_of_any_width_and_sign(dtype):
         (lists(item_id=[7, None, 7, 9]), r"1 null\(s\) in item_id, the first in row 1"),
         (lists(item_id=["a", "b", "a", "c"]), "item_id is String here and Int64 in test, for example 7"),
         (lists(user_id=[1.0, 1.0, 2.0, 2.0]), "user_id is Float64 here and Int64 in test, for example 1"),
-        (17, "recommendations: a table with user_id, item_id, rank is expected, got int"),
+        (17, "model_or_table must be a fitted model, or a table with user_id, item_id and rank, got int"),
         (lists(user_id=[5, 5, 6, 6]), "none of the 2 test users"),
     ],
 )

@@ -94,7 +94,12 @@ def lists_of(
 
 
 def _from_table(table: TableLike, relevance: Relevance, needs: Needs, n_items: int | None) -> Lists:
-    frame = read_table(table, ["user_id", "item_id", *(["rank"] if needs.lists else [])], "recommendations")
+    try:
+        frame = read_table(table, [], "recommendations")
+    except DataError as error:
+        ways = "a fitted model, or a table with user_id, item_id and rank"
+        raise ParameterError(f"model_or_table must be {ways}, got {type(table).__name__}") from error
+    frame = read_table(frame, ["user_id", "item_id", *(["rank"] if needs.lists else [])], "recommendations")
     if needs.lists:
         check_lists(frame)
     if needs.ties and "score" in frame.columns:

@@ -321,3 +321,8 @@ def test_events_are_weighed_once_more():
     assert some.per_pair("n").tolist() == [2, 5]
     with pytest.raises(DataError, match="these interactions know no events"):
         Interactions.from_frame(LOG).per_pair(None)
+
+
+def test_a_dense_matrix_is_a_matrix():
+    x = Interactions.from_csr(np.array([[0, 2], [1, 0]], np.uint8), users=["zoe", "adam"])
+    assert x.to_frame().rows() == [("adam", 0, 1.0), ("zoe", 1, 2.0)]

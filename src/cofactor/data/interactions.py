@@ -96,7 +96,7 @@ class Interactions:
     @classmethod
     def from_csr(
         cls,
-        csr: CSR | sp.spmatrix | sp.sparray,
+        csr: CSR | sp.spmatrix | sp.sparray | NDArray[Any],
         users: IdMap | IdValues | None = None,
         items: IdMap | IdValues | None = None,
     ) -> Self:
@@ -104,7 +104,7 @@ class Interactions:
 
         Parameters
         ----------
-        csr : CSR or sparse matrix
+        csr : CSR, sparse matrix or 2-D array
         users, items : IdMap, or a list, an array or a Series of ids, optional
             The ids of the rows and columns, in their order; 0, 1, 2, ... unless given.
 
@@ -113,8 +113,9 @@ class Interactions:
         DataError
             See the class.
         """
-        check_type("csr", csr, CSR | sp.spmatrix | sp.sparray, "a CSR or a sparse matrix of SciPy")
-        matrix = csr if isinstance(csr, CSR) else CSR.from_scipy(csr)
+        given: Any = sp.csr_matrix(csr) if isinstance(csr, np.ndarray) and csr.ndim == 2 else csr
+        check_type("csr", given, CSR | sp.spmatrix | sp.sparray, "a CSR, a sparse matrix of SciPy or a 2-D array")
+        matrix = given if isinstance(given, CSR) else CSR.from_scipy(given)
         return cls(
             IdMap(pl.int_range(matrix.n_rows, eager=True)) if users is None else users,
             IdMap(pl.int_range(matrix.n_columns, eager=True)) if items is None else items,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,11 +25,16 @@ if TYPE_CHECKING:
 
 __all__ = ["READ_ERRORS", "Format", "Source", "first_line", "open_source"]
 
-READ_ERRORS: tuple[type[BaseException], ...] = (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException)
-"""What polars raises where a file is damaged."""
+READ_ERRORS: tuple[type[BaseException], ...] = (
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+    OSError,
+    EOFError,
+    zlib.error,
+)
+"""What is raised where a file is damaged."""
 
-_DAMAGED: tuple[type[BaseException], ...] = (*READ_ERRORS, EOFError)  # the last of packed files
-_BEYOND_LINES: tuple[type[BaseException], ...] = (*_DAMAGED, csv.Error)
+_BEYOND_LINES: tuple[type[BaseException], ...] = (*READ_ERRORS, csv.Error)
 
 _EXTENSIONS: dict[str, Format] = {
     ".parquet": "parquet",
@@ -127,7 +133,7 @@ class Source:
             def check(n_rows: int) -> None:
                 try:
                     n_lines, has_quotes = counted.result() if counted else _lines_and_quotes(self.files)
-                except (OSError, EOFError) as error:
+                except READ_ERRORS as error:
                     raise self.explain(error, ()) from error
                 if has_quotes and n_rows != n_lines - len(self.files):  # of the headers
                     for file in quoted:
@@ -157,7 +163,7 @@ class Source:
             single.scan(schema).select(pl.len().alias("cofactor:n"), *nulls).collect(engine="streaming")
         except DataError as error:
             return str(error).removeprefix(f"{file}: ")
-        except _DAMAGED as error:
+        except READ_ERRORS as error:
             fault = f"not readable as {kind} ({first_line(error)})"
         else:
             return None
@@ -267,17 +273,11 @@ def _open_files(
     kind = _kind(given, format)
     if kind not in _TEXT:
         _refuse_text_options(options, kind)
-    files, shown = zip(*[(_readable(file, kind, options), file) for file in given], strict=True)
-    notes: list[str] = []
-    if kind in _TEXT and len(files) > 1:
-        empty = {f for f in files if "://" not in f and not any(chunk.strip() for chunk in byte_chunks(f))}
-        if empty and len(empty) < len(files):
-            pairs = [(f, s) for f, s in zip(files, shown, strict=True) if f not in empty]
-            notes.append(f"{len(empty)} of {len(files)} files are empty")
-            files, shown = zip(*pairs, strict=True)
-    copies = {f: s for f, s in zip(files, shown, strict=True) if f != s}
-    source = Source(pl.LazyFrame(), files, kind, names=copies, states=_states(files))
+    files = [_readable(file, kind, options) for file in given]
+    names_of = {copy: name for copy, name in zip(files, given, strict=True) if copy != name}
+    source = Source(pl.LazyFrame(), tuple(files), kind, names=names_of, states=_states(files))
     try:
+        files, notes = _with_rows(files, kind)
         if kind in ("csv", "tsv"):
             options, more = _with_separator(files[0], kind, options, roles)
             notes += more
@@ -285,12 +285,22 @@ def _open_files(
         frame = layout.scan()
         frame.collect_schema()
     except DataError as error:
-        raise DataError(_renamed(str(error), copies)) from error
+        raise DataError(_renamed(str(error), names_of)) from error
     except READ_ERRORS as error:
         raise source.explain(error, ()) from error
-    notes += [_renamed(note, copies) for note in layout.notes]
+    notes += [_renamed(note, names_of) for note in layout.notes]
     frame = frame if kind in ("csv", "tsv") else options.without_nulls(frame)
-    return replace(source, frame=frame, layout=layout, notes=tuple(notes))
+    return replace(source, frame=frame, files=tuple(files), layout=layout, notes=tuple(notes))
+
+
+def _with_rows(files: list[str], kind: Format) -> tuple[list[str], list[str]]:
+    """Leave out text files that hold nothing, unless all are so, and tell."""
+    empty: set[str] = set()
+    if kind in _TEXT and len(files) > 1:
+        empty = {f for f in files if "://" not in f and not any(chunk.strip() for chunk in byte_chunks(f))}
+    if not empty or len(empty) == len(files):
+        return files, []
+    return [f for f in files if f not in empty], [f"{len(empty)} of {len(files)} files are empty"]
 
 
 def _kind(files: list[str], format: Format | None) -> Format:

@@ -147,6 +147,12 @@ def test_anonymous_users_take_the_session(dtype):
     assert events.interactions().users.ids.to_list() == ["s_b", "u_1", "u_2"]
 
 
+def test_anonymous_users_beside_binary_ids():
+    frame = ANONYMOUS.with_columns(u=pl.Series([b"\x01", None, b"\xff", b""]))
+    events = read(frame, session="s", anonymous="session")
+    assert events.collect()["u"].to_list() == ["u_01", "s_b", "u_ff", "s_b"]
+
+
 def test_known_users_get_their_prefix_even_if_all_are_known():
     events = read(ANONYMOUS.drop_nulls(), session="s", anonymous="session")
     assert events.collect()["u"].to_list() == ["u_1", "u_2"]

@@ -1,7 +1,7 @@
 """Several files as one log: by the names of their columns, and of one type where nothing is lost."""
 
 import gzip
-from datetime import datetime
+from datetime import date, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -73,6 +73,7 @@ def test_files_without_rows_among_others(tmp_path, empty, name):
         (["a"], pl.Series(["b"], dtype=pl.Categorical), pl.String),
         (pl.Series(["a"], dtype=pl.Enum(["a"])), pl.Series(["b"], dtype=pl.Enum(["b"])), pl.String),
         ([1], ["b"], pl.String),
+        (pl.Series([1], dtype=pl.UInt64), pl.Series([2**63], dtype=pl.UInt64), pl.UInt64),
     ],
 )
 def test_types_are_made_one_where_nothing_is_lost(tmp_path, first, second, wanted):
@@ -91,6 +92,7 @@ def test_types_are_made_one_where_nothing_is_lost(tmp_path, first, second, wante
         ([[1]], [1]),
         ([datetime(2024, 1, 1)], [5]),
         ([[1]], [["a"]]),
+        ([date(2024, 1, 1)], [timedelta(1)]),
     ],
 )
 def test_types_that_cannot_be_made_one(tmp_path, first, second):
@@ -129,3 +131,10 @@ def test_quotes_of_each_file_are_read_its_way(tmp_path):
     write(tmp_path, "a.csv", 'u,i,n\n1,2,TV 24" LED\n1,3,x\n')
     write(tmp_path, "b.csv", 'u,i,n\n1,4,"a, b"\n1,5,y\n')
     assert read(tmp_path).collect()["n"].to_list() == ['TV 24" LED', "x", "a, b", "y"]
+
+
+def test_a_number_that_only_one_file_can_hold_is_an_error(tmp_path):
+    pl.DataFrame({"u": [-1], "i": [1]}).write_parquet(tmp_path / "a.parquet")
+    pl.DataFrame({"u": pl.Series([2**63], dtype=pl.UInt64), "i": [1]}).write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(DataError, match="conversion from `u64` to `i64` failed"):
+        read(tmp_path)

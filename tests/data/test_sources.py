@@ -77,6 +77,12 @@ def test_hive_folder(tmp_path):
     assert read(tmp_path).collect()["day"].to_list() == [1, 1, 2, 2]
 
 
+@pytest.mark.parametrize("name", ["log.parquet", "log.csv", "log.tsv", "log.jsonl", "log.arrow"])
+def test_addresses_are_left_to_polars(tmp_path, name):
+    WRITERS[name](tmp_path / name)
+    assert read(f"file://{tmp_path / name}", time="t").collect().equals(LOG)
+
+
 def test_brackets_in_a_name_are_no_pattern(tmp_path):
     LOG.write_parquet(tmp_path / "log[1].parquet")
     assert read(tmp_path / "log[1].parquet").n_events == 4
@@ -157,7 +163,7 @@ def test_bad_json_line(tmp_path):
     path.write_text('{"u":1,"i":2}\n' * 30 + '{"u":1,"i\n{"u":1,"i":2}\n')
     with pytest.raises(DataError, match=r"log\.jsonl: line 31 is not JSON"):
         read(path)
-    path.write_text('{"u":1,"i":2}\n' * 3 + "[1, 2]\n\n")
+    path.write_text('{"u":1,"i":2}\n\n{"u":1,"i":2}\n' + "[1, 2]\n")
     with pytest.raises(DataError, match=r"log\.jsonl: line 4 is not a JSON object"):
         read(path)
     line = '{"u":1,"i":2,"t":1700000000}\n'
@@ -187,6 +193,13 @@ def test_bad_csv_row(tmp_path):
     path.write_text("u,i\n" + "1,2\n" * 20 + "1\n")
     with pytest.raises(DataError, match=r"'i': 1 of 21 values are null.*rows \(from 0\): 20\."):
         read(path)
+
+
+def test_a_file_that_cannot_be_read_any_more_is_named_by_its_facts(tmp_path):
+    LOG.write_csv(tmp_path / "log.csv")
+    part = read(tmp_path / "log.csv").filter(pl.col("n").cast(pl.String).str.to_integer() > 0)
+    with pytest.raises(DataError, match="the events could not be processed"):
+        part.n_events  # noqa: B018
 
 
 def test_files_without_events(tmp_path):

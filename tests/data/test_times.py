@@ -78,6 +78,8 @@ def test_text_that_is_no_iso_time():
 
 
 def test_null_times():
+    with pytest.raises(DataError, match=r"'t': 1 of 2 values are null or not ISO 8601 .*: 1\. Leave such events"):
+        with_times(["2024-01-01", None])
     with pytest.raises(DataError, match="'t': 1 of 2 values are null"):
         with_times([datetime(2024, 1, 1), None])
     for bad in ("nan", "inf", "-inf"):

@@ -214,15 +214,12 @@ def _common(a: pl.DataType, b: pl.DataType, *, is_text: bool) -> pl.DataType | N
     if isinstance(a, pl.Datetime) and isinstance(b, pl.Datetime):
         finer = max(a.time_unit, b.time_unit, key=("ms", "us", "ns").index)
         return pl.Datetime(finer, a.time_zone) if a.time_zone == b.time_zone else None
-    alike = (a.is_numeric() and b.is_numeric()) or (a.is_temporal() and b.is_temporal())
+    alike = (a.is_numeric() and b.is_numeric()) or all(t in (pl.Date, pl.Datetime) for t in (a, b))
     if not alike:
         texts = (pl.String, pl.Categorical, pl.Enum)
         lossless = all(t in texts or t.is_integer() for t in (a, b)) and any(t in texts for t in (a, b))
         return pl.String() if is_text or lossless else None
-    if a.is_integer() and b.is_integer() and pl.UInt64 in (a, b):
+    if pl.UInt64 in (a, b) and (a.is_signed_integer() or b.is_signed_integer()):
         return pl.Int64()  # a number beyond it is an error when it is read
     empty = [pl.DataFrame(schema={"x": t}) for t in (a, b)]
-    try:
-        return pl.concat(empty, how="vertical_relaxed").schema["x"]
-    except pl.exceptions.PolarsError:
-        return None
+    return pl.concat(empty, how="vertical_relaxed").schema["x"]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import polars as pl
 
 from cofactor.data.layouts import Format, Layout, lay_out
-from cofactor.data.quotes import byte_chunks, count_lines, is_packed
+from cofactor.data.quotes import byte_chunks, count_lines
 from cofactor.data.spool import is_stream, spooled
 from cofactor.data.text import TextOptions, ambiguity, bad_csv_row, bad_encoding, bad_json_line
 from cofactor.errors import DataError, ParameterError
@@ -119,20 +119,19 @@ class Source:
     def rows_checked(self) -> Iterator[Callable[[int], None]]:
         """Give a function that raises ``DataError`` if a pass found fewer rows than the CSV files have.
 
-        Lines are counted where fields are quoted. Packed files are unpacked for it in a thread beside the pass.
+        Lines are counted where fields are quoted, in a thread beside the pass.
         """
         layout = self.layout
         quoted = [] if layout is None else layout.quoted_files()
         if layout is None or not quoted:
             yield lambda _: None
             return
-        packed = any(is_packed(file) for file in quoted)
         with ThreadPoolExecutor(1) as beside:
-            counted = beside.submit(_lines_and_quotes, self.files) if packed else None
+            counted = beside.submit(_lines_and_quotes, self.files)
 
             def check(n_rows: int) -> None:
                 try:
-                    n_lines, has_quotes = counted.result() if counted else _lines_and_quotes(self.files)
+                    n_lines, has_quotes = counted.result()
                 except READ_ERRORS as error:
                     raise self.explain(error, ()) from error
                 if has_quotes and n_rows != n_lines - len(self.files):  # of the headers

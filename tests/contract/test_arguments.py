@@ -36,10 +36,8 @@ ALLOWED = [
     (r"\bNone\b", {"none"}),
     (r"\bbool\b", {"flag"}),
     (r"\bfloat\b", {"fraction"}),
-    (
-        r"\b(str|Any)\b",
-        {"text", "digits"},
-    ),  # columns and files that are not there are told by name
+    (r"\b(str|Any|NullValues)\b", {"text", "digits"}),  # columns and files that are not there are told by name
+    (r"\bNullValues\b", {"none", "list", "dict"}),
     (r"\b(Sequence|Iterable|IdValues|Ids|ArrayLike)\b", {"list"}),
     (r"\b(IdValues|Ids)\b", {"dict"}),  # its keys
     (r"\bSequence\[float\]", {"array"}),
@@ -47,7 +45,6 @@ ALLOWED = [
 ]
 # Parameters that the modules of evaluation and of reading answer for, and their own tests.
 ELSEWHERE = {
-    "read_events": {*inspect.signature(cf.read_events).parameters},
     "Events.with_frame": {"frame"},
 }
 

@@ -75,7 +75,8 @@ def test_positions_of_events():
             "at": [10, 11, 12, 9, 30, 11, 1],
         }
     )
-    events = cf.read_events(table, user="user", item="item", session="visit", time="at", time_unit="s")
+    times = {"time": "at", "time_unit": "s", "implausible_times": "allow"}
+    events = cf.read_events(table, user="user", item="item", session="visit", **times)
     with pytest.warns(cf.CofactorWarning, match="1 of 3 items"):
         x = events.interactions(min_item_count=2)
     assert x.users.ids.to_list() == ["x", "y", "z"]

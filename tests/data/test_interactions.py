@@ -30,7 +30,7 @@ def cells(x):
 users = st.one_of(
     st.just(st.integers(-5, 5)),
     st.just(st.sampled_from([-(2**63), -1, 0, 2**40, 2**63 - 1])),
-    st.just(st.text(max_size=2)),
+    st.just(st.text(min_size=1, max_size=2)),
 )
 
 

@@ -61,7 +61,8 @@ def test_bad_files(tmp_path):
 
 def test_sessions_become_tests():
     table = pl.DataFrame({"s": ["b", "a", "b", "b", "c"], "i": [1, 2, 3, 4, 5], "t": [30, 1, 20, 30, 1]})
-    events = cf.read_events(table, user=None, session="s", item="i", time="t", time_unit="s")
+    times = {"time": "t", "time_unit": "s", "implausible_times": "allow"}
+    events = cf.read_events(table, user=None, session="s", item="i", **times)
     prefixes, targets = datasets.next_item_tests(events)
     assert prefixes.rows() == [(0, 3, 1), (1, 3, 1), (1, 1, 2)]
     assert targets.rows() == [(0, 1), (1, 4)]

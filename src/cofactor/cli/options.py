@@ -47,6 +47,19 @@ class _TimeUnit(StrEnum):
     NS = "ns"
 
 
+class _ImplausibleTimes(StrEnum):
+    ERROR = "error"
+    ALLOW = "allow"
+
+
+class _Format(StrEnum):
+    PARQUET = "parquet"
+    CSV = "csv"
+    TSV = "tsv"
+    JSONL = "jsonl"
+    ARROW = "arrow"
+
+
 class OnUnknown(StrEnum):
     """What to do with ids that the model does not know."""
 
@@ -56,7 +69,9 @@ class OnUnknown(StrEnum):
 
 EventFiles = Annotated[
     list[str],
-    typer.Argument(metavar="EVENTS", help="Event log: Parquet, CSV, JSON lines or Arrow; files, a folder or a glob."),
+    typer.Argument(
+        metavar="EVENTS", help="Event log: Parquet, CSV, JSON lines or Arrow; files, a folder, a glob or - (stdin)."
+    ),
 ]
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]
 Output = Annotated[
@@ -99,18 +114,34 @@ class Columns:
     time_unit: Annotated[
         _TimeUnit | None, typer.Option("--time-unit", help="What numeric times count; inferred unless given.")
     ] = None
+    time_format: Annotated[
+        str | None, typer.Option("--time-format", help="How times are written, as %Y%m%d for 20230101.")
+    ] = None
+    implausible_times: Annotated[
+        _ImplausibleTimes,
+        typer.Option("--implausible-times", help="Times before 1990 or after tomorrow: stop, or allow them."),
+    ] = _ImplausibleTimes.ERROR
+    null_values: Annotated[
+        list[str] | None,
+        typer.Option("--null-value", help="Text that stands for a missing value, as NA; repeatable."),
+    ] = None
+    separator: Annotated[
+        str | None, typer.Option("--separator", help="Between the fields of CSV; told by the header unless given.")
+    ] = None
+    encoding: Annotated[str, typer.Option("--encoding", help="Of CSV and JSON lines, as latin-1.")] = "utf8"
+    format: Annotated[
+        _Format | None, typer.Option("--format", help="Of the files, where their names do not tell it.")
+    ] = None
 
     def read(self, source: Any) -> Events:  # noqa: ANN401
         """Read an event log and tell what was inferred or left out."""
-        roles = {role: getattr(self, role) for role in ("user", "item", "time", "session", "event_type", "rating")}
+        options = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain: dict[str, Any] = {
+            name: value.value if isinstance(value, StrEnum) else value for name, value in options.items()
+        }
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CofactorWarning)  # the notes say the same
-            events = read_events(
-                source,
-                **roles,
-                anonymous=self.anonymous.value,
-                time_unit=None if self.time_unit is None else self.time_unit.value,
-            )
+            events = read_events(source, **plain)
         for line in events.notes:
             note(line)
         return events

@@ -6,18 +6,19 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
-from cofactor.checks import warn
-from cofactor.data.columns import Anonymous, TimeUnit, prepare, require_columns
+from cofactor.checks import shown, warn
+from cofactor.data.columns import Anonymous, prepare, require_columns
 from cofactor.data.interactions import Interactions
 from cofactor.data.log import Log
 from cofactor.data.sessions import Sessions
-from cofactor.data.sources import Format, open_source
+from cofactor.data.sources import READ_ERRORS, Format, open_source
+from cofactor.data.text import NullValues, TextOptions
+from cofactor.data.times import ImplausibleTimes, TimeOptions, TimeUnit
 from cofactor.errors import ParameterError
 
 if TYPE_CHECKING:
     from cofactor.data.aggregate import Weight
+    from cofactor.data.sources import Source
 
 __all__ = ["Events", "read_events"]
 
@@ -90,21 +91,28 @@ def read_events(
     rating: str | None = None,
     anonymous: Anonymous = "error",
     time_unit: TimeUnit | None = None,
+    time_format: str | None = None,
+    implausible_times: ImplausibleTimes = "error",
+    null_values: NullValues = None,
+    separator: str | None = None,
+    encoding: str = "utf8",
     format: Format | None = None,
 ) -> Events:
     """Read an event log, give its columns their roles and check them in one streaming pass.
 
-    Files are read lazily: the log need not fit in memory.
+    Files are read lazily: the log need not fit in memory. They must stay as they are while it is used.
 
     Parameters
     ----------
     source
-        A path, a glob, a folder, a list of paths; a polars or pandas frame, or any object with ``__arrow_c_stream__``.
-        Files are Parquet, CSV or TSV (with a header; also .gz), JSON lines (also .gz), Arrow IPC/Feather.
+        A path, a glob, a folder, a list of paths; a stream (``"-"`` is standard input); a polars or pandas frame, or
+        any object with ``__arrow_c_stream__``. Files are Parquet, CSV or TSV (with a header; also .gz), JSON lines
+        (also .gz), Arrow IPC/Feather; several are put together by the names of their columns.
     user : str or None
         Column of user ids; None takes every session for a user of its own.
     item : str
-        Column of item ids. Ids are integer, text, categorical, enum or binary; whole floats are read as Int64.
+        Column of item ids. Ids are integer, text, categorical, enum or binary; whole floats are read as Int64. Ids in
+        CSV are integers where all are written as such; ``007`` stays text. Empty text is missing.
     time : str, optional
         Column of times: datetime, date, ISO 8601 text, or numbers counted from 1970. They become
         Datetime("us") in UTC.
@@ -115,57 +123,71 @@ def read_events(
         them; or ``"session"``: their user is ``s_<session>`` and every known user ``u_<user>``.
     time_unit : {"s", "ms", "us", "ns"}, optional
         What numeric times count; inferred from their size unless given, and told in ``events.notes``.
+    time_format : str, optional
+        strptime format of times, also of whole numbers: ``"%Y%m%d"`` for 20230101.
+    implausible_times : {"error", "allow"}
+        What to do with times before 1990 or after tomorrow.
+    null_values : str, list of str or {column: str}, optional
+        Texts that stand for a missing value.
+    separator, encoding : str
+        Of CSV; the separator is told by the header unless given. Encodings other than UTF-8 cost a temporary copy.
     format : {"parquet", "csv", "tsv", "jsonl", "arrow"}, optional
         Unless the names of the files tell.
 
     Raises
     ------
     DataError
-        A file is missing or damaged (named, with the line where that is known), a column is missing, the
-        log is empty, an id or time is null or NaN, a float id is no whole number.
+        The log cannot be read as it is meant: the message names the file, the column, the first rows and what to do.
     ParameterError
         A parameter is none of its choices, or the source is of no known kind.
     """
-    owner = _owner(user, item, session)
-    opened = open_source(source, format)
-    others = {"time": time, "session": session, "event_type": event_type, "rating": rating}
-    roles = {"user": user, "item": item, **others}
+    roles = {"user": user, "item": item, "time": time, "session": session, "event_type": event_type, "rating": rating}
+    roles["user"] = _owner(roles)
+    options = TextOptions(separator, encoding, null_values)
+    times = TimeOptions(time_unit, time_format, implausible_times)
+    opened = open_source(source, format, roles=_given(roles), texts=_as_text(roles, times), options=options)
+    return _checked(opened, roles, times, "error" if user is None else anonymous)
+
+
+def _given(roles: dict[str, Any]) -> list[str]:
+    return [column for column in roles.values() if column is not None]
+
+
+def _as_text(roles: dict[str, Any], times: TimeOptions) -> list[str]:
+    """Columns that are read as a file writes them: ids, and times of a format, which may begin with a zero."""
+    return [roles[role] for role in ("user", "item", "session", *(["time"] if times.format else []))]
+
+
+def _checked(opened: Source, roles: dict[str, Any], times: TimeOptions, anonymous: Anonymous) -> Events:
+    """The events of a source, after one pass over it."""
     try:
         require_columns(opened.frame.collect_schema().names(), roles)
-        prepared = prepare(
-            opened.frame,
-            user=owner,
-            item=item,
-            time=time,
-            session=session,
-            anonymous="error" if user is None else anonymous,
-            time_unit=time_unit,
-        )
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise opened.explain(error, [c for c in roles.values() if c is not None]) from error
+        with opened.rows_checked() as check:
+            ids = {role: roles[role] for role in ("user", "item", "time", "session")}
+            prepared = prepare(opened.frame, **ids, anonymous=anonymous, times=times, source=opened)
+            check(prepared.n_rows)
+    except READ_ERRORS as error:
+        raise opened.explain(error, _given(roles)) from error
     if prepared.dropped is not None:
         warn(prepared.dropped)
-    for note in prepared.notes:
+    notes = (*opened.notes, *prepared.notes)
+    for note in notes:
         _log.info(note)
-    events = Events(
-        prepared.frame,
-        user=owner,
-        item=item,
-        **others,
-        notes=(*prepared.notes, *([prepared.dropped] if prepared.dropped else [])),
-        source=opened,
-        bounds=prepared.bounds,
-    )
+    notes = (*notes, *([prepared.dropped] if prepared.dropped else []))
+    events = Events(prepared.frame, **roles, notes=notes, source=opened, bounds=prepared.bounds)
     if prepared.facts is not None:
         events.__dict__["facts"] = prepared.facts  # the checks found them already
     return events
 
 
-def _owner(user: str | None, item: str, session: str | None) -> str:
-    """The column that says whose an event is."""
-    owner = user if user is not None else session
+def _owner(roles: dict[str, Any]) -> str:
+    """The column that says whose an event is, after a look at all of them."""
+    for role, column in roles.items():
+        if not isinstance(column, str) and (column is not None or role == "item"):
+            raise ParameterError(f"{role} must be the name of a column, got {shown(column)}")
+    owner, item = roles["user"] if roles["user"] is not None else roles["session"], roles["item"]
     if owner is None:
         raise ParameterError("user=None takes the session for the user, but session= is not given")
     if owner == item:
         raise ParameterError(f"user and item are the same column, {item!r}")
-    return owner
+    return str(owner)

@@ -10,7 +10,7 @@ import polars as pl
 
 from cofactor.data.aggregate import Weight, aggregate, as_expression, summed
 from cofactor.data.columns import Bounds, Facts, collect_facts, require_columns
-from cofactor.data.sources import Source, first_line
+from cofactor.data.sources import READ_ERRORS, Source, first_line
 from cofactor.data.weights import EVENT_TYPE, NEWEST, TIME
 from cofactor.errors import DataError, ParameterError
 
@@ -24,6 +24,21 @@ if TYPE_CHECKING:
 __all__ = ["Log"]
 
 
+class _Frame:
+    """The ``frame`` of a log; whoever takes it for a pass learns first whether the files are still what they were."""
+
+    def __get__(self, log: Log | None, owner: type | None = None) -> pl.LazyFrame:
+        if log is None:
+            raise AttributeError("frame")  # so that the field has no default
+        if log.source is not None:
+            log.source.check_unchanged()
+        frame: pl.LazyFrame = log.__dict__["frame"]
+        return frame
+
+    def __set__(self, log: Log, frame: pl.LazyFrame) -> None:
+        log.__dict__["frame"] = frame
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Log:
     """A lazy event log whose columns have roles: all that is known of it before anything is made of it.
@@ -32,7 +47,8 @@ class Log:
     ----------
     frame : pl.LazyFrame
         One row per event. Columns keep the names they came with; those without a role stay available to
-        filters and weight expressions. Ids are not null, times are Datetime("us") in UTC.
+        filters and weight expressions. Ids are not null, times are Datetime("us") in UTC. Taking it raises
+        ``DataError`` if a file of the log has changed since it was read.
     user, item : str
         Columns of ids.
     time, session, event_type, rating : str, optional
@@ -45,7 +61,7 @@ class Log:
         What integer ids lie between, as far as reading told; perhaps wider than they are.
     """
 
-    frame: pl.LazyFrame
+    frame: _Frame = _Frame()
     _: KW_ONLY
     user: str
     item: str
@@ -60,7 +76,10 @@ class Log:
     @cached_property
     def facts(self) -> Facts:
         """Number of events and the range of times; found in one pass where reading did not tell, then kept."""
-        return collect_facts(self.frame, self.time)
+        try:
+            return collect_facts(self.frame, self.time)
+        except READ_ERRORS as error:
+            raise self.explained(error, []) from error
 
     @property
     def n_events(self) -> int:
@@ -85,12 +104,12 @@ class Log:
 
     def collect(self) -> pl.DataFrame:
         """Bring all events into memory."""
-        return self.frame.collect(engine="streaming")
+        return self._read(self.frame, list(self.frame.collect_schema()))
 
     def pairs(self) -> pl.DataFrame:
         """List the distinct pairs of ``user_id`` and ``item_id``, sorted."""
         pairs = self.frame.select(pl.col(self.user).alias("user_id"), pl.col(self.item).alias("item_id"))
-        return pairs.unique().sort("user_id", "item_id").collect(engine="streaming")
+        return self._read(pairs.unique().sort("user_id", "item_id"), [])
 
     def aggregated(self, weight: Weight = None) -> tuple[IdMap, IdMap, CSR]:
         """Users, items and one number per (user, item), of any sign: what ``interactions`` are made of.
@@ -105,8 +124,14 @@ class Log:
         frame, expr = self._resolved(weight)
         try:
             return aggregate(frame, self.user, self.item, expr, self.bounds)
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except READ_ERRORS as error:
             raise self.explained(error, expr.meta.root_names()) from error
+
+    def _read(self, query: pl.LazyFrame, columns: list[str]) -> pl.DataFrame:
+        try:
+            return query.collect(engine="streaming")
+        except READ_ERRORS as error:
+            raise self.explained(error, columns) from error
 
     def _resolved(self, weight: Weight) -> tuple[pl.LazyFrame, pl.Expr]:
         """Add the columns that weights refer to by role, and bring the weight to one number per pair."""
@@ -134,7 +159,7 @@ class Log:
             raise ParameterError(f"weight={weight} gives values of type {dtype}; it must give numbers")
         return frame, summed(expr) if per_event else expr
 
-    def explained(self, error: Exception, columns: list[str]) -> DataError:
+    def explained(self, error: BaseException, columns: list[str]) -> DataError:
         """Turn an error of the aggregation into one that says where to look."""
         if "to `enum`" in str(error):
             return DataError(
@@ -154,8 +179,13 @@ class Log:
         head = type(self).__name__ if facts is None else f"{type(self).__name__}: {facts.n_events:,}"
         if facts is not None and facts.oldest is not None:
             head += f", {facts.oldest} to {facts.newest} UTC"
-        schema = self.frame.collect_schema()
-        lines = [f"  {role}: {c} ({schema[c]})" for role, c in self._roles().items() if c is not None]
-        if others := [c for c in schema if c not in self._roles().values()]:
+        frame: pl.LazyFrame = self.__dict__["frame"]
+        try:
+            schema = dict(frame.collect_schema())
+        except READ_ERRORS:  # showing a log whose file is gone is no error
+            schema = {}
+        roles = {role: c for role, c in self._roles().items() if c is not None}
+        lines = [f"  {role}: {c}" + (f" ({schema[c]})" if c in schema else "") for role, c in roles.items()]
+        if others := [c for c in schema if c not in roles.values()]:
             lines.append(f"  others: {', '.join(others)}")
         return "\n".join([head, *lines, *(f"  note: {note}" for note in self.notes)])

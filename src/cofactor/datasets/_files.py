@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, TextIO, cast
 import polars as pl
 
 from cofactor.checks import check_type
+from cofactor.data.events import Events, read_events
 from cofactor.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["COMMA", "DOUBLE_COLON", "TAB", "Layout", "bad_line", "existing", "open_text", "read_ratings"]
+__all__ = ["COMMA", "DOUBLE_COLON", "TAB", "Layout", "bad_line", "existing", "open_text", "rated", "read_ratings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +120,19 @@ def read_ratings(path: Path, layouts: Sequence[Layout] = (TAB, DOUBLE_COLON, COM
             separator=layout.separator[0],
             quote_char=None,
             schema=schema,
-        ).select(*fields)
+        )
     except pl.exceptions.PolarsError as error:
         raise bad_line(path, layout.pattern, layout.expected, skip) from error
-    if sum(table.null_count().row(0)):
+    between = table.drop(*fields)
+    table = table.select(*fields)
+    if sum(table.null_count().row(0)) or any(between[c].count() for c in between.columns):
         raise bad_line(path, layout.pattern, layout.expected, skip)
     return table.with_columns(pl.from_epoch("time", "s").cast(pl.Datetime("us")))
+
+
+def rated(table: pl.DataFrame) -> Events:
+    """Give the columns of ``read_ratings`` their roles. Times are seconds by definition, those of 1970 included.
+
+    Some papers number the events of a user in place of times.
+    """
+    return read_events(table, user="user_id", item="item_id", time="time", rating="rating", implausible_times="allow")

@@ -28,7 +28,7 @@ def completejourney() -> Events:
         The package is not installed.
     """
     return read_events(
-        pl.scan_parquet(_table("transactions")),
+        _table("transactions"),
         user="household_id",
         item="product_id",
         time="transaction_timestamp",

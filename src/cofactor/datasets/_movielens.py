@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cofactor.data.events import Events, read_events
 from cofactor.data.split import Split
-from cofactor.datasets._files import existing, read_ratings
+from cofactor.datasets._files import existing, rated, read_ratings
 from cofactor.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from cofactor.data.events import Events
 
 __all__ = ["movielens", "movielens_fold"]
 
@@ -76,4 +77,4 @@ def movielens_fold(path: str | Path, fold: int | str) -> Split:
 
 def _events(path: Path) -> Events:
     table = read_ratings(path)
-    return read_events(table, user="user_id", item="item_id", time="time", rating="rating")
+    return rated(table)

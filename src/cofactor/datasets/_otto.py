@@ -10,6 +10,7 @@ import polars as pl
 
 from cofactor.checks import check_type
 from cofactor.data.events import Events, read_events
+from cofactor.data.sources import Source
 from cofactor.datasets._files import existing, open_text
 from cofactor.errors import DataError, ParameterError
 
@@ -53,8 +54,9 @@ def otto(path: str | Path | Iterable[str | Path]) -> Events:
         .unnest("events")
         .select("session", "aid", "type", time=pl.from_epoch("ts", "ms").cast(pl.Datetime("us")))
     )
+    source = Source.of(frame, paths, "jsonl")
     try:
-        return read_events(frame, user=None, item="aid", time="time", session="session", event_type="type")
+        return read_events(source, user=None, item="aid", time="time", session="session", event_type="type")
     except DataError as error:
         raise _bad_session(paths) or error from error
 

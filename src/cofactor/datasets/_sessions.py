@@ -9,6 +9,7 @@ import polars as pl
 
 from cofactor.checks import check_type
 from cofactor.data.events import Events, read_events
+from cofactor.data.sources import Source
 from cofactor.datasets._files import existing
 from cofactor.errors import DataError
 from cofactor.kernels.csr import offsets
@@ -83,7 +84,7 @@ def next_item(train: str | Path, test: str | Path) -> NextItem:
             raise DataError(f"{test}: {n} null(s) in {name}")
     place = pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("user_id")
     return NextItem(
-        read_events(frame, user=None, session="session", item="item_id"),
+        read_events(Source.of(frame, [train], "parquet"), user=None, session="session", item="item_id"),
         prefixes.with_columns(position=place),
         targets,
     )

@@ -9,7 +9,8 @@ import polars as pl
 
 from cofactor.checks import warn
 from cofactor.data.events import Events, read_events
-from cofactor.datasets._files import TAB, bad_line, existing, open_text, read_ratings
+from cofactor.data.sources import Source
+from cofactor.datasets._files import TAB, bad_line, existing, open_text, rated, read_ratings
 from cofactor.errors import DataError
 
 if TYPE_CHECKING:
@@ -116,14 +117,14 @@ def user_item_lists(path: str | Path) -> Events:
 
 def _train(path: Path) -> Events:
     if path.suffix != ".parquet":
-        return read_events(read_ratings(path, (TAB,)), user="user_id", item="item_id", time="time", rating="rating")
+        return rated(read_ratings(path, (TAB,)))
     columns = pl.scan_parquet(path).collect_schema().names()
     for user, item in (("user", "item"), ("user_id", "item_id")):
         if {user, item} <= set(columns):
             table = pl.scan_parquet(path).select(
                 user_id=pl.col(user).cast(pl.Int32), item_id=pl.col(item).cast(pl.Int32)
             )
-            return read_events(table, user="user_id", item="item_id")
+            return read_events(Source.of(table, [path], "parquet"), user="user_id", item="item_id")
     raise DataError(f"{path}: expected columns user and item (or user_id and item_id), got {', '.join(columns)}")
 
 

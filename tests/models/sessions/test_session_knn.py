@@ -32,7 +32,7 @@ def log(*sessions, users=None, seconds=None):
 def interactions(*sessions, time="at", user=None, **options):
     """Interactions that know their events."""
     table = log(*sessions, **options)
-    unit = {"time_unit": "s"} if time else {}
+    unit = {"time_unit": "s", "implausible_times": "allow"} if time else {}
     return cf.read_events(table, user=user, session="visit", item="item", time=time, **unit).interactions()
 
 
@@ -165,7 +165,8 @@ def test_sessions_of_one_event_and_identical_times():
 
 def test_out_of_order_logs_are_sorted():
     table = log("abc", "bca", "cab", "ab")
-    events = {"user": None, "session": "visit", "item": "item", "time": "at", "time_unit": "s"}
+    times = {"time": "at", "time_unit": "s", "implausible_times": "allow"}
+    events = {"user": None, "session": "visit", "item": "item", **times}
     models = [
         cf.SessionKNN().fit(cf.read_events(some, **events).interactions())
         for some in (table, table.sample(fraction=1.0, shuffle=True, seed=1))

@@ -13,6 +13,7 @@ from cofactor.data.columns import Bounds, Facts, collect_facts, require_columns
 from cofactor.data.sources import Source, first_line
 from cofactor.data.weights import EVENT_TYPE, NEWEST, TIME
 from cofactor.errors import DataError, ParameterError
+from cofactor.system.forks import require_living_threads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,10 +86,12 @@ class Log:
 
     def collect(self) -> pl.DataFrame:
         """Bring all events into memory."""
+        require_living_threads()
         return self.frame.collect(engine="streaming")
 
     def pairs(self) -> pl.DataFrame:
         """List the distinct pairs of ``user_id`` and ``item_id``, sorted."""
+        require_living_threads()
         pairs = self.frame.select(pl.col(self.user).alias("user_id"), pl.col(self.item).alias("item_id"))
         return pairs.unique().sort("user_id", "item_id").collect(engine="streaming")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import polars as pl
 
 from cofactor.errors import DataError, ParameterError
+from cofactor.system.forks import require_living_threads
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -78,6 +79,7 @@ def open_source(source: Any, format: Format | None = None) -> Source:  # noqa: A
     DataError
         A file does not exist, or its header cannot be read.
     """
+    require_living_threads()
     if format is not None and format not in get_args(Format):
         raise ParameterError(f"format={format!r}; it must be one of {', '.join(get_args(Format))}")
     if isinstance(source, str | Path):

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from cofactor.errors import DataError
+from cofactor.system.forks import require_living_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,7 @@ def read_table(table: TableLike, columns: Sequence[str], what: str) -> pl.DataFr
     DataError
         Not a table, a column is missing, or a cell of these columns is null.
     """
+    require_living_threads()
     if isinstance(table, pl.LazyFrame):
         table = table.collect()
     try:

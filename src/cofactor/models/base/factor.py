@@ -71,7 +71,7 @@ class FactorModel(Recommender):
         DataFrame
             ``user_id``, ``similar_user_id``, ``score`` (Float32), ``rank`` (Int32, from 1).
         """
-        x = self._fitted()
+        x = self._fitted_for_tables()
         check_at_least("k", k, 1, whole=True)
         rows = np.arange(x.n_users, dtype=np.int32) if users is None else known_rows(x.users, users, "user", unknown)
         top = _most_similar(self._kernels(), self.user_factors_, rows, int(k), self.threads)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from cofactor.data.interactions import Interactions
+    from cofactor.kernels.arrays import Rows, TopK
 
 __all__ = ["CoVisitationSum"]
 
@@ -27,7 +28,7 @@ class CoVisitationSum(ItemWeightModel):
     """Score items by the weighted sum of several co-visitation matrices: one recommender, one pass over the log.
 
     ``W = sum_m weight_m W_m``, where W_m is the ``item_weights_`` of the m-th :class:`CoVisitation`. Counts of rare
-    events are small: give such matrices larger weights to be heard.
+    events are small: give such matrices larger weights to be heard. Similar items are the largest of an item's row.
 
     Parameters
     ----------
@@ -89,6 +90,9 @@ class CoVisitationSum(ItemWeightModel):
         indptr, indices, values = total.indptr.astype(np.int64), total.indices.astype(np.int32), total.data
         self.item_weights_ = CSR(indptr, indices, values.astype(np.float32), interactions.n_items)
         return self
+
+    def _similar_items(self, items: Rows, k: int) -> TopK:
+        return self._heaviest(items, k)
 
     def _weights(self) -> list[float]:
         resolve_threads(self.threads)

@@ -12,6 +12,7 @@ from cofactor.checks import is_number, shown
 from cofactor.data.codes import Codes
 from cofactor.errors import DataError, ParameterError
 from cofactor.kernels.csr import CSR, offsets
+from cofactor.system.forks import require_living_threads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,6 +85,7 @@ def aggregate(
     DataError
         There are no events, or their ids are not what was told of them.
     """
+    require_living_threads()
     schema = frame.collect_schema()
     users, items = (Codes.of(column, schema[column], bounds.get(column)) for column in (user, item))
     packed = users.is_packed and items.is_packed

@@ -13,6 +13,7 @@ from cofactor.data.columns import Bounds, Facts, collect_facts, require_columns
 from cofactor.data.sources import READ_ERRORS, Source, first_line
 from cofactor.data.weights import EVENT_TYPE, NEWEST, TIME
 from cofactor.errors import DataError, ParameterError
+from cofactor.system.forks import require_living_threads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,10 +105,12 @@ class Log:
 
     def collect(self) -> pl.DataFrame:
         """Bring all events into memory."""
+        require_living_threads()
         return self._read(self.frame, list(self.frame.collect_schema()))
 
     def pairs(self) -> pl.DataFrame:
         """List the distinct pairs of ``user_id`` and ``item_id``, sorted."""
+        require_living_threads()
         pairs = self.frame.select(pl.col(self.user).alias("user_id"), pl.col(self.item).alias("item_id"))
         return self._read(pairs.unique().sort("user_id", "item_id"), [])
 

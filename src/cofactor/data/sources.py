@@ -20,6 +20,7 @@ from cofactor.data.quotes import byte_chunks, count_lines
 from cofactor.data.spool import is_stream, spooled
 from cofactor.data.text import TextOptions, ambiguity, bad_csv_row, bad_encoding, bad_json_line
 from cofactor.errors import DataError, ParameterError
+from cofactor.system.forks import require_living_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -213,6 +214,7 @@ def open_source(
     DataError
         A file does not exist, its header cannot be read, or files do not fit together.
     """
+    require_living_threads()
     check_choice("format", format, (None, *get_args(Format)))
     options = TextOptions() if options is None else options
     if isinstance(source, Source):

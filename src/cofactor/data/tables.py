@@ -10,6 +10,7 @@ import polars as pl
 from cofactor.checks import shown
 from cofactor.data.ids import check_exact
 from cofactor.errors import DataError
+from cofactor.system.forks import require_living_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,7 @@ def read_table(table: TableLike, columns: Sequence[str], what: str) -> pl.DataFr
     DataError
         Not a table, a column is missing, a cell of these columns is null, or ids are floats beyond what these hold.
     """
+    require_living_threads()
     wanted = f"a table with {', '.join(columns)}" if columns else "a table"
     unnamed = isinstance(table, np.ndarray) and table.dtype.names is None
     if table is None or unnamed or isinstance(table, str | bytes | pl.Series):  # which polars would make tables of

@@ -92,3 +92,42 @@ def test_what_does_not_fit_is_refused(interactions, monkeypatch):
         cf.ParameterError, match=r"PureSVD\(factors=64\) on 60 users and 40 items needs .* fewer factors"
     ):
         cf.PureSVD().fit(interactions)
+
+
+def noise(n_users, n_items, n, seed=0):
+    rng = np.random.default_rng(seed)
+    at = rng.choice(n_users * n_items, n, replace=False)
+    return CSR.from_pairs(*np.divmod(at, n_items), np.ones(n), (n_users, n_items))
+
+
+@pytest.mark.parametrize(("n_users", "n_items", "n"), [(500, 200, 5000), (300, 900, 4000)])
+def test_of_chance_alone_next_to_nothing_is_kept(n_users, n_items, n):
+    """But the first vector: it says that all weights are positive."""
+    model = cf.PureSVD().fit(noise(n_users, n_items, n))
+    assert model.item_factors_.shape == (n_items, 1)
+    assert model.user_factors_.shape == (n_users, 1)
+    assert len(model.singular_values_) == 1
+    assert cf.PureSVD(64).fit(noise(n_users, n_items, n)).item_factors_.shape == (n_items, 64)
+
+
+def test_groups_are_kept():
+    """Ten groups of users that share items with nobody else."""
+    dense = np.kron(np.eye(10), np.ones((20, 12))) * (np.random.default_rng(0).random((200, 120)) < 0.5)
+    model = cf.PureSVD().fit(CSR.from_scipy(sp.csr_matrix(dense)))
+    assert model.item_factors_.shape == (120, 10)
+    assert cf.GraphFilter().fit(CSR.from_scipy(sp.csr_matrix(dense))).item_vectors_.shape == (120, 10)
+
+
+def test_at_most_64_by_default():
+    dense = np.kron(np.eye(80), np.ones((9, 8)))
+    assert cf.PureSVD().fit(CSR.from_scipy(sp.csr_matrix(dense))).item_factors_.shape == (640, 64)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e6, 1e11])
+def test_the_unit_of_weights_does_not_matter(interactions, scale):
+    """Fourth powers of large weights are no numbers in float32."""
+    x = interactions.user_items
+    one = cf.PureSVD(5).fit(x)
+    other = cf.PureSVD(5).fit(x.with_values(x.values * np.float32(scale)))
+    np.testing.assert_allclose(other.singular_values_ / scale, one.singular_values_, rtol=1e-3)
+    np.testing.assert_allclose(np.abs(other.item_factors_), np.abs(one.item_factors_), atol=2e-2)

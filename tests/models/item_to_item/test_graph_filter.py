@@ -100,3 +100,10 @@ def test_what_does_not_fit_is_refused(interactions, monkeypatch):
     monkeypatch.setattr("cofactor.system.memory.available_memory", lambda: 1000)
     with pytest.raises(cf.ParameterError, match=r"GraphFilter\(factors=256\) on 60 users .* or low_pass=0"):
         cf.GraphFilter().fit(interactions)
+
+
+def test_the_cut_off_follows_the_log_unless_given():
+    small = cf.datasets.synthetic(400, 200, 6000, factors=4, seed=0)
+    assert 1 < cf.GraphFilter().fit(small).item_vectors_.shape[1] < 40
+    assert cf.GraphFilter(factors=100).fit(small).item_vectors_.shape[1] == 100
+    assert cf.GraphFilter(low_pass=0).fit(small).item_vectors_.shape[1] == 0

@@ -34,6 +34,7 @@ class Kernels:
         """Bring back what is held, as arrays of NumPy; on the CPU they are that."""
         return x
 
+    als_bytes = staticmethod(als.als_bytes)
     als_sweep = staticmethod(als.als_sweep)
     gramian = staticmethod(als.gramian)
     squared_norms = staticmethod(als.squared_norms)

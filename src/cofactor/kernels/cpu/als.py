@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cofactor.kernels.arrays import Float
     from cofactor.kernels.csr import CSR
 
-__all__ = ["als_sweep", "gramian", "squared_norms", "to_principal_axes", "vectors"]
+__all__ = ["als_bytes", "als_sweep", "gramian", "squared_norms", "to_principal_axes", "vectors"]
 
 
 def gramian(y: Float, *, threads: int | None = None) -> Float:
@@ -72,6 +72,16 @@ def to_principal_axes(fixed: Float, *others: Float, threads: int | None = None) 
     for vectors in (fixed, *others):
         native.lib.rotate(vectors, rotation, resolve_threads(threads))
     return np.diag(np.maximum(values[::-1], 1e-7 * values[-1])).astype(np.float32)
+
+
+def als_bytes(n_rows: int, factors: int, *, threads: int | None = None) -> int:
+    """Memory that sweeps over sides of at most ``n_rows`` take beside vectors and histories."""
+    threads, padded = resolve_threads(threads), -(-factors // 16) * 16
+    copy = 0 if padded == factors else 4 * padded * n_rows
+    # The Gramian, its eigenvectors, partial sums over slices (or of a long history), every thread's system.
+    slices = min(64 if factors <= 256 else 16, n_rows // 2048 + 1)
+    squares = 4 * padded**2 * (12 + 4 * threads + max(17, slices))
+    return copy + squares + 2**23 * threads
 
 
 def als_sweep(

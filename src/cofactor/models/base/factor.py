@@ -74,7 +74,7 @@ class FactorModel(Recommender):
         DataFrame
             ``user_id``, ``similar_user_id``, ``score`` (Float32), ``rank`` (Int32, from 1).
         """
-        x = self._fitted()
+        x = self._fitted_for_tables()
         check_at_least("k", k, 1, whole=True)
         check_choice("unknown", unknown, UNKNOWN)
         rows = np.arange(x.n_users, dtype=np.int32) if users is None else known_rows(x.users, users, "user", unknown)

@@ -6,6 +6,7 @@ from copy import copy
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
+import numpy as np
 import scipy.sparse as sp
 
 from cofactor.checks import check_flag, shown
@@ -19,7 +20,14 @@ from cofactor.models.base.model import Model
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["as_interactions", "fitted_copies", "in_one_step"]
+    from cofactor.data.ids import IdMap
+
+__all__ = ["as_interactions", "check_weights", "fitted_copies", "in_one_step"]
+
+# Weights that all models compute with: sums of millions of their squares, and products of such sums with vectors, stay
+# inside float32. Single weights may be smaller, as those of old events are; then they count for next to nothing.
+LARGEST_WEIGHT = 1e12
+_LEAST_LARGEST = 1e-12
 
 M = TypeVar("M", bound=Model)
 P = ParamSpec("P")
@@ -40,6 +48,7 @@ def in_one_step(
         if progress is not None:
             check_flag("progress", progress)
         x = as_interactions(interactions)
+        check_weights(x.user_items, x.items, x.users)
         new = copy(self)
         vars(new).clear()
         vars(new).update({name: value for name, value in vars(self).items() if not _is_learned(name)})
@@ -66,6 +75,24 @@ def fitted_copies(whole: Model, parts: tuple[M, ...], fit: Callable[[M], object]
         fit(one)
     vars(whole)[_PARTS] = tuple(zip(parts, copies, strict=True))
     return copies
+
+
+def check_weights(weights: CSR, items: IdMap, users: IdMap | None = None) -> None:
+    """Raise DataError for weights beyond what models compute with in float32; rows are users, or lists without ids."""
+    if not weights.nnz:
+        return
+    at = int(weights.values.argmax())
+    largest = float(weights.values[at])
+    if _LEAST_LARGEST <= largest <= LARGEST_WEIGHT:
+        return
+    row = int(np.searchsorted(weights.indptr, at, side="right") - 1)
+    user = f"row {row}" if users is None else f"user {users.take([row])[0]!r}"
+    where = f"the largest weight is {largest:.6g}, of {user} and item {items.take(weights.indices[at : at + 1])[0]!r}"
+    raise DataError(
+        f"{where}; models compute in float32, with weights up to {LARGEST_WEIGHT:g} of which the largest is at least "
+        f"{_LEAST_LARGEST:g}: divide all weights by about {largest:.0e}, count in other units, or cap them "
+        "(cofactor.weights.capped)"
+    )
 
 
 def _is_learned(name: str) -> bool:

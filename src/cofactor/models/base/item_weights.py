@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cofactor.kernels.arguments import Similarity
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
 from cofactor.models.base.batches import scores_in_batches
@@ -13,8 +14,9 @@ from cofactor.models.base.recommender import Recommender
 
 if TYPE_CHECKING:
     from cofactor.kernels.arrays import Float, Rows, TopK
+    from cofactor.kernels.cpu import Kernels
 
-__all__ = ["ItemWeightModel"]
+__all__ = ["ItemWeightModel", "most_similar_items"]
 
 _ENTRIES = 1 << 22  # (history item, scored item) pairs looked up at once
 _LOOKUP = 64  # additions of a sparse product in the time of one look-up in a sparse matrix
@@ -23,8 +25,10 @@ _LOOKUP = 64  # additions of a sparse product in the time of one look-up in a sp
 class ItemWeightModel(Recommender):
     """A model that scores item i for a user by ``sum_h weight(user, h) W[h, i]`` over the items h of the history.
 
-    A subclass's ``fit`` sets ``item_weights_``, (n_items, n_items): sparse, where only items that the history reaches
-    are ranked (lists may be shorter than k, never filled up), or dense float32.
+    A subclass's ``fit`` sets ``item_weights_``, (n_items, n_items), sparse or dense float32. Lists are in the order of
+    these scores. A history reaches an item where it holds one with a weight for it; of sparse weights an item that is
+    not reached has a score of 0, and only items with a score above that are listed: lists may be shorter than k, never
+    filled up. Of dense weights every item is reached and listed, those with negative scores last.
     """
 
     item_weights_: CSR | Float
@@ -40,9 +44,13 @@ class ItemWeightModel(Recommender):
         return self._top_k_for(self.interactions_.user_items.take(users), k, filters)
 
     def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
-        return self._kernels().linear_top_k(
+        top = self._kernels().linear_top_k(
             self._weighed(histories), self.item_weights_, k, filters=filters, threads=self.threads
         )
+        if isinstance(self.item_weights_, CSR):
+            no_better = top.scores <= 0  # than items that are not reached, which the kernel does not know
+            top.rows[no_better], top.scores[no_better] = -1, -np.inf
+        return top
 
     def _scores(self, users: Rows, items: Rows) -> Float:
         histories = self._weighed(self.interactions_.user_items)
@@ -80,7 +88,45 @@ class ItemWeightModel(Recommender):
         return bool(reached < _LOOKUP * np.diff(histories.indptr)[users].sum())
 
     def _similar_items(self, items: Rows, k: int) -> TopK:
+        """By the cosine of the items' weights over users: what models learn is pruned, and answers another question."""
+        rows = self._weighed(self.interactions_.user_items).transposed()
+        norms = np.sqrt(rows.row_sums(rows.values.astype(np.float64) ** 2)).astype(np.float32)
+        cosine = Similarity(norms[items], norms)
+        return most_similar_items(self._kernels(), items, rows.take(items), rows, cosine, k=k, threads=self.threads)
+
+    def _heaviest(self, items: Rows, k: int) -> TopK:
+        """The largest weights of the items' rows, for models whose rows hold whole neighbourhoods."""
         itself = CSR.one_each(items, self.interactions_.n_items)
         return self._kernels().linear_top_k(
             itself, self.item_weights_, k, filters=Filters(exclude=itself), threads=self.threads
         )
+
+
+def most_similar_items(
+    kernels: Kernels, items: Rows, asked: CSR, rows: CSR, similarity: Similarity, *, k: int, threads: int | None
+) -> TopK:
+    """The k items most similar to each of some, themselves left out, among all that share a user with them.
+
+    Parameters
+    ----------
+    kernels : Kernels
+    items : (n,) int32
+        The items asked about.
+    asked : CSR (n, n_users)
+        Their values, times whatever a shared user counts.
+    rows : CSR (n_items, n_users)
+        The values of all items.
+    similarity : Similarity
+        Of the rows of ``asked`` with those of ``rows``.
+    k : int
+    threads : int, optional
+
+    Returns
+    -------
+    TopK
+        Only positive similarities; ties to the lower row.
+    """
+    groups = items, np.arange(rows.n_rows, dtype=np.int32)
+    near = kernels.product_neighbours(asked, rows.transposed(), k, similarity, groups=groups, threads=threads)
+    each = CSR.one_each(np.arange(len(items), dtype=np.int32), len(items))
+    return kernels.linear_top_k(each, near, k, threads=threads)

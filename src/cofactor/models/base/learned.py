@@ -118,6 +118,8 @@ def check_learned(model: Model, *, every_entry: bool) -> None:
 def _fits(value: object, wanted: str, axes: dict[str, int]) -> bool:
     """Whether a value is of a type and shape such as "float32 users f"; an axis not known yet is known from then on."""
     kind, *names = wanted.split()
+    if kind == "nothing":
+        return value is None
     if kind == "number":
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if kind == "csr":

@@ -17,9 +17,10 @@ from cofactor.data.tables import TableLike, read_table
 from cofactor.errors import ParameterError
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import NO_FILTERS, Filters
-from cofactor.models.base.fitting import as_interactions
+from cofactor.models.base.fitting import as_interactions, check_weights
 from cofactor.models.base.model import Model
 from cofactor.models.base.saved import restore, save
+from cofactor.system.forks import require_living_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -118,7 +119,7 @@ class Recommender(Model):
         UnknownIdError
             A user or item is not in the training data and ``unknown="error"``.
         """
-        x = self._fitted()
+        x = self._fitted_for_tables()
         check_at_least("k", k, 1, whole=True)
         check_choice("unknown", unknown, UNKNOWN)
         rows = np.arange(x.n_users, dtype=np.int32) if users is None else known_rows(x.users, users, "user", unknown)
@@ -153,7 +154,7 @@ class Recommender(Model):
         DataFrame
             As :meth:`recommend`, users in order of their first appearance.
         """
-        x = self._fitted()
+        x = self._fitted_for_tables()
         check_at_least("k", k, 1, whole=True)
         check_choice("unknown", unknown, UNKNOWN)
         users, csr = self._read_histories(as_interactions(histories) if isinstance(histories, Log) else histories)
@@ -169,7 +170,7 @@ class Recommender(Model):
         DataFrame
             ``item_id``, ``similar_item_id``, ``score`` (Float32), ``rank`` (Int32, from 1).
         """
-        x = self._fitted()
+        x = self._fitted_for_tables()
         check_at_least("k", k, 1, whole=True)
         check_choice("unknown", unknown, UNKNOWN)
         rows = np.arange(x.n_items, dtype=np.int32) if items is None else known_rows(x.items, items, "item", unknown)
@@ -185,7 +186,7 @@ class Recommender(Model):
         DataFrame
             ``user_id``, ``item_id``, ``score`` (Float32).
         """
-        x = self._fitted()
+        x = self._fitted_for_tables()
         check_choice("unknown", unknown, UNKNOWN)
         table = read_table(pairs, _PAIR, "pairs").select(_PAIR)
         find = IdMap.require if unknown == "error" else lambda ids, values, _: ids.rows(values)
@@ -245,6 +246,7 @@ class Recommender(Model):
         check_type("histories", histories, CSR, "a CSR over the training data's items; recommend_for takes tables")
         if histories.n_columns != x.n_items:
             raise ParameterError(f"histories have {histories.n_columns} items; the training data has {x.n_items}")
+        check_weights(histories, x.items)
         return self._top_k_for(histories, int(k), filters.excluding(histories) if exclude_seen else filters)
 
     def save(self, folder: str | Path) -> None:
@@ -253,6 +255,11 @@ class Recommender(Model):
         save(self, folder)
 
     # Shared by the above.
+
+    def _fitted_for_tables(self) -> Interactions:
+        """What the model was fitted on, after a check that tables can be made here."""
+        require_living_threads()
+        return self._fitted()
 
     def _allowed(self, items: Ids | None, unknown: Unknown) -> Rows | None:
         if items is None:
@@ -315,6 +322,7 @@ def load(folder: str | Path, *, verify: bool = True) -> Recommender:
     ArtifactError
         Not a saved model, damaged, of a newer format, or it cannot be read.
     """
+    require_living_threads()
     check_type("folder", folder, str | Path, "the path of a folder")
     check_flag("verify", verify)
     model = restore(folder, verify=verify)

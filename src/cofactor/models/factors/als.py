@@ -22,6 +22,7 @@ item vectors kept.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,10 +30,13 @@ import numpy as np
 import polars as pl
 
 from cofactor.checks import check_at_least, check_choice, check_type
+from cofactor.data.interactions import Interactions
 from cofactor.errors import CofactorError, ParameterError
 from cofactor.kernels import blas
+from cofactor.kernels.filters import Filters
 from cofactor.models.base.factor import FactorModel
 from cofactor.models.base.fitting import in_one_step
+from cofactor.models.factors.als_defaults import Settings, chosen_share, settings_for
 from cofactor.system.memory import require_memory
 from cofactor.system.progress import progress_bar
 from cofactor.system.threads import resolve_threads
@@ -42,8 +46,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cofactor.data.interactions import Interactions
-    from cofactor.kernels.arrays import Float
+    from cofactor.kernels.arrays import Float, Rows, TopK
     from cofactor.kernels.cpu import Kernels
     from cofactor.kernels.csr import CSR
 
@@ -52,6 +55,11 @@ __all__ = ["ImplicitALS"]
 
 Solver = Literal["auto", "cholesky", "cg", "subspace"]
 
+_log = logging.getLogger(__name__)
+
+_CHOSEN = Settings._fields  # parameters that may be left open
+# What regularizations are tried out with.
+_TRIAL = {"factors": 32, "iterations": 4}
 # "auto" solves exactly up to here; beyond, three steps of conjugate gradient cost a fraction of the exact solution.
 _EXACT_UP_TO = 64
 # The last user sweep of an inexact solver, and fold-in: conjugate gradient until the residual is this small.
@@ -61,17 +69,23 @@ _TO_THE_END: dict[str, Any] = {"solver": "cg", "cg_steps": 200, "cg_tolerance": 
 class ImplicitALS(FactorModel):
     """Matrix factorization for implicit feedback by alternating least squares (iALS).
 
+    What is not given is read off the interactions; :mod:`cofactor.models.factors.als_defaults` says how and why.
+
     Parameters
     ----------
-    factors : int
-        Length of the vectors.
-    regularization : float
-        Weight of the squared norms, scaled by frequency as ``regularization_exponent`` says.
-    alpha : float
-        Multiplies the interaction weights.
-    unobserved_weight : float
-        Weight of every pair's pull towards zero, to be seen beside ``alpha``: the first parameter to tune, between
-        0.01 (many items, few interactions each) and 1 (few items, repeated interactions).
+    factors : int, optional
+        Length of the vectors. By default 128, or as many as there are users or items where these are fewer.
+    regularization : float, optional
+        Weight of the squared norms, scaled by frequency as ``regularization_exponent`` says. By default one of four
+        shares of what chance alone would bring about in a matrix like this one, whichever finds most of a tenth of the
+        pairs of at most 5,000 users, held out: that takes four short fits of 32 factors on them, twelve where a tenth
+        is less than 3,000 pairs; the whole fit is longer but for small logs, where all is done in a second.
+    alpha : float, optional
+        Multiplies the interaction weights. By default 1 / their mean.
+    unobserved_weight : float, optional
+        Weight of every pair's pull towards zero, to be seen beside ``alpha``: between 0.01 (many items, few
+        interactions each) and 1 (few items, repeated interactions). By default all pairs together pull ten times as
+        much as the observed ones, each at most as much as a mean one of them.
     regularization_exponent : float
         0: the same regularization for all; 1: proportional to how many terms of the loss a vector takes part in.
     iterations : int
@@ -97,6 +111,8 @@ class ImplicitALS(FactorModel):
     user_factors_ : (n_users, factors) float32
     item_factors_ : (n_items, factors) float32
         Both stand along the principal axes of the items, the longest first.
+    factors_, regularization_, alpha_, unobserved_weight_ : int and float
+        The parameters as given, or what was chosen in their place (also logged, at the level of information).
     loss_history_ : (iterations,) float64
         Training loss after each iteration, all terms included.
 
@@ -111,15 +127,19 @@ class ImplicitALS(FactorModel):
 
     user_factors_: Float
     item_factors_: Float
+    factors_: int
+    regularization_: float
+    alpha_: float
+    unobserved_weight_: float
     loss_history_: NDArray[np.float64]
 
     def __init__(
         self,
-        factors: int = 128,
+        factors: int | None = None,
         *,
-        regularization: float = 0.003,
-        alpha: float = 1.0,
-        unobserved_weight: float = 0.1,
+        regularization: float | None = None,
+        alpha: float | None = None,
+        unobserved_weight: float | None = None,
         regularization_exponent: float = 1.0,
         iterations: int = 15,
         init_std: float = 0.1,
@@ -173,17 +193,29 @@ class ImplicitALS(FactorModel):
             A parameter is out of its range, or training would not fit into memory.
         """
         self._check()
-        x = interactions
+        check_type("warm_start", warm_start, ImplicitALS | None, "a fitted ImplicitALS, or None")
+        self._settle(interactions.user_items, warm_start)
+        self._train(interactions, progress, warm_start, on_iteration)
+        return self
+
+    def _train(
+        self,
+        x: Interactions,
+        progress: bool | None = False,
+        warm_start: ImplicitALS | None = None,
+        on_iteration: Callable[[int, float], object] | None = None,
+    ) -> None:
+        """Alternate, with what :meth:`_settle` has settled."""
         require_memory(
             self._bytes_needed(x),
-            f"ImplicitALS(factors={self.factors}) on {x.n_users:,} users and {x.n_items:,} items",
+            f"ImplicitALS(factors={self.factors_}) on {x.n_users:,} users and {x.n_items:,} items",
             "fewer factors",
         )
         kernels = self._kernels()
         by_user, by_item = kernels.hold(x.user_items), kernels.hold(x.item_users)
         penalties = self._lambda(np.diff(x.item_users.indptr), x.n_users)
         items = self._start(kernels, x, warm_start)
-        users = kernels.vectors(x.n_users, self.factors)
+        users = kernels.vectors(x.n_users, self.factors_)
         self._sweep(kernels, by_user, users, items, exactly=warm_start is not None)
         check_type("on_iteration", on_iteration, Callable | None, "a function of the iteration and the loss, or None")
         losses: list[float] = []
@@ -202,7 +234,6 @@ class ImplicitALS(FactorModel):
             self._sweep(kernels, by_user, users, items, exactly=True)
         self.user_factors_, self.item_factors_ = kernels.fetch(users), kernels.fetch(items)
         self.loss_history_ = np.array(losses)
-        return self
 
     def explain(self, user: object, item: object) -> pl.DataFrame:
         """How much each item of a user's history adds to one score (Hu, Koren & Volinsky 2008, section 5).
@@ -213,17 +244,14 @@ class ImplicitALS(FactorModel):
             ``item_id``, ``weight``, ``contribution`` (Float64), largest first. The contributions add up to the score
             that fold-in gives, which with the exact solver is the score of :meth:`predict`.
         """
-        x = self._fitted()
-        u, i = (
-            int(ids.require([value], what)[0])
-            for ids, value, what in ((x.users, user, "user"), (x.items, item, "item"))
-        )
+        x = self._fitted_for_tables()
+        u, i = int(x.users.require([user], "user")[0]), int(x.items.require([item], "item")[0])
         history, weights = x.user_items.row(u)
         y = self.item_factors_[history].astype(np.float64)
-        w = self.alpha * weights.astype(np.float64)
+        w = self._used("alpha") * weights.astype(np.float64)
         kernels = self._kernels()
         gramian = kernels.fetch(kernels.gramian(kernels.hold(self.item_factors_), threads=self.threads))
-        a = self.unobserved_weight * gramian.astype(np.float64)
+        a = self._used("unobserved_weight") * gramian.astype(np.float64)
         a += (y * w[:, None]).T @ y
         a[np.diag_indices_from(a)] += self._lambda(np.array([len(history)]), x.n_items)
         contribution = w * (y @ np.linalg.solve(a, self.item_factors_[i].astype(np.float64)))
@@ -231,7 +259,7 @@ class ImplicitALS(FactorModel):
         return table.sort("contribution", descending=True, maintain_order=True)
 
     def _fold_in(self, histories: CSR) -> Float:
-        kernels, factors = self._kernels(), self.factors
+        kernels, factors = self._kernels(), self.item_factors_.shape[1]
         rows, vectors = kernels.hold(histories), kernels.vectors(histories.n_rows, factors)
         if self._solver() == "cholesky":
             items = kernels.hold(self.item_factors_)
@@ -245,7 +273,7 @@ class ImplicitALS(FactorModel):
         return blas.matmul(kernels.fetch(vectors), kernels.fetch(axes).T, threads=self.threads)
 
     def _solver(self) -> str:
-        return self.solver if self.solver != "auto" else "cholesky" if self.factors <= _EXACT_UP_TO else "cg"
+        return self.solver if self.solver != "auto" else "cholesky" if self._used("factors") <= _EXACT_UP_TO else "cg"
 
     def _sweep(self, kernels: Kernels, history: CSR, solved: Float, fixed: Float, *, exactly: bool = False) -> float:
         """Improve one side with the other held fixed, except that both may be rotated; :meth:`_solve`'s loss.
@@ -275,9 +303,9 @@ class ImplicitALS(FactorModel):
             solved,
             fixed,
             gramian,
-            alpha=self.alpha,
-            unobserved_weight=self.unobserved_weight,
-            regularization=self.regularization,
+            alpha=self._used("alpha"),
+            unobserved_weight=self._used("unobserved_weight"),
+            regularization=self._used("regularization"),
             regularization_exponent=self.regularization_exponent,
             threads=self.threads,
             **options,
@@ -285,56 +313,83 @@ class ImplicitALS(FactorModel):
         if failed >= 0 or not np.isfinite(loss):
             what = f"the equations of row {failed} have no unique solution" if failed >= 0 else f"the loss is {loss}"
             raise CofactorError(
-                f"{what} in float32: regularization={self.regularization} is too small for these weights "
-                f"(alpha={self.alpha}); raise it, or lower alpha"
+                f"{what} in float32: regularization={self._used('regularization'):.6g} is too small for these weights "
+                f"(alpha={self._used('alpha'):.6g}); raise it, or lower alpha"
             )
         return float(loss)
 
     def _start(self, kernels: Kernels, x: Interactions, warm_start: ImplicitALS | None) -> Float:
         """Item vectors to start from, the same on every device."""
-        check_type("warm_start", warm_start, ImplicitALS | None, "a fitted ImplicitALS, or None")
-        if warm_start is not None and warm_start._fitted() and warm_start.item_factors_.shape[1] != self.factors:
+        if warm_start is not None and warm_start._fitted() and warm_start.item_factors_.shape[1] != self.factors_:
             raise ParameterError(
-                f"warm_start has {warm_start.item_factors_.shape[1]} factors, this model {self.factors}; "
+                f"warm_start has {warm_start.item_factors_.shape[1]} factors, this model {self.factors_}; "
                 "they must be equal"
             )
 
         def fill(items: Float) -> None:
             np.random.default_rng(self.seed).standard_normal(out=items, dtype=np.float32)
-            items *= np.float32(self.init_std / np.sqrt(self.factors))
+            items *= np.float32(self.init_std / np.sqrt(self.factors_))
             if warm_start is not None:
                 rows = warm_start.interactions_.items.rows(x.items.ids)
                 items[rows >= 0] = warm_start.item_factors_[rows[rows >= 0]]
 
-        return kernels.vectors(x.n_items, self.factors, fill)
+        return kernels.vectors(x.n_items, self.factors_, fill)
+
+    def _settle(self, matrix: CSR, warm_start: ImplicitALS | None) -> None:
+        """Set what the model is fitted with: parameters as given, and numbers in the place of those that are not."""
+        given: dict[str, Any] = {name: getattr(self, name) for name in _CHOSEN}
+        if given["factors"] is None and warm_start is not None and warm_start._fitted():
+            given["factors"] = warm_start.item_factors_.shape[1]
+
+        def settings(part: CSR, share: float) -> Settings:
+            return settings_for(part, **given, exponent=self.regularization_exponent, share=share)
+
+        def tried(part: CSR, share: float) -> Callable[[Rows], TopK]:
+            trial = settings(part, share)._asdict()
+            trial |= {name: min(most, given.get(name) or most) for name, most in _TRIAL.items()}
+            model = type(self)(**self.params() | trial)
+            model._settle(part, None)
+            model._train(Interactions.from_csr(part))
+
+            def top_k(users: Rows) -> TopK:
+                seen = part.take(users)
+                return model._nearest(model.user_factors_[users], np.diff(seen.indptr), 10, Filters(seen))
+
+            return top_k
+
+        share = 1.0 if self.regularization is not None else chosen_share(matrix, self.seed, tried)
+        for name, value in settings(matrix, share)._asdict().items():
+            setattr(self, name + "_", value)
+        if None in given.values():
+            _log.info("ImplicitALS: %s", ", ".join(f"{name}={self._used(name):.6g}" for name in _CHOSEN))
+
+    def _used(self, name: str) -> Any:  # noqa: ANN401
+        """A parameter as the model was fitted with it; models saved before it was learned were given it."""
+        return vars(self).get(name + "_", getattr(self, name))
 
     def _lambda(self, n: NDArray[np.int64], n_fixed: int) -> NDArray[np.float64]:
         """Regularization of rows with n observed pairs."""
-        frequency = n + np.float64(self.unobserved_weight) * n_fixed
-        return np.asarray(self.regularization * frequency**self.regularization_exponent)
+        frequency = n + np.float64(self._used("unobserved_weight")) * n_fixed
+        return np.asarray(self._used("regularization") * frequency**self.regularization_exponent)
 
     def _bytes_needed(self, x: Interactions) -> int:
-        vectors, transposed = 4 * self.factors * (x.n_users + x.n_items), 12 * x.nnz
-        padded = -(-self.factors // 16) * 16
-        copy = 0 if padded == self.factors else 4 * padded * max(x.n_users, x.n_items)
-        threads = resolve_threads(self.threads)
-        # The Gramian, its eigenvectors, partial sums over slices (or of a long history), every thread's system.
-        slices = min(64 if self.factors <= 256 else 16, max(x.n_users, x.n_items) // 2048 + 1)
-        squares = 4 * padded**2 * (12 + 4 * threads + max(17, slices))
-        return vectors + copy + transposed + squares + 2**23 * threads
+        held = 4 * self.factors_ * (x.n_users + x.n_items) + 12 * x.nnz  # vectors, the transposed matrix
+        return held + self._kernels().als_bytes(max(x.n_users, x.n_items), self.factors_, threads=self.threads)
 
     def _learned(self) -> dict[str, str]:
-        vectors = {f"{side}_factors_": f"float32 {side}s {self.factors}" for side in ("user", "item")}
-        return {**vectors, "loss_history_": "float64 iterations"}
+        settled = dict.fromkeys((f"{name}_" for name in _CHOSEN), "number or nothing")  # nothing in older files
+        vectors = {f"{side}_factors_": f"float32 {side}s {self.factors or 'f'}" for side in ("user", "item")}
+        return {**vectors, **settled, "loss_history_": "float64 iterations"}
 
     def _check(self) -> None:
+        given = {name: value for name, value in self.params().items() if value is not None or name not in _CHOSEN}
         for name in ("factors", "cg_steps", "block_size", "iterations"):
-            check_at_least(name, getattr(self, name), 1, whole=True)
+            check_at_least(name, given.get(name, 1), 1, whole=True)
         check_at_least("seed", self.seed, 0, whole=True)
         for name in ("regularization", "unobserved_weight", "regularization_exponent"):
-            check_at_least(name, getattr(self, name), 0)
+            check_at_least(name, given.get(name, 0), 0)
         for name in ("alpha", "init_std"):
-            check_at_least(name, getattr(self, name), 0, above=True)
+            check_at_least(name, given.get(name, 1), 0, above=True)
         check_choice("solver", self.solver, ("auto", "cholesky", "cg", "subspace"))
         resolve_threads(self.threads)
         self._kernels()

@@ -16,6 +16,7 @@ import numpy as np
 
 from cofactor.checks import check_at_least, check_choice
 from cofactor.kernels.svd import svd_bytes, truncated_svd
+from cofactor.models.base.chance import above_chance
 from cofactor.models.base.factor import FactorModel
 from cofactor.models.base.fitting import in_one_step
 from cofactor.system.memory import require_memory
@@ -32,14 +33,18 @@ if TYPE_CHECKING:
 
 __all__ = ["PureSVD"]
 
+_FACTORS = 64  # at most, unless given
+_CHANCE = 1.25  # of histories as they are, long and short ones together
+
 
 class PureSVD(FactorModel):
     """Truncated singular value decomposition of the interactions (Cremonesi, Koren & Turrin 2010).
 
     Parameters
     ----------
-    factors : int
-        Number of singular vectors: the parameter to tune, few tens to few hundreds. Cut to what the matrix has.
+    factors : int, optional
+        Number of singular vectors: the parameter to tune, few tens to few hundreds. Cut to what the matrix has. By
+        default as many as have singular values beyond what chance would bring about, at most 64: few on small logs.
     popularity_exponent : float
         Columns are divided by their squared norm to this power before the decomposition; 0.25 is a good try where
         popular items take too much room (EigenRec).
@@ -70,7 +75,7 @@ class PureSVD(FactorModel):
 
     def __init__(
         self,
-        factors: int = 64,
+        factors: int | None = None,
         *,
         popularity_exponent: float = 0.0,
         weights: Literal["given", "binary"] = "given",
@@ -93,26 +98,29 @@ class PureSVD(FactorModel):
             A parameter is out of its range, or the vectors would not fit into memory.
         """
         self._check()
-        x = interactions
+        x, factors = interactions, _FACTORS if self.factors is None else self.factors
         require_memory(
-            svd_bytes(x.user_items, self.factors) + 4 * self.factors * x.n_users,
-            f"PureSVD(factors={self.factors}) on {x.n_users:,} users and {x.n_items:,} items",
+            svd_bytes(x.user_items, factors) + 4 * factors * x.n_users,
+            f"PureSVD(factors={factors}) on {x.n_users:,} users and {x.n_items:,} items",
             "fewer factors",
         )
         histories = self._weighed(x.user_items)
         norms = np.bincount(histories.indices, histories.values.astype(np.float64) ** 2, minlength=x.n_items)
         scale = np.where(norms > 0, norms, 1) ** -self.popularity_exponent
         matrix = histories.scaled(columns=scale)
+        unit = np.float32(2.0) ** np.round(np.log2(np.abs(matrix.values).max(initial=1e-30)))
+        matrix = matrix.with_values(matrix.values / unit)  # fourth powers of large weights would leave float32
         with progress_bar("PureSVD", progress) as bar:
             svd = truncated_svd(
                 self._kernels(),
                 matrix,
-                self.factors,
+                factors,
                 seed=self.seed,
                 threads=self.threads,
                 on_iteration=lambda _: bar.update(),
             )
-        self.item_factors_, self.singular_values_ = svd.right, svd.values
+        kept = factors if self.factors is not None else above_chance(svd.values, matrix, _CHANCE)
+        self.item_factors_, self.singular_values_ = np.ascontiguousarray(svd.right[:, :kept]), svd.values[:kept] * unit
         self.user_factors_ = self._fold_in(x.user_items)
         return self
 
@@ -131,7 +139,8 @@ class PureSVD(FactorModel):
         return {**super()._learned(), "singular_values_": "float32 f"}
 
     def _check(self) -> None:
-        check_at_least("factors", self.factors, 1, whole=True)
+        if self.factors is not None:
+            check_at_least("factors", self.factors, 1, whole=True)
         check_at_least("popularity_exponent", self.popularity_exponent, 0)
         check_choice("weights", self.weights, ("given", "binary"))
         check_at_least("seed", self.seed, 0, whole=True)

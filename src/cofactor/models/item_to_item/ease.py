@@ -62,6 +62,9 @@ class EASE(ItemWeightModel):
     The most accurate of the models without a training loop where interactions are many per item. Costs n^3 / 2
     multiply-adds and 4 n^2 bytes, n being the number of items (primal) or of users (dual).
 
+    Similar items are those of the largest cosine between the items' weights over users, in all forms alike: B says what
+    an item adds to the others of a history, which of two that are nearly the same is little.
+
     Parameters
     ----------
     regularization : float
@@ -81,8 +84,8 @@ class EASE(ItemWeightModel):
         Invert a matrix of items, or one of users: the same model. "auto" takes the smaller one.
     top_n : int, optional
         Keep as many weights of every column of B, the largest by magnitude, sparse: small and fast, but only items
-        that a history reaches are recommended. By default the primal form keeps B dense, and the dual form the
-        inverse of users x users.
+        with a score above 0, that of an item which the history does not reach, are recommended. By default the primal
+        form keeps B dense, and the dual form the inverse of users x users.
     threads : int, optional
         Where SciPy's BLAS is not OpenBLAS, the inverse takes the threads that BLAS likes.
 
@@ -282,12 +285,6 @@ class EASE(ItemWeightModel):
         if not self._is_dual:
             return super()._scores(users, items)
         return scores_in_batches(self._known_scores, users, items, self._width)
-
-    def _similar_items(self, items: Rows, k: int) -> TopK:
-        if not self._is_dual:
-            return super()._similar_items(items, k)
-        itself = CSR.one_each(items, self.interactions_.n_items)
-        return self._top_k_for(itself, k, Filters(exclude=itself))
 
     # Both forms.
 

@@ -32,6 +32,7 @@ from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
 from cofactor.kernels.svd import svd_bytes, truncated_svd
 from cofactor.models.base.batches import batch_bytes, scores_in_batches, top_k_in_batches
+from cofactor.models.base.chance import above_chance
 from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.recommender import Recommender
 from cofactor.system.memory import require_memory
@@ -47,12 +48,15 @@ if TYPE_CHECKING:
 
 __all__ = ["GraphFilter"]
 
+_FACTORS = 256  # at most, unless given
+
 
 class GraphFilter(Recommender):
     """Linear and ideal low-pass filters of the user-item graph (GF-CF, LinkProp), without training.
 
     Nothing of the size items x items or users x users is formed: scores take O(nnz) multiply-adds a user. Strong where
-    interactions are few per item. The defaults are GF-CF.
+    interactions are few per item. The defaults are GF-CF. Similar items are what a history of the item alone is scored
+    by: nothing is pruned for scores.
 
     Parameters
     ----------
@@ -67,8 +71,9 @@ class GraphFilter(Recommender):
         more, and the filter is no longer linear.
     low_pass : float
         Weight of the ideal low-pass filter beside the walk; 0 leaves it out.
-    factors : int
-        Cut-off of the ideal low-pass filter: how many singular vectors pass it.
+    factors : int, optional
+        Cut-off of the ideal low-pass filter: how many singular vectors pass it. By default 256, as in GF-CF, or as many
+        as have singular values beyond what chance would bring about where these are fewer, as on small logs.
     weights : {"given", "binary"}
         Take the weights of interactions as they are, or 1 for all.
     seed : int
@@ -104,7 +109,7 @@ class GraphFilter(Recommender):
         item_exponent: float = 0.5,
         amplification: float = 1.0,
         low_pass: float = 0.3,
-        factors: int = 256,
+        factors: int | None = None,
         weights: Literal["given", "binary"] = "given",
         seed: int = 0,
         threads: int | None = None,
@@ -132,7 +137,7 @@ class GraphFilter(Recommender):
         x = interactions
         require_memory(
             self._bytes_needed(x),
-            f"GraphFilter(factors={self.factors}) on {x.n_users:,} users and {x.n_items:,} items",
+            f"GraphFilter(factors={self._most_factors}) on {x.n_users:,} users and {x.n_items:,} items",
             "fewer factors, or low_pass=0",
         )
         r = self._weighed(x.user_items)
@@ -147,7 +152,7 @@ class GraphFilter(Recommender):
             svd = truncated_svd(
                 self._kernels(),
                 filtered,
-                self.factors if self.low_pass else 1,
+                self._most_factors if self.low_pass else 1,
                 seed=self.seed,
                 tolerance=1e-2,
                 threads=self.threads,
@@ -155,8 +160,13 @@ class GraphFilter(Recommender):
             )
         gain = float(svd.values[0]) ** 2
         self.item_scale_ = (items**-self.item_exponent / (gain if gain > 0 else 1)).astype(np.float32)
-        self.item_vectors_ = svd.right if self.low_pass else np.empty((x.n_items, 0), np.float32)
+        kept = svd.right.shape[1] if self.factors is not None else above_chance(svd.values, filtered)
+        self.item_vectors_ = np.ascontiguousarray(svd.right[:, : kept if self.low_pass else 0])
         return self
+
+    @property
+    def _most_factors(self) -> int:
+        return _FACTORS if self.factors is None else self.factors
 
     def _scores_of(self, histories: CSR) -> Float:
         """Scores (n, n_items) of any histories."""
@@ -220,7 +230,7 @@ class GraphFilter(Recommender):
         return self._top_k_for(itself, k, Filters(exclude=itself))
 
     def _bytes_needed(self, x: Interactions) -> int:
-        factors = self.factors if self.low_pass else 1
+        factors = self._most_factors if self.low_pass else 1
         batch = batch_bytes(2 * x.n_items + x.n_users)
         return svd_bytes(x.user_items, factors) + 8 * factors * x.n_items + batch + 36 * x.nnz
 
@@ -232,7 +242,8 @@ class GraphFilter(Recommender):
         for name in ("history_exponent", "user_exponent", "item_exponent", "low_pass"):
             check_at_least(name, getattr(self, name), 0)
         check_at_least("amplification", self.amplification, 0, above=True)
-        check_at_least("factors", self.factors, 1, whole=True)
+        if self.factors is not None:
+            check_at_least("factors", self.factors, 1, whole=True)
         check_choice("weights", self.weights, ("given", "binary"))
         check_at_least("seed", self.seed, 0, whole=True)
         resolve_threads(self.threads)

@@ -51,6 +51,10 @@ _ACTIVE = 8192  # items that one column may work on with X'X at hand
 class SLIM(ItemWeightModel):
     r"""Sparse item-to-item weights by one elastic net per item (Ning & Karypis 2011).
 
+    Only items with a score above 0, that of an item which the history does not reach, are listed: lists may be shorter
+    than k. Similar items are those of the largest cosine between the items' weights over users, however few of them W
+    has weights for.
+
     Parameters
     ----------
     l1_regularization : float

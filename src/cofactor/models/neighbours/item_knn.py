@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cofactor.checks import check_at_least, check_choice
 from cofactor.models.base.fitting import in_one_step
-from cofactor.models.base.item_weights import ItemWeightModel
+from cofactor.models.base.item_weights import ItemWeightModel, most_similar_items
 from cofactor.models.neighbours.similarity import Columns, Compared, Kind, Measure, formula
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from cofactor.data.interactions import Interactions
+    from cofactor.kernels.arrays import Rows, TopK
     from cofactor.kernels.csr import CSR
 
 __all__ = ["ItemKNN"]
@@ -31,6 +32,9 @@ class ItemKNN(ItemWeightModel):
 
     Only items that are neighbours of the history's come back: lists may be shorter than k, and an item whose users had
     nothing else is never recommended. An item is not its own neighbour.
+
+    Similar items are the most similar of all items, whatever ``neighbours`` are kept for scores; with the asymmetric
+    cosine, those that an item alone would recommend.
 
     Parameters
     ----------
@@ -116,3 +120,14 @@ class ItemKNN(ItemWeightModel):
         check_at_least("neighbours", self.neighbours, 1, whole=True)
         check_choice("neighbours_of", self.neighbours_of, ("scored", "history"))
         resolve_threads(self.threads)
+
+    def _similar_items(self, items: Rows, k: int) -> TopK:
+        measure, item_users = self._measure(), self.interactions_.item_users
+        columns = Columns.of(item_users, measure.kind)
+        every = Compared.of(item_users, columns, measure)
+        values = every.matrix.binary() if every.binary else every.matrix
+        asked = Compared(values.take(items), every.binary, every.own[items])
+        return most_similar_items(
+            self._kernels(), items, asked.matrix.scaled(columns=columns.weights), values,
+            formula(measure, asked, every, scored="chosen"), k=k, threads=self.threads,
+        )  # fmt: skip

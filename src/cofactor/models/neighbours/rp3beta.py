@@ -11,14 +11,14 @@ changes no ranking, and only the nearest items are kept, whose weights may be ma
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from cofactor.checks import check_at_least, check_choice, check_flag
 from cofactor.kernels.arguments import Similarity
 from cofactor.models.base.fitting import in_one_step
-from cofactor.models.base.item_weights import ItemWeightModel
+from cofactor.models.base.item_weights import ItemWeightModel, most_similar_items
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
 
@@ -26,15 +26,21 @@ if TYPE_CHECKING:
     from typing import Self
 
     from cofactor.data.interactions import Interactions
+    from cofactor.kernels.arrays import Float, Rows, TopK
     from cofactor.kernels.csr import CSR
 
 __all__ = ["RP3beta"]
+
+_LEAST = 1e-30  # sum of weights of a user or an item that has none
 
 
 class RP3beta(ItemWeightModel):
     """Rank items by the chance of a random walk from the history to them, less for popular ones.
 
     Only items that a walk reaches come back: lists may be shorter than k. A walk does not end where it began.
+
+    Similar items are those where a walk from the item most likely ends, W[h, i] of all items whatever ``neighbours``
+    are kept for scores, before ``normalize``.
 
     Parameters
     ----------
@@ -61,8 +67,8 @@ class RP3beta(ItemWeightModel):
 
     def __init__(
         self,
-        alpha: float = 1.0,
-        beta: float = 0.6,
+        alpha: float = 0.7,
+        beta: float = 0.3,
         neighbours: int = 100,
         *,
         neighbours_of: Literal["scored", "history"] = "scored",
@@ -86,19 +92,12 @@ class RP3beta(ItemWeightModel):
             f"RP3beta with {self.neighbours} neighbours of {n:,} items",
             "fewer neighbours, or filter rare items",
         )  # fmt: skip
-        x = interactions.item_users
-        binary = bool((x.values == 1).all())
-        powers = x.with_values(x.values if binary else x.values**self.alpha)
-        of_user = np.bincount(x.indices, x.values, minlength=x.n_columns)
-        of_item = x.row_sums()
-        leaving = np.maximum(of_item, 1e-30) ** self.alpha
-        arriving = np.maximum(np.diff(x.indptr), 1) ** float(self.beta)
+        walk = self._walk(interactions.item_users)
         of_scored = self.neighbours_of == "scored"
-        scales = (arriving, leaving) if of_scored else (leaving, arriving)
+        scales = (walk.arriving, walk.leaving) if of_scored else (walk.leaving, walk.arriving)
         near = self._kernels().neighbours(
-            powers, self.neighbours, Similarity(scales[0].astype(np.float32), scales[1].astype(np.float32)),
-            weights=(np.maximum(of_user, 1e-30) ** -float(self.alpha)).astype(np.float32),
-            binary=binary, threads=self.threads,
+            walk.powers, self.neighbours, Similarity(*scales),
+            weights=walk.passing, binary=walk.binary, threads=self.threads,
         )  # fmt: skip
         weights = near.transposed() if of_scored else near
         self.item_weights_ = _normalized(weights) if self.normalize else weights
@@ -111,6 +110,33 @@ class RP3beta(ItemWeightModel):
         check_choice("neighbours_of", self.neighbours_of, ("scored", "history"))
         check_flag("normalize", self.normalize)
         resolve_threads(self.threads)
+
+    def _walk(self, x: CSR) -> _Walk:
+        binary = bool((x.values == 1).all())
+        of_user = np.bincount(x.indices, x.values, minlength=x.n_columns)
+        return _Walk(
+            x.with_values(x.values if binary else x.values**self.alpha),
+            binary,
+            (np.maximum(x.row_sums(), _LEAST) ** self.alpha).astype(np.float32),
+            (np.maximum(of_user, _LEAST) ** -float(self.alpha)).astype(np.float32),
+            (np.maximum(np.diff(x.indptr), 1) ** float(self.beta)).astype(np.float32),
+        )
+
+    def _similar_items(self, items: Rows, k: int) -> TopK:
+        walk = self._walk(self.interactions_.item_users)
+        asked = walk.powers.take(items).scaled(columns=walk.passing)
+        chance = Similarity(walk.leaving[items], walk.arriving)
+        return most_similar_items(self._kernels(), items, asked, walk.powers, chance, k=k, threads=self.threads)
+
+
+class _Walk(NamedTuple):
+    """The parts of W: powers of weights, items in rows, and what they are divided by or, at users, multiplied by."""
+
+    powers: CSR
+    binary: bool
+    leaving: Float
+    passing: Float
+    arriving: Float
 
 
 def _normalized(weights: CSR) -> CSR:

@@ -118,7 +118,7 @@ class Compared:
         if binary and kind != "tfidf":
             squares = np.diff(matrix.indptr).astype(np.float64)
         else:
-            products = columns.weights[matrix.indices]
+            products = columns.weights[matrix.indices].astype(np.float64)  # float32 has no squares below 1e-19
             if not binary:
                 products *= matrix.values
                 products *= matrix.values

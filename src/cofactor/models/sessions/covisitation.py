@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cofactor.data.interactions import Interactions
+    from cofactor.kernels.arrays import Rows, TopK
     from cofactor.kernels.csr import CSR
     from cofactor.models.sessions._covisitation_count import Capped
 
@@ -55,7 +56,7 @@ class CoVisitation(ItemWeightModel):
     Lists are ranked by ``sum_a weight(user, a) W[a, b]`` over the history, and hold only items that it reaches. Give
     recent and strong events more say by the weights of the interactions, for example
     ``events.interactions(weights.by_type({"clicks": 1, "carts": 6, "orders": 3}) * weights.half_life("2d"))``;
-    counting does not read these weights.
+    counting does not read these weights. Similar items of a are the largest of its row of W, at most ``neighbours``.
 
     Parameters
     ----------
@@ -269,6 +270,9 @@ class CoVisitation(ItemWeightModel):
                 of_type = table[sessions.types[piece]]
                 out[piece] = np.maximum(np.rint(weight * of_type), of_type > 0)
         return out, 1 / scale
+
+    def _similar_items(self, items: Rows, k: int) -> TopK:
+        return self._heaviest(items, k)
 
     def _warn(self, capped: Capped) -> None:
         if capped.sessions:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from cofactor.data.interactions import Interactions
+    from cofactor.kernels.arrays import Rows, TopK
 
 __all__ = ["CoVisitationSum"]
 
@@ -27,7 +28,7 @@ class CoVisitationSum(ItemWeightModel):
     """Score items by the weighted sum of several co-visitation matrices: one recommender, one pass over the log.
 
     ``W = sum_m weight_m W_m``, where W_m is the ``item_weights_`` of the m-th :class:`CoVisitation`. Counts of rare
-    events are small: give such matrices larger weights to be heard.
+    events are small: give such matrices larger weights to be heard. Similar items are the largest of an item's row.
 
     Parameters
     ----------
@@ -92,6 +93,9 @@ class CoVisitationSum(ItemWeightModel):
 
     def _check(self) -> None:
         self._weights()
+
+    def _similar_items(self, items: Rows, k: int) -> TopK:
+        return self._heaviest(items, k)
 
     def _weights(self) -> list[float]:
         resolve_threads(self.threads)

@@ -36,10 +36,6 @@ class ItemWeightModel(Recommender):
     def _learned(self) -> dict[str, str]:
         return {"item_weights_": "csr items items or float32 items items"}
 
-    def _weighed(self, histories: CSR) -> CSR:
-        """Histories with the weights that scores are made of; as they are, unless a subclass says otherwise."""
-        return histories
-
     def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
         return self._top_k_for(self.interactions_.user_items.take(users), k, filters)
 

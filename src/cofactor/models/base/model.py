@@ -13,6 +13,7 @@ from cofactor.system.threads import resolve_threads
 if TYPE_CHECKING:
     from cofactor.data.interactions import Interactions
     from cofactor.kernels.cpu import Kernels
+    from cofactor.kernels.csr import CSR
 
 __all__ = ["Model"]
 
@@ -63,6 +64,10 @@ class Model(ABC):
 
     def _check_state(self) -> None:  # noqa: B027 - shapes and types say all about most models
         """Raise DataError where what was learned, of the right shapes, contradicts itself; O(its size)."""
+
+    def _weighed(self, matrix: CSR) -> CSR:
+        """The matrix that the model computes with: all weights are 1 where its parameter ``weights`` is "binary"."""
+        return matrix.binary() if getattr(self, "weights", None) == "binary" else matrix
 
     def _kernels(self) -> Kernels:
         """The kernels of this model's device: asked for once by each fit and each question."""

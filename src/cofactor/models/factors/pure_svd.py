@@ -124,11 +124,6 @@ class PureSVD(FactorModel):
         self.user_factors_ = self._fold_in(x.user_items)
         return self
 
-    def _weighed(self, histories: CSR) -> CSR:
-        if self.weights == "given":
-            return histories
-        return histories.binary()
-
     def _fold_in(self, histories: CSR) -> Float:
         by_factor = np.ascontiguousarray(self.item_factors_.T)
         kernels = self._kernels()

@@ -294,11 +294,6 @@ class EASE(ItemWeightModel):
         solved = kernels.invert(held, threads=self.threads)
         return kernels.fetch(held), solved
 
-    def _weighed(self, histories: CSR) -> CSR:
-        if self.weights == "given":
-            return histories
-        return histories.binary()
-
     def _user_weights(self, histories: CSR) -> NDArray[np.float64]:
         return np.maximum(np.diff(histories.indptr), 1) ** -np.float64(self.user_exponent)
 

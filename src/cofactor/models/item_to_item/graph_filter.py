@@ -195,11 +195,6 @@ class GraphFilter(Recommender):
         """V with factors in rows."""
         return np.ascontiguousarray(self.item_vectors_.T)
 
-    def _weighed(self, matrix: CSR) -> CSR:
-        if self.weights == "given":
-            return matrix
-        return matrix.binary()
-
     @property
     def _width(self) -> int:
         """Floats that the scores of a user take while they are computed."""

@@ -27,7 +27,9 @@ inline constexpr int kLanes = 4, kTileRows = 4, kTileVectors = 2;
 #endif
 
 using Vec = float __attribute__((vector_size(kLanes * sizeof(float))));
-using VecUnaligned = float __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
+// Where any float may lie. Behind the =, Clang would pass over aligned(4) without a word.
+using VecUnaligned [[gnu::vector_size(kLanes * sizeof(float)), gnu::aligned(4), gnu::may_alias]] = float;
+static_assert(alignof(VecUnaligned) == alignof(float));
 
 inline Vec load(const float* p) { return *reinterpret_cast<const VecUnaligned*>(p); }
 inline void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }

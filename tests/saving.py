@@ -147,7 +147,7 @@ def kills(folder: Path, n: int, seed: int = 0) -> dict[str, object]:
     make(1).save(folder)
     for i in range(n):
         former, marker = marker_of(cf.load(folder)), 10 * (i + 1)
-        killed(folder, marker, seconds=rng.uniform(0, 0.08))
+        killed(folder, marker, seconds=0.0002 * 400 ** rng.random())  # 0.2 to 80 ms, as often below 4 as above
         try:
             now = marker_of(cf.load(folder))
         except (cf.CofactorError, ValueError) as error:

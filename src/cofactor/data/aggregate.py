@@ -99,9 +99,8 @@ def aggregate(
         raise DataError("there are no events to make interactions of")
     if any(groups[name].null_count() for name in groups.columns if name != _WEIGHT):
         raise DataError(f"columns {user!r} and {item!r}: an id is missing that was there when the log was read")
-    ordered = packed and users.low is not None and items.low is not None
-    if ordered:  # codes are in the order of the ids
-        groups = groups.sort(_PAIR)  # takes less memory here than as part of the query
+    if packed and users.low is not None and items.low is not None:  # codes are in the order of the ids
+        return _in_order(groups, users, items)
     if packed:
         codes = groups.drop_in_place(_PAIR)
         user_codes, item_codes = (codes // 2**_BITS).cast(pl.UInt32), (codes % 2**_BITS).cast(pl.UInt32)
@@ -111,9 +110,20 @@ def aggregate(
     rows, user_ids = users.own(user_codes)
     columns, item_ids = items.own(item_codes)
     del user_codes, item_codes
-    values = groups.drop_in_place(_WEIGHT).to_numpy()
-    if not ordered:
-        order = np.argsort(rows.astype(np.int64) << _BITS | columns)
-        rows, columns, values = rows[order], columns[order], values[order]
+    order = np.argsort(rows.astype(np.int64) << _BITS | columns)
+    values = groups.drop_in_place(_WEIGHT).to_numpy()[order]
     indptr = offsets(np.bincount(rows, minlength=len(user_ids)))
-    return user_ids, item_ids, CSR(indptr, columns, values, len(item_ids))
+    return user_ids, item_ids, CSR(indptr, columns[order], values, len(item_ids))
+
+
+def _in_order(groups: pl.DataFrame, users: Codes, items: Codes) -> tuple[IdMap, IdMap, CSR]:
+    """Groups of pairs whose order is that of their ids: one sort, and users by where they begin."""
+    groups = groups.sort(_PAIR)  # takes less memory here than as part of the query
+    values = groups.drop_in_place(_WEIGHT).to_numpy()
+    keys = groups.drop_in_place(_PAIR).to_numpy()
+    user_codes = keys >> _BITS
+    starts = np.concatenate([np.zeros(1, np.int64), np.flatnonzero(user_codes[1:] != user_codes[:-1]) + 1])
+    user_codes = user_codes[starts]
+    columns, item_codes = items.renumbered(keys & (2**_BITS - 1))
+    indptr = np.append(starts, len(keys))
+    return users.ids(user_codes), items.ids(item_codes), CSR(indptr, columns, values, len(item_codes))

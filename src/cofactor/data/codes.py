@@ -96,11 +96,9 @@ class Codes:
         if not self.is_packed:
             ids = IdMap.from_values(codes)
             return Coded(ids.rows(codes), ids)
-        numbers = codes.to_numpy()
-        self._check(numbers)
-        rows, present = renumbered(numbers, self._size(numbers))
+        rows, present = self.renumbered(codes.to_numpy())
         if self.low is not None:
-            return Coded(rows, IdMap(pl.Series(present + self.low).cast(self.dtype)))
+            return Coded(rows, self.ids(present))
         texts = self.texts(pl.Series(present))
         order = texts.cast(pl.String).arg_sort().to_numpy()  # the order of IdMap
         rank = np.empty(len(order), np.int32)
@@ -111,13 +109,20 @@ class Codes:
         """Rows over given ids, -1 where an id is not among them."""
         if not self.is_packed:
             return ids.rows(codes)
-        numbers = codes.to_numpy()
-        self._check(numbers)
-        rows, present = renumbered(numbers, self._size(numbers))
-        known = (
-            pl.Series(present + self.low).cast(self.dtype) if self.low is not None else self.texts(pl.Series(present))
-        )
+        rows, present = self.renumbered(codes.to_numpy())
+        known = self.ids(present).ids if self.low is not None else self.texts(pl.Series(present))
         return ids.rows(known)[rows]
+
+    def renumbered(self, codes: NDArray[np.integer]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """The codes that occur as 0, 1, 2, ..., and what these stand for; DataError as in :meth:`own`."""
+        self._check(codes)
+        return renumbered(codes, _top(codes) if self.low is None or self.high is None else self.high - self.low + 1)
+
+    def ids(self, codes: NDArray[np.int64]) -> IdMap:
+        """The ids of ascending codes of integers; DataError as in :meth:`own`."""
+        assert self.low is not None
+        self._check(codes)
+        return IdMap(pl.Series(codes + self.low).cast(self.dtype))
 
     def texts(self, numbers: pl.Series) -> pl.Series:
         """The ids that codes stand for, in the type of the column."""
@@ -126,19 +131,17 @@ class Codes:
         physical = self.categories.to_physical().dtype
         return numbers.cast(physical).cat.to(kind).cast(self.dtype)
 
-    def _size(self, numbers: NDArray[np.uint32]) -> int:
-        """Codes are below it."""
-        return self.high - self.low + 1 if self.low is not None and self.high is not None else _top(numbers)
-
-    def _check(self, numbers: NDArray[np.uint32]) -> None:
-        if self.low is not None and self.high is not None and _top(numbers) > self.high - self.low + 1:
+    def _check(self, numbers: NDArray[np.integer]) -> None:
+        if self.low is None or self.high is None or not len(numbers):
+            return
+        if _top(numbers) > self.high - self.low + 1 or numbers.min() < 0:
             raise DataError(
                 f"column {self.column!r} holds {_top(numbers) - 1 + self.low}, but was between {self.low} and "
                 f"{self.high} when it was read; the log has changed since: read it again"
             )
 
 
-def _top(numbers: NDArray[np.uint32]) -> int:
+def _top(numbers: NDArray[np.integer]) -> int:
     return int(numbers.max()) + 1 if len(numbers) else 0
 
 

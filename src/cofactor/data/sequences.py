@@ -140,22 +140,25 @@ def _with_session(table: pl.DataFrame, session: str) -> pl.DataFrame:
 
 def _with_types(table: pl.DataFrame, codes: Codes) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Types as positions among their names, these in the order of their text; a missing type is called "null"."""
-    present = table[_TYPE].unique()
-    codes_of = present.drop_nulls()
-    names = dict(zip(codes_of.to_list(), codes.texts(codes_of).cast(pl.String).to_list(), strict=True))
-    wanted = sorted({*names.values(), *(["null"] if present.null_count() else [])})
+    missing, top = table[_TYPE].null_count() > 0, table[_TYPE].max()
+    size = 0 if top is None else int(top) + 1  # type: ignore[arg-type]
+    numbers = table[_TYPE].fill_null(size).to_numpy() if missing else table[_TYPE].to_numpy()
+    occurs = np.zeros(size + 1, np.bool_)
+    occurs[numbers] = True
+    present = np.flatnonzero(occurs[:size])
+    names = dict(zip(present.tolist(), codes.texts(pl.Series(present)).cast(pl.String).to_list(), strict=True))
+    wanted = sorted({*names.values(), *(["null"] if missing else [])})
     if len(wanted) > _MAX_TYPES:
         raise DataError(
             f"event_type={codes.column!r} has {len(wanted):,} types, at most {_MAX_TYPES} can be told apart; "
             f"the first: {', '.join(wanted[:3])}. Is it the right column?"
         )
-    places = np.zeros(max(names, default=-1) + 2, np.uint8)
+    places = np.zeros(size + 1, np.uint8)
     for code, name in names.items():
         places[code] = wanted.index(name)
-    if present.null_count():
-        places[-1] = wanted.index("null")
-    rows = places[table[_TYPE].fill_null(len(places) - 1).to_numpy()]
-    return table.with_columns(pl.Series(_TYPE, rows)), tuple(wanted)
+    if missing:
+        places[size] = wanted.index("null")
+    return table.with_columns(pl.Series(_TYPE, np.take(places, numbers))), tuple(wanted)
 
 
 def _numbered(table: pl.DataFrame, sessions: Codes) -> tuple[pl.DataFrame, Callable[[NDArray[np.int64]], pl.Series]]:
@@ -180,9 +183,11 @@ def _sorted(table: pl.DataFrame) -> tuple[pl.DataFrame, NDArray[np.int64] | None
     if _TIME not in table.columns:
         return _stable(table, [_SESSION]), None
     times = table[_TIME].to_numpy()
-    oldest, newest, unit = int(times.min()), int(times.max()), _unit(times)
-    bits = ((newest - oldest) // unit).bit_length()
-    last: int = table[_SESSION].max()  # type: ignore[assignment]
+    oldest, newest, unit = int(times.min()), int(times.max()), 1
+    bits, last = (newest - oldest).bit_length(), int(table[_SESSION].max())  # type: ignore[arg-type]
+    if last.bit_length() + bits > 63:
+        unit = _unit(times)
+        bits = ((newest - oldest) // unit).bit_length()
     if last.bit_length() + bits > 63:
         table = _stable(table, [_SESSION, _TIME])
         return table, _seconds(table.drop_in_place(_TIME).to_numpy(), 1, 0)

@@ -227,7 +227,7 @@ def test_a_random_split_does_not_depend_on_how_the_log_is_stored(tmp_path):
 def test_a_fraction_lies_between_0_and_1(fraction):
     events = make([1, 2, 3], [1, 2, 3], [1, 2, 3])
     for cut in (split.random, split.cold_users, lambda e, f: split.cold_users(e, 0.5, history_fraction=f)):
-        with pytest.raises(ParameterError, match="between 0 and 1"):
+        with pytest.raises(ParameterError, match="must be a number above 0 and below 1"):
             cut(events, fraction)
 
 

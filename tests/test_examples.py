@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow  # reads the whole log
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 # The study shows on purpose that models of repeats have no new products to tell.
-NOTHING_NEW = "^(PersonalPopular|Repurchase) listed no item for any test user with exclude_seen=True"
+NOTHING_NEW = "^(PersonalPopular|Repurchase) listed no item for any test user that is new to the user"
 
 
 @pytest.fixture

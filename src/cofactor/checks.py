@@ -40,7 +40,7 @@ def is_number(value: object) -> bool:
 def check_fraction(name: str, value: Any) -> None:  # noqa: ANN401
     """Raise ParameterError unless ``value`` is a number between 0 and 1, neither of them."""
     if not (is_number(value) and 0 < value < 1):
-        raise ParameterError(f"{name}={shown(value)}: it must be a number between 0 and 1")
+        raise ParameterError(f"{name}={shown(value)}: it must be a number above 0 and below 1")
 
 
 def check_choice(name: str, value: object, allowed: Iterable[object]) -> None:

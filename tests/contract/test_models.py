@@ -206,7 +206,7 @@ def test_k_is_at_least_one(model, interactions, k):
 
 
 def test_unknown_users_are_listed(model):
-    with pytest.raises(cf.UnknownIdError, match=r"2 of 4 user ids .*: 999, -7"):
+    with pytest.raises(cf.UnknownIdError, match=r"2 of 4 user ids .*: 999, -7; unknown='skip' leaves them out"):
         model.recommend([0, 999, 1, -7])
 
 
@@ -371,7 +371,7 @@ def test_similar_items_are_other_items(model, name):
     assert (table["item_id"] != table["similar_item_id"]).all()
     every = len(model.similar_items(k=1000))
     assert every == 40 * 39 or (every < 40 * 39 and name in SIMILAR_SHARE_USERS)
-    with pytest.raises(cf.UnknownIdError, match=r"1 of 1 item ids .*: 999"):
+    with pytest.raises(cf.UnknownIdError, match=r"1 of 1 item ids .*: 999; unknown='skip' leaves them out"):
         model.similar_items([999])
 
 

@@ -223,11 +223,24 @@ def test_a_random_split_does_not_depend_on_how_the_log_is_stored(tmp_path):
         assert test.frame.select("time").collect(engine=engine).equals(expected.select("time"))
 
 
+@pytest.mark.parametrize(
+    ("n", "fraction", "way_out"),
+    [
+        (3, 0.1, "test .* give a larger one"),
+        (3, 0.9, "train .* give a smaller one"),
+        (1, 0.9, "at least two are needed"),
+    ],
+)
+def test_a_fraction_that_leaves_a_side_empty(n, fraction, way_out):
+    with pytest.raises(DataError, match=way_out):
+        split.random(make(range(n), range(n), range(n)), fraction)
+
+
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan"), "0.5", True, [0.5]])
 def test_a_fraction_lies_between_0_and_1(fraction):
     events = make([1, 2, 3], [1, 2, 3], [1, 2, 3])
     for cut in (split.random, split.cold_users, lambda e, f: split.cold_users(e, 0.5, history_fraction=f)):
-        with pytest.raises(ParameterError, match="between 0 and 1"):
+        with pytest.raises(ParameterError, match="must be a number above 0 and below 1"):
             cut(events, fraction)
 
 

@@ -191,7 +191,7 @@ def test_scipy_entries_are_sorted_and_added_up_without_touching_the_original():
 
 
 def test_repeated_pairs_are_an_error_naming_the_first():
-    with pytest.raises(DataError, match=r"2 \(row, column\) pairs occur twice, the first is \(0, 3\)"):
+    with pytest.raises(DataError, match=r"2 \(row, column\) pairs are repeated, the first is \(0, 3\)"):
         CSR.from_pairs([1, 0, 0, 1], [2, 3, 3, 2], [1, 1, 1, 1], (2, 4))
 
 

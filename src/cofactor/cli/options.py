@@ -13,6 +13,7 @@ import polars as pl
 import typer
 
 from cofactor.cli.output import note
+from cofactor.cli.wording import in_options
 from cofactor.data import weights
 from cofactor.data.aggregate import Weight
 from cofactor.data.events import Events, read_events
@@ -143,7 +144,7 @@ class Columns:
             warnings.simplefilter("ignore", CofactorWarning)  # the notes say the same
             events = read_events(source, **plain)
         for line in events.notes:
-            note(line)
+            note(in_options(line, [f"--{name.replace('_', '-')}" for name in options]))
         return events
 
 

@@ -14,7 +14,11 @@ __all__ = ["in_options"]
 _CALLS = (
     (r"read_events\(\.\.\., (\w+=)(?:\.\.\.)?\)", r"\1"),
     (r"; make the interactions of (\w+=)", r"; give \1"),
+    (r"\bexclude_seen=False\b", "repeats="),
+    (r", or in the weight$", ""),
 )
+# Options that the library calls otherwise. Its half_life= is a parameter of models, which --param gives.
+_CALLED = {"--half-life": "life", "--cap": "maximum"}
 _ASSIGNMENT = r"\b(?P<name>[a-z_]+)=(?:(?P<quote>['\"])(?P<text>[^'\"]*)(?P=quote)|(?P<word>[\w.-]*))"
 
 
@@ -37,7 +41,11 @@ def in_options(message: str, options: Iterable[str]) -> str:
     """
     for pattern, replacement in _CALLS:
         message = re.sub(pattern, replacement, message)
-    names = {option.removeprefix("--").replace("-", "_"): option for option in options if option.startswith("--")}
+    names = {
+        _CALLED.get(option, option.removeprefix("--").replace("-", "_")): option
+        for option in options
+        if option.startswith("--")
+    }
 
     def as_option(found: re.Match[str]) -> str:
         if found["name"] not in names:

@@ -98,7 +98,9 @@ def aggregate(
     if groups.is_empty():
         raise DataError("there are no events to make interactions of")
     if any(groups[name].null_count() for name in groups.columns if name != _WEIGHT):
-        raise DataError(f"columns {user!r} and {item!r}: an id is missing that was there when the log was read")
+        raise DataError(
+            f"columns {user!r} and {item!r}: an id is missing that was there when the log was read; read it again"
+        )
     if packed and users.low is not None and items.low is not None:  # codes are in the order of the ids
         return _in_order(groups, users, items)
     if packed:

@@ -69,7 +69,8 @@ class Events(Log):
         Raises
         ------
         DataError
-            There are no events, or a weight is null, NaN, infinite, zero or negative.
+            There are no events, none is left by the minimal counts, one is of a type without a weight, or a weight is
+            null, NaN, infinite, zero or negative.
         ParameterError
             The weight is no numeric expression over the columns, or needs a role that the events lack.
         """

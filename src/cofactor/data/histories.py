@@ -97,7 +97,8 @@ def _weights(table: pl.DataFrame) -> pl.Series | pl.Expr:
     bad = ~(weight.is_finite() & (weight > 0)).fill_null(value=False)
     if bad.any():
         raise DataError(
-            f"histories: {bad.sum()} weights are not positive numbers, the first: {table.filter(bad).head(3).rows()}"
+            f"histories: {bad.sum()} weights are not positive and finite, the first rows: "
+            f"{table.filter(bad).head(3).rows()}; correct them or leave the rows out"
         )
     return weight
 

@@ -338,6 +338,6 @@ def _uuids(values: pl.Series, keys: pl.DataType, what: str) -> pl.Series:
     others = [v for v in objects if not (v is None or isinstance(v, UUID))]
     if others or keys.is_integer():
         kind = type((others or objects)[0]).__name__
-        raise DataError(f"{what}: ids of type {kind} were looked up where ids are {keys}")
+        raise DataError(f"{what}: ids of type {kind} were looked up where ids are {keys}; give ids of that type")
     binary = keys == pl.Binary
     return pl.Series("id", [None if v is None else v.bytes if binary else str(v) for v in objects], dtype=keys)

@@ -57,7 +57,8 @@ class Interactions:
         self.items, item_order = IdMap.in_order(items, "items")
         if user_items.shape != (self.n_users, self.n_items):
             raise DataError(
-                f"the matrix has shape {user_items.shape}, but there are {self.n_users} users and {self.n_items} items"
+                f"the users x items matrix has shape {user_items.shape}, but there are {self.n_users} users and "
+                f"{self.n_items} items; it must have a row for every user and a column for every item"
             )
         user_items.check()
         self.user_items = user_items.permuted(user_order, item_order)
@@ -238,7 +239,7 @@ class Interactions:
         wanted = f"at least {min_user_count} items a user and {min_item_count} users an item"
         if not kept.any():
             raise DataError(
-                f"nothing is left of {self.nnz:,} interactions with {wanted}; lower min_user_count or min_item_count"
+                f"nothing is left of {self.nnz:,} interactions with {wanted}; lower min_user_count= or min_item_count="
             )
         result = self._with_entries(kept)
         return result, (

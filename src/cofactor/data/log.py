@@ -141,14 +141,21 @@ class Log:
         expr = as_expression(weight)
         roots = expr.meta.root_names()
         added = []
-        for name, role, column in ((EVENT_TYPE, "event_type", self.event_type), (TIME, "time", self.time)):
+        for name, role, told, column in (
+            (EVENT_TYPE, "event_type", "event types", self.event_type), (TIME, "time", "times", self.time),
+        ):  # fmt: skip
             if name in roots and column is None:
-                raise ParameterError(f"this weight needs {role}=; give it to read_events or to the weight itself")
+                raise ParameterError(
+                    f"this weight needs the column of {told}; name it: read_events(..., {role}=...), or in the weight"
+                )
             if name in roots:
                 added.append(pl.col(str(column)).alias(name))
         if NEWEST in roots:
             if self.time is None:
-                raise ParameterError("this weight needs reference=, or time= in read_events for the newest event")
+                raise ParameterError(
+                    "this weight needs reference=, or the time of the newest event; name the column of times: "
+                    "read_events(..., time=...)"
+                )
             added.append(pl.lit(self.facts.newest, dtype=pl.Datetime("us")).alias(NEWEST))
         frame = self.frame.with_columns(added)
         try:
@@ -165,9 +172,10 @@ class Log:
     def explained(self, error: BaseException, columns: list[str]) -> DataError:
         """Turn an error of the aggregation into one that says where to look."""
         if "to `enum`" in str(error):
+            types = first_line(error).partition(" values: ")[2]
             return DataError(
-                f"an event type has no weight ({first_line(error)}); add it to weights.by_type, or filter such "
-                "events out first"
+                f"there are events of a type without a weight{': ' if types else ''}{types}; add it to the weights, "
+                "or filter such events out first"
             )
         if self.source is not None:
             return self.source.explain(error, [self.user, self.item, *columns])

@@ -134,7 +134,7 @@ def by_time(events: Events, test: str | timedelta | date | datetime) -> Split:
         side, where = ("train", "before") if cut <= oldest else ("test", "at or after")
         raise DataError(
             f"{side} would be empty: no event lies {where} the cut {cut} (test={test!r}); "
-            f"the log runs from {oldest} to {newest}"
+            f"the log runs from {oldest} to {newest}; give a cut inside it"
         )
     return Split(events.filter(pl.col(time) < cut), events.filter(pl.col(time) >= cut))
 
@@ -344,7 +344,8 @@ def _share(fraction: float, n: int, what: str) -> int:
     n_test = round(fraction * n)
     if not 0 < n_test < n:
         side = "test" if n_test == 0 else "train"
-        raise DataError(f"{side} would be empty: fraction={fraction} of {n} {what} puts {n_test} into test")
+        way_out = "at least two are needed" if n < 2 else f"give a {'larger' if n_test == 0 else 'smaller'} one"
+        raise DataError(f"{side} would be empty: fraction={fraction} of {n} {what} puts {n_test} into test; {way_out}")
     return n_test
 
 

@@ -56,7 +56,7 @@ def by_type(weights: Mapping[str | int, float], column: str | None = None) -> pl
     Raises
     ------
     ParameterError
-        A weight is not a finite number, or there is none.
+        A weight is not a finite number, a type is named twice, as a number and as text, or there is none.
     """
     check_type("weights", weights, Mapping, "a mapping of event types to numbers")
     _check_column("column", column)
@@ -148,7 +148,7 @@ def capped(weight: pl.Expr, maximum: float) -> pl.Expr:
     """
     check_type("weight", weight, pl.Expr, "a polars expression")
     if not (is_number(maximum) and maximum > 0):
-        raise ParameterError(f"maximum is {shown(maximum)}; it must be a positive finite number")
+        raise ParameterError(f"maximum={shown(maximum)}; it must be a positive finite number")
     return weight.clip(upper_bound=maximum)
 
 
@@ -184,7 +184,7 @@ def _moment(value: Any) -> datetime:  # noqa: ANN401
         with suppress(ValueError):
             moment = datetime.fromisoformat(value if isinstance(value, str) else value.isoformat())
             return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
-    raise ParameterError(f"reference={shown(value)}; it must be a datetime, a date or such in ISO text")
+    raise ParameterError(f"reference={shown(value)}; it must be a datetime, a date, or one of them as ISO 8601 text")
 
 
 def _check_column(name: str, column: object) -> None:

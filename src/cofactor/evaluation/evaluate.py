@@ -76,8 +76,8 @@ def evaluate(
         A metric or another parameter is not understood, or the model was not fitted.
     DataError
         A table lacks a column, holds null, repeats an item or a rank of a user, has ids of another type than the test,
-        or is not complete although ``auc`` was asked for; the test is empty, or no test user is known; a test pair is
-        not among the candidates.
+        or is not complete although ``auc`` was asked for; the test is empty, no test user is known, or all its
+        pairs were in the training data and ``exclude_seen`` leaves them out; a test pair is not among the candidates.
 
     Examples
     --------

@@ -136,7 +136,9 @@ def measure(
     )
     if lists.n_items is None and (names := [metric.name for metric in wanted if metric.needs.n_items]):
         of = ", ".join(names)
-        raise ParameterError(f"{of} of a table needs the size of the catalogue: pass n_items=<number of items>")
+        raise ParameterError(
+            f"{of} of a table needs the size of the catalogue: give the number of its items as n_items="
+        )
     n_unknown = int((~lists.known).sum())
     if n_unknown == len(relevance.users):
         raise DataError(
@@ -179,7 +181,7 @@ def check_intervals(confidence: float, n_bootstrap: int, seed: int) -> None:
     """Check the parameters of ``Measurement.summary``, apart from it: before the lists are made."""
     check_at_least("confidence", confidence, 0, above=True)
     if confidence >= 1:
-        raise ParameterError(f"confidence must be below 1, got {confidence!r}; 95 % are 0.95")
+        raise ParameterError(f"confidence must be below 1, got {confidence!r}; give 0.95 for 95 %")
     check_at_least("n_bootstrap", n_bootstrap, 0, whole=True)
     check_at_least("seed", seed, 0, whole=True)
 
@@ -196,8 +198,8 @@ def warn_of_seen(found: Measurement) -> bool:
 
 def warn_of_empty(models: Sequence[str], *, exclude_seen: bool) -> None:
     """Tell of models, by name, that list nothing at all, so that all their metrics are 0."""
-    way_out = "; pass exclude_seen=False, or fill the lists by Fallback" if exclude_seen else ""
-    warn(f"{', '.join(models)} listed no item for any test user with exclude_seen={exclude_seen}{way_out}")
+    new = " that is new to the user; pass exclude_seen=False, or fill the lists by Fallback" if exclude_seen else ""
+    warn(f"{', '.join(models)} listed no item for any test user{new}")
 
 
 class _Clock:

@@ -158,7 +158,7 @@ class CSR:
         if not is_matrix:
             raise ParameterError(f"the matrix must be a sparse one of SciPy with two dimensions, got {shown(given)}")
         if given.dtype.kind not in "biuf":
-            raise DataError(f"the values of the matrix are {given.dtype}; weights are real numbers")
+            raise DataError(f"the values of the matrix are {given.dtype}; weights are real numbers; cast them first")
         if max(given.shape) > _MAX_ROWS:
             raise DataError(f"the matrix has shape {given.shape}; there may be up to {_MAX_ROWS} rows and columns")
         if given.format == "csr":
@@ -227,7 +227,7 @@ class CSR:
         if (twice := np.flatnonzero(key[1:] == key[:-1])).size:
             r, c = divmod(int(key[twice[0]]), shape[1])
             raise DataError(
-                f"{twice.size} (row, column) pairs occur twice, the first is ({r}, {c}); aggregate them first"
+                f"{twice.size} (row, column) pairs are repeated, the first is ({r}, {c}); aggregate them first"
             )
         indptr = offsets(np.bincount(rows, minlength=shape[0]))
         return cls(indptr, columns[order].astype(np.int32), np.asarray(values, np.float32)[order], shape[1])

@@ -25,7 +25,7 @@ def coverage(hits: Hits, k: int) -> float:
         The lists hold more items than the catalogue.
     """
     if hits.n_items is None:
-        raise ParameterError("coverage needs the size of the catalogue: pass n_items=<number of items>")
+        raise ParameterError("coverage needs the size of the catalogue: give the number of its items as n_items=")
     n_listed_items = int((hits.best_rank <= k).sum())
     if n_listed_items > hits.n_items:
         raise DataError(f"the lists hold {n_listed_items} distinct items, more than n_items={hits.n_items}")

@@ -55,7 +55,7 @@ def test_chains_of_chains(log, tmp_path):
 
 @pytest.mark.parametrize("models", [(), (cf.Popular(),), (cf.Popular(), "popular")])
 def test_it_takes_two_models(log, models):
-    with pytest.raises(cf.ParameterError, match="Fallback needs at least two models, got"):
+    with pytest.raises(cf.ParameterError, match="Fallback needs at least two models that recommend, got"):
         cf.Fallback(*models).fit(log)
 
 

@@ -155,7 +155,7 @@ def test_loaded_models_answer_and_cannot_be_fitted_on_what_they_hold(tmp_path):
     model.save(tmp_path / "m")
     loaded = cf.load(tmp_path / "m")
     assert loaded.recommend(exclude_seen=False).equals(model.recommend(exclude_seen=False))
-    with pytest.raises(cf.DataError, match="half_life='90d' and neighbour_half_life='7d' and trend='7d' needs the"):
+    with pytest.raises(cf.DataError, match="half_life='90d' and neighbour_half_life='7d' and trend='7d' need the"):
         loaded.fit(loaded.interactions_)
 
 

@@ -105,7 +105,7 @@ def test_histories_without_events_are_sessions(interactions):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_gap": "24h"}, "max_gap='24h' needs times, which these interactions lack; read a log with time="),
+        ({"max_gap": "24h"}, "max_gap='24h' needs times, which these interactions lack; make the interactions of "),
         ({"recency": 3}, "recency=3 needs times"),
         ({"half_life": "3d"}, "half_life='3d' needs times"),
         ({"types": ["a"]}, r"types=\['a'\] needs event types, .* event_type="),

@@ -94,7 +94,7 @@ def test_ages_in_time_and_in_sessions():
 
 def test_ages_in_time_need_times():
     x = interactions("ax", "ay", time=None)
-    with pytest.raises(cf.DataError, match=r"lambda2='3d' needs times.*or give a number of sessions"):
+    with pytest.raises(cf.DataError, match=r"lambda2='3d' needs times.*or give lambda2 as a number of sessions"):
         cf.SessionKNN(lambda2="3d").fit(x)
     ages = scores(cf.SessionKNN(lambda2=1, **PLAIN).fit(x), now("a"))  # in the order of the ids
     assert ages["y"] / ages["x"] == pytest.approx(np.e)

@@ -90,8 +90,8 @@ def check_weights(weights: CSR, items: IdMap, users: IdMap | None = None) -> Non
     where = f"the largest weight is {largest:.6g}, of {user} and item {items.take(weights.indices[at : at + 1])[0]!r}"
     raise DataError(
         f"{where}; models compute in float32, with weights up to {LARGEST_WEIGHT:g} of which the largest is at least "
-        f"{_LEAST_LARGEST:g}: divide all weights by about {largest:.0e}, count in other units, or cap them "
-        "(cofactor.weights.capped)"
+        f"{_LEAST_LARGEST:g}: divide all weights by about {largest:.0e}, or count in other units"
+        f"{', or cap them (cofactor.weights.capped)' if largest > LARGEST_WEIGHT else ''}"
     )
 
 

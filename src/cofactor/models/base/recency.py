@@ -33,15 +33,16 @@ def in_days(span: str) -> float:
     return weights.duration("half_life", span) / timedelta(days=1)
 
 
-def require_times(interactions: Interactions, what: str) -> None:
-    """Raise DataError unless the interactions know the time of every event."""
+def require_times(interactions: Interactions, *what: str) -> None:
+    """Raise DataError unless the interactions know the time of every event; ``what`` of the caller needs it."""
+    told = f"{' and '.join(what)} {'needs' if len(what) == 1 else 'need'}"
     if interactions.events is None:
         raise DataError(
-            f"{what} needs the events that the interactions were made of, and these know none; make them with "
+            f"{told} the events that the interactions were made of, and these know none; make them with "
             "read_events(..., time=...).interactions(...), not by from_csr, from_frame or loading"
         )
     if interactions.events.time is None:
-        raise DataError(f"{what} needs the time of every event; name its column: read_events(..., time=...)")
+        raise DataError(f"{told} the time of every event; name its column: read_events(..., time=...)")
 
 
 def recency(
@@ -65,7 +66,7 @@ def recency(
         The interactions have no events, or these have no times.
     """
     given = {"half_life": half_life, "window": window}
-    require_times(interactions, " and ".join(f"{k}={v!r}" for k, v in given.items() if v is not None))
+    require_times(interactions, *(f"{k}={v!r}" for k, v in given.items() if v is not None))
     left = pl.lit(1.0) if half_life is None else weights.half_life(half_life)
     if window is not None:
         left = left * weights.recent(window)

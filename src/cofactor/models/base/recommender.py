@@ -14,7 +14,7 @@ from cofactor.data.histories import read_histories
 from cofactor.data.ids import IdMap, row_numbers
 from cofactor.data.log import Log
 from cofactor.data.tables import TableLike, read_table
-from cofactor.errors import ParameterError
+from cofactor.errors import ParameterError, UnknownIdError
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import NO_FILTERS, Filters
 from cofactor.models.base.fitting import as_interactions, check_weights
@@ -78,7 +78,9 @@ class Recommender(Model):
         return read_histories(histories, self.interactions_.items, ordered=self.ordered)
 
     def _similar_items(self, items: Rows, k: int) -> TopK:
-        raise ParameterError(f"{type(self).__name__} has no notion of similar items")
+        raise ParameterError(
+            f"{type(self).__name__} has no notion of similar items; use a model that has, as ImplicitALS and ItemKNN"
+        )
 
     # What every model does.
 
@@ -118,6 +120,8 @@ class Recommender(Model):
         ------
         UnknownIdError
             A user or item is not in the training data and ``unknown="error"``.
+        ParameterError
+            ``k`` is below 1, another parameter is none of the possible ones, or ``items`` leaves nothing to recommend.
         """
         x = self._fitted_for_tables()
         check_at_least("k", k, 1, whole=True)
@@ -286,7 +290,10 @@ def ranked_table(ids: pl.Series, name: str, others: IdMap, other_name: str, top:
 def known_rows(ids: IdMap, values: Ids, what: str, unknown: Unknown) -> Rows:
     """Row numbers of ids; unknown ones raise, or are left out and counted."""
     if unknown == "error":
-        return ids.require(values, what)
+        try:
+            return ids.require(values, what)
+        except UnknownIdError as error:
+            raise UnknownIdError(f"{error}; unknown='skip' leaves them out") from None
     rows = ids.rows(values, f"{what}s")
     if n := int((rows < 0).sum()):
         warn(f"{n} of {len(rows)} {what} ids are not in the training data; skipped")

@@ -122,7 +122,7 @@ class Blend(Recommender):
         if self.weights is not None and not isinstance(self.weights, list | tuple | np.ndarray):
             raise ParameterError(f"weights must be a list of numbers, one for each model, got {self.weights!r}")
         if len(self.models) < 2 or not all(isinstance(m, Recommender) for m in self.models):
-            raise ParameterError(f"Blend needs at least two models, got {self.models!r}")
+            raise ParameterError(f"Blend needs at least two models that recommend, got {self.models!r}")
         if self.weights is not None and len(self.weights) != len(self.models):
             raise ParameterError(
                 f"weights must be one number for each of {len(self.models)} models, got {self.weights!r}"

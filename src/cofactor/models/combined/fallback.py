@@ -65,7 +65,7 @@ class Fallback(Recommender):
 
     def _check(self) -> None:
         if len(self.models) < 2 or not all(isinstance(m, Recommender) for m in self.models):
-            raise ParameterError(f"Fallback needs at least two models, got {self.models!r}")
+            raise ParameterError(f"Fallback needs at least two models that recommend, got {self.models!r}")
 
     def _top_k(self, users: NDArray[np.int32], k: int, filters: Filters) -> TopK:
         return self._chain(len(users), k, filters, lambda model, at, left: model._top_k(users[at], k, left))

@@ -323,7 +323,7 @@ class ImplicitALS(FactorModel):
         if warm_start is not None and warm_start._fitted() and warm_start.item_factors_.shape[1] != self.factors_:
             raise ParameterError(
                 f"warm_start has {warm_start.item_factors_.shape[1]} factors, this model {self.factors_}; "
-                "they must be equal"
+                "they must be equal: change factors, or leave warm_start out"
             )
 
         def fill(items: Float) -> None:

@@ -131,7 +131,7 @@ class NextBasket(Recommender):
         x = interactions
         timed = {"half_life": self.half_life, "neighbour_half_life": self.neighbour_half_life, "trend": self.trend}
         if given := [f"{name}={value!r}" for name, value in timed.items() if value is not None]:
-            require_times(x, " and ".join(given))
+            require_times(x, *given)
         baskets = Baskets.of(x) if x.events is not None and x.events.time is not None else None
         own = x.user_items if baskets is None else self._own(baskets, x.n_users)
         users = np.bincount(x.user_items.indices, minlength=x.n_items)

@@ -117,7 +117,9 @@ def count_pairs(
     del lengths
     n_items, n_events = sessions.n_items, int(starts[-1])
     if n_events > _MAX_RECORDS:
-        raise ParameterError(f"{n_events:,} events take part, {_MAX_RECORDS:,} can be counted; use smaller last_events")
+        raise ParameterError(
+            f"{n_events:,} events take part, but at most {_MAX_RECORDS:,} can be counted; use a smaller last_events"
+        )
     places = offsets(np.minimum(work, neighbours))
     held = sum(a.nbytes for a in (sessions.indptr, sessions.items, sessions.times, sessions.types) if a is not None)
     plan = _Plan(

@@ -205,8 +205,8 @@ class CoVisitation(ItemWeightModel):
         needs = {"max_gap": self.max_gap, "recency": self.recency or None, "half_life": self.half_life}
         for name in (n for n, value in needs.items() if value is not None and sessions.times is None):
             raise DataError(
-                f"{name}={getattr(self, name)!r} needs times, which these interactions lack; read a log with time=, "
-                "and build them with events.interactions(...)"
+                f"{name}={getattr(self, name)!r} needs times, which these interactions lack; make the interactions "
+                "of read_events(..., time=...)"
             )
         table = self._type_table(sessions)
         with progress_bar(type(self).__name__, progress, unit="pair", unit_scale=True) as bar:
@@ -231,8 +231,8 @@ class CoVisitation(ItemWeightModel):
         if sessions.types is None:
             name = "types" if weights is None else "type_weights"
             raise DataError(
-                f"{name}={getattr(self, name)!r} needs event types, which these interactions lack; read a log with "
-                "event_type=, and build them with events.interactions(...)"
+                f"{name}={getattr(self, name)!r} needs event types, which these interactions lack; make the "
+                "interactions of read_events(..., event_type=...)"
             )
         known = sessions.type_names
         wanted = known if types is None else types

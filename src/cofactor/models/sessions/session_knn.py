@@ -184,8 +184,8 @@ class SessionKNN(Recommender):
         s, positions = Sessions.with_last_positions(interactions)
         if isinstance(self._lambda2(), int) and s.times is None:
             raise DataError(
-                f"lambda2={self.lambda2!r} needs times, which these interactions lack; read a log with time= and build "
-                "them with events.interactions(...), or give a number of sessions"
+                f"lambda2={self.lambda2!r} needs times, which these interactions lack; make the interactions of "
+                "read_events(..., time=...), or give lambda2 as a number of sessions"
             )
         require_memory(
             24 * s.n_events + 40 * s.n_sessions + 32 * s.n_items,

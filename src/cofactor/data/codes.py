@@ -109,9 +109,17 @@ class Codes:
         """Rows over given ids, -1 where an id is not among them."""
         if not self.is_packed:
             return ids.rows(codes)
-        rows, present = self.renumbered(codes.to_numpy())
-        known = self.ids(present).ids if self.low is not None else self.texts(pl.Series(present))
-        return ids.rows(known)[rows]
+        numbers = codes.to_numpy()
+        if self.low is None or self.high is None or not ids.dtype.is_integer():
+            rows, present = self.renumbered(numbers)
+            known = self.ids(present).ids if self.low is not None else self.texts(pl.Series(present))
+            return ids.rows(known)[rows]
+        self._check(numbers)
+        places = (ids.ids.cast(pl.Int64, strict=False) - self.low).fill_null(-1).to_numpy()
+        inside = np.flatnonzero((places >= 0) & (places <= self.high - self.low))
+        table = np.full(self.high - self.low + 1, -1, np.int32)
+        table[places[inside]] = inside
+        return np.take(table, numbers)
 
     def renumbered(self, codes: NDArray[np.integer]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """The codes that occur as 0, 1, 2, ..., and what these stand for; DataError as in :meth:`own`."""

@@ -7,7 +7,7 @@ import ctypes
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from scipy.linalg import blas, cython_blas, lapack
@@ -15,9 +15,11 @@ from scipy.linalg import blas, cython_blas, lapack
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 __all__ = ["gram", "invert", "limited", "matmul"]
 
@@ -51,15 +53,11 @@ def matmul(a: NDArray[np.float32], b: NDArray[np.float32], *, threads: int | Non
     b : (m, p) float32
     """
     out = np.empty((len(a), b.shape[1]), np.float32)
-    by_rows = len(a) > b.shape[1]
-    with limited(1), ThreadPoolExecutor(resolve_threads(threads)) as pool:
-        strips = [slice(*s) for s in _strips(0, max(out.shape))]
-        if by_rows:
-            done = pool.map(lambda s: np.matmul(a[s], b, out=out[s]), strips)
-        else:
-            done = pool.map(lambda s: np.matmul(a, b[:, s], out=out[:, s]), strips)
-        for _ in done:
-            pass
+    strips = [slice(*strip) for strip in _strips(0, max(out.shape))]
+    if len(a) > b.shape[1]:
+        _shared_out(lambda s: np.matmul(a[s], b, out=out[s]), strips, threads)
+    else:
+        _shared_out(lambda s: np.matmul(a, b[:, s], out=out[:, s]), strips, threads)
     return out
 
 
@@ -68,10 +66,19 @@ def gram(rows: NDArray[np.float32], *, threads: int | None = None) -> NDArray[np
     n, m = rows.shape
     strips = [slice(begin, min(m, begin + _LONG_STRIP)) for begin in range(0, m, _LONG_STRIP)]
     total = np.zeros((n, n), np.float32)
-    with limited(1), ThreadPoolExecutor(resolve_threads(threads)) as pool:
-        for part in pool.map(lambda s: rows[:, s] @ rows[:, s].T, strips):
-            total += part
+    for part in _shared_out(lambda s: rows[:, s] @ rows[:, s].T, strips, threads):
+        total += part
     return total
+
+
+def _shared_out(work: Callable[[slice], T], strips: list[slice], threads: int | None) -> list[T]:
+    """What the work gives for every strip, in order; each on one BLAS thread."""
+    n = min(resolve_threads(threads), len(strips))
+    with limited(1):
+        if n <= 1:
+            return [work(strip) for strip in strips]
+        with ThreadPoolExecutor(n) as pool:
+            return list(pool.map(work, strips))
 
 
 class _Limits:

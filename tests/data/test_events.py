@@ -78,6 +78,21 @@ def test_other_floats_are_an_error(bad):
         read(LOG.with_columns(u=pl.Series([3.0, 1.0, bad, -2.0])))
 
 
+@pytest.mark.parametrize(("dtype", "bits"), [(pl.Float32, 24), (pl.Float64, 53)])
+def test_floats_that_may_stand_for_two_ids_are_an_error(dtype, bits):
+    """16777217 is 16777216 in 32 bits: what lies below the limit is exact, the limit itself may be another id."""
+    events = read(LOG.with_columns(u=pl.Series([3.0, 1.0, 2.0**bits - 1, -2.0], dtype=dtype)))
+    assert events.collect()["u"].max() == 2**bits - 1
+    with pytest.raises(DataError, match=rf"'u' holds float ids, and 1 of 4 are no whole numbers below 2\^{bits};"):
+        read(LOG.with_columns(u=pl.Series([3.0, 1.0, 2.0**bits + 1, -2.0], dtype=dtype)))
+
+
+@pytest.mark.parametrize("column", ["u", "i"])
+def test_times_are_no_ids(column):
+    with pytest.raises(ParameterError, match=f"time='{column}': the column has ids already"):
+        read_events(LOG, user="u", item="i", time=column)
+
+
 @pytest.mark.parametrize("dtype", [pl.Date, pl.Boolean, pl.List(pl.Int64), pl.Duration])
 def test_ids_of_other_types(dtype):
     with pytest.raises(DataError, match=r"'u' has type .*Cast the column"):

@@ -190,4 +190,6 @@ def _owner(roles: dict[str, Any]) -> str:
         raise ParameterError("user=None takes the session for the user, but session= is not given")
     if owner == item:
         raise ParameterError(f"user and item are the same column, {item!r}")
+    if roles["time"] is not None and roles["time"] in (owner, item, roles["session"]):
+        raise ParameterError(f"time={roles['time']!r}: the column has ids already; name the column of the times")
     return str(owner)

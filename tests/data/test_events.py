@@ -270,3 +270,15 @@ def test_dropped_events_leave_no_trace_in_the_newest_time():
         events = read(frame, time="t", anonymous="drop")
     x = events.interactions(half_life("1d"))
     assert x.to_frame().rows() == [(1, "a", 0.5), (3, "b", 1.25)]
+
+
+def test_rows_that_go_over_several_lines_are_told(tmp_path):
+    """Two texts that begin and end with a quote by chance swallow the lines between them; a reader cannot know."""
+    lines = [f"{n},{n},x" for n in range(20)]
+    lines[5], lines[15] = '5,5,"wide', '15,15,TV 24"'
+    (tmp_path / "log.csv").write_text("\n".join(["u,i,title", *lines, ""]))
+    events = read_events(tmp_path / "log.csv", user="u", item="i")
+    assert events.n_events == 10
+    assert "20 lines make 10 rows: fields in quotes go over several lines" in events.notes
+    (tmp_path / "log.csv").write_text('u,i,title\n1,1,"a"\n2,2,"b"\n')
+    assert read_events(tmp_path / "log.csv", user="u", item="i").notes == ()

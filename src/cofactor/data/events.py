@@ -165,12 +165,12 @@ def _checked(opened: Source, roles: dict[str, Any], times: TimeOptions, anonymou
         with opened.rows_checked() as check:
             ids = {role: roles[role] for role in ("user", "item", "time", "session")}
             prepared = prepare(opened.frame, **ids, anonymous=anonymous, times=times, source=opened)
-            check(prepared.n_rows)
+            of_lines = check(prepared.n_rows)
     except READ_ERRORS as error:
         raise opened.explain(error, _given(roles)) from error
     if prepared.dropped is not None:
         warn(prepared.dropped)
-    notes = (*opened.notes, *prepared.notes)
+    notes = (*opened.notes, *of_lines, *prepared.notes)
     for note in notes:
         _log.info(note)
     notes = (*notes, *([prepared.dropped] if prepared.dropped else []))

@@ -106,6 +106,37 @@ def test_items_of_a_history_take_the_type_of_the_model(text_model, model, run, r
     assert "item 'x' is no whole number" in refused
 
 
+@pytest.mark.parametrize("written", ["07", "+7", "-0"])
+def test_ids_that_are_written_otherwise_are_other_ids(model, run, tmp_path, written):
+    (tmp_path / "u.csv").write_text(f"user_id\n{written}\n")
+    for users in (written, tmp_path / "u.csv"):
+        refused = run("recommend", model, f"--users={users}", expect=1).stderr
+        assert f"{written!r} is not how a whole number is written" in refused
+        assert f"write {int(written)} if" in refused
+    pl.DataFrame({"user_id": ["a"], "item_id": [written]}).write_parquet(tmp_path / "h.parquet")
+    refused = run("recommend", model, "--history", tmp_path / "h.parquet", expect=1).stderr
+    assert f"item {written!r} is no whole number in its usual form" in refused
+
+
+def test_a_file_of_ids_without_a_header_loses_none(model, run, run_json, tmp_path):
+    (tmp_path / "u.csv").write_text("7\n2\n")
+    assert (
+        "'7' is a user id; write user_id above"
+        in run("recommend", model, "--users", tmp_path / "u.csv", expect=1).stderr
+    )
+    (tmp_path / "u.txt").write_bytes(b"\xef\xbb\xbf7\n2\n")
+    rows = run_json("recommend", model, "--users", tmp_path / "u.txt", "-k", 1)["rows"]
+    assert [row["user_id"] for row in rows] == [7, 2]
+    (tmp_path / "u.txt").write_bytes(b"caf\xe9\n")
+    assert "u.txt: not UTF-8" in run("recommend", model, "--users", tmp_path / "u.txt", expect=1).stderr
+
+
+def test_quotes_in_a_file_of_ids_lose_no_rows(model, run_json, tmp_path):
+    (tmp_path / "u.csv").write_text('user_id;name\n7;TV 24" LED\n2;x\n5;TV 28" LED\n3;y\n')
+    rows = run_json("recommend", model, "--users", tmp_path / "u.csv", "-k", 1)["rows"]
+    assert [row["user_id"] for row in rows] == [7, 2, 5, 3]
+
+
 @pytest.mark.parametrize("option", ["--users", "--items"])
 def test_no_ids_are_an_error(model, run, tmp_path, option):
     for nothing in ("", " , "):

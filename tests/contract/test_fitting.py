@@ -136,6 +136,37 @@ def test_models_inside_are_fitted_too(interactions):
     assert_frame_equal(inside.recommend(), cf.Popular().fit(interactions).recommend())
 
 
+@pytest.mark.parametrize("refitted", [False, True])
+def test_models_inside_of_models_inside_wait_for_the_whole(interactions, table, monkeypatch, refitted):
+    """The chain's last model fails when the blend in front of it is done: all are what they were."""
+    popular, last = cf.Popular(), cf.Random()
+    blend = cf.Blend(popular, cf.ItemKNN())
+    models = (cf.Fallback(blend, last), blend, popular)
+    for _ in range(1 + refitted):
+        models[0].fit(interactions)
+    before = [answers(model) for model in models]
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cf.Random, "fit", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        models[0].fit(table)
+    for model, old in zip(models, before, strict=True):
+        assert_frame_equal(answers(model), old)
+
+
+def test_a_refitted_whole_leaves_no_mixture_in_the_models_it_was_made_of(interactions, table):
+    blend = cf.Blend(cf.Popular(), cf.ItemKNN())
+    chain = cf.Fallback(blend, cf.Random()).fit(interactions)
+    old = answers(blend)
+    chain.fit(table)
+    assert_frame_equal(
+        answers(chain), answers(cf.Fallback(cf.Blend(cf.Popular(), cf.ItemKNN()), cf.Random()).fit(table))
+    )
+    assert_frame_equal(answers(blend), old)
+
+
 # What is kept
 
 

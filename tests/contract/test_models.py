@@ -190,6 +190,17 @@ def test_everything_excluded_is_an_empty_list(model):
     assert model.recommend([3], exclude=everything).is_empty()
 
 
+def test_ids_of_the_wrong_type_in_tables_are_told_with_their_column(interactions):
+    model = cf.ItemKNN().fit(interactions)
+    texts = pl.DataFrame({"user_id": ["1"], "item_id": ["2"]})
+    with pytest.raises(cf.DataError, match=r"^exclude: user_id: ids of type String"):
+        model.recommend(exclude=texts)
+    with pytest.raises(cf.DataError, match=r"^histories: item_id: ids of type String"):
+        model.recommend_for(texts)
+    with pytest.raises(cf.DataError, match=r"^users: ids of type String"):
+        model.predict(texts, unknown="skip")
+
+
 def test_exclude_needs_its_columns(model):
     with pytest.raises(cf.DataError, match="exclude: no column item_id; the columns are user_id, product"):
         model.recommend(exclude=pl.DataFrame({"user_id": [1], "product": [1]}))

@@ -78,6 +78,21 @@ def test_other_floats_are_an_error(bad):
         read(LOG.with_columns(u=pl.Series([3.0, 1.0, bad, -2.0])))
 
 
+@pytest.mark.parametrize(("dtype", "bits"), [(pl.Float32, 24), (pl.Float64, 53)])
+def test_floats_that_may_stand_for_two_ids_are_an_error(dtype, bits):
+    """16777217 is 16777216 in 32 bits: what lies below the limit is exact, the limit itself may be another id."""
+    events = read(LOG.with_columns(u=pl.Series([3.0, 1.0, 2.0**bits - 1, -2.0], dtype=dtype)))
+    assert events.collect()["u"].max() == 2**bits - 1
+    with pytest.raises(DataError, match=rf"'u' holds float ids, and 1 of 4 are no whole numbers below 2\^{bits};"):
+        read(LOG.with_columns(u=pl.Series([3.0, 1.0, 2.0**bits + 1, -2.0], dtype=dtype)))
+
+
+@pytest.mark.parametrize("column", ["u", "i"])
+def test_times_are_no_ids(column):
+    with pytest.raises(ParameterError, match=f"time='{column}': the column has ids already"):
+        read_events(LOG, user="u", item="i", time=column)
+
+
 @pytest.mark.parametrize("dtype", [pl.Date, pl.Boolean, pl.List(pl.Int64), pl.Duration])
 def test_ids_of_other_types(dtype):
     with pytest.raises(DataError, match=r"'u' has type .*Cast the column"):
@@ -255,3 +270,15 @@ def test_dropped_events_leave_no_trace_in_the_newest_time():
         events = read(frame, time="t", anonymous="drop")
     x = events.interactions(half_life("1d"))
     assert x.to_frame().rows() == [(1, "a", 0.5), (3, "b", 1.25)]
+
+
+def test_rows_that_go_over_several_lines_are_told(tmp_path):
+    """Two texts that begin and end with a quote by chance swallow the lines between them; a reader cannot know."""
+    lines = [f"{n},{n},x" for n in range(20)]
+    lines[5], lines[15] = '5,5,"wide', '15,15,TV 24"'
+    (tmp_path / "log.csv").write_text("\n".join(["u,i,title", *lines, ""]))
+    events = read_events(tmp_path / "log.csv", user="u", item="i")
+    assert events.n_events == 10
+    assert "20 lines make 10 rows: fields in quotes go over several lines" in events.notes
+    (tmp_path / "log.csv").write_text('u,i,title\n1,1,"a"\n2,2,"b"\n')
+    assert read_events(tmp_path / "log.csv", user="u", item="i").notes == ()

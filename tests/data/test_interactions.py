@@ -208,6 +208,12 @@ def test_ids_that_do_not_fit_a_matrix(users, message):
         Interactions.from_csr(sp.identity(2, format="csr"), users=users)
 
 
+@pytest.mark.parametrize("users", [{"zoe", "adam"}, frozenset("ab"), {"zoe": 1, "adam": 0}])
+def test_ids_without_an_order_are_no_ids_of_rows(users):
+    with pytest.raises(ParameterError, match=r"users must be in the order of the rows .* give a list, an array"):
+        Interactions.from_csr(sp.identity(2, format="csr"), users=users)
+
+
 def test_a_matrix_that_is_none_is_found_before_it_is_used():
     good = CSR.from_pairs([0, 1], [1, 0], [1, 1], (2, 2))
     parts = {"indptr": good.indptr, "indices": good.indices, "values": good.values, "n_columns": 2}
@@ -227,7 +233,7 @@ def test_weights_of_another_order_are_weights_of_other_pairs():
     log = pl.DataFrame({"u": [1, 1, 2], "i": [1, 1, 1], "w": [1.0, 2.0, 4.0]})
     events = read_events(log, user="u", item="i")
     w = log["w"]
-    for wrong in (w, w.to_numpy(), w.to_list(), True, {}, pl.lit(w), pl.col("w") * w, object()):
+    for wrong in (w, w.to_numpy(), w.to_list(), True, {}, pl.lit(w), pl.col("w") * w, pl.lit(w.alias("")), object()):
         with pytest.raises(ParameterError, match=r"weight must be a polars expression .* events.with_frame"):
             events.interactions(weight=wrong)
     for right, sums in (("w", [3, 4]), (2, [2, 2]), (2.5, [2.5, 2.5]), (pl.col("w").is_in(w), [2, 1])):

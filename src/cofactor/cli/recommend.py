@@ -10,7 +10,7 @@ from cofactor.cli.options import Columns, Json, ModelFolder, OnUnknown, Output, 
 from cofactor.cli.output import print_json, print_table, say
 from cofactor.data.events import Events
 from cofactor.data.ids import IdMap
-from cofactor.data.sources import open_source
+from cofactor.data.sources import READ_ERRORS, open_source
 from cofactor.errors import DataError
 from cofactor.models.base.recommender import load
 from cofactor.system.files import check_output, write_table
@@ -99,7 +99,7 @@ def _ids(text: str, known: IdMap, what: str) -> pl.Series:
     """Read ids from a file or from the text itself, in the type that the model's ids have."""
     path = Path(text).expanduser()
     if _is_file(path):
-        values = _lines(path) if path.suffix == ".txt" else _column(path, f"{what}_id")
+        values = _lines(path) if path.suffix == ".txt" else _column(path, what, known)
         if not len(values):
             raise DataError(f"{path}: there are no {what} ids in it")
     else:
@@ -118,6 +118,11 @@ def _in_kind_of(known: IdMap, values: pl.Series, what: str) -> pl.Series:
         numbers = values.cast(pl.Int128, strict=False)
         if (bad := values.filter(numbers.is_null() & values.is_not_null())).len():
             raise DataError(f"--{what}s: {bad[0]!r} is neither a file nor a whole number as the model's {what} ids are")
+        if (bad := values.filter(numbers.cast(pl.String) != values)).len():
+            raise DataError(
+                f"--{what}s: {bad[0]!r} is not how a whole number is written, as the model's {what} ids are; "
+                f"write {int(bad[0])} if that is the id"
+            )
         return numbers
     if not known.dtype.is_integer() and values.dtype.is_integer():
         values = values.cast(pl.String)
@@ -129,9 +134,12 @@ def _with_items_of(events: Events, known: IdMap) -> Events:
     column = pl.col(events.item)
     dtype = events.frame.collect_schema()[events.item]
     if known.dtype.is_integer() and dtype == pl.String:
-        bad = events.frame.filter(column.cast(pl.Int128, strict=False).is_null()).select(column).head(1).collect()
+        written = column.cast(pl.Int128, strict=False).cast(pl.String)
+        bad = events.frame.filter(written.ne_missing(column)).select(column).head(1).collect()
         if len(bad):
-            raise DataError(f"--history: item {bad.item()!r} is no whole number, as the model's item ids are")
+            raise DataError(
+                f"--history: item {bad.item()!r} is no whole number in its usual form, as the model's item ids are"
+            )
         return events.with_frame(events.frame.with_columns(column.cast(pl.Int128)))
     if not known.dtype.is_integer() and dtype.is_integer():
         return events.with_frame(events.frame.with_columns(column.cast(pl.String)))
@@ -139,7 +147,11 @@ def _with_items_of(events: Events, known: IdMap) -> Events:
 
 
 def _lines(path: Path) -> pl.Series:
-    return pl.Series([line.strip() for line in path.read_text().splitlines() if line.strip()], dtype=pl.String)
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); write the file as UTF-8") from error
+    return pl.Series([line.strip() for line in lines if line.strip()], dtype=pl.String)
 
 
 def _is_file(path: Path) -> bool:
@@ -149,13 +161,22 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _column(path: Path, name: str) -> pl.Series:
-    source = open_source(path)
-    frame = source.frame
-    if source.format in ("csv", "tsv"):  # as they are written: 007 is not 7
-        separator = "\t" if source.format == "tsv" else ","
-        frame = pl.scan_csv(list(source.files), separator=separator, infer_schema=False, glob=False)
-    names = frame.collect_schema().names()
-    if name not in names and len(names) > 1:
-        raise DataError(f"{path}: there is no column {name!r}, and more than one to choose from: {', '.join(names)}")
-    return frame.select(name if name in names else names[0]).collect().to_series()
+def _column(path: Path, what: str, known: IdMap) -> pl.Series:
+    """The ids of a table, as they are written: 007 is not 7."""
+    names, wanted = open_source(path).frame.collect_schema().names(), f"{what}_id"
+    if wanted not in names and len(names) > 1:
+        raise DataError(f"{path}: there is no column {wanted!r}, and more than one to choose from: {', '.join(names)}")
+    name = wanted if wanted in names else names[0]
+    if name != wanted and name in known.ids.cast(pl.String, strict=False):
+        raise DataError(
+            f"{path}: the first line is taken for the name of the column, but {name!r} is a {what} id; write {wanted} "
+            "above the ids, or give them in a file that ends in .txt"
+        )
+    source = open_source(path, roles=(name,), texts=(name,))
+    try:
+        with source.rows_checked() as check:
+            values = source.frame.select(name).collect().to_series()
+            check(len(values))
+    except READ_ERRORS as error:
+        raise source.explain(error, (name,)) from error
+    return values

@@ -29,8 +29,9 @@ _PAIR, _USER, _ITEM, _WEIGHT = "cofactor:pair", "cofactor:user", "cofactor:item"
 _BITS = 32  # of the item's code in a pair
 
 
-# A whole Series as an operand, as polars shows it; sets (is_in) and tables to look up in are something else.
-_SERIES = re.compile(r"(^|\()Series\[[^\]]*\]($|\))")
+# A whole Series as an operand, as polars shows it, with its name or without one; sets (is_in) and tables to look up in
+# are something else.
+_SERIES = re.compile(r"(^|\()Series(\[.*?\])?($|[).])")
 
 
 def as_expression(weight: Weight) -> pl.Expr:

@@ -166,12 +166,12 @@ def _checked(opened: Source, roles: dict[str, Any], times: TimeOptions, anonymou
         with opened.rows_checked() as check:
             ids = {role: roles[role] for role in ("user", "item", "time", "session")}
             prepared = prepare(opened.frame, **ids, anonymous=anonymous, times=times, source=opened)
-            check(prepared.n_rows)
+            of_lines = check(prepared.n_rows)
     except READ_ERRORS as error:
         raise opened.explain(error, _given(roles)) from error
     if prepared.dropped is not None:
         warn(prepared.dropped)
-    notes = (*opened.notes, *prepared.notes)
+    notes = (*opened.notes, *of_lines, *prepared.notes)
     for note in notes:
         _log.info(note)
     notes = (*notes, *([prepared.dropped] if prepared.dropped else []))
@@ -191,4 +191,6 @@ def _owner(roles: dict[str, Any]) -> str:
         raise ParameterError("user=None takes the session for the user, but session= is not given")
     if owner == item:
         raise ParameterError(f"user and item are the same column, {item!r}")
+    if roles["time"] is not None and roles["time"] in (owner, item, roles["session"]):
+        raise ParameterError(f"time={roles['time']!r}: the column has ids already; name the column of the times")
     return str(owner)

@@ -74,7 +74,7 @@ def read_histories(
     table = table.select("user_id", "item_id", weight=_weights(table), time=time)
     users = table["user_id"].unique(maintain_order=True)
     table = table.join(pl.DataFrame({"user_id": users}).with_row_index("at"), on="user_id", maintain_order="left")
-    rows = items.rows(table["item_id"])
+    rows = items.rows(table["item_id"], "histories: item_id")
     known = table.select("at", "weight", "time", row=pl.Series(rows)).filter(pl.col("row") >= 0)
     if n := len(table) - len(known):
         warn(f"histories: {n} of {len(table)} rows have items that are not in the training data; left out")

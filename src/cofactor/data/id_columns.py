@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
 
-from cofactor.data.ids import is_id_dtype
+from cofactor.data.ids import exact_bits, is_id_dtype
 from cofactor.errors import DataError
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ __all__ = ["Bounds", "IdColumn", "first_rows"]
 
 Bounds: TypeAlias = tuple[int, int]
 
-_EXACT_FLOAT = 2**53
 _SAMPLE = 1000  # rows that tell whether text might be numbers
 
 
@@ -90,7 +89,7 @@ class IdColumn:
     def fractional(self) -> pl.Expr:
         """Floats that stand for no integer, or for one that they may not hold exactly; null where missing."""
         column = pl.col(self.name).fill_nan(None)
-        return (column != column.round()) | (column.abs() >= _EXACT_FLOAT)
+        return (column != column.round()) | (column.abs() >= 2.0 ** exact_bits(self.dtype))
 
     @property
     def value(self) -> pl.Expr:
@@ -175,8 +174,8 @@ class IdColumn:
         if count := row.get(f"fractional:{self.name}"):
             raise DataError(
                 f"column {self.name!r} holds float ids, and {count:,} of {row['n']:,} are no whole numbers below "
-                f"2^53; the first rows (from 0): {first_rows(frame, self.fractional)}. Export the ids as integers "
-                "or text"
+                f"2^{exact_bits(self.dtype)}; the first rows (from 0): {first_rows(frame, self.fractional)}. "
+                "Export the ids as integers or text"
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 from math import isnan
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["IdMap", "IdValues", "check_exact", "is_id_dtype", "row_numbers"]
+__all__ = ["IdMap", "IdValues", "check_exact", "exact_bits", "is_id_dtype", "row_numbers"]
 
 IdValues: TypeAlias = "pl.Series | NDArray[Any] | Iterable[Any]"
 """What id lookups accept: a Series of polars or pandas, an array, a list or any other iterable."""
@@ -107,6 +108,11 @@ class IdMap:
         check_type("what", what, str, "a word for messages")
         if isinstance(values, IdMap):
             return values, None
+        if isinstance(values, set | frozenset | Mapping):
+            raise ParameterError(
+                f"{what} must be in the order of the rows of the matrix, which a {type(values).__name__} does not "
+                "tell; give a list, an array or a Series"
+            )
         ids = _checked(_as_series(values, what), what)
         keys = _sortable(ids)
         if (twice := keys.is_duplicated()).any():
@@ -263,12 +269,17 @@ def check_exact(ids: pl.Series, what: str) -> None:
     """Raise DataError where floats stand for ids and cannot hold them exactly: two ids may have become one."""
     if not ids.dtype.is_float():
         return
-    if (inexact := ids.fill_nan(None).abs() >= 2.0 ** _EXACT_BITS[ids.dtype]).any():
+    if (inexact := ids.fill_nan(None).abs() >= 2.0 ** exact_bits(ids.dtype)).any():
         raise DataError(
             f"{what}: of type {ids.dtype}, such as {ids.filter(inexact)[0]!r}; whole numbers from "
-            f"2^{_EXACT_BITS[ids.dtype]} on are not exact there and may stand for another id. Give integers or text: "
+            f"2^{exact_bits(ids.dtype)} on are not exact there and may stand for another id. Give integers or text: "
             "in pandas, read the column with dtype='Int64'"
         )
+
+
+def exact_bits(dtype: pl.DataType) -> int:
+    """Number of bits of a whole number that a float type holds exactly."""
+    return _EXACT_BITS[dtype]
 
 
 def is_id_dtype(dtype: pl.DataType) -> bool:

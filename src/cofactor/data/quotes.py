@@ -56,13 +56,14 @@ def quoting(file: str, separator: str) -> Quoting:
 
 
 def count_lines(file: str) -> tuple[int, bool]:
-    """Number of lines of a file, and whether one holds a quote."""
-    n_lines, quoted, last = 0, False, b"\n"
-    for chunk in byte_chunks(file):
+    """Number of lines of a file from its header on, and whether one holds a quote."""
+    n_lines, quoted, last = 0, False, b""
+    for raw in byte_chunks(file):
+        chunk = raw if last else raw.lstrip(b"\r\n")  # readers pass over empty lines above the header
         n_lines += int(np.count_nonzero(np.frombuffer(chunk, np.uint8) == _NEWLINE))
         quoted = quoted or b'"' in chunk
         last = chunk[-1:]
-    return n_lines + (last != b"\n"), quoted
+    return n_lines + (last not in (b"", b"\n")), quoted
 
 
 def ambiguous_quote(file: str, separator: str) -> int | None:

@@ -118,28 +118,32 @@ class Source:
                 raise DataError(f"{name}: the file has changed since it was read ({what}); read the log again")
 
     @contextmanager
-    def rows_checked(self) -> Iterator[Callable[[int], None]]:
+    def rows_checked(self) -> Iterator[Callable[[int], list[str]]]:
         """Give a function that raises ``DataError`` if a pass found fewer rows than the CSV files have.
 
+        It gives notes: rows that go over several lines as quotes have it are told, for nobody may have meant them.
         Lines are counted where fields are quoted, in a thread beside the pass.
         """
         layout = self.layout
         quoted = [] if layout is None else layout.quoted_files()
         if layout is None or not quoted:
-            yield lambda _: None
+            yield lambda _: []
             return
         with ThreadPoolExecutor(1) as beside:
             counted = beside.submit(_lines_and_quotes, self.files)
 
-            def check(n_rows: int) -> None:
+            def check(n_rows: int) -> list[str]:
                 try:
                     n_lines, has_quotes = counted.result()
                 except READ_ERRORS as error:
                     raise self.explain(error, ()) from error
-                if has_quotes and n_rows != n_lines - len(self.files):  # of the headers
-                    for file in quoted:
-                        if (fault := ambiguity(file, layout.options)) is not None:
-                            raise DataError(f"{self.names.get(file, file)}: {fault}")
+                n_lines -= len(self.files)  # of the headers
+                if not has_quotes or n_rows == n_lines:
+                    return []
+                for file in quoted:
+                    if (fault := ambiguity(file, layout.options)) is not None:
+                        raise DataError(f"{self.names.get(file, file)}: {fault}")
+                return [f"{n_lines:,} lines make {n_rows:,} rows: fields in quotes go over several lines"]
 
             yield check
 

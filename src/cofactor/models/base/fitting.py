@@ -54,15 +54,19 @@ def in_one_step(
         vars(new).update({name: value for name, value in vars(self).items() if not _is_learned(name)})
         fit(new, x, *args, **options)
         new.interactions_ = x.without_log
-        for part, fitted in vars(new).pop(_PARTS, ()):
-            part.__dict__ = fitted.__dict__
+        parts = () if vars(self).get(_INSIDE) else vars(new).pop(_PARTS, ())  # inside, they wait for the whole
         self.__dict__ = new.__dict__
+        for part, fitted in parts:  # the outer before the inner ones: at no moment is one made of old and new
+            if not vars(part).get(_OWN):
+                part.__dict__ = {name: value for name, value in vars(fitted).items() if name != _OWN}
         return self
 
     return cast("Callable[Concatenate[M, Any, P], M]", whole)  # by name too, which ParamSpec cannot say
 
 
 _PARTS = "_parts_to_take_over"
+_INSIDE = "_fitted_inside"
+_OWN = "_own_copy"  # made here: whoever holds one, or a model that has it, keeps what it was
 
 
 def fitted_copies(whole: Model, parts: tuple[M, ...], fit: Callable[[M], object]) -> tuple[M, ...]:
@@ -71,9 +75,14 @@ def fitted_copies(whole: Model, parts: tuple[M, ...], fit: Callable[[M], object]
     Called inside a ``fit`` that is :func:`in_one_step`.
     """
     copies = tuple(copy(part) for part in parts)
+    inner: list[tuple[M, M]] = []
     for one in copies:
+        vars(one)[_INSIDE] = True
         fit(one)
-    vars(whole)[_PARTS] = tuple(zip(parts, copies, strict=True))
+        vars(one).pop(_INSIDE, None)
+        inner += vars(one).pop(_PARTS, ())
+        vars(one)[_OWN] = True
+    vars(whole)[_PARTS] = (*zip(parts, copies, strict=True), *inner)
     return copies
 
 

@@ -193,7 +193,7 @@ class Recommender(Model):
         x = self._fitted_for_tables()
         check_choice("unknown", unknown, UNKNOWN)
         table = read_table(pairs, _PAIR, "pairs").select(_PAIR)
-        find = IdMap.require if unknown == "error" else lambda ids, values, _: ids.rows(values)
+        find = IdMap.require if unknown == "error" else lambda ids, values, what: ids.rows(values, f"{what}s")
         users, items = find(x.users, table["user_id"], "user"), find(x.items, table["item_id"], "item")
         known = (users >= 0) & (items >= 0)
         scores = np.full(len(table), np.nan, np.float32)
@@ -308,7 +308,8 @@ def is_everyone(rows: Rows, n: int) -> bool:
 def _excluded_pairs(exclude: TableLike, users: Rows, x: Interactions) -> CSR:
     """Pairs to leave out as rows of the users asked for; pairs of other users or unknown items say nothing here."""
     table = read_table(exclude, _PAIR, "exclude")
-    named = pl.DataFrame({"user": x.users.rows(table["user_id"]), "item": x.items.rows(table["item_id"])})
+    user, item = (ids.rows(table[c], f"exclude: {c}") for ids, c in ((x.users, "user_id"), (x.items, "item_id")))
+    named = pl.DataFrame({"user": user, "item": item})
     named = named.filter(pl.col("item") >= 0).unique()
     pairs = pl.DataFrame({"user": users}).with_row_index("at").join(named, on="user")
     return CSR.from_pairs(pairs["at"], pairs["item"], np.ones(len(pairs), np.float32), (len(users), x.n_items))

@@ -45,7 +45,8 @@ class Blend(Recommender):
     Parameters
     ----------
     *models : Recommender
-        At least two; :meth:`fit` fits them all on the same interactions, :meth:`fitted` takes them as they are.
+        At least two; :meth:`fit` fits them all on the same interactions, :meth:`fitted` takes them as they are. Fitted
+        again, the blend has new ones in ``models``, and those given stay as they were.
     weights : sequence of numbers, optional
         One positive weight for each model; equal ones unless given.
     by : {"rank", "score"}

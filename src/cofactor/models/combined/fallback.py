@@ -33,7 +33,8 @@ class Fallback(Recommender):
     Parameters
     ----------
     *models : Recommender
-        At least two; :meth:`fit` fits them all on the same interactions.
+        At least two; :meth:`fit` fits them all on the same interactions. Fitted again, the chain has new ones in
+        ``models``, and those given stay as they were.
 
     Examples
     --------

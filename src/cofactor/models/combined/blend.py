@@ -10,8 +10,7 @@ from cofactor.checks import check_at_least, check_choice
 from cofactor.errors import ParameterError
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import NO_FILTERS, Filters
-from cofactor.models.base.fitting import fitted_copies, in_one_step
-from cofactor.models.base.recommender import Recommender
+from cofactor.models.combined.combination import Combination
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cofactor.data.interactions import Interactions
     from cofactor.kernels.arrays import Rows, TopK
+    from cofactor.models.base.recommender import Recommender
 
 
 __all__ = ["Blend"]
@@ -28,7 +27,7 @@ __all__ = ["Blend"]
 _FIRST_RANKS = 60  # damps the difference between the first ranks (Cormack et al.)
 
 
-class Blend(Recommender):
+class Blend(Combination):
     """One list out of the lists of several models, by their weighted ranks or scores.
 
     Every model gives its ``depth`` best items for a user, after all filters. An item's score is the sum over the models
@@ -105,25 +104,12 @@ class Blend(Recommender):
         given = ", ".join(f"{name}={value!r}" for name, value in self.params().items() if name != "models")
         return f"Blend({''.join(f'{model!r}, ' for model in self.models)}{given})"
 
-    @property
-    def ordered(self) -> bool:
-        """Whether the order of a history matters to one of the models."""
-        return any(model.ordered for model in self.models)
-
-    @in_one_step
-    def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
-        """Fit every model."""
-        self._check()
-        self.models = fitted_copies(self, self.models, lambda model: model.fit(interactions, progress=progress))
-        return self
-
     def _check(self) -> None:
         check_choice("by", self.by, ("rank", "score"))
         check_at_least("depth", self.depth, 1, whole=True)
         if self.weights is not None and not isinstance(self.weights, list | tuple | np.ndarray):
             raise ParameterError(f"weights must be a list of numbers, one for each model, got {self.weights!r}")
-        if len(self.models) < 2 or not all(isinstance(m, Recommender) for m in self.models):
-            raise ParameterError(f"Blend needs at least two models that recommend, got {self.models!r}")
+        super()._check()
         if self.weights is not None and len(self.weights) != len(self.models):
             raise ParameterError(
                 f"weights must be one number for each of {len(self.models)} models, got {self.weights!r}"

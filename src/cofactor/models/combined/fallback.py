@@ -6,25 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cofactor.errors import ParameterError
 from cofactor.kernels.arrays import TopK
 from cofactor.kernels.csr import CSR
-from cofactor.models.base.fitting import fitted_copies, in_one_step
-from cofactor.models.base.recommender import Recommender
+from cofactor.models.combined.combination import Combination
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self
 
     from numpy.typing import NDArray
 
-    from cofactor.data.interactions import Interactions
     from cofactor.kernels.filters import Filters
+    from cofactor.models.base.recommender import Recommender
 
 __all__ = ["Fallback"]
 
 
-class Fallback(Recommender):
+class Fallback(Combination):
     """Lists of the first model, completed by the second, then the third ...
 
     Scores are the ones of the model that gave the item: compare them within a model only; ``rank`` is the order.
@@ -51,22 +48,6 @@ class Fallback(Recommender):
 
     def __repr__(self) -> str:
         return f"Fallback({', '.join(map(repr, self.models))})"
-
-    @property
-    def ordered(self) -> bool:
-        """Whether the order of a history matters to a model of the chain."""
-        return any(model.ordered for model in self.models)
-
-    @in_one_step
-    def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
-        """Fit every model of the chain."""
-        self._check()
-        self.models = fitted_copies(self, self.models, lambda model: model.fit(interactions, progress=progress))
-        return self
-
-    def _check(self) -> None:
-        if len(self.models) < 2 or not all(isinstance(m, Recommender) for m in self.models):
-            raise ParameterError(f"Fallback needs at least two models that recommend, got {self.models!r}")
 
     def _top_k(self, users: NDArray[np.int32], k: int, filters: Filters) -> TopK:
         return self._chain(len(users), k, filters, lambda model, at, left: model._top_k(users[at], k, left))

@@ -17,17 +17,6 @@ from cofactor.models.base.recommender import Recommender
 from cofactor.system import folders
 
 
-@pytest.fixture(scope="module")
-def model(interactions):
-    return cf.ImplicitALS(factors=4, iterations=2).fit(interactions)
-
-
-@pytest.fixture
-def folder(model, tmp_path):
-    model.save(tmp_path / "model")
-    return tmp_path / "model"
-
-
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 

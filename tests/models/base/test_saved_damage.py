@@ -15,17 +15,6 @@ from cofactor.system.arrays import mapped_arrays, write_arrays
 KINDS = ["arrays", "users", "items"]
 
 
-@pytest.fixture(scope="module")
-def model(interactions):
-    return cf.ImplicitALS(factors=4, iterations=2).fit(interactions)
-
-
-@pytest.fixture
-def folder(model, tmp_path):
-    model.save(tmp_path / "model")
-    return tmp_path / "model"
-
-
 def file(folder, kind):
     """The file of a saved model that holds its arrays, users or items."""
     return folder / saved_folder.file_names(saved.read_header(folder))[kind]

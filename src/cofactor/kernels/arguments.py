@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from numpy.typing import NDArray
 
     from cofactor.kernels.arrays import Float, Rows
 
-__all__ = ["PastSessions", "SessionKnn", "Similarity"]
+__all__ = ["PastSessions", "SessionKnn", "Similarity", "Table"]
 
 
 class Similarity(NamedTuple):
@@ -66,3 +68,37 @@ class SessionKnn(NamedTuple):
     lambda3: float
     backward: float
     repeat: float
+
+
+class Table(NamedTuple):
+    """Rows that stochastic gradient descent changes, the state of their optimizer, and what it steps with.
+
+    State that the optimizer has no use for is empty.
+    """
+
+    values: Float  # (n_rows, width): vectors, width a multiple of 16, filled with zeros; or single numbers, width 1
+    first: Float  # like values: mean of the gradients ("adam")
+    second: Float  # like values: sum ("adagrad") or mean ("adam") of the squared gradients
+    steps: Rows  # (n_rows,): how often a row was touched ("adam")
+    optimizer: str  # "sgd", "adagrad" or "adam"
+    learning_rate: float
+    epsilon: float
+    beta1: float
+    beta2: float
+
+    @classmethod
+    def new(
+        cls,
+        values: Float,
+        optimizer: str,
+        learning_rate: float,
+        *,
+        epsilon: float = 1e-8,
+        betas: tuple[float, float] = (0.9, 0.999),
+    ) -> Self:
+        """A table that nothing has happened to yet."""
+        none = np.zeros((0, 0), np.float32)
+        first = np.zeros_like(values) if optimizer == "adam" else none
+        second = none if optimizer == "sgd" else np.zeros_like(values)
+        steps = np.zeros(len(values) if optimizer == "adam" else 0, np.int32)
+        return cls(values, first, second, steps, optimizer, learning_rate, epsilon, *betas)

@@ -1,0 +1,33 @@
+// Tables and compositions as Python gives them.
+#pragma once
+
+#include "bindings.hpp"
+#include "sgd/table.hpp"
+
+// Arrays that the optimizer has no use for are empty.
+inline cofactor::Table table(const OutMatrix<float>& values, const OutMatrix<float>& first,
+                             const OutMatrix<float>& second, const Out1<std::int32_t>& steps,
+                             const std::string& optimizer, float learning_rate, float epsilon, float beta1,
+                             float beta2) {
+    using cofactor::Optimizer;
+    check(optimizer == "sgd" || optimizer == "adagrad" || optimizer == "adam",
+          "optimizer must be sgd, adagrad or adam");
+    const Optimizer kind = optimizer == "sgd"       ? Optimizer::sgd
+                           : optimizer == "adagrad" ? Optimizer::adagrad
+                                                    : Optimizer::adam;
+    const bool needs_first = kind == Optimizer::adam, needs_second = kind != Optimizer::sgd;
+    const auto state = [&](const OutMatrix<float>& a, bool needed) {
+        check(needed ? a.shape(0) == values.shape(0) && a.shape(1) == values.shape(1) : a.size() == 0,
+              "the state of the optimizer must have the shape of the values, or be empty where it has none");
+        return needed ? a.data() : nullptr;
+    };
+    check(values.shape(1) == 1 || values.shape(1) % cofactor::kPad == 0, "rows must be padded");
+    check(steps.size() == (needs_first ? values.shape(0) : 0), "steps must have one number a row, or be empty");
+    return {static_cast<std::int64_t>(values.shape(0)),
+            static_cast<std::ptrdiff_t>(values.shape(1)),
+            values.data(),
+            state(first, needs_first),
+            state(second, needs_second),
+            needs_first ? steps.data() : nullptr,
+            {kind, learning_rate, epsilon, beta1, beta2}};
+}

@@ -1,0 +1,88 @@
+// What stochastic gradient descent changes, and how: rows of vectors (or single numbers) and their optimizer's state.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <span>
+
+#include "core/csr.hpp"
+#include "core/simd.hpp"
+
+namespace cofactor {
+
+enum class Optimizer { sgd, adagrad, adam };
+
+struct StepOptions {
+    Optimizer kind;
+    float learning_rate;
+    float epsilon;       // adagrad, adam
+    float beta1, beta2;  // adam
+};
+
+// n_rows x width. A row's Adam counts the row's own steps, so that its bias correction is right however seldom the row
+// is touched; with all rows in every step this is Adam as it is written (Kingma & Ba 2015).
+struct Table {
+    std::int64_t n_rows;
+    std::ptrdiff_t width;  // multiple of kPad, or 1
+    float* values;
+    float* first;         // adam: mean of the gradients; else null
+    float* second;        // adagrad: sum, adam: mean of the squared gradients; else null
+    std::int32_t* steps;  // adam: n_rows; else null
+    StepOptions step;
+
+    float* row(std::int64_t r) const { return values + r * width; }
+};
+
+// One step of an optimizer for a single number.
+inline void step_number(const Table& t, std::int64_t r, std::ptrdiff_t j, float gradient, float rate,
+                        float second_scale) {
+    const std::ptrdiff_t at = r * t.width + j;
+    switch (t.step.kind) {
+        case Optimizer::sgd:
+            t.values[at] -= rate * gradient;
+            return;
+        case Optimizer::adagrad:
+            t.second[at] += gradient * gradient;
+            t.values[at] -= rate * gradient / (std::sqrt(t.second[at]) + t.step.epsilon);
+            return;
+        case Optimizer::adam:
+            t.first[at] += (1 - t.step.beta1) * (gradient - t.first[at]);
+            t.second[at] += (1 - t.step.beta2) * (gradient * gradient - t.second[at]);
+            t.values[at] -= rate * t.first[at] / (std::sqrt(t.second[at] * second_scale) + t.step.epsilon);
+    }
+}
+
+// values[r] moves against the gradient (width). `rate` is the learning rate unless a schedule says otherwise.
+inline void step_row(const Table& t, std::int64_t r, const float* gradient) {
+    float rate = t.step.learning_rate, second_scale = 1;
+    if (t.step.kind == Optimizer::adam) {
+        const auto n = static_cast<double>(++t.steps[r]);
+        rate = static_cast<float>(rate / -std::expm1(n * std::log(static_cast<double>(t.step.beta1))));
+        second_scale = static_cast<float>(1 / -std::expm1(n * std::log(static_cast<double>(t.step.beta2))));
+    }
+    for (std::ptrdiff_t j = 0; j < t.width; ++j) step_number(t, r, j, gradient[j], rate, second_scale);
+}
+
+// Which rows of the table make the vector of a user or an item: row `offset + i` alone, or what `parts` says, a row of
+// weights over all rows of the table for each of them.
+struct Composition {
+    std::int64_t offset;
+    const Csr* parts;  // null: one row each
+};
+
+// out (width) = sum of the parts.
+inline void compose(const Table& t, const Composition& c, std::int64_t i, float* out) {
+    if (c.parts == nullptr) {
+        const float* from = t.row(c.offset + i);
+        for (std::ptrdiff_t j = 0; j < t.width; ++j) out[j] = from[j];
+        return;
+    }
+    for (std::ptrdiff_t j = 0; j < t.width; ++j) out[j] = 0;
+    for (std::int64_t k = c.parts->indptr[i]; k < c.parts->indptr[i + 1]; ++k) {
+        const float weight = c.parts->values[k];
+        const float* from = t.row(c.parts->indices[k]);
+        for (std::ptrdiff_t j = 0; j < t.width; ++j) out[j] += weight * from[j];
+    }
+}
+
+}  // namespace cofactor

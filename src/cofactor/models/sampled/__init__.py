@@ -1,0 +1,1 @@
+"""Factorizations trained on sampled negatives."""

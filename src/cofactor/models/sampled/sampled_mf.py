@@ -1,0 +1,273 @@
+r"""Matrix factorization trained on sampled negatives.
+
+Minimises, over user vectors :math:`x_u`, item vectors :math:`y_i` and biases, a loss of the scores of the observed pairs
+:math:`(u, i)` and of items :math:`j` drawn as negatives, with :math:`s_{ui} = x_u \cdot y_i + b_i` or, with
+``score="cosine"``, the cosine of both vectors plus the bias; in addition :math:`\lambda / 2` times the squared norms of
+the vectors that take part in a sample. One or a few negatives for each pair:
+
+.. math::
+    \text{bpr}: -\log \sigma(s_{ui} - s_{uj}) \qquad \text{hinge}: [m - s_{ui} + s_{uj}]_+ \qquad
+    \text{logistic}: -\log \sigma(b_u + s_{ui}) - \sum_j \log \sigma(-b_u - s_{uj})
+
+"adaptive_hinge" takes the best scored of some negatives; "warp" draws until one violates the margin m, and weighs it by
+the rank that the number of draws tells. Many negatives N that a whole batch shares, with a temperature t:
+
+.. math::
+    \text{softmax}: -\log \frac{e^{s_{ui}/t}}{e^{s_{ui}/t} + \sum_{j \in N} e^{s_{uj}/t} / q_j} \qquad
+    \text{ccl}: [1 - s_{ui}]_+ + \frac{w}{|N|} \sum_{j \in N} [s_{uj} - m]_+
+
+"softmax@k" weighs a pair by how near it is to the first k places; "bsl" has a temperature of its own for the pair, which
+is not in the sum. ``kernels.shared_negatives_epoch`` and ``kernels.pairwise_epoch`` say the rest.
+
+Sources: Rendle et al. 2009 (bpr); Weston, Bengio & Usunier 2011 (warp); Kula 2017, "Spotlight" (adaptive_hinge); Yi et
+al. 2019 (log q); Mao et al. 2021, "SimpleX" (ccl); Wu et al. 2024 (bsl); Yang et al. 2025 (softmax@k).
+Departures: weights of interactions, divided by their mean, multiply the loss of a pair.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from cofactor.checks import check_at_least, check_choice, check_flag
+from cofactor.data.interactions import Interactions
+from cofactor.data.tables import read_table
+from cofactor.errors import DataError, ParameterError
+from cofactor.kernels.arguments import Table
+from cofactor.kernels.csr import CSR
+from cofactor.kernels.filters import Filters
+from cofactor.models.base.epochs import Plan, run_epochs
+from cofactor.models.base.factor import FactorModel
+from cofactor.models.base.fitting import in_one_step
+from cofactor.models.base.held_out import entries, mean_ndcg, some_entries
+from cofactor.models.sampled.losses import LOSSES, SAMPLERS
+from cofactor.models.sampled.rows import Rows
+from cofactor.models.sampled.training import Training
+from cofactor.system.memory import require_memory
+from cofactor.system.threads import resolve_threads
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import polars as pl
+
+    from cofactor.data.tables import TableLike
+    from cofactor.kernels.arrays import Float
+
+__all__ = ["SampledMF"]
+
+LossName = Literal["bpr", "hinge", "adaptive_hinge", "warp", "logistic", "softmax", "softmax@k", "bsl", "ccl"]
+OptimizerName = Literal["sgd", "adagrad", "adam"]
+_OPTIMIZERS = ("sgd", "adagrad", "adam")
+_SCHEDULES = ("constant", "plateau", "cosine")
+_EPOCHS = 100  # at most, where held-out pairs say when to end
+_HELD_OUT, _SCORED_USERS, _PLACES = 0.1, 5000, 10
+_NEARLY_ALL = 0.98  # of the pairs: training again with the rest would hardly change anything
+_FASTER = 10.0  # learning rates of plain and adaptive gradient descent, those of Adam being 1
+
+
+class SampledMF(FactorModel):
+    """Matrix factorization by gradient descent on observed pairs and sampled negatives, with a loss for ranking.
+
+    Parameters
+    ----------
+    factors : int
+        Length of the vectors.
+    loss : str
+        "softmax", "softmax@k", "bsl" and "ccl" set every pair against many negatives, which a batch shares: the better
+        lists, and a result that never depends on the number of threads. "bpr", "hinge", "adaptive_hinge", "warp" and
+        "logistic" take few negatives for each pair: the shorter epochs.
+    score : {"dot", "cosine"}, optional
+        By default the cosine where negatives are shared, else the inner product.
+    negatives : int, optional
+        For each batch (by default 1,024), or for each pair (1; 4 for "logistic", 5 for "adaptive_hinge").
+    sampler : {"exact", "uniform", "popularity", "in_batch"}, optional
+        "exact", the default, never takes an item that the user has. "uniform" does not look; "popularity" draws in
+        proportion to the number of users to the power of ``popularity_power``; "in_batch", for shared negatives, takes
+        the items of the other pairs. Where these draw popular items more often, "softmax" and its kin correct for it.
+    popularity_power : float
+    temperature : float, optional
+        Of "softmax", "softmax@k" and "bsl": the smaller, the more the best scored negatives count. By default the one
+        of some that finds most of a part of the pairs, held out.
+    positive_temperature : float, optional
+        Of "bsl", for the observed pair; by default ``temperature``.
+    margin : float
+        Of "hinge", "adaptive_hinge", "warp" (1 is usual) and "ccl" (above 0 and below 1).
+    negative_weight : float
+        Of "ccl".
+    max_trials : int
+        Of "warp": draws for a pair before it is left alone.
+    k : int
+        Of "softmax@k".
+    biases : bool, optional
+        One for every item (and, for "logistic", for every user); by default with inner products only.
+    regularization, bias_regularization : float, optional
+        Of the squared norms of the vectors, and the biases, of each sample. By default 0.01 for few negatives, else 0.
+    optimizer, bias_optimizer : {"adam", "adagrad", "sgd"}
+        Each row of parameters has its own state, and Adam its own number of steps. A slow optimizer of biases keeps
+        popular items down. By default biases have the one of the vectors.
+    learning_rate, bias_learning_rate : float, optional
+    weights : {"given", "binary"}
+        Take the weights of interactions as they are, or 1 for all.
+    batch_size : int
+        Pairs; for few negatives only with ``deterministic``.
+    epochs : int, optional
+        Passes over the pairs. By default as many as are best for a tenth of the pairs of at most 5,000 users, held out
+        (NDCG@10); where these are more than 2 % of all, training then begins again with all.
+    patience : int
+        Epochs without a better list after which training stops, where pairs are held out; the best epoch is kept.
+    lr_schedule : {"constant", "plateau", "cosine"}
+        "plateau" halves the learning rate after two epochs without a better list, "cosine" lets it fall to zero.
+    init_std : float
+        Vectors start normal with standard deviation ``init_std / sqrt(factors)``.
+    deterministic : bool
+        For few negatives: False updates without locks, several times faster; then equal runs differ a little with more
+        than one thread.
+    seed : int
+    threads : int, optional
+        Default: what affinity and container limits grant.
+    device : {"cpu"}
+
+    Attributes
+    ----------
+    user_factors_ : (n_users, factors) float32
+    item_factors_ : (n_items, factors) float32
+        With cosines their rows have length 1. With biases there are two more columns: 1 and the user's bias, the item's
+        bias and 1.
+    training_ : DataFrame
+        ``epoch``, ``loss``, ``score``, ``learning_rate``, ``kept``: how training went, and which epoch was kept. A model
+        that was loaded has none.
+
+    Notes
+    -----
+    Ctrl-C ends training with the best state so far, which a warning tells; before the first epoch ended, nothing is
+    changed. Vectors of new users are those that a ridge regression on all items finds, with the items held.
+
+    Examples
+    --------
+    >>> import cofactor as cf
+    >>> x = cf.datasets.synthetic(n_users=200, n_items=50, n_interactions=2000, factors=4, seed=0)
+    >>> model = cf.SampledMF(factors=8, epochs=5, temperature=0.2, seed=0).fit(x)
+    >>> model.recommend(users=[0], k=3).columns
+    ['user_id', 'item_id', 'score', 'rank']
+    """
+
+    user_factors_: Float
+    item_factors_: Float
+    user_norms_: Float
+    item_norms_: Float
+    training_: pl.DataFrame
+
+    def __init__(
+        self,
+        factors: int = 64,
+        *,
+        loss: LossName = "softmax",
+        score: Literal["dot", "cosine"] | None = None,
+        negatives: int | None = None,
+        sampler: Literal["exact", "uniform", "popularity", "in_batch"] | None = None,
+        popularity_power: float = 0.75,
+        temperature: float | None = None,
+        positive_temperature: float | None = None,
+        margin: float | None = None,
+        negative_weight: float = 1.0,
+        max_trials: int = 50,
+        k: int = 20,
+        biases: bool | None = None,
+        regularization: float | None = None,
+        bias_regularization: float = 0.0,
+        optimizer: OptimizerName = "adam",
+        learning_rate: float | None = None,
+        bias_optimizer: OptimizerName | None = None,
+        bias_learning_rate: float | None = None,
+        weights: Literal["given", "binary"] = "given",
+        batch_size: int = 2048,
+        epochs: int | None = None,
+        patience: int = 5,
+        lr_schedule: Literal["constant", "plateau", "cosine"] = "constant",
+        init_std: float = 0.1,
+        deterministic: bool = True,
+        seed: int = 0,
+        threads: int | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.factors = factors
+        self.loss = loss
+        self.score = score
+        self.negatives = negatives
+        self.sampler = sampler
+        self.popularity_power = popularity_power
+        self.temperature = temperature
+        self.positive_temperature = positive_temperature
+        self.margin = margin
+        self.negative_weight = negative_weight
+        self.max_trials = max_trials
+        self.k = k
+        self.biases = biases
+        self.regularization = regularization
+        self.bias_regularization = bias_regularization
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.bias_optimizer = bias_optimizer
+        self.bias_learning_rate = bias_learning_rate
+        self.weights = weights
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.patience = patience
+        self.lr_schedule = lr_schedule
+        self.init_std = init_std
+        self.deterministic = deterministic
+        self.seed = seed
+        self.threads = threads
+        self.device = device
+
+    @in_one_step
+    def fit(
+        self,
+        interactions: Interactions,
+        *,
+        item_features: TableLike | None = None,
+        user_features: TableLike | None = None,
+        held_out: TableLike | Interactions | None = None,
+        warm_start: SampledMF | None = None,
+        progress: bool | None = None,
+    ) -> Self:
+        """Train.
+
+        Parameters
+        ----------
+        interactions : Interactions
+        item_features, user_features : table, optional
+            A row for each id with what is known of it besides, see :class:`cofactor.Features`. A vector is then the sum
+            of one's own and those of the features. Ids that have features and no interactions become part of the model,
+            so that what is new can be recommended.
+        held_out : Interactions or table, optional
+            Pairs (``user_id``, ``item_id``) to stop by, instead of a part of ``interactions``.
+        warm_start : SampledMF, optional
+            A fitted model whose vectors, where ids are the same, are started from.
+        progress : bool, optional
+            Show a bar with the loss; by default when stderr is a terminal.
+
+        Raises
+        ------
+        ParameterError
+            A parameter is out of its range, or the parameters would not fit into memory.
+        CofactorError
+            Already the first epoch diverged.
+        """
+        self._check()
+        x = self._with_features(interactions, item_features, user_features)
+        self._settle(x)
+        plan = Plan(self.epochs or _EPOCHS, self.patience, self.lr_schedule == "plateau", self.lr_schedule == "cosine")
+        start = None if warm_start is None else self._start_of(x, warm_start)
+        if self.epochs is not None and held_out is None:
+            training, self.training_ = self._trained(x.user_items, plan, None, progress, start)
+        else:
+            kept, out = self._parted(x, held_out)
+            training, self.training_ = self._trained(kept, plan, out, progress, start)
+            if kept.nnz < _NEARLY_ALL * x.nnz:
+                epochs = max(1, *self.training_.filter("kept")["epoch"])
+                training, _ = self._trained(x.user_items, plan._replace(epochs=epochs), None, progress, start)
+        ...
+        return self

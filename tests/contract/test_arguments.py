@@ -72,6 +72,7 @@ FUNCTIONS = {
         {"source": TABLE, "user": "user_id", "item": "item_id", "time": "time", "session": "visit"},
     ),
     "split.by_time": (cf.split.by_time, {"events": EVENTS, "test": "20d"}),
+    "split.cold_items": (cf.split.cold_items, {"events": EVENTS, "fraction": 0.5}),
     "split.cold_users": (cf.split.cold_users, {"events": EVENTS, "fraction": 0.5}),
     "split.k_fold": (cf.split.k_fold, {"events": EVENTS}),
     "split.leave_last": (cf.split.leave_last, {"events": EVENTS}),

@@ -3,6 +3,7 @@
 from cofactor import datasets
 from cofactor.data import split, weights
 from cofactor.data.events import Events, read_events
+from cofactor.data.features import Features
 from cofactor.data.ids import IdMap
 from cofactor.data.interactions import Interactions
 from cofactor.errors import (
@@ -53,6 +54,7 @@ __all__ = [
     "DataError",
     "Events",
     "Fallback",
+    "Features",
     "GraphFilter",
     "IdMap",
     "ImplicitALS",

@@ -153,6 +153,26 @@ class Interactions:
             kept.__dict__["item_users"] = self.item_users
         return kept
 
+    def widened(self, users: IdMap | None = None, items: IdMap | None = None) -> Self:
+        """The same entries among more users and items, of whom nothing is known yet: empty rows and columns.
+
+        Parameters
+        ----------
+        users, items : IdMap, optional
+            Ids to add, of the type of those that are there; known ones change nothing.
+
+        Raises
+        ------
+        DataError
+            They are of another type.
+        """
+        (users, at), (items, to) = _joined(self.users, users, "users"), _joined(self.items, items, "items")
+        matrix = self.user_items
+        counts = np.zeros(len(users), np.int64)
+        counts[at] = np.diff(matrix.indptr)  # both orders ascend, so that rows and entries stay in theirs
+        csr = CSR(offsets(counts), to[matrix.indices], matrix.values, len(items))
+        return type(self)(users, items, csr, self.events)
+
     def to_frame(self) -> pl.DataFrame:
         """One row per entry: ``user_id``, ``item_id`` (original types), ``weight`` (Float32), in row order."""
         return pl.DataFrame(
@@ -288,6 +308,15 @@ class Interactions:
             f"Interactions({self.n_users:,} users x {self.n_items:,} items, {self.nnz:,} entries, "
             f"density {self.nnz / cells if cells else 0:.3%})"
         )
+
+
+def _joined(known: IdMap, added: IdMap | None, what: str) -> tuple[IdMap, NDArray[np.int32]]:
+    """Known and added ids, and where the known ones are among them."""
+    check_type(what, added, IdMap | None, "an IdMap, or None")
+    if added is not None and added.dtype != known.dtype:
+        raise DataError(f"{what}: ids of {added.dtype} are added to ids of {known.dtype}; cast them to that type first")
+    joined = known if added is None else IdMap.from_values(pl.concat([known.ids, added.ids]))
+    return joined, joined.rows(known.ids)
 
 
 def _frequent(matrix: CSR, min_user_count: int, min_item_count: int, *, k_core: bool) -> NDArray[np.bool_]:

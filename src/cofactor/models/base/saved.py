@@ -17,6 +17,7 @@ from uuid import uuid4
 import numpy as np
 import polars as pl
 
+from cofactor.data.features import Features
 from cofactor.data.ids import IdMap
 from cofactor.data.interactions import Interactions
 from cofactor.errors import ArtifactError, DataError, ParameterError
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "check_writable", "read_header", "restore", "save"]
 
 _CSR_PARTS, _N_COLUMNS = ("indptr", "indices", "values"), "n_columns of a sparse matrix"
+_FEATURES = "features of a table"
 _UNREADABLE = (
     *(OSError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError),
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
@@ -203,6 +205,9 @@ def _describe(model: Model, prefix: str, arrays: Arrays) -> dict[str, Any]:
         elif isinstance(value, CSR):
             arrays |= {f"{prefix}{name}:{part}": getattr(value, part) for part in _CSR_PARTS}
             state[name] = {_N_COLUMNS: value.n_columns}
+        elif isinstance(value, Features):
+            arrays |= {f"{prefix}{name}:{part}": array for part, array in value.arrays().items()}
+            state[name] = {_FEATURES: value.description()}
         else:
             state[name] = value
     params = {
@@ -250,6 +255,9 @@ def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: Intera
     for name, value in state.items():
         if isinstance(value, dict) and _N_COLUMNS in value:
             state[name] = CSR(**{part: own.pop(f"{name}:{part}") for part in _CSR_PARTS}, n_columns=value[_N_COLUMNS])
+        elif isinstance(value, dict) and _FEATURES in value:
+            parts = {part: own.pop(f"{name}:{part}") for part in Features.PARTS}
+            state[name] = Features.restored(value[_FEATURES], parts)
     for attribute, value in {**state, **own}.items():
         if not is_name(type(model), attribute):
             raise DataError(f"{attribute!r} is not the name of something learned")

@@ -2,58 +2,97 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["LOSSES", "SAMPLERS", "Loss"]
+from cofactor.checks import check_at_least, check_choice, check_flag, check_fraction
+from cofactor.errors import ParameterError
 
-SAMPLERS = ("exact", "uniform", "popularity", "in_batch")
+__all__ = ["LOSSES", "Loss", "check_parameters", "settled"]
+
+_SAMPLERS = ("exact", "uniform", "popularity", "in_batch")
+_OPTIMIZERS = ("adam", "adagrad", "sgd")
+_SCHEDULES = ("constant", "plateau", "cosine")
+_RATES = {"adam": 1.0, "adagrad": 10.0, "sgd": 10.0}  # learning rates, that of Adam being 1
 
 
 class Loss(NamedTuple):
-    """A loss and the values of parameters that are not given.
+    """A loss, and values of parameters that are not given."""
 
-    Parameters
-    ----------
-    shared : bool
-        Whether all positives of a batch share their negatives.
-    score : {"dot", "cosine"}
-    negatives : int
-        For every positive, or for every batch.
-    sampler : str
-    learning_rate : float
-        Of Adam; the other optimizers' is ten times as large.
-    biases : bool
-    regularization : float
-    parameters : frozenset of str
-        Of the model, that this loss reads and others do not.
-    """
-
-    shared: bool
+    shared: bool  # whether all positives of a batch share their negatives
     score: str
-    negatives: int
-    sampler: str
-    learning_rate: float
+    negatives: int  # for each batch, or for each positive
     biases: bool
     regularization: float
-    parameters: frozenset[str] = frozenset()
+    learning_rate: float  # of Adam
+    margin: float | None = None
 
 
-def _pairwise(negatives: int, *parameters: str) -> Loss:
-    return Loss(False, "dot", negatives, "exact", 0.005, True, 0.01, frozenset(parameters))
-
-
-def _shared(*parameters: str) -> Loss:
-    return Loss(True, "cosine", 1024, "exact", 0.005, False, 0.0, frozenset(parameters))
-
-
+_FEW = {"shared": False, "score": "dot", "biases": True, "regularization": 0.01, "learning_rate": 0.005}
+_MANY = {"shared": True, "score": "cosine", "biases": False, "regularization": 0.0, "learning_rate": 0.005}
 LOSSES = {
-    "bpr": _pairwise(1),
-    "hinge": _pairwise(1, "margin"),
-    "adaptive_hinge": _pairwise(5, "margin"),
-    "warp": _pairwise(1, "margin", "max_trials"),
-    "logistic": _pairwise(4),
-    "softmax": _shared("temperature"),
-    "softmax@k": _shared("temperature", "k"),
-    "bsl": _shared("temperature", "positive_temperature"),
-    "ccl": _shared("margin", "negative_weight"),
+    "bpr": Loss(**_FEW, negatives=1),
+    "hinge": Loss(**_FEW, negatives=1, margin=1.0),
+    "adaptive_hinge": Loss(**_FEW, negatives=5, margin=1.0),
+    "warp": Loss(**_FEW, negatives=1, margin=1.0),
+    "logistic": Loss(**_FEW, negatives=4),
+    "softmax": Loss(**_MANY, negatives=1024),
+    "softmax@k": Loss(**_MANY, negatives=1024),
+    "bsl": Loss(**_MANY, negatives=1024),
+    "ccl": Loss(**_MANY, negatives=1024, margin=0.4),
 }
+
+
+def settled(params: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of a model with numbers in the place of those that are not given, but for the temperature."""
+    loss = LOSSES[params["loss"]]
+    out = {name: value for name, value in params.items() if value is not None}
+    for name, value in loss._asdict().items():
+        out.setdefault(name, value)
+    out.setdefault("sampler", "exact")
+    out.setdefault("bias_optimizer", out["optimizer"])
+    if params["learning_rate"] is None:
+        out["learning_rate"] = loss.learning_rate * _RATES[out["optimizer"]]
+    if params["bias_learning_rate"] is None:
+        ratio = _RATES[out["bias_optimizer"]] / _RATES[out["optimizer"]]
+        out["bias_learning_rate"] = out["learning_rate"] * ratio
+    return out
+
+
+def check_parameters(params: dict[str, Any]) -> None:
+    """Raise ParameterError for parameters out of their range, or that the loss has no use for."""
+    check_choice("loss", params["loss"], LOSSES)
+    loss, given = LOSSES[params["loss"]], {name: value for name, value in params.items() if value is not None}
+    for name in ("factors", "negatives", "max_trials", "k", "batch_size", "epochs", "patience"):
+        check_at_least(name, given.get(name, 1), 1, whole=True)
+    check_at_least("seed", params["seed"], 0, whole=True)
+    for name in ("popularity_power", "regularization", "bias_regularization", "negative_weight"):
+        check_at_least(name, given.get(name, 0), 0)
+    for name in ("temperature", "positive_temperature", "learning_rate", "bias_learning_rate", "init_std"):
+        check_at_least(name, given.get(name, 1), 0, above=True)
+    check_choice("score", given.get("score", "dot"), ("dot", "cosine"))
+    check_choice("sampler", given.get("sampler", "exact"), _SAMPLERS)
+    check_choice("weights", params["weights"], ("given", "binary"))
+    check_choice("lr_schedule", params["lr_schedule"], _SCHEDULES)
+    for name in ("optimizer", "bias_optimizer"):
+        check_choice(name, given.get(name, "adam"), _OPTIMIZERS)
+    for name in ("biases", "deterministic"):
+        check_flag(name, given.get(name, True))
+    if "margin" in given:
+        if params["loss"] == "ccl":
+            check_fraction("margin", params["margin"])
+        else:
+            check_at_least("margin", params["margin"], 0, above=True)
+    if not loss.shared and params["sampler"] == "in_batch":
+        raise ParameterError(
+            f"sampler='in_batch' is for losses whose negatives a batch shares ({_shared()}), not for "
+            f"loss={params['loss']!r}; use 'popularity', which draws the same items as often"
+        )
+    if not loss.shared and params["score"] == "cosine":
+        raise ParameterError(
+            f"score='cosine' is for losses whose negatives a batch shares ({_shared()}); loss={params['loss']!r} is of "
+            "inner products: leave score out"
+        )
+
+
+def _shared() -> str:
+    return ", ".join(repr(name) for name, loss in LOSSES.items() if loss.shared)

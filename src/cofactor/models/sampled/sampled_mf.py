@@ -29,28 +29,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import polars as pl
 
-from cofactor.checks import check_at_least, check_choice, check_flag
+from cofactor.checks import check_at_least, check_type
+from cofactor.data.features import Features
 from cofactor.data.interactions import Interactions
-from cofactor.data.tables import read_table
-from cofactor.errors import DataError, ParameterError
-from cofactor.kernels.arguments import Table
+from cofactor.errors import CofactorError, DataError
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
 from cofactor.models.base.epochs import Plan, run_epochs
 from cofactor.models.base.factor import FactorModel
-from cofactor.models.base.fitting import in_one_step
+from cofactor.models.base.fitting import as_interactions, in_one_step
 from cofactor.models.base.held_out import entries, mean_ndcg, some_entries
-from cofactor.models.sampled.losses import LOSSES, SAMPLERS
+from cofactor.models.sampled.losses import LOSSES, check_parameters, settled
 from cofactor.models.sampled.rows import Rows
-from cofactor.models.sampled.training import Training
+from cofactor.models.sampled.training import Training, tables, unit
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
     from typing import Self
-
-    import polars as pl
 
     from cofactor.data.tables import TableLike
     from cofactor.kernels.arrays import Float
@@ -59,12 +57,10 @@ __all__ = ["SampledMF"]
 
 LossName = Literal["bpr", "hinge", "adaptive_hinge", "warp", "logistic", "softmax", "softmax@k", "bsl", "ccl"]
 OptimizerName = Literal["sgd", "adagrad", "adam"]
-_OPTIMIZERS = ("sgd", "adagrad", "adam")
-_SCHEDULES = ("constant", "plateau", "cosine")
 _EPOCHS = 100  # at most, where held-out pairs say when to end
 _HELD_OUT, _SCORED_USERS, _PLACES = 0.1, 5000, 10
 _NEARLY_ALL = 0.98  # of the pairs: training again with the rest would hardly change anything
-_FASTER = 10.0  # learning rates of plain and adaptive gradient descent, those of Adam being 1
+_TEMPERATURES = (0.06, 0.1, 0.15, 0.25)
 
 
 class SampledMF(FactorModel):
@@ -257,17 +253,105 @@ class SampledMF(FactorModel):
             Already the first epoch diverged.
         """
         self._check()
-        x = self._with_features(interactions, item_features, user_features)
-        self._settle(x)
+        check_type("warm_start", warm_start, SampledMF | None, "a fitted SampledMF, or None")
+        x = interactions
+        for side, table in (("item", item_features), ("user", user_features)):
+            known = None if warm_start is None else warm_start._known(side)
+            x, features, described = describe(x, side, table, known)
+            setattr(self, f"{side}_features_", features)
+            setattr(self, f"{side}_described_", described)
+        matrix = self._weighed(x.user_items)
+        rows = Rows(x.n_users, x.n_items, self.user_described_, self.item_described_)
+        self._require_memory(rows, matrix)
+        use = self._settled(matrix)
+        start = tables(rows, use)
+        if warm_start is not None:
+            self._continue(start, x, rows, warm_start)
         plan = Plan(self.epochs or _EPOCHS, self.patience, self.lr_schedule == "plateau", self.lr_schedule == "cosine")
-        start = None if warm_start is None else self._start_of(x, warm_start)
-        if self.epochs is not None and held_out is None:
-            training, self.training_ = self._trained(x.user_items, plan, None, progress, start)
-        else:
-            kept, out = self._parted(x, held_out)
-            training, self.training_ = self._trained(kept, plan, out, progress, start)
-            if kept.nnz < _NEARLY_ALL * x.nnz:
-                epochs = max(1, *self.training_.filter("kept")["epoch"])
-                training, _ = self._trained(x.user_items, plan._replace(epochs=epochs), None, progress, start)
-        ...
+        kept, out = self._parted(x, matrix, held_out)
+        training = Training(self._kernels(), kept, rows, *start, use)
+        self.training_ = training.run(plan, out, progress=progress)
+        if kept.nnz < _NEARLY_ALL * matrix.nnz:  # again with all of them, for as long as was best
+            best = plan._replace(epochs=max([1, *self.training_.filter("kept")["epoch"]]))
+            start = tables(rows, use)
+            if warm_start is not None:
+                self._continue(start, x, rows, warm_start)
+            training = Training(self._kernels(), matrix, rows, *start, use)
+            training.run(best, None, progress=progress)
+        self._take(training)
+        self.interactions_ = x.without_log
         return self
+
+    def partial_fit(
+        self,
+        interactions: Interactions,
+        *,
+        epochs: int = 5,
+        item_features: TableLike | None = None,
+        user_features: TableLike | None = None,
+        progress: bool | None = None,
+    ) -> Self:
+        """Go on with new interactions, users and items, from the vectors that are there.
+
+        Pairs that are known get the sum of both weights, and all pairs are trained on.
+
+        Parameters
+        ----------
+        interactions : Interactions
+            Or all else that ``fit`` takes.
+        epochs : int
+        item_features, user_features : table, optional
+            Of what is new, where the model was fitted with features; of the others they are remembered.
+        progress : bool, optional
+        """
+        check_at_least("epochs", epochs, 1, whole=True)
+        old, new = self._fitted(), as_interactions(interactions)
+        both = pl.concat([old.to_frame(), new.to_frame()], how="vertical_relaxed")
+        x = Interactions.from_frame(both, weight="weight").widened(old.users, old.items)
+        further = copy(self)
+        further.epochs = epochs
+        further.fit(
+            x, warm_start=self, item_features=item_features, user_features=user_features, progress=progress
+        )
+        self.__dict__ = further.__dict__ | {"epochs": self.epochs}
+        return self
+
+    # Row numbers from here on.
+
+    def _fold_in(self, histories: CSR) -> Float:
+        n, use = self.factors, settled(self.params())
+        items = np.ascontiguousarray(self.item_factors_[:, :n])
+        vectors = ridge_fold_in(self._kernels(), self._weighed(histories), items, threads=self.threads)
+        if use["score"] == "cosine":
+            vectors = unit(vectors)
+        if not use["biases"]:
+            return vectors
+        ones = np.ones((len(vectors), 1), np.float32)
+        return np.hstack([vectors, ones, np.zeros_like(ones)])
+
+    def _parted(
+        self, x: Interactions, matrix: CSR, held_out: TableLike | Interactions | None
+    ) -> tuple[CSR, CSR | None]:
+        """What is trained on, and what training is stopped by."""
+        if held_out is not None:
+            return matrix, _wanted(x, held_out)
+        if self.epochs is not None:
+            return matrix, None
+        out = some_entries(matrix, _HELD_OUT, _SCORED_USERS, np.random.default_rng(self.seed))
+        return entries(matrix, ~out), entries(matrix, out)
+
+    def _settled(self, matrix: CSR) -> dict[str, Any]:
+        use = settled(self.params())
+        if self.temperature is None:
+            use["temperature"] = 0.1  # to be chosen
+        use.setdefault("positive_temperature", use["temperature"])
+        self.temperature_ = float(use["temperature"])
+        return use
+
+    def _known(self, side: Literal["item", "user"]) -> Known:
+        x = self._fitted()
+        return Known(
+            x.items if side == "item" else x.users,
+            getattr(self, f"{side}_features_", None),
+            getattr(self, f"{side}_described_", None),
+        )

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cofactor.kernels.arguments import Table
 from cofactor.models.sampled.rows import composed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cofactor.kernels.arguments import Table
     from cofactor.kernels.arrays import Float
     from cofactor.kernels.cpu import Kernels
     from cofactor.kernels.csr import CSR
     from cofactor.models.sampled.rows import Rows
 
-__all__ = ["Training", "unit"]
+__all__ = ["Training", "tables", "unit"]
 
 
 class Training:
@@ -31,28 +31,13 @@ class Training:
     rows : Rows
     vectors, biases : Table, and Table or None
         With a row for each of ``rows``; changed in place.
-    shared : bool
-        Which kernel: all positives of a batch share their negatives, or not.
-    options : dict
-        Of the kernel, but for what depends on the epoch.
-    factors : int
-        Width of the vectors without what fills them up.
-    quantile : int, optional
-        The place of a user's list whose score "softmax@k" compares with.
+    settled : dict
+        Parameters of the model, see :func:`cofactor.models.sampled.losses.settled`.
     """
 
     def __init__(
         self,
-        kernels: Kernels,
-        matrix: CSR,
-        rows: Rows,
-        vectors: Table,
-        biases: Table | None,
-        *,
-        shared: bool,
-        options: dict[str, Any],
-        factors: int,
-        quantile: int | None = None,
+        kernels: Kernels, matrix: CSR, rows: Rows, vectors: Table, biases: Table | None, settled: dict[str, Any]
     ) -> None:
         self._kernels = kernels
         self._matrix = kernels.hold(matrix)
@@ -60,10 +45,10 @@ class Training:
         self._parts = rows.of_users(), rows.of_items()
         self._vectors = kernels.hold(vectors)
         self._biases = None if biases is None else kernels.hold(biases)
-        self._kernel: Callable[..., float] = kernels.shared_negatives_epoch if shared else kernels.pairwise_epoch
-        self._options = options
-        self._factors = factors
-        self._quantile = quantile
+        self._shared, self._factors, self._cosine = settled["shared"], settled["factors"], settled["score"] == "cosine"
+        self._threads = settled.get("threads")
+        self._options = _options(kernels, matrix, settled)
+        self._quantile = min(settled["k"], matrix.n_columns) if settled["loss"] == "softmax@k" else None
 
     def epoch(self, number: int, rate: float) -> float:
         """Pass once over the pairs, with learning rates multiplied by ``rate``; the mean loss."""
@@ -71,7 +56,10 @@ class Training:
         if self._quantile is not None:
             options["quantiles"] = self._quantiles(self._quantile)
         parts = (None if part is None else self._kernels.hold(part) for part in self._parts)
-        return self._kernel(self._matrix, self._vectors, self._biases, *parts, **options)
+        given = (self._matrix, self._vectors, self._biases, *parts)
+        if self._shared:
+            return self._kernels.shared_negatives_epoch(*given, **options)
+        return self._kernels.pairwise_epoch(*given, **options).loss
 
     def snapshot(self) -> Callable[[], None]:
         """Keep the present values; the result brings them back."""
@@ -92,7 +80,7 @@ class Training:
     def factors(self) -> tuple[Float, Float]:
         """Vectors of all users and of all items whose inner products are the scores.
 
-        With biases the last column of the items is theirs, and that of the users is 1.
+        With biases there are two more columns: 1 and the user's bias, the item's bias and 1.
         """
         vectors, biases = self.tables()
         rows, factors = self._rows, self._factors
@@ -101,18 +89,56 @@ class Training:
             composed(vectors.values[:, :factors], parts, *where)
             for parts, where in zip(self._parts, first, strict=True)
         ]
-        if self._options["score"] == "cosine":
+        if self._cosine:
             sides = [unit(side) for side in sides]
-        if biases is not None:
-            of_items = composed(biases.values, self._parts[1], *first[1])
-            sides = [np.hstack([sides[0], np.ones((rows.n_users, 1), np.float32)]), np.hstack([sides[1], of_items])]
-        return sides[0], sides[1]
+        if biases is None:
+            return sides[0], sides[1]
+        of_users, of_items = (
+            composed(biases.values, parts, *where) for parts, where in zip(self._parts, first, strict=True)
+        )
+        users = np.hstack([sides[0], np.ones_like(of_users), of_users])
+        return users, np.hstack([sides[1], of_items, np.ones_like(of_items)])
 
     def _quantiles(self, k: int) -> Float:
         """Score of every user's k-th best item."""
         users, items = self.factors()
-        top = self._kernels.top_k(users, items, k, threads=self._options["threads"])
+        top = self._kernels.top_k(users, items, k, threads=self._threads)
         return np.ascontiguousarray(top.scores[:, -1])
+
+
+def tables(rows: Rows, settled: dict[str, Any]) -> tuple[Table, Table | None]:
+    """Tables to start from: vectors of normal numbers, those of features and all biases of zeros."""
+    factors = settled["factors"]
+    values = np.zeros((rows.n, -(-factors // 16) * 16), np.float32)
+    own = rows.n_users + rows.n_items
+    values[:own, :factors] = np.random.default_rng(settled["seed"]).standard_normal((own, factors), np.float32)
+    values *= np.float32(settled["init_std"] / np.sqrt(factors))
+    vectors = Table.new(values, settled["optimizer"], settled["learning_rate"])
+    if not settled["biases"]:
+        return vectors, None
+    biases = np.zeros((rows.n, 1), np.float32)
+    return vectors, Table.new(biases, settled["bias_optimizer"], settled["bias_learning_rate"])
+
+
+_SHARED = ("score", "temperature", "positive_temperature", "negative_weight")
+_FEW = ("max_trials", "bias_regularization", "deterministic")
+_ALL = ("loss", "sampler", "negatives", "regularization", "batch_size", "seed", "threads", "margin")
+
+
+def _options(kernels: Kernels, matrix: CSR, settled: dict[str, Any]) -> dict[str, Any]:
+    """What a kernel is told for every epoch alike."""
+    names = (*_ALL, *(_SHARED if settled["shared"] else _FEW))
+    options = {name: settled[name] for name in names if name in settled}
+    if settled["sampler"] not in ("popularity", "in_batch"):
+        return options
+    counts = np.bincount(matrix.indices, minlength=matrix.n_columns).astype(np.float64)
+    drawn = counts if settled["sampler"] == "in_batch" else counts ** settled["popularity_power"]
+    if settled["sampler"] == "popularity":
+        options["alias"] = kernels.alias_table(drawn)
+    if settled["shared"]:  # as if they were drawn uniformly
+        share = drawn * matrix.n_columns / max(drawn.sum(), 1e-30)
+        options["log_q"] = np.log(np.maximum(share, 1e-12)).astype(np.float32)
+    return options
 
 
 def unit(vectors: Float) -> Float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from cofactor.kernels.blas import invert
-from cofactor.kernels.cpu import als, covisitation, neighbours, products, session_knn, slim, topk
+from cofactor.kernels.cpu import als, covisitation, neighbours, products, session_knn, shared_negatives, slim, topk
 
 __all__ = ["Kernels"]
 
@@ -54,6 +54,8 @@ class Kernels:
     product_neighbours = staticmethod(neighbours.product_neighbours)
     neighbours = staticmethod(neighbours.neighbours)
     slim_columns = staticmethod(slim.slim_columns)
+
+    shared_negatives_epoch = staticmethod(shared_negatives.shared_negatives_epoch)
 
     covisitation_compact = staticmethod(covisitation.covisitation_compact)
     covisitation_index = staticmethod(covisitation.covisitation_index)

@@ -77,6 +77,7 @@ def shared_negatives_epoch(
     regularization: float = 0.0,
     seed: int = 0,
     epoch: int = 0,
+    rate: float = 1.0,
     update_users: bool = True,
     update_items: bool = True,
     threads: int | None = None,
@@ -111,6 +112,8 @@ def shared_negatives_epoch(
     regularization : float
     seed, epoch : int
         What is random depends on both.
+    rate : float
+        What learning rates are multiplied by.
     update_users, update_items : bool
         Without the first, no gradient of a user's vector is used and rows before ``n_users`` stay; without the second,
         none of an item's, and all other rows and all biases stay.
@@ -120,6 +123,7 @@ def shared_negatives_epoch(
     float
         Mean of weight times loss, each as it was when its batch came; not finite once vectors are not.
     """
+    vectors, biases = vectors.slower(rate), (_NO_BIASES if biases is None else biases.slower(rate))
     keep, aliases = alias or (None, None)
     item_biases = biases or _NO_BIASES
     return native.lib.shared_negatives_epoch(

@@ -319,15 +319,22 @@ class SampledMF(FactorModel):
     # Row numbers from here on.
 
     def _fold_in(self, histories: CSR) -> Float:
-        n, use = self.factors, settled(self.params())
-        items = np.ascontiguousarray(self.item_factors_[:, :n])
-        vectors = ridge_fold_in(self._kernels(), self._weighed(histories), items, threads=self.threads)
+        n, use, y = self.factors, settled(self.params()), self.item_factors_
+        use["temperature"] = self.temperature_
+        biases = y[:, n] if use["biases"] else None
+        vectors = fold_in(self._kernels(), self._weighed(histories), y[:, :n], biases, self.user_scale_, use)
         if use["score"] == "cosine":
             vectors = unit(vectors)
-        if not use["biases"]:
+        if biases is None:
             return vectors
         ones = np.ones((len(vectors), 1), np.float32)
         return np.hstack([vectors, ones, np.zeros_like(ones)])
+
+    def _take(self, training: Training, rows: Rows) -> None:
+        """What is learned, of what was trained."""
+        vectors, biases = training.tables()
+        users, items = training.factors()
+        ...
 
     def _parted(
         self, x: Interactions, matrix: CSR, held_out: TableLike | Interactions | None

@@ -7,17 +7,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cofactor.kernels.arguments import Table
+from cofactor.kernels.csr import CSR
+from cofactor.kernels.filters import Filters
+from cofactor.models.base.epochs import run_epochs
+from cofactor.models.base.held_out import mean_ndcg
 from cofactor.models.sampled.rows import composed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import polars as pl
+
     from cofactor.kernels.arrays import Float
     from cofactor.kernels.cpu import Kernels
-    from cofactor.kernels.csr import CSR
+    from cofactor.models.base.epochs import Plan
     from cofactor.models.sampled.rows import Rows
 
-__all__ = ["Training", "tables", "unit"]
+__all__ = ["Training", "fold_in", "tables"]
+
+_PLACES = 10  # of the lists that training is stopped by
 
 
 class Training:
@@ -36,11 +44,12 @@ class Training:
     """
 
     def __init__(
-        self,
-        kernels: Kernels, matrix: CSR, rows: Rows, vectors: Table, biases: Table | None, settled: dict[str, Any]
+        self, kernels: Kernels, matrix: CSR, rows: Rows, vectors: Table, biases: Table | None, settled: dict[str, Any]
     ) -> None:
         self._kernels = kernels
-        self._matrix = kernels.hold(matrix)
+        mean = float(matrix.values.mean(dtype=np.float64)) if matrix.nnz else 1.0
+        self._pairs = matrix
+        self._matrix = kernels.hold(matrix.with_values(matrix.values / np.float32(mean)))
         self._rows = rows
         self._parts = rows.of_users(), rows.of_items()
         self._vectors = kernels.hold(vectors)
@@ -60,6 +69,20 @@ class Training:
         if self._shared:
             return self._kernels.shared_negatives_epoch(*given, **options)
         return self._kernels.pairwise_epoch(*given, **options).loss
+
+    def run(self, plan: Plan, held_out: CSR | None, *, progress: bool | None) -> pl.DataFrame:
+        """Train as planned, with ``held_out`` pairs (n_users, n_items) to stop by; see :func:`run_epochs`."""
+        if held_out is None or not held_out.nnz:
+            return run_epochs("SampledMF", plan, self.epoch, self.snapshot, progress=progress)
+        users = np.flatnonzero(np.diff(held_out.indptr)).astype(np.int32)
+        wanted, seen = held_out.take(users), Filters(self._pairs.take(users))
+
+        def score() -> float:
+            of_users, of_items = self.factors()
+            top = self._kernels.top_k(of_users[users], of_items, _PLACES, filters=seen, threads=self._threads)
+            return mean_ndcg(top, wanted)
+
+        return run_epochs("SampledMF", plan, self.epoch, self.snapshot, score, progress=progress)
 
     def snapshot(self) -> Callable[[], None]:
         """Keep the present values; the result brings them back."""
@@ -145,3 +168,40 @@ def unit(vectors: Float) -> Float:
     """Rows divided by their length; those of zeros stay."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(norms > 0, norms, 1), np.float32)
+
+
+_STEPS, _STRIDE, _FEW_USERS = 12, 0.4, 1024
+
+
+def fold_in(
+    kernels: Kernels, histories: CSR, items: Float, item_biases: Float | None, scale: float, use: dict[str, Any]
+) -> Float:
+    """Vectors (n, factors) of users known by their histories alone, with the items held.
+
+    A dozen steps of Adam against the same sample of the catalogue for all, from the mean of the history's vectors, each
+    in units of ``scale``, the root mean square of the numbers in users' vectors. A user's vector does not depend on who
+    else is asked for. The loss is that of the model, or where that has few negatives the sampled softmax.
+    """
+    (n_items, factors), n = items.shape, min(histories.n_rows, _FEW_USERS)
+    values = np.zeros((n + n_items, -(-factors // 16) * 16), np.float32)
+    values[n:, :factors] = items
+    biases = None
+    if item_biases is not None:
+        biases = Table.new(np.concatenate([np.zeros(n, np.float32), item_biases])[:, None], "sgd", 0.0)
+    loss = use if use["shared"] else use | {"loss": "softmax", "score": "dot", "temperature": 1.0}
+    options = {name: loss[name] for name in (*_SHARED, "loss", "threads", "margin") if name in loss}
+    if options["loss"] == "softmax@k":
+        options["loss"] = "softmax"
+    options |= {"sampler": "exact", "negatives": min(2048, n_items), "seed": use["seed"], "update_items": False}
+    out = np.zeros((histories.n_rows, factors), np.float32)
+    for begin in range(0, histories.n_rows, n):
+        end = min(begin + n, histories.n_rows)
+        some = histories.take(np.arange(begin, end))
+        if end - begin < n:
+            some = CSR(np.pad(some.indptr, (0, n - end + begin), "edge"), some.indices, some.values, n_items)
+        values[:n, :factors] = unit(some.to_scipy() @ items) * np.float32(scale * np.sqrt(factors))
+        table = Table.new(values, "adam", _STRIDE * scale)
+        for _ in range(_STEPS):
+            kernels.shared_negatives_epoch(some, table, biases, batch_size=max(some.nnz, 1), **options)
+        out[begin:end] = values[: end - begin, :factors]
+    return out

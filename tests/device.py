@@ -18,6 +18,7 @@ IN_PLACE = {
     "invert": (0,),
     "mirror_scaled": (0,),
     "shared_negatives_epoch": (1, 2),
+    "pairwise_epoch": (1, 2),
     "to_principal_axes": None,
 }
 # Kernels whose dense results stay where they were computed.

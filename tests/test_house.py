@@ -52,7 +52,12 @@ def test_the_picture_is_current():
 
 KERNELS = sorted(p.stem for p in (SOURCE / "kernels" / "cpu").glob("*.py") if p.stem != "__init__")
 # Kernels that share a folder of native/
-TOPIC = {"covisitation": "sessions", "session_knn": "sessions", "shared_negatives": "sgd"}
+TOPIC = {
+    "covisitation": "sessions",
+    "pairwise": "sgd",
+    "session_knn": "sessions",
+    "shared_negatives": "sgd",
+}
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

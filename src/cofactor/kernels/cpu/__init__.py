@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import TypeVar
 
 from cofactor.kernels.blas import invert
-from cofactor.kernels.cpu import als, covisitation, neighbours, products, session_knn, shared_negatives, slim, topk
+from cofactor.kernels.cpu import (
+    als,
+    covisitation,
+    neighbours,
+    pairwise,
+    products,
+    sampling,
+    session_knn,
+    shared_negatives,
+    slim,
+    topk,
+)
 
 __all__ = ["Kernels"]
 
@@ -56,6 +67,9 @@ class Kernels:
     slim_columns = staticmethod(slim.slim_columns)
 
     shared_negatives_epoch = staticmethod(shared_negatives.shared_negatives_epoch)
+    alias_table = staticmethod(sampling.alias_table)
+    pairwise_epoch = staticmethod(pairwise.pairwise_epoch)
+    sample_negatives = staticmethod(sampling.sample_negatives)
 
     covisitation_compact = staticmethod(covisitation.covisitation_compact)
     covisitation_index = staticmethod(covisitation.covisitation_index)

@@ -103,7 +103,9 @@ def run_epochs(
             else:
                 waited += 1
                 rate *= 0.5 if plan.plateau and waited % 2 == 0 else 1.0
-            bar.set_postfix({"loss": f"{loss:.4g}"} | ({} if found is None else {"score": f"{found:.4g}"}), refresh=False)
+            bar.set_postfix(
+                {"loss": f"{loss:.4g}"} | ({} if found is None else {"score": f"{found:.4g}"}), refresh=False
+            )
             bar.update()
             if found is not None and waited >= plan.patience:
                 break

@@ -84,5 +84,7 @@ def _identity(n: int) -> CSR:
 def _joined(*blocks: tuple[CSR | None, int]) -> CSR:
     """Blocks side by side; the one that is None is empty and has so many columns."""
     n = next(block.n_rows for block, _ in blocks if block is not None)
-    matrices = [sp.csr_array((n, width), dtype=np.float32) if block is None else block.to_scipy() for block, width in blocks]
+    matrices = [
+        sp.csr_array((n, width), dtype=np.float32) if block is None else block.to_scipy() for block, width in blocks
+    ]
     return CSR.from_scipy(sp.hstack(matrices, format="csr"))

@@ -310,9 +310,7 @@ class SampledMF(FactorModel):
         x = Interactions.from_frame(both, weight="weight").widened(old.users, old.items)
         further = copy(self)
         further.epochs = epochs
-        further.fit(
-            x, warm_start=self, item_features=item_features, user_features=user_features, progress=progress
-        )
+        further.fit(x, warm_start=self, item_features=item_features, user_features=user_features, progress=progress)
         self.__dict__ = further.__dict__ | {"epochs": self.epochs}
         return self
 

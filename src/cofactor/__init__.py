@@ -36,6 +36,7 @@ from cofactor.models import (
     Recommender,
     Repurchase,
     RP3beta,
+    SampledMF,
     SessionKNN,
     UserKNN,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "Random",
     "Recommender",
     "Repurchase",
+    "SampledMF",
     "SessionKNN",
     "UnknownIdError",
     "UserKNN",

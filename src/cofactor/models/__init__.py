@@ -17,6 +17,7 @@ from cofactor.models.neighbours.user_knn import UserKNN
 from cofactor.models.repeats.next_basket import NextBasket
 from cofactor.models.repeats.personal_popular import PersonalPopular
 from cofactor.models.repeats.repurchase import Repurchase
+from cofactor.models.sampled.sampled_mf import SampledMF
 from cofactor.models.sessions.covisitation import CoVisitation
 from cofactor.models.sessions.covisitation_sum import CoVisitationSum
 from cofactor.models.sessions.session_knn import SessionKNN
@@ -40,6 +41,7 @@ __all__ = [
     "Random",
     "Recommender",
     "Repurchase",
+    "SampledMF",
     "SessionKNN",
     "UserKNN",
 ]

@@ -123,9 +123,8 @@ def shared_negatives_epoch(
     float
         Mean of weight times loss, each as it was when its batch came; not finite once vectors are not.
     """
-    vectors, biases = vectors.slower(rate), (_NO_BIASES if biases is None else biases.slower(rate))
+    vectors, item_biases = vectors.slower(rate), (biases or _NO_BIASES).slower(rate)
     keep, aliases = alias or (None, None)
-    item_biases = biases or _NO_BIASES
     return native.lib.shared_negatives_epoch(
         x.indptr, x.indices, x.values, x.n_columns, *vectors, *item_biases, *_parts(user_parts), *_parts(item_parts),
         loss, score, temperature, positive_temperature, margin, negative_weight, quantiles, quantile_temperature,

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cofactor.errors import DataError
 from cofactor.kernels.csr import CSR, offsets
+from cofactor.models.base.fitting import as_interactions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cofactor.data.interactions import Interactions
+    from cofactor.data.tables import TableLike
     from cofactor.kernels.arrays import TopK
 
-__all__ = ["entries", "mean_ndcg", "some_entries"]
+__all__ = ["entries", "mean_ndcg", "some_entries", "wanted_pairs"]
 
 
 def some_entries(matrix: CSR, share: float, n_users: int, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -43,3 +47,18 @@ def mean_ndcg(top: TopK, wanted: CSR) -> float:
     hits = wanted.lookup(rows, top.rows.ravel()).reshape(top.rows.shape) > 0
     ideal = np.cumsum(discounts)[np.minimum(np.diff(wanted.indptr), places) - 1]
     return float(((hits @ discounts) / ideal).mean())
+
+
+def wanted_pairs(x: Interactions, held_out: TableLike | Interactions) -> CSR:
+    """Held-out pairs of known users and items that are not trained on."""
+    pairs = as_interactions(held_out).to_frame()
+    users = x.users.rows(pairs["user_id"], "held_out: user_id")
+    items = x.items.rows(pairs["item_id"], "held_out: item_id")
+    known = (users >= 0) & (items >= 0)
+    known[known] = x.user_items.lookup(users[known], items[known]) == 0
+    if not known.any():
+        raise DataError(
+            f"held_out: none of its {len(pairs):,} pairs is of a user and an item of the interactions and new; "
+            "training cannot be stopped by it. Give pairs that were held out of these interactions"
+        )
+    return CSR.from_pairs(users[known], items[known], np.ones(int(known.sum())), x.user_items.shape)

@@ -57,8 +57,7 @@ def describe(
     ids = x.items if side == "item" else x.users
     if not remembered:
         return x, features, features.encode(table, ids)
-    told = ids.take(np.flatnonzero(np.isin(np.arange(len(ids)), ids.rows(read_table(table, (), side)[f"{side}_id"]))))
-    told = IdMap(told)
+    told = IdMap.from_values(read_table(table, (), f"{side}_features")[f"{side}_id"].cast(ids.dtype))
     now = _moved(features.encode(table, told), told, ids)
     before = _moved(known.described, known.ids, ids)  # type: ignore[union-attr, arg-type]
     silent = np.diff(now.indptr) == 0

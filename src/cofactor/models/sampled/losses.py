@@ -19,39 +19,39 @@ class Loss(NamedTuple):
     """A loss, and values of parameters that are not given."""
 
     shared: bool  # whether all positives of a batch share their negatives
-    score: str
     negatives: int  # for each batch, or for each positive
-    biases: bool
-    regularization: float
-    learning_rate: float  # of Adam
     margin: float | None = None
 
+    def defaults(self) -> dict[str, Any]:
+        """What suits the loss, by the names of the model's parameters."""
+        kind: dict[str, Any] = (
+            {"score": "cosine", "biases": False, "regularization": 0.0, "learning_rate": 0.005}
+            if self.shared
+            else {"score": "dot", "biases": True, "regularization": 0.01, "learning_rate": 0.005}
+        )
+        return kind | self._asdict()
 
-_FEW = {"shared": False, "score": "dot", "biases": True, "regularization": 0.01, "learning_rate": 0.005}
-_MANY = {"shared": True, "score": "cosine", "biases": False, "regularization": 0.0, "learning_rate": 0.005}
+
 LOSSES = {
-    "bpr": Loss(**_FEW, negatives=1),
-    "hinge": Loss(**_FEW, negatives=1, margin=1.0),
-    "adaptive_hinge": Loss(**_FEW, negatives=5, margin=1.0),
-    "warp": Loss(**_FEW, negatives=1, margin=1.0),
-    "logistic": Loss(**_FEW, negatives=4),
-    "softmax": Loss(**_MANY, negatives=1024),
-    "softmax@k": Loss(**_MANY, negatives=1024),
-    "bsl": Loss(**_MANY, negatives=1024),
-    "ccl": Loss(**_MANY, negatives=1024, margin=0.4),
+    "bpr": Loss(shared=False, negatives=1),
+    "hinge": Loss(shared=False, negatives=1, margin=1.0),
+    "adaptive_hinge": Loss(shared=False, negatives=5, margin=1.0),
+    "warp": Loss(shared=False, negatives=1, margin=1.0),
+    "logistic": Loss(shared=False, negatives=4),
+    "softmax": Loss(shared=True, negatives=1024),
+    "softmax@k": Loss(shared=True, negatives=1024),
+    "bsl": Loss(shared=True, negatives=1024),
+    "ccl": Loss(shared=True, negatives=1024, margin=0.4),
 }
 
 
 def settled(params: dict[str, Any]) -> dict[str, Any]:
     """Parameters of a model with numbers in the place of those that are not given, but for the temperature."""
-    loss = LOSSES[params["loss"]]
-    out = {name: value for name, value in params.items() if value is not None}
-    for name, value in loss._asdict().items():
-        out.setdefault(name, value)
+    out = LOSSES[params["loss"]].defaults() | {name: value for name, value in params.items() if value is not None}
     out.setdefault("sampler", "exact")
     out.setdefault("bias_optimizer", out["optimizer"])
     if params["learning_rate"] is None:
-        out["learning_rate"] = loss.learning_rate * _RATES[out["optimizer"]]
+        out["learning_rate"] *= _RATES[out["optimizer"]]
     if params["bias_learning_rate"] is None:
         ratio = _RATES[out["bias_optimizer"]] / _RATES[out["optimizer"]]
         out["bias_learning_rate"] = out["learning_rate"] * ratio

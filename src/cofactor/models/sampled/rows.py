@@ -12,7 +12,7 @@ from cofactor.kernels.csr import CSR
 if TYPE_CHECKING:
     from cofactor.kernels.arrays import Float
 
-__all__ = ["Rows", "composed"]
+__all__ = ["Rows", "composed", "unit"]
 
 
 class Rows(NamedTuple):
@@ -21,14 +21,11 @@ class Rows(NamedTuple):
     Parameters
     ----------
     n_users, n_items : int
-    histories : CSR (n_users, n_items), optional
-        What of the items' own rows is part of a user's vector.
     user_features, item_features : CSR (n_users or n_items, their features), optional
     """
 
     n_users: int
     n_items: int
-    histories: CSR | None = None
     user_features: CSR | None = None
     item_features: CSR | None = None
 
@@ -49,11 +46,11 @@ class Rows(NamedTuple):
 
     def of_users(self) -> CSR | None:
         """The rows and their weights for every user, None where it is one row each."""
-        if self.histories is None and self.user_features is None:
+        if self.user_features is None:
             return None
         return _joined(
             (_identity(self.n_users), self.n_users),
-            (self.histories, self.n_items),
+            (None, self.n_items),
             (self.user_features, self.n_user_features),
             (None, self.n_item_features),
         )
@@ -70,11 +67,17 @@ class Rows(NamedTuple):
         )
 
 
-def composed(table: Float, parts: CSR | None, first: int, n: int) -> Float:
-    """Vectors (n, width): rows ``first`` to ``first + n`` of the table, or sums of what ``parts`` says."""
+def composed(table: Float, parts: CSR | None, where: tuple[int, int]) -> Float:
+    """Vectors (n, width): of ``where`` = (first, n) the n rows from the first on, or sums of what ``parts`` says."""
     if parts is None:
-        return table[first : first + n].copy()
+        return table[where[0] : sum(where)].copy()
     return np.asarray(parts.to_scipy() @ table, np.float32)
+
+
+def unit(vectors: Float) -> Float:
+    """Rows divided by their length; those of zeros stay."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(norms > 0, norms, 1), np.float32)
 
 
 def _identity(n: int) -> CSR:

@@ -1,7 +1,7 @@
 r"""Matrix factorization trained on sampled negatives.
 
-Minimises, over user vectors :math:`x_u`, item vectors :math:`y_i` and biases, a loss of the scores of the observed pairs
-:math:`(u, i)` and of items :math:`j` drawn as negatives, with :math:`s_{ui} = x_u \cdot y_i + b_i` or, with
+Minimises, over user vectors :math:`x_u`, item vectors :math:`y_i` and biases, a loss of the scores of the observed
+pairs :math:`(u, i)` and of items :math:`j` drawn as negatives, with :math:`s_{ui} = x_u \cdot y_i + b_i` or, with
 ``score="cosine"``, the cosine of both vectors plus the bias; in addition :math:`\lambda / 2` times the squared norms of
 the vectors that take part in a sample. One or a few negatives for each pair:
 
@@ -16,8 +16,8 @@ the rank that the number of draws tells. Many negatives N that a whole batch sha
     \text{softmax}: -\log \frac{e^{s_{ui}/t}}{e^{s_{ui}/t} + \sum_{j \in N} e^{s_{uj}/t} / q_j} \qquad
     \text{ccl}: [1 - s_{ui}]_+ + \frac{w}{|N|} \sum_{j \in N} [s_{uj} - m]_+
 
-"softmax@k" weighs a pair by how near it is to the first k places; "bsl" has a temperature of its own for the pair, which
-is not in the sum. ``kernels.shared_negatives_epoch`` and ``kernels.pairwise_epoch`` say the rest.
+"softmax@k" weighs a pair by how near it is to the first k places; "bsl" has a temperature of its own for the pair,
+which is not in the sum. ``kernels.shared_negatives_epoch`` and ``kernels.pairwise_epoch`` say the rest.
 
 Sources: Rendle et al. 2009 (bpr); Weston, Bengio & Usunier 2011 (warp); Kula 2017, "Spotlight" (adaptive_hinge); Yi et
 al. 2019 (log q); Mao et al. 2021, "SimpleX" (ccl); Wu et al. 2024 (bsl); Yang et al. 2025 (softmax@k).
@@ -26,31 +26,35 @@ Departures: weights of interactions, divided by their mean, multiply the loss of
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
 
 from cofactor.checks import check_at_least, check_type
-from cofactor.data.features import Features
 from cofactor.data.interactions import Interactions
-from cofactor.errors import CofactorError, DataError
+from cofactor.errors import DataError
 from cofactor.kernels.csr import CSR
-from cofactor.kernels.filters import Filters
-from cofactor.models.base.epochs import Plan, run_epochs
+from cofactor.models.base.epochs import Plan
 from cofactor.models.base.factor import FactorModel
 from cofactor.models.base.fitting import as_interactions, in_one_step
-from cofactor.models.base.held_out import entries, mean_ndcg, some_entries
-from cofactor.models.sampled.losses import LOSSES, check_parameters, settled
-from cofactor.models.sampled.rows import Rows
-from cofactor.models.sampled.training import Training, tables, unit
+from cofactor.models.base.held_out import entries, some_entries, wanted_pairs
+from cofactor.models.sampled.described import Known, describe
+from cofactor.models.sampled.losses import check_parameters, settled
+from cofactor.models.sampled.rows import Rows, unit
+from cofactor.models.sampled.training import Training, fold_in, tables
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
     from typing import Self
 
+    from numpy.typing import NDArray
+
+    from cofactor.data.features import Features, Of
     from cofactor.data.tables import TableLike
+    from cofactor.kernels.arguments import Table
     from cofactor.kernels.arrays import Float
 
 __all__ = ["SampledMF"]
@@ -58,7 +62,7 @@ __all__ = ["SampledMF"]
 LossName = Literal["bpr", "hinge", "adaptive_hinge", "warp", "logistic", "softmax", "softmax@k", "bsl", "ccl"]
 OptimizerName = Literal["sgd", "adagrad", "adam"]
 _EPOCHS = 100  # at most, where held-out pairs say when to end
-_HELD_OUT, _SCORED_USERS, _PLACES = 0.1, 5000, 10
+_HELD_OUT, _SCORED_USERS = 0.1, 5000
 _NEARLY_ALL = 0.98  # of the pairs: training again with the rest would hardly change anything
 _TEMPERATURES = (0.06, 0.1, 0.15, 0.25)
 
@@ -131,9 +135,10 @@ class SampledMF(FactorModel):
     item_factors_ : (n_items, factors) float32
         With cosines their rows have length 1. With biases there are two more columns: 1 and the user's bias, the item's
         bias and 1.
-    training_ : DataFrame
-        ``epoch``, ``loss``, ``score``, ``learning_rate``, ``kept``: how training went, and which epoch was kept. A model
-        that was loaded has none.
+    loss_history_, score_history_ : (epochs,) float64
+        Mean training loss of each epoch, and NDCG@10 of the held-out pairs after it, if there were any.
+    epoch_ : int
+        Which of them is kept, from 1.
 
     Notes
     -----
@@ -153,7 +158,17 @@ class SampledMF(FactorModel):
     item_factors_: Float
     user_norms_: Float
     item_norms_: Float
-    training_: pl.DataFrame
+    user_features_: Features | None
+    item_features_: Features | None
+    user_described_: CSR | None
+    item_described_: CSR | None
+    feature_vectors_: Float
+    feature_biases_: Float
+    temperature_: float
+    user_scale_: float
+    loss_history_: NDArray[np.float64]
+    score_history_: NDArray[np.float64]
+    epoch_: int
 
     def __init__(
         self,
@@ -255,7 +270,8 @@ class SampledMF(FactorModel):
         self._check()
         check_type("warm_start", warm_start, SampledMF | None, "a fitted SampledMF, or None")
         x = interactions
-        for side, table in (("item", item_features), ("user", user_features)):
+        tables_of: dict[Of, TableLike | None] = {"item": item_features, "user": user_features}
+        for side, table in tables_of.items():
             known = None if warm_start is None else warm_start._known(side)
             x, features, described = describe(x, side, table, known)
             setattr(self, f"{side}_features_", features)
@@ -263,22 +279,18 @@ class SampledMF(FactorModel):
         matrix = self._weighed(x.user_items)
         rows = Rows(x.n_users, x.n_items, self.user_described_, self.item_described_)
         self._require_memory(rows, matrix)
-        use = self._settled(matrix)
-        start = tables(rows, use)
-        if warm_start is not None:
-            self._continue(start, x, rows, warm_start)
         plan = Plan(self.epochs or _EPOCHS, self.patience, self.lr_schedule == "plateau", self.lr_schedule == "cosine")
         kept, out = self._parted(x, matrix, held_out)
-        training = Training(self._kernels(), kept, rows, *start, use)
-        self.training_ = training.run(plan, out, progress=progress)
+        use = self._settled(matrix)
+        training = self._training(kept, rows, use, warm_start, x)
+        course = training.run(plan, out, progress=progress)
+        self.loss_history_, self.score_history_ = course["loss"].to_numpy(), course["score"].drop_nulls().to_numpy()
+        self.epoch_ = int(course.filter("kept")["epoch"][0])
         if kept.nnz < _NEARLY_ALL * matrix.nnz:  # again with all of them, for as long as was best
-            best = plan._replace(epochs=max([1, *self.training_.filter("kept")["epoch"]]))
-            start = tables(rows, use)
-            if warm_start is not None:
-                self._continue(start, x, rows, warm_start)
-            training = Training(self._kernels(), matrix, rows, *start, use)
+            best = plan._replace(epochs=self.epoch_)
+            training = self._training(matrix, rows, use, warm_start, x)
             training.run(best, None, progress=progress)
-        self._take(training)
+        self._take(training, rows)
         self.interactions_ = x.without_log
         return self
 
@@ -320,7 +332,7 @@ class SampledMF(FactorModel):
         n, use, y = self.factors, settled(self.params()), self.item_factors_
         use["temperature"] = self.temperature_
         biases = y[:, n] if use["biases"] else None
-        vectors = fold_in(self._kernels(), self._weighed(histories), y[:, :n], biases, self.user_scale_, use)
+        vectors = fold_in(self._kernels(), self._weighed(histories), (y[:, :n], biases), self.user_scale_, use)
         if use["score"] == "cosine":
             vectors = unit(vectors)
         if biases is None:
@@ -329,17 +341,59 @@ class SampledMF(FactorModel):
         return np.hstack([vectors, ones, np.zeros_like(ones)])
 
     def _take(self, training: Training, rows: Rows) -> None:
-        """What is learned, of what was trained."""
+        """Keep what was trained, in a form that training can go on from."""
+        (users, items), _ = training.composed()
+        self.user_factors_, self.item_factors_ = training.factors()
+        self.user_norms_, self.item_norms_ = np.linalg.norm(users, axis=1), np.linalg.norm(items, axis=1)
+        squares = float(np.square(self.user_factors_[:, : self.factors], dtype=np.float64).sum())
+        self.user_scale_ = np.sqrt(squares / max(users.size, 1)) or 1.0
         vectors, biases = training.tables()
-        users, items = training.factors()
-        ...
+        features = slice(rows.n_users + rows.n_items, rows.n)
+        self.feature_vectors_ = vectors.values[features, : self.factors].copy()
+        self.feature_biases_ = (
+            np.zeros(rows.n - features.start, np.float32) if biases is None else biases.values[features, 0].copy()
+        )
+
+    def _write(self, start: tuple[Table, Table | None], x: Interactions, rows: Rows) -> None:
+        """Put what was learned into tables that training starts from, for the ids that are there too."""
+        (vectors, biases), n, old = start, self.factors, self._fitted()
+        n_of_users = 0 if self.user_described_ is None else self.user_described_.n_columns
+        vectors.values[rows.n_users + rows.n_items :, :n] = self.feature_vectors_
+        if biases is not None:
+            biases.values[rows.n_users + rows.n_items :, 0] = self.feature_biases_
+        for side, ids, of_ids, first in (
+            ("user", old.users, x.users, 0),
+            ("item", old.items, x.items, rows.n_users),
+        ):
+            factors, norms = getattr(self, f"{side}_factors_"), getattr(self, f"{side}_norms_")
+            own = unit(factors[:, :n]) * norms[:, None]
+            own_biases = factors[:, n + (side == "user")] if biases is not None else None
+            described: CSR | None = getattr(self, f"{side}_described_")
+            if described is not None:
+                part = slice(0, n_of_users) if side == "user" else slice(n_of_users, None)
+                own -= described.to_scipy() @ self.feature_vectors_[part]
+                if own_biases is not None:
+                    own_biases = own_biases - described.to_scipy() @ self.feature_biases_[part]
+            at = of_ids.rows(ids.ids)
+            there = at >= 0
+            vectors.values[first + at[there], :n] = own[there]
+            if biases is not None and own_biases is not None:
+                biases.values[first + at[there], 0] = own_biases[there]
+
+    def _training(
+        self, matrix: CSR, rows: Rows, use: dict[str, Any], warm_start: SampledMF | None, x: Interactions
+    ) -> Training:
+        start = tables(rows, use)
+        if warm_start is not None:
+            warm_start._write(start, x, rows)
+        return Training(self._kernels(), matrix, rows, start, use)
 
     def _parted(
         self, x: Interactions, matrix: CSR, held_out: TableLike | Interactions | None
     ) -> tuple[CSR, CSR | None]:
         """What is trained on, and what training is stopped by."""
         if held_out is not None:
-            return matrix, _wanted(x, held_out)
+            return matrix, wanted_pairs(x, held_out)
         if self.epochs is not None:
             return matrix, None
         out = some_entries(matrix, _HELD_OUT, _SCORED_USERS, np.random.default_rng(self.seed))
@@ -353,10 +407,35 @@ class SampledMF(FactorModel):
         self.temperature_ = float(use["temperature"])
         return use
 
-    def _known(self, side: Literal["item", "user"]) -> Known:
+    def _known(self, side: Of) -> Known:
         x = self._fitted()
         return Known(
             x.items if side == "item" else x.users,
             getattr(self, f"{side}_features_", None),
             getattr(self, f"{side}_described_", None),
         )
+
+    def _require_memory(self, rows: Rows, matrix: CSR) -> None:
+        use = settled(self.params())
+        copies = 2 + {"sgd": 0, "adagrad": 1, "adam": 2}[self.optimizer] + 1  # with the best epoch, and what is kept
+        needed = 4 * (self.factors + 16) * (rows.n * copies + 19 * use["negatives"] * use["shared"]) + 12 * matrix.nnz
+        what = f"SampledMF(factors={self.factors}) on {rows.n_users:,} users and {rows.n_items:,} items"
+        require_memory(needed, what, "fewer factors, or optimizer='sgd'")
+
+    def _learned(self) -> dict[str, str]:
+        learned = {f"{side}_factors_": f"float32 {side}s f" for side in ("user", "item")}
+        learned |= {f"{side}_norms_": f"float32 {side}s" for side in ("user", "item")}
+        learned |= {f"{side}_features_": f"features {side}-features or nothing" for side in ("user", "item")}
+        learned |= {f"{side}_described_": f"csr {side}s {side}-features or nothing" for side in ("user", "item")}
+        learned |= {"feature_vectors_": f"float32 features {self.factors}", "feature_biases_": "float32 features"}
+        return learned | {"temperature_": "number", "user_scale_": "number", "epoch_": "number"}
+
+    def _check(self) -> None:
+        check_parameters(self.params())
+        resolve_threads(self.threads)
+        self._kernels()
+
+    def _check_state(self) -> None:
+        columns = self.factors + 2 * settled(self.params())["biases"]
+        if self.item_factors_.shape[1] != columns:
+            raise DataError(f"item_factors_ has {self.item_factors_.shape[1]} columns, not {columns}")

@@ -11,7 +11,7 @@ from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
 from cofactor.models.base.epochs import run_epochs
 from cofactor.models.base.held_out import mean_ndcg
-from cofactor.models.sampled.rows import composed
+from cofactor.models.sampled.rows import composed, unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,15 +37,16 @@ class Training:
     matrix : CSR (n_users, n_items)
         Pairs and their weights.
     rows : Rows
-    vectors, biases : Table, and Table or None
-        With a row for each of ``rows``; changed in place.
+    tables : Table, and Table or None
+        Vectors and biases, with a row for each of ``rows``; changed in place.
     settled : dict
         Parameters of the model, see :func:`cofactor.models.sampled.losses.settled`.
     """
 
     def __init__(
-        self, kernels: Kernels, matrix: CSR, rows: Rows, vectors: Table, biases: Table | None, settled: dict[str, Any]
+        self, kernels: Kernels, matrix: CSR, rows: Rows, tables: tuple[Table, Table | None], settled: dict[str, Any]
     ) -> None:
+        vectors, biases = tables
         self._kernels = kernels
         mean = float(matrix.values.mean(dtype=np.float64)) if matrix.nnz else 1.0
         self._pairs = matrix
@@ -64,11 +65,11 @@ class Training:
         options = self._options | {"epoch": number, "rate": rate}
         if self._quantile is not None:
             options["quantiles"] = self._quantiles(self._quantile)
-        parts = (None if part is None else self._kernels.hold(part) for part in self._parts)
-        given = (self._matrix, self._vectors, self._biases, *parts)
+        users, items = (None if part is None else self._kernels.hold(part) for part in self._parts)
+        given = (self._matrix, self._vectors, self._biases, users, items)
         if self._shared:
             return self._kernels.shared_negatives_epoch(*given, **options)
-        return self._kernels.pairwise_epoch(*given, **options).loss
+        return self._kernels.pairwise_epoch(*given, **options)[0]
 
     def run(self, plan: Plan, held_out: CSR | None, *, progress: bool | None) -> pl.DataFrame:
         """Train as planned, with ``held_out`` pairs (n_users, n_items) to stop by; see :func:`run_epochs`."""
@@ -86,12 +87,13 @@ class Training:
 
     def snapshot(self) -> Callable[[], None]:
         """Keep the present values; the result brings them back."""
-        kernels, vectors, biases = self._kernels, *self.tables()
-        kept = vectors.values.copy(), None if biases is None else biases.values.copy()
+        kernels, (vectors, biases) = self._kernels, self.tables()
+        vectors = vectors._replace(values=vectors.values.copy())
+        biases = None if biases is None else biases._replace(values=biases.values.copy())
 
         def bring_back() -> None:
-            self._vectors = kernels.hold(vectors._replace(values=kept[0]))
-            self._biases = None if biases is None else kernels.hold(biases._replace(values=kept[1]))
+            self._vectors = kernels.hold(vectors)
+            self._biases = None if biases is None else kernels.hold(biases)
 
         return bring_back
 
@@ -100,27 +102,31 @@ class Training:
         fetch = self._kernels.fetch
         return fetch(self._vectors), None if self._biases is None else fetch(self._biases)
 
+    def composed(self) -> tuple[tuple[Float, Float], tuple[Float, Float] | None]:
+        """Vectors (n, factors) of all users and all items, and their biases (n, 1) if there are any."""
+        vectors, biases = self.tables()
+        rows = self._rows
+        first = (0, rows.n_users), (rows.n_users, rows.n_items)
+
+        def both(values: Float) -> tuple[Float, Float]:
+            users, items = (composed(values, *side) for side in zip(self._parts, first, strict=True))
+            return users, items
+
+        return both(vectors.values[:, : self._factors]), None if biases is None else both(biases.values)
+
     def factors(self) -> tuple[Float, Float]:
         """Vectors of all users and of all items whose inner products are the scores.
 
         With biases there are two more columns: 1 and the user's bias, the item's bias and 1.
         """
-        vectors, biases = self.tables()
-        rows, factors = self._rows, self._factors
-        first = (0, rows.n_users), (rows.n_users, rows.n_items)
-        sides = [
-            composed(vectors.values[:, :factors], parts, *where)
-            for parts, where in zip(self._parts, first, strict=True)
-        ]
+        (users, items), biases = self.composed()
         if self._cosine:
-            sides = [unit(side) for side in sides]
+            users, items = unit(users), unit(items)
         if biases is None:
-            return sides[0], sides[1]
-        of_users, of_items = (
-            composed(biases.values, parts, *where) for parts, where in zip(self._parts, first, strict=True)
-        )
-        users = np.hstack([sides[0], np.ones_like(of_users), of_users])
-        return users, np.hstack([sides[1], of_items, np.ones_like(of_items)])
+            return users, items
+        of_users, of_items = biases
+        users = np.hstack([users, np.ones_like(of_users), of_users])
+        return users, np.hstack([items, of_items, np.ones_like(of_items)])
 
     def _quantiles(self, k: int) -> Float:
         """Score of every user's k-th best item."""
@@ -164,27 +170,22 @@ def _options(kernels: Kernels, matrix: CSR, settled: dict[str, Any]) -> dict[str
     return options
 
 
-def unit(vectors: Float) -> Float:
-    """Rows divided by their length; those of zeros stay."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(norms > 0, norms, 1), np.float32)
-
-
 _STEPS, _STRIDE, _FEW_USERS = 12, 0.4, 1024
 
 
 def fold_in(
-    kernels: Kernels, histories: CSR, items: Float, item_biases: Float | None, scale: float, use: dict[str, Any]
+    kernels: Kernels, histories: CSR, items: tuple[Float, Float | None], scale: float, use: dict[str, Any]
 ) -> Float:
-    """Vectors (n, factors) of users known by their histories alone, with the items held.
+    """Vectors (n, factors) of users known by their histories alone, with ``items``, vectors and biases, held.
 
     A dozen steps of Adam against the same sample of the catalogue for all, from the mean of the history's vectors, each
     in units of ``scale``, the root mean square of the numbers in users' vectors. A user's vector does not depend on who
     else is asked for. The loss is that of the model, or where that has few negatives the sampled softmax.
     """
-    (n_items, factors), n = items.shape, min(histories.n_rows, _FEW_USERS)
+    vectors, item_biases = items
+    (n_items, factors), n = vectors.shape, min(histories.n_rows, _FEW_USERS)
     values = np.zeros((n + n_items, -(-factors // 16) * 16), np.float32)
-    values[n:, :factors] = items
+    values[n:, :factors] = vectors
     biases = None
     if item_biases is not None:
         biases = Table.new(np.concatenate([np.zeros(n, np.float32), item_biases])[:, None], "sgd", 0.0)
@@ -199,7 +200,7 @@ def fold_in(
         some = histories.take(np.arange(begin, end))
         if end - begin < n:
             some = CSR(np.pad(some.indptr, (0, n - end + begin), "edge"), some.indices, some.values, n_items)
-        values[:n, :factors] = unit(some.to_scipy() @ items) * np.float32(scale * np.sqrt(factors))
+        values[:n, :factors] = unit(some.to_scipy() @ vectors) * np.float32(scale * np.sqrt(factors))
         table = Table.new(values, "adam", _STRIDE * scale)
         for _ in range(_STEPS):
             kernels.shared_negatives_epoch(some, table, biases, batch_size=max(some.nnz, 1), **options)

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 
 #include "sgd/table.hpp"
 
@@ -15,6 +16,12 @@ public:
         : t_(table),
           log_beta1_(std::log(static_cast<double>(table.step.beta1))),
           log_beta2_(std::log(static_cast<double>(table.step.beta2))) {}
+
+    void prefetch(std::int64_t r) const {
+        for (const float* const part : {t_.values, t_.first, t_.second}) {
+            if (part != nullptr) cofactor::prefetch(part + r * t_.width, t_.width);
+        }
+    }
 
     void operator()(std::int64_t r, const float* __restrict gradient) const {
         const StepOptions& step = t_.step;

@@ -84,6 +84,7 @@ struct Negatives {
     Negatives(std::int64_t most, std::int64_t n_items, std::ptrdiff_t width)
         : items(most),
           first_slot(n_items, -1),
+          drawn(n_items / 64 + 1),
           next_slot(most),
           scaled(most),
           biases(most),
@@ -95,6 +96,7 @@ struct Negatives {
 
     std::int64_t n = 0;
     std::vector<std::int32_t> items, first_slot, next_slot;  // by item the first slot that holds it; -1 for none
+    std::vector<std::uint64_t> drawn;                        // a bit for every item: few enough to stay in the cache
     std::vector<Scaled> scaled;
     std::vector<float> biases;
     Buffer vectors, panels, transposed_panels, offsets, gradients;
@@ -152,6 +154,7 @@ public:
         for (std::int64_t begin = 0, batch = 0; begin < n_pairs_; begin += batch_size_, ++batch) {
             n_ = std::min(batch_size_, n_pairs_ - begin);
             draw(begin, batch);
+            if (interrupt_.stopped()) break;
             gather_negatives();
             over_groups();
             sum_negatives();
@@ -170,12 +173,18 @@ private:
 
     // Positives and negatives of a batch, and which rows they touch.
     void draw(std::int64_t begin, std::int64_t batch) {
-        for (std::int64_t b = 0; b < n_; ++b) {
-            const auto e = static_cast<std::int64_t>(order_(begin + b));
-            pairs_[b] = {user_of_[e], x_.indices[e], x_.values[e]};
-        }
+        parallel_for(n_, 256, threads_, interrupt_, [&](std::int64_t first, std::int64_t last, int) {
+            for (std::int64_t b = first; b < last; ++b) {
+                const auto e = static_cast<std::int64_t>(order_(begin + b));
+                pairs_[b] = {user_of_[e], x_.indices[e], x_.values[e]};
+            }
+        });
+        if (interrupt_.stopped()) return;  // not all are drawn
         Negatives& to = negatives_;
-        for (std::int64_t k = 0; k < to.n; ++k) to.first_slot[to.items[k]] = -1;
+        for (std::int64_t k = 0; k < to.n; ++k) {
+            to.first_slot[to.items[k]] = -1;
+            to.drawn[to.items[k] / 64] = 0;
+        }
         to.n = o_.in_batch ? std::min(most_negatives_, n_) : most_negatives_;
         Random random(seed_, batch);
         for (std::int64_t k = 0; k < to.n; ++k) {
@@ -183,6 +192,7 @@ private:
             to.items[k] = item;
             to.next_slot[k] = to.first_slot[item];
             to.first_slot[item] = static_cast<std::int32_t>(k);
+            to.drawn[item / 64] |= 1ull << item % 64;
         }
         touched_.clear();
         for (std::int64_t b = 0; b < n_ && o_.update_users; ++b) {
@@ -264,6 +274,10 @@ private:
         const std::ptrdiff_t columns = padded(from.n), stride = spread(from.n);
         Scaled users[kBlock], positives[kBlock];
         for (std::int64_t r = 0; r < n; ++r) {
+            if (o_.exact) {
+                const auto seen = row_of(x_, pairs_[begin + r].user);
+                prefetch(reinterpret_cast<const float*>(seen.data()), static_cast<std::ptrdiff_t>(seen.size()));
+            }
             compose(vectors_, users_, pairs_[begin + r].user, room.users.data() + r * width_);
             compose(vectors_, items_, pairs_[begin + r].item, room.positives.data() + r * width_);
         }
@@ -301,10 +315,8 @@ private:
         float* const scores = room.scores.data() + r * stride;
         const float positive =
             dot(room.users.data() + r * width_, room.positives.data() + r * width_, width_) + bias_of(pair.item);
-        exclude(pair.item, scores);
-        if (o_.exact) {
-            for (const std::int32_t item : row_of(x_, pair.user)) exclude(item, scores);
-        }
+        exclude({&pair.item, 1}, scores);
+        if (o_.exact) exclude(row_of(x_, pair.user), scores);
         const float* counts = nullptr;
         if (o_.n_fields > 0) {
             count_negatives(pair.item, scores, room.counts.data());
@@ -319,8 +331,21 @@ private:
         return row;
     }
 
-    void exclude(std::int32_t item, float* scores) const {
-        for (std::int32_t k = negatives_.first_slot[item]; k >= 0; k = negatives_.next_slot[k]) scores[k] = kNever;
+    // Items that are no negatives for a row. Few of many items are among the drawn: these are found without branches.
+    void exclude(std::span<const std::int32_t> items, float* scores) const {
+        constexpr std::size_t kSome = 64;
+        std::int32_t found[kSome];
+        for (std::size_t begin = 0; begin < items.size(); begin += kSome) {
+            int n = 0;
+            for (const std::int32_t item : items.subspan(begin, std::min(kSome, items.size() - begin))) {
+                found[n] = item;
+                n += static_cast<int>(negatives_.drawn[item / 64] >> item % 64 & 1);
+            }
+            for (int f = 0; f < n; ++f) {
+                std::int32_t k = negatives_.first_slot[found[f]];
+                for (; k >= 0; k = negatives_.next_slot[k]) scores[k] = kNever;
+            }
+        }
     }
 
     // How much each negative counts beside a positive of its group or another.
@@ -385,10 +410,12 @@ private:
 
     // Every row that was touched takes one step.
     void step() {
+        constexpr std::int64_t kAhead = 10;  // rows whose numbers are on their way
         const RowSteps steps(vectors_);
         parallel_for(touched_.size(), 64, threads_, interrupt_, [&](std::int64_t begin, std::int64_t end, int worker) {
             float* const sum = rooms_[worker].users.data();
             for (std::int64_t p = begin; p < end; ++p) {
+                if (p + kAhead < touched_.size()) steps.prefetch(touched_.row(p + kAhead));
                 std::fill_n(sum, width_, 0.0f);
                 for (const auto& [source, weight] : touched_.shares(p)) axpy(weight, gradient(source), sum, width_);
                 steps(touched_.row(p), sum);

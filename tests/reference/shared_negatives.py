@@ -84,18 +84,20 @@ def pair_losses(positive, scores, counts, *, loss, quantiles, options):
         share = np.divide(options["negative_weight"], total, out=np.zeros_like(total), where=total > 0)
         losses = np.maximum(0, 1 - positive) + share * (counts * np.maximum(0, scores - margin)).sum(1)
         return losses, np.where(positive < 1, -1.0, 0.0), share[:, None] * counts * (scores > margin)
+    z, most = np.where(counts > 0, scores / t - q, -np.inf), positive / t
     if loss == "bsl":
-        t_positive, some = options["positive_temperature"], counts.sum(1) > 0
-        e = counts * np.exp(scores / t - q)
+        most = z.max(1, initial=-np.inf)
+        some = np.isfinite(most)
+        most = np.where(some, most, 0)
+    else:
+        most = np.maximum(z.max(1, initial=-np.inf), most)
+    e = counts * np.exp(z - most[:, None])
+    if loss == "bsl":
         total = np.where(some, e.sum(1), 1)
-        return (
-            some * (np.log(total) - positive / t_positive),
-            np.where(some, -1 / t_positive, 0.0),
-            e / total[:, None] / t,
-        )
-    e = counts * np.exp(scores / t - q - (positive / t)[:, None])
-    total = e.sum(1)
-    losses, by_scores = np.log1p(total), e / (1 + total)[:, None] / t
+        losses = some * (most + np.log(total) - positive / options["positive_temperature"])
+        return losses, np.where(some, -1 / options["positive_temperature"], 0.0), e / total[:, None] / t
+    total = e.sum(1) + np.exp(positive / t - most)
+    losses, by_scores = most + np.log(total) - positive / t, e / total[:, None] / t
     by_positive = -by_scores.sum(1)
     if loss == "softmax":
         return losses, by_positive, by_scores

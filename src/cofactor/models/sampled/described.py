@@ -6,17 +6,22 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from cofactor.checks import warn
 from cofactor.data.features import Features
 from cofactor.data.ids import IdMap
 from cofactor.data.tables import read_table
+from cofactor.errors import ParameterError
 from cofactor.kernels.csr import CSR
+from cofactor.models.base.fitting import as_interactions
+from cofactor.models.sampled.losses import LOSSES
 
 if TYPE_CHECKING:
     from cofactor.data.features import Of
     from cofactor.data.interactions import Interactions
     from cofactor.data.tables import TableLike
+    from cofactor.kernels.arrays import Rows
 
-__all__ = ["Known", "describe"]
+__all__ = ["Known", "categories", "describe", "disliked"]
 
 
 class Known(NamedTuple):
@@ -64,6 +69,51 @@ def describe(
     silent[ids.rows(told.ids)] = False
     kept = before.to_scipy().multiply(silent[:, None])
     return x, features, CSR.from_scipy((now.to_scipy() + kept).tocsr())
+
+
+def categories(features: Features | None, described: CSR | None, column: str) -> Rows:
+    """Which category of a column every item has, (n_items, 1) int32; an item without one has a number of its own.
+
+    Raises
+    ------
+    ParameterError
+        There is no such column, or its items may have several values or are numbers.
+    """
+    if features is None or described is None:
+        raise ParameterError(f"category={column!r} is a column of item_features, which were not given")
+    names = [one.name for one in features.columns if one.kind == "category"]
+    if column not in names:
+        raise ParameterError(
+            f"category={column!r} must be a column of item_features with one category for each item; these are "
+            f"{', '.join(map(repr, names)) or 'none'}"
+        )
+    begin = 0
+    for one in features.columns:
+        if one.name == column:
+            break
+        begin += one.n_features
+    groups = -1 - np.arange(described.n_rows, dtype=np.int32)
+    inside = (described.indices >= begin) & (described.indices < begin + one.n_features)
+    groups[described.row_index()[inside]] = described.indices[inside]
+    return groups[:, None]
+
+
+def disliked(x: Interactions, dislikes: TableLike | Interactions, loss: str) -> CSR:
+    """Users x items that they do not like, of those that are known; the others are counted in a warning."""
+    if LOSSES[loss].shared:
+        few = ", ".join(repr(name) for name, one in LOSSES.items() if not one.shared)
+        raise ParameterError(f"dislikes are for losses with few negatives ({few}), not for loss={loss!r}")
+    pairs = as_interactions(dislikes).to_frame()
+    users = x.users.rows(pairs["user_id"], "dislikes: user_id")
+    items = x.items.rows(pairs["item_id"], "dislikes: item_id")
+    known = (users >= 0) & (items >= 0)
+    both = known.copy()
+    both[known] = x.user_items.lookup(users[known], items[known]) > 0
+    told = {"have a user or an item that is not in the interactions": ~known, "are among the interactions, too": both}
+    if parts := [f"{int(of.sum()):,} of {len(pairs):,} pairs {what}" for what, of in told.items() if of.any()]:
+        warn(f"dislikes: {' and '.join(parts)}; they are left out")
+    kept = known & ~both
+    return CSR.from_pairs(users[kept], items[kept], np.ones(int(kept.sum())), x.user_items.shape)
 
 
 def _moved(matrix: CSR, ids: IdMap, to: IdMap) -> CSR:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from cofactor.checks import check_at_least, check_choice, check_flag, check_fraction
+from cofactor.checks import check_at_least, check_choice, check_flag, check_fraction, check_type, is_number, shown
 from cofactor.errors import ParameterError
 
 __all__ = ["LOSSES", "Loss", "check_parameters", "settled"]
@@ -69,6 +69,10 @@ def check_parameters(params: dict[str, Any]) -> None:
         check_at_least(name, given.get(name, 0), 0)
     for name in ("temperature", "positive_temperature", "learning_rate", "bias_learning_rate", "init_std"):
         check_at_least(name, given.get(name, 1), 0, above=True)
+    for name in ("category_discount", "dislike_share"):
+        if not (is_number(params[name]) and 0 <= params[name] <= 1):
+            raise ParameterError(f"{name} must be a number from 0 to 1, got {shown(params[name])}")
+    check_type("category", params["category"], str | None, "the name of a column of item_features, or None")
     check_choice("score", given.get("score", "dot"), ("dot", "cosine"))
     check_choice("sampler", given.get("sampler", "exact"), _SAMPLERS)
     check_choice("weights", params["weights"], ("given", "binary"))

@@ -35,12 +35,11 @@ import polars as pl
 from cofactor.checks import check_at_least, check_type
 from cofactor.data.interactions import Interactions
 from cofactor.errors import DataError
-from cofactor.kernels.csr import CSR
 from cofactor.models.base.epochs import Plan
 from cofactor.models.base.factor import FactorModel
 from cofactor.models.base.fitting import as_interactions, in_one_step
 from cofactor.models.base.held_out import entries, some_entries, wanted_pairs
-from cofactor.models.sampled.described import Known, describe
+from cofactor.models.sampled.described import Known, categories, describe, disliked
 from cofactor.models.sampled.losses import check_parameters, settled
 from cofactor.models.sampled.rows import Rows, unit
 from cofactor.models.sampled.training import Training, fold_in, tables
@@ -56,6 +55,7 @@ if TYPE_CHECKING:
     from cofactor.data.tables import TableLike
     from cofactor.kernels.arguments import Table
     from cofactor.kernels.arrays import Float
+    from cofactor.kernels.csr import CSR
 
 __all__ = ["SampledMF"]
 
@@ -100,6 +100,12 @@ class SampledMF(FactorModel):
         Of "warp": draws for a pair before it is left alone.
     k : int
         Of "softmax@k".
+    category : str, optional
+        A column of ``item_features``: negatives of the pair's own category count less by ``category_discount`` (0 to
+        1), since somebody who likes an item is no clear witness against another one of its kind.
+    category_discount : float
+    dislike_share : float
+        How many of the negatives of few-negative losses are ``dislikes`` of :meth:`fit`, for users who have any.
     biases : bool, optional
         One for every item (and, for "logistic", for every user); by default with inner products only.
     regularization, bias_regularization : float, optional
@@ -185,6 +191,9 @@ class SampledMF(FactorModel):
         negative_weight: float = 1.0,
         max_trials: int = 50,
         k: int = 20,
+        category: str | None = None,
+        category_discount: float = 0.5,
+        dislike_share: float = 0.5,
         biases: bool | None = None,
         regularization: float | None = None,
         bias_regularization: float = 0.0,
@@ -215,6 +224,9 @@ class SampledMF(FactorModel):
         self.negative_weight = negative_weight
         self.max_trials = max_trials
         self.k = k
+        self.category = category
+        self.category_discount = category_discount
+        self.dislike_share = dislike_share
         self.biases = biases
         self.regularization = regularization
         self.bias_regularization = bias_regularization
@@ -240,6 +252,7 @@ class SampledMF(FactorModel):
         *,
         item_features: TableLike | None = None,
         user_features: TableLike | None = None,
+        dislikes: TableLike | Interactions | None = None,
         held_out: TableLike | Interactions | None = None,
         warm_start: SampledMF | None = None,
         progress: bool | None = None,
@@ -253,6 +266,9 @@ class SampledMF(FactorModel):
             A row for each id with what is known of it besides, see :class:`cofactor.Features`. A vector is then the sum
             of one's own and those of the features. Ids that have features and no interactions become part of the model,
             so that what is new can be recommended.
+        dislikes : Interactions or table, optional
+            Pairs of users with items that they are known not to like, for losses with few negatives: a part of a user's
+            negatives is drawn from them.
         held_out : Interactions or table, optional
             Pairs (``user_id``, ``item_id``) to stop by, instead of a part of ``interactions``.
         warm_start : SampledMF, optional
@@ -282,6 +298,10 @@ class SampledMF(FactorModel):
         plan = Plan(self.epochs or _EPOCHS, self.patience, self.lr_schedule == "plateau", self.lr_schedule == "cosine")
         kept, out = self._parted(x, matrix, held_out)
         use = self._settled(matrix)
+        if self.category is not None:
+            use["groups"] = categories(self.item_features_, self.item_described_, self.category)
+        if dislikes is not None:
+            use["dislikes"] = disliked(x, dislikes, self.loss)
         training = self._training(kept, rows, use, warm_start, x)
         course = training.run(plan, out, progress=progress)
         self.loss_history_, self.score_history_ = course["loss"].to_numpy(), course["score"].drop_nulls().to_numpy()

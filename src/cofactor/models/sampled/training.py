@@ -157,7 +157,12 @@ _ALL = ("loss", "sampler", "negatives", "regularization", "batch_size", "seed", 
 def _options(kernels: Kernels, matrix: CSR, settled: dict[str, Any]) -> dict[str, Any]:
     """What a kernel is told for every epoch alike."""
     names = (*_ALL, *(_SHARED if settled["shared"] else _FEW))
-    options = {name: settled[name] for name in names if name in settled}
+    options = {name: settled[name] for name in names if settled.get(name) is not None}
+    if "groups" in settled:
+        options["groups"] = settled["groups"]
+        options["group_discounts"] = np.array([settled["category_discount"]], np.float32)
+    if "dislikes" in settled:
+        options |= {name: settled[name] for name in ("dislikes", "dislike_share")}
     if settled["sampler"] not in ("popularity", "in_batch"):
         return options
     counts = np.bincount(matrix.indices, minlength=matrix.n_columns).astype(np.float64)
@@ -190,7 +195,7 @@ def fold_in(
     if item_biases is not None:
         biases = Table.new(np.concatenate([np.zeros(n, np.float32), item_biases])[:, None], "sgd", 0.0)
     loss = use if use["shared"] else use | {"loss": "softmax", "score": "dot", "temperature": 1.0}
-    options = {name: loss[name] for name in (*_SHARED, "loss", "threads", "margin") if name in loss}
+    options = {name: loss[name] for name in (*_SHARED, "loss", "threads", "margin") if loss.get(name) is not None}
     if options["loss"] == "softmax@k":
         options["loss"] = "softmax"
     options |= {"sampler": "exact", "negatives": min(2048, n_items), "seed": use["seed"], "update_items": False}

@@ -283,3 +283,12 @@ def test_text_that_is_not_utf8_in_a_column_without_a_role(tmp_path, name):
 def test_a_byte_order_mark(tmp_path, name):
     text = '"u",i\n1,2\n' if name == "log.csv" else '{"u":1,"i":2}\n'
     assert read(write(tmp_path, b"\xef\xbb\xbf" + text.encode(), name)).pairs().rows() == [(1, 2)]
+
+
+@pytest.mark.parametrize("number", ["9007199254740993.0", "9.007199254740993e15", "-9007199254740993.0"])
+def test_json_floats_that_were_rounded_are_no_ids(tmp_path, number):
+    lines = f'{{"u": 1, "i": 1.0}}\n{{"u": 2, "i": {number}}}\n'
+    with pytest.raises(DataError, match=r"column 'i' holds JSON numbers with a point .* below 2\^53"):
+        read(write(tmp_path, lines, "log.jsonl"))
+    whole = '{"u": 1, "i": 1}\n{"u": 2, "i": 9007199254740993}\n'
+    assert read(write(tmp_path, whole, "log.jsonl")).pairs()["item_id"].to_list() == [1, 9007199254740993]

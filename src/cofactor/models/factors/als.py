@@ -76,9 +76,9 @@ class ImplicitALS(FactorModel):
     factors : int, optional
         Length of the vectors. By default 128, or as many as there are users or items where these are fewer.
     regularization : float, optional
-        Weight of the squared norms, scaled by frequency as ``regularization_exponent`` says. By default one of four
+        Weight of the squared norms, scaled by frequency as ``regularization_exponent`` says. By default one of five
         shares of what chance alone would bring about in a matrix like this one, whichever finds most of a tenth of the
-        pairs of at most 5,000 users, held out: that takes four short fits of 32 factors on them, twelve where a tenth
+        pairs of at most 5,000 users, held out: that takes five short fits of 32 factors on them, fifteen where a tenth
         is less than 3,000 pairs; the whole fit is longer but for small logs, where all is done in a second.
     alpha : float, optional
         Multiplies the interaction weights. By default 1 / their mean.

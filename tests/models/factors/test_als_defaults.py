@@ -172,7 +172,7 @@ def test_defaults_beat_popularity_on_small_logs(n_users, n_items, n):
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [6000, 8000])
 def test_defaults_stay_by_popularity_on_the_sparsest_logs(n):
-    """Eight to ten events a user, the last one held out, all users alike: nothing is better than popularity there."""
+    """Eight to ten events a user, the last one held out, all users alike: the defaults do not beat popularity."""
     found = []
     for seed in range(20):
         train, test = cf.split.leave_last(cf.datasets.synthetic_events(800, 300, n, seed=seed))

@@ -89,6 +89,11 @@ def test_failures(log, run, options, message):
     assert message in run("compare", log, "--time", "time", *options, expect=1).stderr
 
 
+def test_a_model_that_is_named_twice(log, run):
+    told = run("compare", log, "--time", "time", "--models", "popular,random, popular", expect=2).stderr
+    assert "'popular' is named twice" in told
+
+
 def test_a_split_in_time_needs_times(log, run):
     assert "time" in run("compare", log, expect=1).stderr
 

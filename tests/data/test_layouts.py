@@ -117,6 +117,28 @@ def test_numbers_beyond_what_a_float_holds_are_refused_not_rounded(tmp_path):
         read(tmp_path)
 
 
+@pytest.mark.parametrize("other", [pl.Float64, pl.Int64, pl.Int8])
+@pytest.mark.parametrize("first", [True, False])
+def test_short_floats_are_no_ids_beside_other_numbers(tmp_path, other, first):
+    """2^24 of 32 bits may have been 2^24 + 1."""
+    names = ("a.parquet", "b.parquet") if first else ("b.parquet", "a.parquet")
+    for name, dtype in zip(names, (pl.Float32, other), strict=True):
+        pl.DataFrame({"u": [1], "i": pl.Series([5], dtype=dtype), "x": pl.Series([1], dtype=dtype)}).write_parquet(
+            tmp_path / name
+        )
+    match = rf"{names[0]}: column 'i' has type Float32, which .* 2\^24 on, but {other} in .*{names[1]}; write it"
+    with pytest.raises(DataError, match=match):
+        read(tmp_path)
+    pl.DataFrame({"u": [1], "i": pl.Series([5], dtype=pl.Float32)}).write_parquet(tmp_path / names[1])
+    assert read(tmp_path).pairs().rows() == [(1, 5)]
+
+
+def test_a_column_of_weights_may_be_of_short_floats(tmp_path):
+    for name, dtype in (("a.parquet", pl.Float32), ("b.parquet", pl.Float64)):
+        pl.DataFrame({"u": [1], "i": [5], "x": pl.Series([1], dtype=dtype)}).write_parquet(tmp_path / name)
+    assert read(tmp_path).collect()["x"].dtype == pl.Float64
+
+
 def test_numbers_and_text_are_told(tmp_path):
     pl.DataFrame({"u": [1], "i": [7]}).write_parquet(tmp_path / "a.parquet")
     pl.DataFrame({"u": [1], "i": ["b"]}).write_parquet(tmp_path / "b.parquet")

@@ -70,6 +70,23 @@ def test_several_files(tmp_path):
         assert read(source, time="t").collect().equals(LOG)
 
 
+def test_a_file_that_is_named_twice_does_not_count_twice(tmp_path, monkeypatch):
+    LOG.write_csv(tmp_path / "a.csv")
+    (tmp_path / "sub").mkdir()
+    LOG.head(1).write_csv(tmp_path / "sub" / "b.csv")
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "a.csv"
+    for source in (["a.csv", "a.csv"], ["*.csv", path], ["a.csv", "sub/../a.csv"], [tmp_path, path], [tmp_path] * 2):
+        with pytest.raises(DataError, match=r"a\.csv: the file is named twice(, also as .*a\.csv)?, .*; name it once"):
+            read(source)
+    (tmp_path / "link.csv").symlink_to(path)
+    with pytest.raises(DataError, match=r"link\.csv: the file is named twice, also as a\.csv"):
+        read(["a.csv", "link.csv"])
+    with pytest.raises(DataError, match=r"s3://b/a\.csv: the file is named twice"):
+        read(["s3://b/a.csv", "s3://b/a.csv"])
+    assert read(["a.csv", "sub"]).n_events == LOG.height + 1
+
+
 def test_hive_folder(tmp_path):
     for day in (1, 2):
         (tmp_path / f"day={day}").mkdir()

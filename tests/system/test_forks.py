@@ -172,3 +172,44 @@ def test_spawned_workers_answer(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "done\n"
+
+
+WITH_JOBLIB = """
+    import sys
+
+    import joblib
+
+    import cofactor as cf
+
+    def lists(model, users):
+        return model.recommend(users, k=2).rows()
+
+    def counted(events):
+        return events.n_events, events.pairs().rows(), lists(cf.Popular().fit(events.interactions()), [3, 4])
+
+    def filled(x):
+        return x.user_items.to_scipy().toarray().tolist(), x.users.ids.to_list(), lists(cf.ItemKNN().fit(x), [3, 4])
+
+    if __name__ == "__main__":
+        log = cf.datasets.synthetic_events(n_users=30, n_items=20, n_events=300, seed=0).collect()
+        log.write_csv(sys.argv[1])
+        events = cf.read_events(sys.argv[1], user="user_id", item="item_id", time="time")
+        x = events.interactions()
+        models = [cf.ItemKNN().fit(x), cf.ImplicitALS(8, iterations=2, threads=1).fit(x)]
+        with joblib.parallel_config(backend="loky"):
+            workers = joblib.Parallel(n_jobs=2, timeout=60)
+            assert workers(joblib.delayed(lists)(m, [3, 4]) for m in models) == [lists(m, [3, 4]) for m in models]
+            assert workers([joblib.delayed(counted)(events)]) == [counted(events)]
+            assert workers([joblib.delayed(filled)(x)]) == [filled(x)]
+        print("done")
+"""
+
+
+def test_workers_of_joblib_answer(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent(WITH_JOBLIB))
+    done = subprocess.run(
+        [sys.executable, program, tmp_path / "log.csv"], capture_output=True, text=True, timeout=150, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "done\n"

@@ -40,8 +40,11 @@ def build_models(names: Iterable[str], params: Sequence[str]) -> dict[str, Recom
     Raises
     ------
     typer.BadParameter
-        A name is not known, or a value is not of the parameter's type.
+        A name is not known or comes twice, or a value is not of the parameter's type.
     """
+    names = list(names)
+    if twice := [name for at, name in enumerate(names) if name in names[:at]]:
+        raise typer.BadParameter(f"{twice[0]!r} is named twice; a model is fitted once, so name it once")
     given = [_assignment(text) for text in params]
     used: set[tuple[str, str, str]] = set()
     models = {name: _chain(name, given, used) for name in names}

@@ -139,6 +139,8 @@ def prepare(
     final = {name: column.present if row.get(f"empty:{name}") else column.value for name, column in ids.items()}
     bounds = {name: b for name, column in ids.items() if (b := column.bounds(row))}
     if source is not None and inferred:
+        if source.format == "jsonl":
+            _refuse_rounded(ids, row)
         numbers = [name for name, column in ids.items() if column.is_whole(frame, row)]
         texts = [column for name, column in ids.items() if name not in numbers]
         notes += [note for column in texts for note in column.text_notes(frame)]
@@ -162,6 +164,18 @@ def prepare(
         frame = frame.filter(~ids[user].missing)
     frame = frame.with_columns(e.alias(name) for name, e in final.items())
     return Prepared(frame, row["n"], None if dropped else facts, bounds, tuple(notes), dropped)
+
+
+def _refuse_rounded(ids: Mapping[str, IdColumn], row: Mapping[str, Any]) -> None:
+    """JSON numbers with a point or an exponent pass through 64-bit floats before they become text."""
+    for name, column in ids.items():
+        floats = column.inferred is not None and column.inferred.is_float()
+        largest = max(map(abs, column.bounds(row) or (0,))) if floats else 0
+        if largest >= 2**53:
+            raise DataError(
+                f"column {name!r} holds JSON numbers with a point or an exponent, and ids up to {largest}: floats are "
+                "exact below 2^53. Write the ids as whole numbers or text"
+            )
 
 
 def _facts(

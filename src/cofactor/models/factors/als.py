@@ -76,9 +76,9 @@ class ImplicitALS(FactorModel):
     factors : int, optional
         Length of the vectors. By default 128, or as many as there are users or items where these are fewer.
     regularization : float, optional
-        Weight of the squared norms, scaled by frequency as ``regularization_exponent`` says. By default one of four
+        Weight of the squared norms, scaled by frequency as ``regularization_exponent`` says. By default one of five
         shares of what chance alone would bring about in a matrix like this one, whichever finds most of a tenth of the
-        pairs of at most 5,000 users, held out: that takes four short fits of 32 factors on them, twelve where a tenth
+        pairs of at most 5,000 users, held out: that takes five short fits of 32 factors on them, fifteen where a tenth
         is less than 3,000 pairs; the whole fit is longer but for small logs, where all is done in a second.
     alpha : float, optional
         Multiplies the interaction weights. By default 1 / their mean.
@@ -216,14 +216,14 @@ class ImplicitALS(FactorModel):
         penalties = self._lambda(np.diff(x.item_users.indptr), x.n_users)
         items = self._start(kernels, x, warm_start)
         users = kernels.vectors(x.n_users, self.factors_)
-        self._sweep(kernels, by_user, users, items, exactly=warm_start is not None)
+        self._sweep(kernels, by_user, users, items, exactly=warm_start is not None, of="user")
         check_type("on_iteration", on_iteration, Callable | None, "a function of the iteration and the loss, or None")
         losses: list[float] = []
         with progress_bar("ImplicitALS", progress, total=self.iterations) as bar:
             for iteration in range(1, self.iterations + 1):
-                self._sweep(kernels, by_item, items, users)
+                self._sweep(kernels, by_item, items, users, of="item")
                 last = iteration == self.iterations
-                loss = self._sweep(kernels, by_user, users, items, exactly=last)
+                loss = self._sweep(kernels, by_user, users, items, exactly=last, of="user")
                 losses.append(loss + float(penalties @ kernels.fetch(kernels.squared_norms(items))))
                 bar.set_postfix(loss=f"{losses[-1]:.6g}", refresh=False)
                 bar.update()
@@ -231,7 +231,7 @@ class ImplicitALS(FactorModel):
                 if isinstance(stop, bool | np.bool_) and stop:
                     break
         if not last:
-            self._sweep(kernels, by_user, users, items, exactly=True)
+            self._sweep(kernels, by_user, users, items, exactly=True, of="user")
         self.user_factors_, self.item_factors_ = kernels.fetch(users), kernels.fetch(items)
         self.loss_history_ = np.array(losses)
 
@@ -275,7 +275,9 @@ class ImplicitALS(FactorModel):
     def _solver(self) -> str:
         return self.solver if self.solver != "auto" else "cholesky" if self._used("factors") <= _EXACT_UP_TO else "cg"
 
-    def _sweep(self, kernels: Kernels, history: CSR, solved: Float, fixed: Float, *, exactly: bool = False) -> float:
+    def _sweep(
+        self, kernels: Kernels, history: CSR, solved: Float, fixed: Float, *, of: str, exactly: bool = False
+    ) -> float:
         """Improve one side with the other held fixed, except that both may be rotated; :meth:`_solve`'s loss.
 
         ``exactly``: until nothing is left to improve, whatever the solver.
@@ -286,7 +288,7 @@ class ImplicitALS(FactorModel):
             options = _TO_THE_END
         rotated = () if solver == "cholesky" else (solved,)  # an exact solution needs no start
         gramian = kernels.to_principal_axes(fixed, *rotated, threads=self.threads)
-        return self._solve(kernels, history, solved, fixed, gramian, **options)
+        return self._solve(kernels, history, solved, fixed, gramian, of=of, **options)
 
     def _solve(
         self,
@@ -295,9 +297,11 @@ class ImplicitALS(FactorModel):
         solved: Float,
         fixed: Float,
         gramian: Float,
+        *,
+        of: str = "history",
         **options: Any,  # noqa: ANN401
     ) -> float:
-        """The loss without the fixed side's regularization."""
+        """The loss without the fixed side's regularization; ``of`` says in errors what a row is."""
         loss, failed = kernels.als_sweep(
             history,
             solved,
@@ -311,9 +315,9 @@ class ImplicitALS(FactorModel):
             **options,
         )
         if failed >= 0 or not np.isfinite(loss):
-            what = f"the equations of row {failed} have no unique solution" if failed >= 0 else f"the loss is {loss}"
+            why = f"the loss is {loss}" if failed < 0 else f"the equations of {of} row {failed} have no unique solution"
             raise CofactorError(
-                f"{what} in float32: regularization={self._used('regularization'):.6g} is too small for these weights "
+                f"{why} in float32: regularization={self._used('regularization'):.6g} is too small for these weights "
                 f"(alpha={self._used('alpha'):.6g}); raise it, or lower alpha"
             )
         return float(loss)

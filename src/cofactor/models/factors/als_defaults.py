@@ -34,7 +34,7 @@ __all__ = ["Settings", "chosen_share", "settings_for"]
 
 _FACTORS = 128
 _PULL = 10.0  # of all pairs, in units of the observed ones'
-_SHARES = (0.12, 0.3, 0.6, 0.9)
+_SHARES = (0.12, 0.3, 0.6, 0.75, 0.9)
 _SAFE = 0.9  # the share where the log is too small to tell
 
 _USERS = 5000  # at most, that shares are tried on

@@ -27,7 +27,16 @@ PUBLIC = {
         "weights",
         "datasets",
     ),
-    *("compare", "evaluate", "load", "ArtifactError", "CofactorError", "CofactorWarning", "DataError"),
+    *(
+        "compare",
+        "evaluate",
+        "load",
+        "load_interactions",
+        "ArtifactError",
+        "CofactorError",
+        "CofactorWarning",
+        "DataError",
+    ),
     *("MissingExtraError", "NotFittedError", "ParameterError", "UnknownIdError"),
 }
 

@@ -6,6 +6,7 @@ from cofactor.data.events import Events, read_events
 from cofactor.data.features import Features
 from cofactor.data.ids import IdMap
 from cofactor.data.interactions import Interactions
+from cofactor.data.load import load_interactions
 from cofactor.errors import (
     ArtifactError,
     CofactorError,
@@ -78,6 +79,7 @@ __all__ = [
     "datasets",
     "evaluate",
     "load",
+    "load_interactions",
     "read_events",
     "split",
     "weights",

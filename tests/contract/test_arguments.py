@@ -166,6 +166,8 @@ def more():
     yield "ImplicitALS.explain", als.explain, {"user": 1, "item": 1}
     for model in (als, svd):
         yield f"{type(model).__name__}.similar_users", model.similar_users, {}
+        vectors = {"users": np.ones((4, 2)), "items": np.ones((4, 2)), "interactions": X}
+        yield f"{type(model).__name__}.from_vectors", model.from_vectors, vectors
     yield "Blend.fitted", _same(cf.Blend.fitted, lambda **given: cf.Blend.fitted(*fitted, **given)), {"weights": [1, 2]}
     yield "CoVisitation.count", cf.CoVisitation().count, {"sessions": EVENTS.sessions()}
     for preset in ("buy_to_buy", "time_weighted", "type_weighted"):

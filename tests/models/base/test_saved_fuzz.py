@@ -25,6 +25,7 @@ MODELS = {
     "EASE": lambda: cf.EASE(20.0, form="primal"),
     "EASE of users": lambda: cf.EASE(20.0, form="dual"),
     "Fallback": lambda: cf.Fallback(cf.PersonalPopular(), cf.Popular()),
+    "FixedFactors": lambda: cf.FactorModel.from_vectors(np.ones((30, 3)), np.eye(20, 3), item_bias=np.arange(20.0)),
     "GraphFilter": lambda: cf.GraphFilter(factors=3),
     "ImplicitALS": lambda: cf.ImplicitALS(4, iterations=1),
     "ImplicitALS by cg": lambda: cf.ImplicitALS(4, iterations=1, solver="cg"),

@@ -13,7 +13,19 @@ ROOT = HERE.parent
 SOURCE = ROOT / "src" / "cofactor"
 
 PUBLIC = {
-    *("EASE", "SLIM", "Blend", "CoVisitation", "CoVisitationSum", "Fallback", "GraphFilter", "ImplicitALS", "ItemKNN"),
+    *(
+        "EASE",
+        "SLIM",
+        "Blend",
+        "CoVisitation",
+        "CoVisitationSum",
+        "FactorModel",
+        "Fallback",
+        "FixedFactors",
+        "GraphFilter",
+        "ImplicitALS",
+        "ItemKNN",
+    ),
     *("NextBasket", "PersonalPopular", "Popular", "PureSVD", "RP3beta", "Random", "Recommender", "Repurchase"),
     *(
         "SessionKNN",
@@ -27,7 +39,16 @@ PUBLIC = {
         "weights",
         "datasets",
     ),
-    *("compare", "evaluate", "load", "ArtifactError", "CofactorError", "CofactorWarning", "DataError"),
+    *(
+        "compare",
+        "evaluate",
+        "load",
+        "load_interactions",
+        "ArtifactError",
+        "CofactorError",
+        "CofactorWarning",
+        "DataError",
+    ),
     *("MissingExtraError", "NotFittedError", "ParameterError", "UnknownIdError"),
 }
 

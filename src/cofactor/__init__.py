@@ -6,6 +6,7 @@ from cofactor.data.events import Events, read_events
 from cofactor.data.features import Features
 from cofactor.data.ids import IdMap
 from cofactor.data.interactions import Interactions
+from cofactor.data.load import load_interactions
 from cofactor.errors import (
     ArtifactError,
     CofactorError,
@@ -24,7 +25,9 @@ from cofactor.models import (
     Blend,
     CoVisitation,
     CoVisitationSum,
+    FactorModel,
     Fallback,
+    FixedFactors,
     GraphFilter,
     ImplicitALS,
     ItemKNN,
@@ -54,8 +57,10 @@ __all__ = [
     "CofactorWarning",
     "DataError",
     "Events",
+    "FactorModel",
     "Fallback",
     "Features",
+    "FixedFactors",
     "GraphFilter",
     "IdMap",
     "ImplicitALS",
@@ -80,6 +85,7 @@ __all__ = [
     "datasets",
     "evaluate",
     "load",
+    "load_interactions",
     "read_events",
     "split",
     "weights",

@@ -72,6 +72,7 @@ FUNCTIONS = {
     "compare": (cf.compare, {"models": {"popular": cf.Popular()}, "train": EVENTS, "test": PAIRS, "metrics": "auc"}),
     "evaluate": (cf.evaluate, {"model_or_table": ROWS, "test": PAIRS}),
     "load": (cf.load, {"folder": "no such folder"}),
+    "load_interactions": (cf.load_interactions, {"folder": "no such folder"}),
     "read_events": (
         cf.read_events,
         {"source": TABLE, "user": "user_id", "item": "item_id", "time": "time", "session": "visit"},
@@ -118,6 +119,7 @@ METHODS = {
     "Interactions.from_csr": (cf.Interactions.from_csr, {"csr": X.user_items}),
     "Interactions.from_frame": (cf.Interactions.from_frame, {"df": TABLE}),
     "Interactions.per_pair": (X.per_pair, {"weight": None}),
+    "Interactions.save": (X.save, {"folder": ".", "test": PAIRS}),
     "Interactions.to_frame": (X.to_frame, {}),
     "Interactions.widened": (X.widened, {}),
     "Interactions.without_rare": (X.without_rare, {"min_user_count": 0, "min_item_count": 0, "k_core": False}),
@@ -164,6 +166,8 @@ def more():
     yield "ImplicitALS.explain", als.explain, {"user": 1, "item": 1}
     for model in (als, svd):
         yield f"{type(model).__name__}.similar_users", model.similar_users, {}
+        vectors = {"users": np.ones((4, 2)), "items": np.ones((4, 2)), "interactions": X}
+        yield f"{type(model).__name__}.from_vectors", model.from_vectors, vectors
     yield "Blend.fitted", _same(cf.Blend.fitted, lambda **given: cf.Blend.fitted(*fitted, **given)), {"weights": [1, 2]}
     yield "CoVisitation.count", cf.CoVisitation().count, {"sessions": EVENTS.sessions()}
     for preset in ("buy_to_buy", "time_weighted", "type_weighted"):
@@ -242,7 +246,7 @@ def public():
     yield from (f"ItemKNN.{n}" for n, m in inspect.getmembers(cf.ItemKNN, callable) if not n.startswith("_"))
 
 
-NO_PARAMETERS = {"ItemKNN.params", "Features.arrays", "Features.description"}
+NO_PARAMETERS = {"ItemKNN.params", "Events.roles", "Features.arrays", "Features.description"}
 NOT_FOR_PEOPLE = {"Events.explained", "Features.restored"}  # take an exception, and what a file holds
 EXPRESSIONS = {"Events.filter"}  # any number of them, which polars checks
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from cofactor.data.codes import renumbered
 from cofactor.data.columns import prepare, require_columns
 from cofactor.data.ids import IdMap, IdValues
 from cofactor.data.log import Log
+from cofactor.data.saved import save
 from cofactor.data.tables import TableLike, read_table
 from cofactor.errors import DataError
 from cofactor.kernels.csr import CSR, offsets
@@ -267,6 +269,30 @@ class Interactions:
             f"{self.n_users:,} users, {self.n_items - result.n_items:,} of {self.n_items:,} items and "
             f"{self.nnz - result.nnz:,} of {self.nnz:,} interactions"
         )
+
+    def save(self, folder: str | Path, test: TableLike | None = None) -> None:
+        """Write users, items and weights to a folder, for another script.
+
+        :func:`cofactor.load_interactions` reads them. Interactions that are there are replaced at the very end, in one
+        step. The events that the weights were made of are not saved.
+
+        Parameters
+        ----------
+        folder : path
+        test : Events, Interactions, or table with ``user_id`` and ``item_id``, optional
+            What was held out, kept beside them: a table with all its columns, of Events the columns that play a role,
+            by the name of that.
+
+        Raises
+        ------
+        ArtifactError
+            The folder holds something else than saved interactions, or cannot be written.
+        DataError
+            ``test`` cannot be used.
+        """
+        check_type("folder", folder, str | Path, "the path of a folder")
+        held_out = test.to_frame() if isinstance(test, Interactions) else test
+        save(folder, self.users, self.items, self.user_items, held_out)
 
     def _with_entries(self, kept: NDArray[np.bool_]) -> Self:
         """Keep the given entries, (nnz,) bool, and the users and items that still have one."""

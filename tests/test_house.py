@@ -28,6 +28,7 @@ PUBLIC = {
     ),
     *("NextBasket", "PersonalPopular", "Popular", "PureSVD", "RP3beta", "Random", "Recommender", "Repurchase"),
     *(
+        "SampledMF",
         "SessionKNN",
         "UserKNN",
         "Events",

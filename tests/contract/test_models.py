@@ -26,7 +26,9 @@ NEVER_ITSELF = {
 }
 REACHED_ONLY = {*NEVER_ITSELF, "SessionKNN", "SessionKNN by cosine"}  # lists hold only what neighbours reach
 SIMILAR_SHARE_USERS = {*REACHED_ONLY, "EASE", "EASE of users"}
-BY_USER_ROW = {"Random", "Random by popularity"}  # depends on the user's row by design
+# Known users were trained; new ones are folded in, and come near (tests/models/sampled/test_sampled_mf.py).
+TRAINED = {"SampledMF", "SampledMF by pairs", "SampledMF, stopped early"}
+BY_USER_ROW = {"Random", "Random by popularity", *TRAINED}  # what is random depends on the user's row
 
 SCHEMA = {"user_id": pl.Int64, "item_id": pl.Int64, "score": pl.Float32, "rank": pl.Int32}
 
@@ -291,6 +293,8 @@ def test_a_known_history_gets_the_known_list(model, name, interactions):
         pytest.skip(
             f"{name}: a known user is no neighbour of itself, a new user with the same history has that neighbour"
         )
+    if name in TRAINED:
+        pytest.skip(f"{name}: known users were trained, new ones are folded in")
     for exclude_seen in (True, False):
         known = model.recommend(k=6, exclude_seen=exclude_seen)
         assert_same_lists(model.recommend_for(interactions, k=6, exclude_seen=exclude_seen), known)

@@ -102,15 +102,18 @@ class FactorModel(Recommender):
 
     def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
         vectors = self.user_factors_ if is_everyone(users, len(self.user_factors_)) else self.user_factors_[users]
-        lengths = np.diff(self.interactions_.user_items.indptr)[users]
-        return self._nearest(vectors, lengths, k, filters)
+        return self._nearest(vectors, self._evidence(users), k, filters)
+
+    def _evidence(self, users: Rows) -> NDArray[np.int64]:
+        """How much is known of users; those of whom it is nothing get no list."""
+        return np.diff(self.interactions_.user_items.indptr)[users]
 
     def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
         return self._nearest(self._fold_in(histories), np.diff(histories.indptr), k, filters)
 
-    def _nearest(self, vectors: Float, history_lengths: NDArray[np.int64], k: int, filters: Filters) -> TopK:
+    def _nearest(self, vectors: Float, evidence: NDArray[np.int64], k: int, filters: Filters) -> TopK:
         top = self._kernels().top_k(vectors, self.item_factors_, k, filters=filters, threads=self.threads)
-        top.rows[history_lengths == 0] = -1  # nothing known, nothing recommended
+        top.rows[evidence == 0] = -1  # nothing known, nothing recommended
         return top
 
     def _scores(self, users: Rows, items: Rows) -> Float:

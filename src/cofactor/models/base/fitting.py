@@ -108,7 +108,7 @@ def _is_learned(name: str) -> bool:
     return name.endswith("_") or name.startswith("_")
 
 
-def as_interactions(given: Any) -> Interactions:  # noqa: ANN401
+def as_interactions(given: Any, name: str = "interactions") -> Interactions:  # noqa: ANN401
     """What models are fitted on, of whatever they were given.
 
     Parameters
@@ -116,6 +116,8 @@ def as_interactions(given: Any) -> Interactions:  # noqa: ANN401
     given : Interactions, Events, table or matrix
         The events of a pair are counted. A table has ``user_id``, ``item_id`` and perhaps ``weight``; a users x items
         matrix of SciPy or cofactor numbers users and items from 0.
+    name : str
+        Of the argument, for messages.
 
     Raises
     ------
@@ -132,9 +134,9 @@ def as_interactions(given: Any) -> Interactions:  # noqa: ANN401
         return Interactions.from_csr(given)
     ways = "Interactions, Events, a table with user_id and item_id, or a sparse users x items matrix"
     if isinstance(given, type) or given is None or isinstance(given, str | int | float):
-        raise ParameterError(f"interactions: a model is fitted on {ways}; got {shown(given)}")
+        raise ParameterError(f"{name}: a model is fitted on {ways}; got {shown(given)}")
     try:
-        table = read_table(given, (), "interactions")
+        table = read_table(given, (), name)
     except DataError as error:
-        raise ParameterError(f"interactions: a model is fitted on {ways}; got {type(given).__name__}") from error
+        raise ParameterError(f"{name}: a model is fitted on {ways}; got {type(given).__name__}") from error
     return Interactions.from_frame(table, weight="weight" if "weight" in table.columns else None)

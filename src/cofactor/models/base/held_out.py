@@ -51,7 +51,7 @@ def mean_ndcg(top: TopK, wanted: CSR) -> float:
 
 def wanted_pairs(x: Interactions, held_out: TableLike | Interactions) -> CSR:
     """Held-out pairs of known users and items that are not trained on."""
-    pairs = as_interactions(held_out).to_frame()
+    pairs = as_interactions(held_out, "held_out").to_frame()
     users = x.users.rows(pairs["user_id"], "held_out: user_id")
     items = x.items.rows(pairs["item_id"], "held_out: item_id")
     known = (users >= 0) & (items >= 0)

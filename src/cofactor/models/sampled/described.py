@@ -103,7 +103,7 @@ def disliked(x: Interactions, dislikes: TableLike | Interactions, loss: str) -> 
     if LOSSES[loss].shared:
         few = ", ".join(repr(name) for name, one in LOSSES.items() if not one.shared)
         raise ParameterError(f"dislikes are for losses with few negatives ({few}), not for loss={loss!r}")
-    pairs = as_interactions(dislikes).to_frame()
+    pairs = as_interactions(dislikes, "dislikes").to_frame()
     users = x.users.rows(pairs["user_id"], "dislikes: user_id")
     items = x.items.rows(pairs["item_id"], "dislikes: item_id")
     known = (users >= 0) & (items >= 0)

@@ -12,6 +12,10 @@ __all__ = ["LOSSES", "Loss", "check_parameters", "settled"]
 _SAMPLERS = ("exact", "uniform", "popularity", "in_batch")
 _OPTIMIZERS = ("adam", "adagrad", "sgd")
 _SCHEDULES = ("constant", "plateau", "cosine")
+_OPTIONAL = frozenset(
+    {"score", "negatives", "sampler", "temperature", "positive_temperature", "margin", "biases", "regularization"}
+    | {"learning_rate", "bias_optimizer", "bias_learning_rate", "epochs"}
+)
 _RATES = {"adam": 1.0, "adagrad": 10.0, "sgd": 10.0}  # learning rates, that of Adam being 1
 
 
@@ -61,7 +65,8 @@ def settled(params: dict[str, Any]) -> dict[str, Any]:
 def check_parameters(params: dict[str, Any]) -> None:
     """Raise ParameterError for parameters out of their range, or that the loss has no use for."""
     check_choice("loss", params["loss"], LOSSES)
-    loss, given = LOSSES[params["loss"]], {name: value for name, value in params.items() if value is not None}
+    loss = LOSSES[params["loss"]]
+    given = {name: value for name, value in params.items() if value is not None or name not in _OPTIONAL}
     for name in ("factors", "negatives", "max_trials", "k", "batch_size", "epochs", "patience"):
         check_at_least(name, given.get(name, 1), 1, whole=True)
     check_at_least("seed", params["seed"], 0, whole=True)

@@ -71,6 +71,17 @@ class Training:
             return self._kernels.shared_negatives_epoch(*given, **options)
         return self._kernels.pairwise_epoch(*given, **options)[0]
 
+    def forget_strangers(self) -> None:
+        """Put zeros in the rows of users and items without interactions: they were negatives at most."""
+        kernels, (vectors, biases) = self._kernels, self.tables()
+        counts = np.bincount(self._pairs.indices, minlength=self._pairs.n_columns)
+        strangers = np.flatnonzero(np.concatenate([np.diff(self._pairs.indptr), counts]) == 0)
+        for table in (vectors, biases):
+            if table is not None:
+                table.values[strangers] = 0
+        self._vectors = kernels.hold(vectors)
+        self._biases = None if biases is None else kernels.hold(biases)
+
     def run(self, plan: Plan, held_out: CSR | None, *, progress: bool | None) -> pl.DataFrame:
         """Train as planned, with ``held_out`` pairs (n_users, n_items) to stop by; see :func:`run_epochs`."""
         if held_out is None or not held_out.nnz:
@@ -193,7 +204,8 @@ def fold_in(
     values[n:, :factors] = vectors
     biases = None
     if item_biases is not None:
-        biases = Table.new(np.concatenate([np.zeros(n, np.float32), item_biases])[:, None], "sgd", 0.0)
+        own = np.concatenate([np.zeros(n, np.float32), item_biases])[:, None]
+        biases = kernels.hold(Table.new(own, "sgd", 0.0))
     loss = use if use["shared"] else use | {"loss": "softmax", "score": "dot", "temperature": 1.0}
     options = {name: loss[name] for name in (*_SHARED, "loss", "threads", "margin") if loss.get(name) is not None}
     if options["loss"] == "softmax@k":
@@ -206,8 +218,8 @@ def fold_in(
         if end - begin < n:
             some = CSR(np.pad(some.indptr, (0, n - end + begin), "edge"), some.indices, some.values, n_items)
         values[:n, :factors] = unit(some.to_scipy() @ vectors) * np.float32(scale * np.sqrt(factors))
-        table = Table.new(values, "adam", _STRIDE * scale)
+        table = kernels.hold(Table.new(values, "adam", _STRIDE * scale))
         for _ in range(_STEPS):
-            kernels.shared_negatives_epoch(some, table, biases, batch_size=max(some.nnz, 1), **options)
-        out[begin:end] = values[: end - begin, :factors]
+            kernels.shared_negatives_epoch(kernels.hold(some), table, biases, batch_size=max(some.nnz, 1), **options)
+        out[begin:end] = kernels.fetch(table).values[: end - begin, :factors]
     return out

@@ -1,0 +1,133 @@
+"""What a factorization trained on sampled negatives has learned: vectors, biases, and what they were made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cofactor.errors import DataError
+from cofactor.models.base.factor import FactorModel
+from cofactor.models.sampled.described import Known
+from cofactor.models.sampled.losses import settled
+from cofactor.models.sampled.rows import unit
+from cofactor.models.sampled.training import fold_in
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cofactor.data.features import Features, Of
+    from cofactor.data.interactions import Interactions
+    from cofactor.kernels.arguments import Table
+    from cofactor.kernels.arrays import Float
+    from cofactor.kernels.arrays import Rows as RowNumbers
+    from cofactor.kernels.csr import CSR
+    from cofactor.models.sampled.rows import Rows
+    from cofactor.models.sampled.training import Training
+
+__all__ = ["SampledFactors"]
+
+
+class SampledFactors(FactorModel):
+    """Vectors of users and items, with what is needed to go on training them and to fold in new users.
+
+    A subclass trains, and calls :meth:`_take` with the result.
+    """
+
+    factors: int
+    user_norms_: Float
+    item_norms_: Float
+    user_features_: Features | None
+    item_features_: Features | None
+    user_described_: CSR | None
+    item_described_: CSR | None
+    feature_vectors_: Float
+    feature_biases_: Float
+    temperature_: float
+    user_scale_: float
+
+    def _use(self) -> dict[str, Any]:
+        """The parameters with numbers in the place of those that were not given."""
+        return settled(self.params()) | {"temperature": self.temperature_}
+
+    def _evidence(self, users: RowNumbers) -> NDArray[np.int64]:
+        described = 0 if self.user_described_ is None else np.diff(self.user_described_.indptr)[users]
+        return super()._evidence(users) + described
+
+    def _compared(self, vectors: Float) -> Float:
+        return np.ascontiguousarray(vectors[:, : self.factors])
+
+    def _fold_in(self, histories: CSR) -> Float:
+        n, use, y = self.factors, self._use(), self.item_factors_
+        biases = y[:, n] if use["biases"] else None
+        vectors = fold_in(self._kernels(), self._weighed(histories), (y[:, :n], biases), self.user_scale_, use)
+        if use["score"] == "cosine":
+            vectors = unit(vectors)
+        if biases is None:
+            return vectors
+        ones = np.ones((len(vectors), 1), np.float32)
+        return np.hstack([vectors, ones, np.zeros_like(ones)])
+
+    def _take(self, training: Training, rows: Rows) -> None:
+        """Keep what was trained, in a form that training can go on from.
+
+        Of users and items without interactions nothing is left but what their features say.
+        """
+        (users, items), _ = training.composed()
+        self.user_factors_, self.item_factors_ = training.factors()
+        self.user_norms_, self.item_norms_ = np.linalg.norm(users, axis=1), np.linalg.norm(items, axis=1)
+        squares = float(np.square(self.user_factors_[:, : self.factors], dtype=np.float64).sum())
+        self.user_scale_ = np.sqrt(squares / max(users.size, 1)) or 1.0
+        vectors, biases = training.tables()
+        features = slice(rows.n_users + rows.n_items, rows.n)
+        self.feature_vectors_ = vectors.values[features, : self.factors].copy()
+        self.feature_biases_ = (
+            np.zeros(rows.n - features.start, np.float32) if biases is None else biases.values[features, 0].copy()
+        )
+
+    def _write(self, start: tuple[Table, Table | None], x: Interactions, rows: Rows) -> None:
+        """Put what was learned into tables that training starts from, for the ids that are there too."""
+        (vectors, biases), n, old = start, self.factors, self._fitted()
+        n_of_users = 0 if self.user_described_ is None else self.user_described_.n_columns
+        vectors.values[rows.n_users + rows.n_items :, :n] = self.feature_vectors_
+        if biases is not None:
+            biases.values[rows.n_users + rows.n_items :, 0] = self.feature_biases_
+        for side, ids, of_ids, first in (
+            ("user", old.users, x.users, 0),
+            ("item", old.items, x.items, rows.n_users),
+        ):
+            factors, norms = getattr(self, f"{side}_factors_"), getattr(self, f"{side}_norms_")
+            own = unit(factors[:, :n]) * norms[:, None]
+            own_biases = factors[:, n + (side == "user")] if biases is not None else None
+            described: CSR | None = getattr(self, f"{side}_described_")
+            if described is not None:
+                part = slice(0, n_of_users) if side == "user" else slice(n_of_users, None)
+                own -= described.to_scipy() @ self.feature_vectors_[part]
+                if own_biases is not None:
+                    own_biases = own_biases - described.to_scipy() @ self.feature_biases_[part]
+            at = of_ids.rows(ids.ids)
+            there = at >= 0
+            vectors.values[first + at[there], :n] = own[there]
+            if biases is not None and own_biases is not None:
+                biases.values[first + at[there], 0] = own_biases[there]
+
+    def _known(self, side: Of) -> Known:
+        x = self._fitted()
+        return Known(
+            x.items if side == "item" else x.users,
+            getattr(self, f"{side}_features_", None),
+            getattr(self, f"{side}_described_", None),
+        )
+
+    def _learned(self) -> dict[str, str]:
+        learned = {f"{side}_factors_": f"float32 {side}s f" for side in ("user", "item")}
+        learned |= {f"{side}_norms_": f"float32 {side}s" for side in ("user", "item")}
+        learned |= {f"{side}_features_": f"features {side}-features or nothing" for side in ("user", "item")}
+        learned |= {f"{side}_described_": f"csr {side}s {side}-features or nothing" for side in ("user", "item")}
+        learned |= {"feature_vectors_": f"float32 features {self.factors}", "feature_biases_": "float32 features"}
+        return learned | {"temperature_": "number", "user_scale_": "number", "epoch_": "number"}
+
+    def _check_state(self) -> None:
+        columns = self.factors + 2 * settled(self.params())["biases"]
+        if self.item_factors_.shape[1] != columns:
+            raise DataError(f"item_factors_ has {self.item_factors_.shape[1]} columns, not {columns}")

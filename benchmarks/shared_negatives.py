@@ -89,6 +89,7 @@ def with_torch(x: CSR, start: Float, sparse: bool, args: argparse.Namespace) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="of a data set; synthetic without it")
+    parser.add_argument("--part", type=float, default=1.0, help="share of the pairs, for a quick try")
     parser.add_argument("--users", type=int, default=29_858)
     parser.add_argument("--items", type=int, default=40_981)
     parser.add_argument("--interactions", type=int, default=810_128)
@@ -102,6 +103,8 @@ def main() -> None:
     synthetic = cf.datasets.synthetic(args.users, args.items, args.interactions, seed=0) if not args.folder else None
     x = (synthetic.user_items if synthetic else from_folder(args.folder)).binary()
     rng = np.random.default_rng(0)
+    kept = rng.random(x.nnz) < args.part
+    x = CSR.from_pairs(x.row_index()[kept], x.indices[kept], x.values[kept], x.shape)
     start = (rng.standard_normal((sum(x.shape), args.factors)) * 0.1).astype(np.float32)
     steps = {
         "cofactor, uniform": with_cofactor(x, start, "uniform", args),

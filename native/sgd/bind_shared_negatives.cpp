@@ -11,8 +11,8 @@ using Indices = std::optional<In1<std::int32_t>>;
 using Values = std::optional<In1<float>>;
 
 // The rows that make vectors, if they are not one each.
-std::optional<cofactor::Csr> parts(const Indptr& indptr, const Indices& indices, const Values& values,
-                                   std::int64_t n, int threads, std::int64_t n_table_rows) {
+std::optional<cofactor::Csr> parts(const Indptr& indptr, const Indices& indices, const Values& values, std::int64_t n,
+                                   int threads, std::int64_t n_table_rows) {
     check(indptr.has_value() == indices.has_value() && indptr.has_value() == values.has_value(),
           "parts must have indptr, indices and values, or none of them");
     if (!indptr) return std::nullopt;
@@ -50,8 +50,8 @@ double shared_negatives_epoch(
     float positive_temperature, float margin, float negative_weight, Values quantiles, float quantile_temperature,
     const std::string& sampler, std::int64_t negatives, Values keep, Indices alias, Values log_q,
     std::optional<nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>> groups,
-    Values group_discounts, float regularization, std::int64_t batch_size, std::uint64_t seed, std::uint64_t epoch,
-    bool update_users, bool update_items, int threads) {
+    Values group_discounts, float regularization, float bias_regularization, std::int64_t batch_size,
+    std::uint64_t seed, std::uint64_t epoch, bool update_users, bool update_items, int threads) {
     const cofactor::Csr x = csr(indptr, indices, &weights);
     const std::int64_t n_users = x.n_rows();
     const auto n = static_cast<std::size_t>(n_items);
@@ -102,6 +102,7 @@ double shared_negatives_epoch(
         groups ? std::span<const std::int32_t>{groups->data(), groups->size()} : std::span<const std::int32_t>{},
         group_discounts ? view(*group_discounts) : std::span<const float>{},
         regularization,
+        bias_regularization,
         batch_size,
         seed,
         epoch,
@@ -109,10 +110,9 @@ double shared_negatives_epoch(
         update_items};
     double mean = 0.0;
     run(threads, &x, n_items, [&](cofactor::Interrupt& interrupt) {
-        mean = cofactor::shared_negatives_epoch(x, vectors, biased ? &biases : nullptr,
-                                                {0, user_parts ? &*user_parts : nullptr},
-                                                {n_users, item_parts ? &*item_parts : nullptr}, options, threads,
-                                                interrupt);
+        mean = cofactor::shared_negatives_epoch(
+            x, vectors, biased ? &biases : nullptr, {0, user_parts ? &*user_parts : nullptr},
+            {n_users, item_parts ? &*item_parts : nullptr}, options, threads, interrupt);
     });
     return mean;
 }
@@ -122,12 +122,12 @@ double shared_negatives_epoch(
 void bind_shared_negatives(nb::module_& m) {
     m.def("shared_negatives_epoch", &shared_negatives_epoch, "indptr"_a, "indices"_a, "weights"_a, "n_items"_a,
           "values"_a.noconvert(), "first"_a.noconvert(), "second"_a.noconvert(), "steps"_a.noconvert(), "optimizer"_a,
-          "learning_rate"_a, "epsilon"_a, "beta1"_a, "beta2"_a, "bias_values"_a.noconvert(),
-          "bias_first"_a.noconvert(), "bias_second"_a.noconvert(), "bias_steps"_a.noconvert(), "bias_optimizer"_a,
-          "bias_learning_rate"_a, "bias_epsilon"_a, "bias_beta1"_a, "bias_beta2"_a, "user_indptr"_a.none(),
-          "user_rows"_a.none(), "user_weights"_a.none(), "item_indptr"_a.none(), "item_rows"_a.none(),
-          "item_weights"_a.none(), "loss"_a, "score"_a, "temperature"_a, "positive_temperature"_a, "margin"_a,
-          "negative_weight"_a, "quantiles"_a.none(), "quantile_temperature"_a, "sampler"_a, "negatives"_a,
-          "keep"_a.none(), "alias"_a.none(), "log_q"_a.none(), "groups"_a.none(), "group_discounts"_a.none(),
-          "regularization"_a, "batch_size"_a, "seed"_a, "epoch"_a, "update_users"_a, "update_items"_a, "threads"_a);
+          "learning_rate"_a, "epsilon"_a, "beta1"_a, "beta2"_a, "bias_values"_a.noconvert(), "bias_first"_a.noconvert(),
+          "bias_second"_a.noconvert(), "bias_steps"_a.noconvert(), "bias_optimizer"_a, "bias_learning_rate"_a,
+          "bias_epsilon"_a, "bias_beta1"_a, "bias_beta2"_a, "user_indptr"_a.none(), "user_rows"_a.none(),
+          "user_weights"_a.none(), "item_indptr"_a.none(), "item_rows"_a.none(), "item_weights"_a.none(), "loss"_a,
+          "score"_a, "temperature"_a, "positive_temperature"_a, "margin"_a, "negative_weight"_a, "quantiles"_a.none(),
+          "quantile_temperature"_a, "sampler"_a, "negatives"_a, "keep"_a.none(), "alias"_a.none(), "log_q"_a.none(),
+          "groups"_a.none(), "group_discounts"_a.none(), "regularization"_a, "bias_regularization"_a, "batch_size"_a,
+          "seed"_a, "epoch"_a, "update_users"_a, "update_items"_a, "threads"_a);
 }

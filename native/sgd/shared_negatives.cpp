@@ -1,12 +1,12 @@
 #include "sgd/shared_negatives.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
+#include <span>
 #include <vector>
 
 #include "core/dense.hpp"
 #include "sgd/shared_losses.hpp"
+#include "sgd/shared_products.hpp"
 #include "sgd/step.hpp"
 #include "sgd/touched.hpp"
 
@@ -16,68 +16,6 @@ namespace {
 constexpr std::int64_t kBlock = 64;   // positives whose scores are in the cache at the same time
 constexpr std::int64_t kGroups = 16;  // of blocks, each with its own sums: so many whatever the number of threads
 static_assert(kBlock % kTileRows == 0 && kPad % kTileRows == 0);
-
-// Rows of floats that do not lie at the same place of a page, where they would drive each other out of the cache.
-std::ptrdiff_t spread(std::ptrdiff_t n) { return padded(n) / kPad % 2 == 0 ? padded(n) + kPad : padded(n); }
-
-// out (n x columns) = a (n x depth) times what pack_panels packed; a panel stays in the cache while all rows pass.
-// a and out have room for a multiple of kTileRows.
-void multiply_block(std::ptrdiff_t n, std::ptrdiff_t depth, std::ptrdiff_t columns, const float* a,
-                    std::ptrdiff_t a_stride, const float* panels, float* out, std::ptrdiff_t out_stride) {
-    over_tiles(0, columns, [&]<int kVectors>(std::ptrdiff_t j) {
-        for (std::ptrdiff_t i = 0; i < n; i += kTileRows) {
-            Vec acc[kTileRows][kVectors] = {};
-            tile<kTileRows, kVectors>(depth, a + i * a_stride, 1, a_stride, panels + j * depth, kVectors * kLanes, acc);
-            for (int r = 0; r < kTileRows; ++r) {
-                for (int v = 0; v < kVectors; ++v) store(out + (i + r) * out_stride + j + v * kLanes, acc[r][v]);
-            }
-        }
-    });
-}
-
-// out (rows x columns) += a' b, a (n x rows), b (n x columns); or = where `fresh`. rows: multiple of kTileRows.
-void add_transposed_product(std::ptrdiff_t n, std::ptrdiff_t rows, std::ptrdiff_t columns, const float* a,
-                            std::ptrdiff_t a_stride, const float* b, bool fresh, float* out) {
-    for (std::ptrdiff_t i = 0; i < rows; i += kTileRows) {
-        over_tiles(0, columns, [&]<int kVectors>(std::ptrdiff_t j) {
-            Vec acc[kTileRows][kVectors] = {};
-            if (!fresh) {
-                for (int r = 0; r < kTileRows; ++r) {
-                    for (int v = 0; v < kVectors; ++v) acc[r][v] = load(out + (i + r) * columns + j + v * kLanes);
-                }
-            }
-            tile<kTileRows, kVectors>(n, a + i, a_stride, 1, b + j, columns, acc);
-            for (int r = 0; r < kTileRows; ++r) {
-                for (int v = 0; v < kVectors; ++v) store(out + (i + r) * columns + j + v * kLanes, acc[r][v]);
-            }
-        });
-    }
-}
-
-// What became of a vector before it was multiplied: x = length * unit, or x itself with a length of 1.
-struct Scaled {
-    float length, inverse;  // inverse: 0 for a vector of zeros, which stays as it is
-};
-
-Scaled normalise(float* x, std::ptrdiff_t width, bool cosine) {
-    if (!cosine) return {1.0f, 1.0f};
-    const float length = std::sqrt(dot(x, x, width));
-    const float inverse = length == 0.0f ? 0.0f : 1 / length;
-    const Vec scale = broadcast(inverse);
-    for (std::ptrdiff_t j = 0; j < width; j += kLanes) store(x + j, load(x + j) * scale);
-    return {length, inverse};
-}
-
-// The derivative by x from that by what it became (in place), and the regularization's.
-void through_normalisation(float* gradient, const float* x, const Scaled& scaled, std::ptrdiff_t width, bool cosine,
-                           float regularization) {
-    const float along = cosine ? dot(gradient, x, width) : 0.0f;
-    const Vec scale = broadcast(scaled.inverse),
-              by_x = broadcast(regularization * scaled.length - along * scaled.inverse);
-    for (std::ptrdiff_t j = 0; j < width; j += kLanes) {
-        store(gradient + j, load(gradient + j) * scale + load(x + j) * by_x);
-    }
-}
 
 // The negatives of a batch.
 struct Negatives {
@@ -229,29 +167,11 @@ private:
                 compose(vectors_, items_, to.items[k], vector);
                 to.scaled[k] = normalise(vector, width_, o_.cosine);
                 to.biases[k] = bias_of(to.items[k]);
-                to.offsets.data()[k] =
-                    to.biases[k] * score_scale() - (o_.log_q.empty() ? 0.0f : o_.log_q[to.items[k]]);
+                to.offsets.data()[k] = to.biases[k] * score_scale() - (o_.log_q.empty() ? 0.0f : o_.log_q[to.items[k]]);
             }
         });
         pack_panels(padded_n, width_, to.vectors.data(), width_, to.panels.data());
-        pack_transposed();
-    }
-
-    // Panels of the transpose of the negatives' vectors, as pack_panels would make them.
-    void pack_transposed() {
-        Negatives& to = negatives_;
-        over_tiles(0, padded(to.n), [&]<int kVectors>(std::ptrdiff_t k) {
-            constexpr std::ptrdiff_t kColumns = kVectors * kLanes;
-            for (std::ptrdiff_t c = 0; c < kColumns; c += kLanes) {
-                for (std::ptrdiff_t j = 0; j < width_; j += kLanes) {
-                    Vec square[kLanes];
-                    for (int r = 0; r < kLanes; ++r) square[r] = load(to.vectors.data() + (k + c + r) * width_ + j);
-                    transpose_lanes(square);
-                    float* const at = to.transposed_panels.data() + k * width_ + j * kColumns + c;
-                    for (int r = 0; r < kLanes; ++r) store(at + r * kColumns, square[r]);
-                }
-            }
-        });
+        pack_transposed(padded_n, width_, to.vectors.data(), to.transposed_panels.data());
     }
 
     // Pieces of the batch, with sums of their own, which do not depend on the number of threads.
@@ -285,8 +205,8 @@ private:
             users[r] = normalise(room.users.data() + r * width_, width_, o_.cosine);
             positives[r] = normalise(room.positives.data() + r * width_, width_, o_.cosine);
         }
-        multiply_block(n, width_, columns, room.users.data(), width_, from.transposed_panels.data(),
-                       room.scores.data(), stride);
+        multiply_block(n, width_, columns, room.users.data(), width_, from.transposed_panels.data(), room.scores.data(),
+                       stride);
         RowLoss rows[kBlock];
         for (std::int64_t r = 0; r < n; ++r) rows[r] = loss_of(begin + r, r, stride, group, room);
         if (o_.update_users) {
@@ -379,7 +299,8 @@ private:
         through_normalisation(by_item, i, positive, width_, o_.cosine, regularization);
         for (std::ptrdiff_t j = 0; j < width_; j += kLanes) store(u + j, load(u + j) * by_negatives);
         if (biases_ != nullptr) {
-            bias_gradients_[b] = row.by_positive + regularization * bias_of(pairs_[b].item);
+            const float share = o_.bias_regularization / static_cast<float>(n_);
+            bias_gradients_[b] = row.by_positive + share * bias_of(pairs_[b].item);
         }
     }
 
@@ -392,12 +313,13 @@ private:
             for (std::int64_t k = begin; k < end; ++k) {
                 float* const gradient = to.gradients.data() + k * width_;
                 std::copy_n(sums_[0].data() + k * width_, width_, gradient);
-                for (std::int64_t g = 1; g < n_groups(); ++g) axpy(1.0f, sums_[g].data() + k * width_, gradient, width_);
+                for (std::int64_t g = 1; g < n_groups(); ++g)
+                    axpy(1.0f, sums_[g].data() + k * width_, gradient, width_);
                 through_normalisation(gradient, to.vectors.data() + k * width_, to.scaled[k], width_, o_.cosine,
                                       regularization);
                 if (biases_ == nullptr) continue;
                 float& by_bias = bias_gradients_[n_ + k];
-                by_bias = regularization * to.biases[k];
+                by_bias = o_.bias_regularization / static_cast<float>(to.n) * to.biases[k];
                 for (std::int64_t g = 0; g < n_groups(); ++g) by_bias += bias_sums_[g].data()[k];
             }
         });

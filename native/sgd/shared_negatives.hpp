@@ -17,18 +17,18 @@ struct SharedNegatives {
     SharedLoss loss;
     bool cosine;
     float temperature;
-    float positive_temperature;         // bsl
-    float margin, negative_weight;      // ccl
-    std::span<const float> quantiles;   // softmax_at_k: n_users
-    float quantile_temperature;         // softmax_at_k
-    std::int64_t negatives;             // that a batch shares
+    float positive_temperature;        // bsl
+    float margin, negative_weight;     // ccl
+    std::span<const float> quantiles;  // softmax_at_k: n_users
+    float quantile_temperature;        // softmax_at_k
+    std::int64_t negatives;            // that a batch shares
     bool exact, in_batch;
-    ItemSampler items;                  // unless in_batch
-    std::span<const float> log_q;       // n_items, or empty
+    ItemSampler items;             // unless in_batch
+    std::span<const float> log_q;  // n_items, or empty
     std::int64_t n_fields;
     std::span<const std::int32_t> groups;  // n_items x n_fields
     std::span<const float> discounts;      // n_fields
-    float regularization;
+    float regularization, bias_regularization;
     std::int64_t batch_size;
     std::uint64_t seed, epoch;
     bool update_users, update_items;  // rows of the tables before x.n_rows(), and all others

@@ -84,7 +84,7 @@ def test_an_epoch_is_the_twins(cpu_level, loss, score):
 @pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "adam"])
 def test_with_everything_at_once(cpu_level, loss, optimizer):
     rate = {"sgd": 0.3, "adagrad": 0.05, "adam": 0.01}[optimizer]
-    options = options_of(loss, sampler="exact", regularization=0.2, **extras())
+    options = options_of(loss, sampler="exact", regularization=0.2, bias_regularization=0.5, **extras())
     if loss == "ccl":
         del options["log_q"]
     assert_like_the_twin(interactions(), table(optimizer=optimizer, rate=rate), bias_table(), *all_parts(), **options)
@@ -94,7 +94,7 @@ def test_with_everything_at_once(cpu_level, loss, optimizer):
 @pytest.mark.parametrize("score", ["cosine", "dot"])
 def test_derivatives_of_the_twin_are_finite_differences(loss, score):
     x, parts = interactions(), dict(zip(("user_parts", "item_parts"), all_parts(), strict=True))
-    options = options_of(loss, score, sampler="exact", regularization=0.2, **extras(), **parts)
+    options = options_of(loss, score, sampler="exact", regularization=0.2, bias_regularization=0.5, **extras(), **parts)
     drawing = {name: options.pop(name) for name in ("negatives", "batch_size", "seed")}
     batch = next(reference.batches(x, sampler="exact", **drawing))
     values, biases = table(filled=WIDTH).values.astype(np.float64), bias_table().values[:, 0].astype(np.float64)

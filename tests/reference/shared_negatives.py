@@ -146,22 +146,22 @@ def batch_gradient(x, values, biases, users, items, weights, negatives, *, loss,
         positive, scores, counts, loss=loss, quantiles=per_user, options=options
     )
     by_positive, by_scores = by_positive * weights / len(users), by_scores * (weights / len(users))[:, None]
-    reg = options.get("regularization", 0.0)
+    reg, bias_reg = options.get("regularization", 0.0), options.get("bias_regularization", 0.0)
     gradient, by_bias = np.zeros_like(values), np.zeros_like(biases)
-    squares = 0.0
+    penalty = 0.0
     if options.get("update_users", True):
         by_u = back_u(by_positive[:, None] * v + by_scores @ w) + reg / len(users) * (a @ values)
         gradient += a.T @ by_u
-        squares += ((a @ values) ** 2).sum() / len(users)
+        penalty += reg / 2 * ((a @ values) ** 2).sum() / len(users)
     if options.get("update_items", True):
         gradient += b.T @ (back_v(by_positive[:, None] * u) + reg / len(users) * (b @ values))
         gradient += c.T @ (back_w(by_scores.T @ u) + reg / len(negatives) * (c @ values))
-        by_bias += b.T @ (by_positive + reg / len(users) * (b @ biases))
-        by_bias += c.T @ (by_scores.sum(0) + reg / len(negatives) * (c @ biases))
-        squares += (((b @ values) ** 2).sum() + ((b @ biases) ** 2).sum()) / len(users)
-        squares += (((c @ values) ** 2).sum() + ((c @ biases) ** 2).sum()) / len(negatives)
+        by_bias += b.T @ (by_positive + bias_reg / len(users) * (b @ biases))
+        by_bias += c.T @ (by_scores.sum(0) + bias_reg / len(negatives) * (c @ biases))
+        for part, n in ((b, len(users)), (c, len(negatives))):
+            penalty += (reg * ((part @ values) ** 2).sum() + bias_reg * ((part @ biases) ** 2).sum()) / (2 * n)
     loss_sum = float(weights @ losses)
-    return loss_sum, gradient, by_bias, loss_sum / len(users) + reg / 2 * squares
+    return loss_sum, gradient, by_bias, loss_sum / len(users) + penalty
 
 
 def step(table, state, rows, gradient):

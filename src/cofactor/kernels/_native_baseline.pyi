@@ -302,6 +302,7 @@ def shared_negatives_epoch(
     groups: NDArray[np.int32] | None,
     group_discounts: NDArray[np.float32] | None,
     regularization: float,
+    bias_regularization: float,
     batch_size: int,
     seed: int,
     epoch: int,

@@ -27,8 +27,9 @@ zeros has a score of 0 and stays one), plus the bias of the item. With ``t`` for
 Else it is 1 less the ``group_discounts`` of all columns in which the groups of i and j agree, at least 0.
 
 The gradient of a batch is that of the mean over its pairs of weight times loss, plus ``regularization / 2`` times the
-mean of the squared vectors and biases of its users, of its items and of its negatives (three means). Every row that a
-batch names takes one step of the optimizer. Results are the same for every number of threads.
+mean squared length of the vectors of its users, of its items and of its negatives (three means), and
+``bias_regularization / 2`` times the mean squared bias of its items and of its negatives. Every row that a batch names
+takes one step of the optimizer. Results are the same for every number of threads.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ def shared_negatives_epoch(
     groups: Rows | None = None,
     group_discounts: Float | None = None,
     regularization: float = 0.0,
+    bias_regularization: float = 0.0,
     seed: int = 0,
     epoch: int = 0,
     rate: float = 1.0,
@@ -109,7 +111,7 @@ def shared_negatives_epoch(
     log_q : (n_items,) float32, optional
     groups : (n_items, n_fields) int32, optional
     group_discounts : (n_fields,) float32, optional
-    regularization : float
+    regularization, bias_regularization : float
     seed, epoch : int
         What is random depends on both.
     rate : float
@@ -128,8 +130,8 @@ def shared_negatives_epoch(
     return native.lib.shared_negatives_epoch(
         x.indptr, x.indices, x.values, x.n_columns, *vectors, *item_biases, *_parts(user_parts), *_parts(item_parts),
         loss, score, temperature, positive_temperature, margin, negative_weight, quantiles, quantile_temperature,
-        sampler, negatives, keep, aliases, log_q, groups, group_discounts, regularization, batch_size, seed, epoch,
-        update_users, update_items, resolve_threads(threads),
+        sampler, negatives, keep, aliases, log_q, groups, group_discounts, regularization, bias_regularization,
+        batch_size, seed, epoch, update_users, update_items, resolve_threads(threads),
     )  # fmt: skip
 
 

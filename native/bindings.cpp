@@ -9,6 +9,7 @@ void bind_als(nb::module_& m);
 void bind_linear_topk(nb::module_& m);
 void bind_neighbours(nb::module_& m);
 void bind_products(nb::module_& m);
+void bind_ranks(nb::module_& m);
 void bind_session_knn(nb::module_& m);
 void bind_covisitation(nb::module_& m);
 void bind_slim(nb::module_& m);
@@ -54,6 +55,7 @@ void bind(nb::module_& m) {
     bind_linear_topk(m);
     bind_neighbours(m);
     bind_products(m);
+    bind_ranks(m);
     bind_session_knn(m);
     bind_covisitation(m);
     bind_slim(m);

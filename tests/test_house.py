@@ -40,7 +40,7 @@ def test_the_picture_is_current():
 
 
 KERNELS = sorted(p.stem for p in (SOURCE / "kernels" / "cpu").glob("*.py") if p.stem != "__init__")
-TOPIC = {"covisitation": "sessions", "session_knn": "sessions"}  # two kernels that share a folder of native/
+TOPIC = {"covisitation": "sessions", "ranks": "topk", "session_knn": "sessions"}  # they share folders of native/
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

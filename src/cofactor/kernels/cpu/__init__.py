@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from cofactor.kernels.blas import invert
-from cofactor.kernels.cpu import als, covisitation, neighbours, products, session_knn, slim, topk
+from cofactor.kernels.cpu import als, covisitation, neighbours, products, ranks, session_knn, slim, topk
 
 __all__ = ["Kernels"]
 
@@ -50,6 +50,7 @@ class Kernels:
     linear_top_k = staticmethod(topk.linear_top_k)
     select_top_k = staticmethod(topk.select_top_k)
     top_k = staticmethod(topk.top_k)
+    ranks = staticmethod(ranks.ranks)
 
     product_neighbours = staticmethod(neighbours.product_neighbours)
     neighbours = staticmethod(neighbours.neighbours)

@@ -77,6 +77,7 @@ KERNELS = sorted(p.stem for p in (SOURCE / "kernels" / "cpu").glob("*.py") if p.
 TOPIC = {
     "covisitation": "sessions",
     "pairwise": "sgd",
+    "ranks": "topk",
     "session_knn": "sessions",
     "shared_negatives": "sgd",
 }

@@ -36,6 +36,8 @@ OF_MEASURE = [
     ({"n_items": "9"}, "n_items must be a whole number of at least 1, got '9'"),
     ({"n_items": 9.5}, "n_items must be a whole number of at least 1, got 9.5"),
     ({"n_items": True}, "n_items must be a whole number of at least 1, got True"),
+    ({"progress": "no"}, "progress must be True or False, got 'no'"),
+    ({"progress": 0}, "progress must be True or False, got 0"),
 ]
 OF_EVALUATE = [
     ({"per_user": "yes"}, "per_user must be True or False, got 'yes'"),

@@ -72,6 +72,10 @@ def top_k():
     return *few, *many, *kernels.top_k(normal(N, FACTORS), normal(M, FACTORS), 9, filters=filters)
 
 
+def ranks():
+    return kernels.ranks(normal(N, FACTORS), normal(M, FACTORS), sparse(N, M), filters=Filters(sparse(N, M)))
+
+
 def linear_top_k():
     dense, of_sparse = (kernels.linear_top_k(sparse(N, M), weights, 9) for weights in (normal(M, M), sparse(M, M)))
     return *dense, *of_sparse, *kernels.select_top_k(normal(N, M), 9)
@@ -117,6 +121,7 @@ def slim_columns():
 
 CALLS = {
     "top_k": top_k,
+    "ranks": ranks,
     "linear_top_k": linear_top_k,
     "als_sweep by cholesky": lambda: als_sweep("cholesky"),
     "als_sweep by cg": lambda: als_sweep("cg", cg_steps=3),

@@ -56,8 +56,10 @@ LONG_WORK = """
         if KERNEL == "als":
             gramian = kernels.gramian(fixed)
             kernels.als_sweep(history, solved, fixed, gramian, **options, solver="cholesky", threads=THREADS)
-        else:
+        elif KERNEL == "top_k":
             kernels.top_k(solved, fixed, 10, threads=THREADS)
+        else:
+            kernels.ranks(solved, fixed, history, threads=THREADS)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
         kernels.gramian(fixed, threads=THREADS)  # the pool works on
@@ -66,7 +68,7 @@ LONG_WORK = """
 
 
 @pytest.mark.skipif(not POSIX, reason="SIGINT cannot be sent to one process on Windows")
-@pytest.mark.parametrize("kernel", ["als", "top_k"])
+@pytest.mark.parametrize("kernel", ["als", "top_k", "ranks"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_ctrl_c_ends_a_long_kernel_early(kernel, threads):
     program = f"KERNEL, THREADS = {kernel!r}, {threads}\n" + textwrap.dedent(LONG_WORK)

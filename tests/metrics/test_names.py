@@ -56,6 +56,13 @@ def test_auc_takes_no_k():
         parse("auc@10")
 
 
+def test_mrr_without_k_is_of_all_places():
+    assert (parse("mrr").k, parse("mrr@3").k) == (None, 3)
+    assert [name for name in available() if name.startswith("mrr")] == ["mrr@k", "mrr"]
+    with pytest.raises(ParameterError, match=r"'mrr@' needs a whole number k >= 1"):
+        parse("mrr@")
+
+
 def test_several():
     assert [metric.name for metric in parse_all(["auc", "mrr@3"])] == ["auc", "mrr@3"]
     assert [metric.name for metric in parse_all("mrr@3")] == ["mrr@3"]

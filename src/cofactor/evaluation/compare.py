@@ -56,7 +56,7 @@ def compare(
     intervals : bool
         Whether every metric is followed by ``<metric>_low`` and ``<metric>_high``, its 95 % interval.
     progress : bool, optional
-        Passed on to ``fit``; each model's own default if left out.
+        Passed on to ``fit`` and ``evaluate``; their own defaults if left out.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def compare(
                 model.fit(interactions, **({} if progress is None else {"progress": progress}))
                 seconds["fit_seconds"] = time.perf_counter() - start
         with _named(name, "evaluate"):
-            found = measure(model, test, names, **options)
+            found = measure(model, test, names, progress=progress, **options)
         told = told or warn_of_seen(found)
         if found.empty:
             empty.append(name)

@@ -31,6 +31,7 @@ def evaluate(
     confidence: float = 0.95,
     n_bootstrap: int = 1000,
     seed: int = 0,
+    progress: bool | None = None,
 ) -> pl.DataFrame:
     """Measure recommendations against held-out interactions.
 
@@ -58,10 +59,10 @@ def evaluate(
         Whether test users whom the model does not know are left out of the mean or count as zero.
     per_user : bool
         Give a value per user in place of the means.
-    confidence : float
-        Probability of the interval.
-    n_bootstrap, seed : int
-        Resamples of the users, 0 for no intervals. From 100,000 users on the normal approximation is taken.
+    confidence, n_bootstrap, seed
+        Probability of the intervals, and resamples of the users, 0 for none; from 100,000 users on they are normal.
+    progress : bool, optional
+        Show a bar while a model ranks; by default where stderr is a terminal.
 
     Returns
     -------
@@ -76,8 +77,8 @@ def evaluate(
         A metric or another parameter is not understood, or the model was not fitted.
     DataError
         A table lacks a column, holds null, repeats an item or a rank of a user, has ids of another type than the test,
-        or is not complete although ``auc`` was asked for; the test is empty, no test user is known, or all its
-        pairs were in the training data and ``exclude_seen`` leaves them out; a test pair is not among the candidates.
+        or is not complete although ``auc`` was asked for; the test is empty, no test user is known, or all its pairs
+        were in the training data and ``exclude_seen`` leaves them out; a test pair is not among the candidates.
 
     Examples
     --------
@@ -90,8 +91,8 @@ def evaluate(
     check_flag("per_user", per_user)
     check_intervals(confidence, n_bootstrap, seed)
     found = measure(
-        model_or_table, test, metrics,
-        exclude_seen=exclude_seen, candidates=candidates, n_items=n_items, unknown_users=unknown_users,
+        model_or_table, test, metrics, exclude_seen=exclude_seen, candidates=candidates,
+        n_items=n_items, unknown_users=unknown_users, progress=progress,
     )  # fmt: skip
     warn_of_seen(found)
     if found.empty:

@@ -1,4 +1,7 @@
-"""Where the lists to evaluate come from: a table, or a model over its catalogue or over candidates."""
+"""Where the lists to evaluate come from: a table, or a model over its catalogue or over candidates.
+
+A model that tells ranks of single items need not make complete lists for metrics that look at the relevant ones only.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,27 @@ import polars as pl
 
 from cofactor.data.tables import TableLike, cast_ids, check_lists, read_table
 from cofactor.errors import DataError, NotFittedError, ParameterError
+from cofactor.kernels.csr import CSR, offsets
+from cofactor.metrics.hits import hits_of_ranks
+from cofactor.metrics.kinds import needs_of
+from cofactor.system.progress import progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from cofactor.data.interactions import Interactions
-    from cofactor.metrics.hits import Relevance
-    from cofactor.metrics.kinds import Needs
+    from cofactor.metrics.hits import Hits, Relevance
+    from cofactor.metrics.kinds import Metric, Needs
 
-__all__ = ["Lists", "Recommending", "lists_of", "seen_in"]
+__all__ = ["Lists", "Recommending", "hits_of", "lists_of", "ranks_suffice", "seen_in"]
 
 ROWS_PER_BATCH = 2_000_000
 """Rows of recommendations that are asked for at a time, about 50 MB."""
+
+USERS_PER_BATCH = 4096
+"""Users the ranks of whose items are asked for at a time."""
 
 
 class Recommending(Protocol):
@@ -72,6 +82,7 @@ def lists_of(
     exclude_seen: bool,
     candidates: TableLike | None,
     n_items: int | None,
+    progress: bool | None = None,
 ) -> Lists:
     """Prepare lists as the metrics need them; the rest as in ``cofactor.evaluate``."""
     if isinstance(model_or_table, type):
@@ -90,7 +101,7 @@ def lists_of(
         raise ParameterError(f"n_items: {n_items} was given, but {name} knows the size of its catalogue; leave it out")
     if candidates is not None:
         return _from_candidates(model_or_table, relevance, candidates)
-    return _from_model(model_or_table, relevance, needs, exclude_seen)
+    return _from_model(model_or_table, relevance, needs, exclude_seen, progress)
 
 
 def _from_table(table: TableLike, relevance: Relevance, needs: Needs, n_items: int | None) -> Lists:
@@ -115,17 +126,22 @@ def _from_table(table: TableLike, relevance: Relevance, needs: Needs, n_items: i
     )
 
 
-def _from_model(model: Recommending, relevance: Relevance, needs: Needs, exclude_seen: bool) -> Lists:
+def _from_model(
+    model: Recommending, relevance: Relevance, needs: Needs, exclude_seen: bool, progress: bool | None
+) -> Lists:
     train = model.interactions_
     rows = train.users.rows(relevance.users)
     known = rows >= 0
     users = relevance.users.filter(pl.Series(known))
-    length = needs.k or train.n_items
+    length = min(needs.k or train.n_items, train.n_items)
 
     def tables() -> Iterator[pl.DataFrame]:
         step = max(1, ROWS_PER_BATCH // length)
-        for start in range(0, len(users), step):
-            yield model.recommend(users=users[start : start + step], k=length, exclude_seen=exclude_seen)
+        with progress_bar("lists", progress, total=len(users), unit="users") as bar:
+            for start in range(0, len(users), step):
+                some = users[start : start + step]
+                yield model.recommend(users=some, k=length, exclude_seen=exclude_seen)
+                bar.update(len(some))
 
     n_history = np.diff(train.user_items.indptr)[rows] if exclude_seen else 0
     return Lists(
@@ -135,6 +151,52 @@ def _from_model(model: Recommending, relevance: Relevance, needs: Needs, exclude
         n_untested_users=train.n_users - len(users),
         n_items=train.n_items,
     )
+
+
+def ranks_suffice(model: object, metrics: Sequence[Metric]) -> bool:
+    """Whether a fitted model can tell ranks in the place of lists, and lists would have to be complete."""
+    train = getattr(model, "interactions_", None)
+    if train is None or not _tells_ranks(model):
+        return False
+
+    def complete(needs: Needs) -> bool:
+        return needs.lists and (needs.k is None or needs.k >= train.n_items)
+
+    return complete(needs_of(metrics)) and not complete(needs_of(metrics, ranked=True))
+
+
+def _tells_ranks(model: object) -> bool:
+    """Whether a model has ``ranks``, and they are of its lists: a subclass may have changed ``recommend`` alone."""
+    if "recommend" in vars(model):
+        return False
+    for owner in type(model).__mro__:
+        if "ranks" in vars(owner) or "recommend" in vars(owner):
+            return "ranks" in vars(owner)
+    return False
+
+
+def hits_of(model: Any, relevance: Relevance, *, exclude_seen: bool, progress: bool | None = None) -> Hits:  # noqa: ANN401
+    """The hits in the complete lists of a model that tells ranks; unknown users have no list."""
+    train = model.interactions_
+    rows = train.users.rows(relevance.users)
+    user, item = np.divmod(relevance.pairs, len(relevance.items))
+    column = train.items.rows(cast_ids(relevance.items, train.items.ids.dtype, "recommendations"))[item]
+    asked = np.flatnonzero((rows[user] >= 0) & (column >= 0))
+    asked = asked[np.lexsort((column[asked], user[asked]))]
+    ends = offsets(np.bincount(user[asked], minlength=len(rows)))
+    rank, middle_rank = np.zeros(len(user), np.int32), np.zeros(len(user))
+    n_listed = np.zeros(len(rows), np.int64)
+    known = np.flatnonzero(rows >= 0)
+    with progress_bar("ranks", progress, total=len(known), unit="users") as bar:
+        for start in range(0, len(known), USERS_PER_BATCH):
+            some = known[start : start + USERS_PER_BATCH]
+            pairs = asked[ends[some[0]] : ends[some[-1] + 1]]
+            indptr = offsets(np.diff(ends)[some])
+            wanted = CSR(indptr, column[pairs].astype(np.int32), np.ones(len(pairs), np.float32), train.n_items)
+            found = model.ranks(rows[some], wanted, exclude_seen=exclude_seen)
+            rank[pairs], middle_rank[pairs], n_listed[some] = found
+            bar.update(len(some))
+    return hits_of_ranks(relevance, rank, middle_rank, n_listed)
 
 
 def seen_in(train: Interactions, relevance: Relevance) -> NDArray[np.bool_]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -12,7 +12,7 @@ import polars as pl
 from cofactor.checks import check_at_least, check_choice, check_flag, warn
 from cofactor.data.tables import TableLike, pairs_of
 from cofactor.errors import DataError, ParameterError
-from cofactor.evaluation.lists import Recommending, lists_of, seen_in
+from cofactor.evaluation.lists import Recommending, hits_of, lists_of, ranks_suffice, seen_in
 from cofactor.metrics import parse_all
 from cofactor.metrics.hits import Relevance
 from cofactor.metrics.intervals import mean_interval
@@ -50,7 +50,7 @@ class Measurement:
     empty : bool
         Whether lists were asked for and all are empty.
     recommend_seconds : float
-        Time spent in the model on lists, or on scoring the candidates.
+        Time spent in the model on lists or ranks, or on scoring the candidates.
     """
 
     users: pl.Series
@@ -114,6 +114,7 @@ def measure(
     candidates: TableLike | None = None,
     n_items: int | None = None,
     unknown_users: str = "exclude",
+    progress: bool | None = None,
     also_seen: Sequence[Interactions] = (),
 ) -> Measurement:
     """Find the values behind ``evaluate``, with the same parameters, before they are summed up.
@@ -125,15 +126,18 @@ def measure(
     check_choice("unknown_users", unknown_users, ("exclude", "zero"))
     if n_items is not None:
         check_at_least("n_items", n_items, 1, whole=True)
+    if progress is not None:
+        check_flag("progress", progress)
     relevance = Relevance.from_pairs(pairs_of(test))
     needs, n_pairs = needs_of(wanted), len(relevance.pairs)
     train = getattr(model_or_table, "interactions_", None)
     if train is not None and exclude_seen and candidates is None and needs.lists:
         relevance = _unseen(relevance, [train, *also_seen])
     n_seen = n_pairs - len(relevance.pairs)
-    lists = lists_of(
-        model_or_table, relevance, needs, exclude_seen=exclude_seen, candidates=candidates, n_items=n_items
-    )
+    by_ranks = candidates is None and ranks_suffice(model_or_table, wanted)
+    of_lists = needs_of(wanted, ranked=by_ranks)
+    options: Any = {"exclude_seen": exclude_seen, "progress": progress}
+    lists = lists_of(model_or_table, relevance, of_lists, candidates=candidates, n_items=n_items, **options)
     if lists.n_items is None and (names := [metric.name for metric in wanted if metric.needs.n_items]):
         of = ", ".join(names)
         raise ParameterError(
@@ -149,9 +153,13 @@ def measure(
     if unknown_users == "exclude" and hasattr(model_or_table, "recommend"):
         relevance = relevance.only(lists.known)
         n_complete = None if n_complete is None else n_complete[lists.known]
-    trial = Trial(relevance, test, model_or_table, lists.n_items, n_complete)
+    start = time.perf_counter()
+    hits = hits_of(model_or_table, relevance, **options) if by_ranks else None
+    seconds = time.perf_counter() - start
+    trial = Trial(relevance, test, model_or_table, lists.n_items, n_complete, hits)
     clock = _Clock(lists.tables)
     values = compute_all(wanted, trial, clock)
+    n_listed = clock.n_rows if hits is None else hits.n_listed.any()
     return Measurement(
         users=relevance.users,
         values=values,
@@ -159,8 +167,8 @@ def measure(
         n_untested_users=lists.n_untested_users,
         n_pairs=n_pairs,
         n_seen=n_seen,
-        empty=needs.lists and not clock.n_rows,
-        recommend_seconds=clock.seconds,
+        empty=needs.lists and not n_listed,
+        recommend_seconds=seconds + clock.seconds,
     )
 
 

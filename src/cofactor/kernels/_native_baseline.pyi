@@ -74,6 +74,19 @@ def top_k(
     best_scores: NDArray[np.float32],
     threads: int,
 ) -> None: ...
+def ranks(
+    queries: NDArray[np.float32],
+    items: NDArray[np.float32],
+    wanted_indptr: NDArray[np.int64],
+    wanted_indices: NDArray[np.int32],
+    excluded_indptr: NDArray[np.int64] | None,
+    excluded_indices: NDArray[np.int32] | None,
+    allowed: NDArray[np.int32] | None,
+    rank: NDArray[np.int32],
+    middle: NDArray[np.float64],
+    n_listed: NDArray[np.int64],
+    threads: int,
+) -> None: ...
 def linear_top_k_sparse(
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["Float", "Rows", "TopK"]
+__all__ = ["Float", "Ranks", "Rows", "TopK"]
 
 Float: TypeAlias = NDArray[np.float32]
 """Vectors, matrices and scores."""
@@ -37,3 +37,26 @@ class TopK(NamedTuple):
     def stacked(cls, parts: list[TopK]) -> TopK:
         """The lists of all parts, one after the other; the parts have equal k."""
         return TopK(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True))) if parts else cls.empty(0, 1)
+
+
+class Ranks(NamedTuple):
+    """Where wanted items stand in complete lists, those that hold every item they may.
+
+    Parameters
+    ----------
+    rank : (n_wanted,) int32
+        Place in the list, from 1; 0 where the list does not hold the item.
+    middle_rank : (n_wanted,) float64
+        Mean place of the item and those next to it that have its score; 0 where the list does not hold it.
+    n_listed : (n,) int64
+        Length of each list.
+    """
+
+    rank: Rows
+    middle_rank: NDArray[np.float64]
+    n_listed: NDArray[np.int64]
+
+    @classmethod
+    def stacked(cls, parts: list[Ranks]) -> Ranks:
+        """The ranks of all parts, one after the other; there is at least one."""
+        return cls(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))

@@ -1,5 +1,7 @@
 """Metrics by name: ``recall@10``, ``auc``, ``coverage@20``.
 
+With ``@k`` the first k places of a list count; ``auc`` is of complete lists, and ``mrr`` of all places there are.
+
 A new metric is one function in the file of its family and one line in the table below, which says of what kind it is.
 """
 
@@ -31,7 +33,7 @@ METRICS: dict[str, Kind[Any]] = {
     "ndcg_fixed": RankingAtK(ranking.ndcg_fixed),
     "map": RankingAtK(ranking.map),
     "map_full": RankingAtK(ranking.map_full),
-    "mrr": RankingAtK(ranking.mrr),
+    "mrr": RankingAtK(ranking.mrr, k_optional=True),
     "coverage": OverallAtK(coverage),
     "auc": CompleteRanking(auc),
 }
@@ -39,8 +41,9 @@ METRICS: dict[str, Kind[Any]] = {
 
 
 def available() -> list[str]:
-    """All names, as they are written: those with ``@k`` need a number."""
-    return [kind.written(family) for family, kind in METRICS.items()]
+    """All names, as they are written: those with ``@k`` need a number; ``mrr`` is there with it and without."""
+    names = ([kind.written(family), *([family] if kind.k_optional else [])] for family, kind in METRICS.items())
+    return [name for forms in names for name in forms]
 
 
 def parse(name: str) -> Metric:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Hits", "Relevance", "collect_hits", "match_lists"]
+__all__ = ["Hits", "Relevance", "best_ranks", "collect_hits", "hits_of_ranks", "match_lists"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,7 +176,8 @@ def collect_hits(
     n_items: int | None = None,
 ) -> Hits:
     """Put the batches of ``match_lists`` together, of which there is at least one; no user is in two."""
-    hits, lengths, items = (pl.concat(parts) for parts in zip(*batches, strict=True))
+    parts, lists, items = zip(*batches, strict=True)
+    hits, lengths = pl.concat(parts), pl.concat(lists)
     hits = hits.sort("user", "rank")
     n_listed = np.zeros(len(relevance.users), np.int64)
     n_listed[lengths["user"].to_numpy()] = lengths["len"].to_numpy()
@@ -186,9 +187,42 @@ def collect_hits(
         user=hits["user"].to_numpy(),
         rank=hits["rank"].to_numpy(),
         middle_rank=hits["middle"].to_numpy(),
-        best_rank=items.group_by("item_id").agg(pl.col("rank").min())["rank"].to_numpy(),
+        best_rank=best_ranks(items),
         n_items=n_items,
     )
+
+
+def hits_of_ranks(
+    relevance: Relevance, rank: NDArray[np.int32], middle_rank: NDArray[np.float64], n_listed: NDArray[np.int64]
+) -> Hits:
+    """The hits in complete lists that nobody made; ``best_rank`` stays empty, as only lists tell it.
+
+    Parameters
+    ----------
+    relevance : Relevance
+    rank : (n_pairs,) int32
+        Place of each relevant item, of ``relevance.pairs``, in its user's list, from 1; 0 where it is not listed.
+    middle_rank : (n_pairs,) float64
+        Mean place of the item and those next to it that have its score.
+    n_listed : (n_users,) int64
+        Length of each list.
+    """
+    user = relevance.pairs // len(relevance.items)
+    order = np.lexsort((rank, user))
+    order = order[rank[order] > 0]
+    return Hits(
+        n_relevant=relevance.n_relevant,
+        n_listed=n_listed,
+        user=user[order],
+        rank=rank[order].astype(np.int64),
+        middle_rank=middle_rank[order],
+        best_rank=np.empty(0, np.int64),
+    )
+
+
+def best_ranks(items: Sequence[pl.DataFrame]) -> NDArray[np.int64]:
+    """The best place of each item in any list, from the ``items`` of all batches of ``match_lists``."""
+    return pl.concat(items).group_by("item_id").agg(pl.col("rank").min())["rank"].to_numpy()
 
 
 def _numbered(ids: pl.Series, column: str, row: str, table: pl.DataFrame) -> pl.DataFrame:

@@ -13,14 +13,14 @@ of the model) and from the lists.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, final
 
 import numpy as np
 
 from cofactor.errors import DataError, ParameterError
-from cofactor.metrics.hits import Hits, collect_hits, match_lists
+from cofactor.metrics.hits import Hits, best_ranks, collect_hits, match_lists
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -113,6 +113,9 @@ class Trial:
         Size of the catalogue, where it is known.
     n_complete : (n_users,) int64, optional
         How long the complete list of each evaluated user is; left out where every list is complete.
+    hits : Hits, optional
+        Where the relevant items stand in complete lists, if the subject told without making any: then the metrics
+        ``of_ranks`` need no lists.
     """
 
     relevance: Relevance
@@ -120,6 +123,7 @@ class Trial:
     subject: Any = None
     n_items: int | None = None
     n_complete: NDArray[np.int64] | None = None
+    hits: Hits | None = None
 
 
 class Reader(Protocol[R_co]):
@@ -128,8 +132,8 @@ class Reader(Protocol[R_co]):
     def add(self, lists: pl.DataFrame) -> None:
         """Take a batch of lists of whole users (``user_id``, ``item_id``, ``rank``, perhaps ``score``).
 
-        Called only if one of the metrics needs lists. They are as long as any wanted metric needs, so perhaps longer
-        than these do, and may be of users who are not evaluated.
+        Called only if one of the metrics needs lists, beside the hits of the trial. They are as long as any wanted
+        metric needs, so perhaps longer than these do, and may be of users who are not evaluated.
         """
 
     def finish(self) -> R_co:
@@ -147,11 +151,18 @@ class Kind(ABC, Generic[R]):
         Makes the reader from the trial and the wanted metrics of all kinds that name the same one.
     higher_is_better : bool
         Whether the best value is the highest.
+    of_ranks : bool
+        Whether it is known as soon as the ranks of the relevant items in complete lists are; the reader takes the hits
+        of the trial then, where there are any, in the place of lists.
+    k_optional : bool
+        Whether names may come without their k, which means all places.
     """
 
     per_user: bool
     reader: Callable[[Trial, Sequence[Metric]], Reader[R]]
     higher_is_better: bool = True
+    of_ranks: bool = False
+    k_optional: bool = False
 
     @abstractmethod
     def written(self, family: str) -> str:
@@ -206,9 +217,10 @@ class Metric:
         return self.kind.compute(reading, self.k)
 
 
-def needs_of(metrics: Iterable[Metric]) -> Needs:
-    """What metrics need together."""
-    return reduce(Needs.__or__, (metric.needs for metric in metrics), Needs())
+def needs_of(metrics: Iterable[Metric], *, ranked: bool = False) -> Needs:
+    """What metrics need together; ``ranked``: beside the ranks of the relevant items in complete lists."""
+    of_lists = (metric.needs for metric in metrics if not (ranked and metric.kind.of_ranks))
+    return reduce(Needs.__or__, of_lists, Needs())
 
 
 def compute_all(metrics: Sequence[Metric], trial: Trial, tables: Iterable[pl.DataFrame]) -> dict[str, Values]:
@@ -219,13 +231,13 @@ def compute_all(metrics: Sequence[Metric], trial: Trial, tables: Iterable[pl.Dat
     metrics : sequence of Metric
     trial : Trial
     tables : iterable of DataFrame
-        Lists in batches of whole users, as long as ``needs_of(metrics)`` says.
+        Lists in batches of whole users, as long as ``needs_of(metrics)`` says, beside the trial's hits if it has any.
     """
     groups: dict[Callable[..., Reader[Any]], list[Metric]] = {}
     for metric in metrics:
         groups.setdefault(metric.kind.reader, []).append(metric)
     readers = {make: make(trial, group) for make, group in groups.items()}
-    of_lists = [readers[make] for make, group in groups.items() if needs_of(group).lists]
+    of_lists = [readers[make] for make, group in groups.items() if needs_of(group, ranked=trial.hits is not None).lists]
     if of_lists:
         for table in tables:
             for reader in of_lists:
@@ -236,7 +248,7 @@ def compute_all(metrics: Sequence[Metric], trial: Trial, tables: Iterable[pl.Dat
 
 @final
 class HitsReader:
-    """Looks the relevant items up in the lists."""
+    """Looks the relevant items up in the lists, or takes the hits of the trial and what else is in the lists."""
 
     def __init__(self, trial: Trial, metrics: Sequence[Metric]) -> None:
         self._trial = trial
@@ -250,9 +262,14 @@ class HitsReader:
 
     def finish(self) -> Hits:
         """The hits of all batches; DataError if lists are not complete and a metric needs them so."""
-        hits = collect_hits(self._parts, self._trial.relevance, n_items=self._trial.n_items)
-        if self._of_complete and self._trial.n_complete is not None:
-            self._check_complete(hits.n_listed, self._trial.n_complete)
+        trial = self._trial
+        if trial.hits is None:
+            hits = collect_hits(self._parts, trial.relevance, n_items=trial.n_items)
+        else:
+            best = best_ranks([items for _, _, items in self._parts]) if self._parts else trial.hits.best_rank
+            hits = replace(trial.hits, best_rank=best, n_items=trial.n_items)
+        if self._of_complete and trial.n_complete is not None:
+            self._check_complete(hits.n_listed, trial.n_complete)
         return hits
 
     def _check_complete(self, n_listed: NDArray[np.int64], n_complete: NDArray[np.int64]) -> None:
@@ -265,18 +282,24 @@ class HitsReader:
 
 
 class AtK(Kind[R]):
-    """A kind that looks at the first k places and has k in its names: ``recall@10``."""
+    """A kind that looks at the first k places and has k in its names: ``recall@10``.
 
-    def __init__(self, function: Callable[[R, int], Values]) -> None:
+    With ``k_optional`` names without it are of all places, however many a list has.
+    """
+
+    def __init__(self, function: Callable[[R, int], Values], *, k_optional: bool = False) -> None:
         self._function = function
+        self.k_optional = k_optional
 
     def written(self, family: str) -> str:
         """``family@k``."""
         return f"{family}@k"
 
-    def read_k(self, name: str) -> int:
-        """The whole number after the ``@``."""
-        family, _, k = name.partition("@")
+    def read_k(self, name: str) -> int | None:
+        """The whole number after the ``@``; None where it is left out and may be."""
+        family, at, k = name.partition("@")
+        if self.k_optional and not at:
+            return None
         if not (k.isascii() and k.isdigit() and k.strip("0")):
             raise ParameterError(f"metrics: {name!r} needs a whole number k >= 1 after @, such as '{family}@10'")
         if len(k) > len(str(MOST_PLACES)) or int(k) > MOST_PLACES:
@@ -285,8 +308,7 @@ class AtK(Kind[R]):
 
     def compute(self, reading: R, k: int | None) -> Values:
         """What the function gives for the first k places."""
-        assert k is not None
-        return self._function(reading, k)
+        return self._function(reading, MOST_PLACES if k is None else k)
 
 
 @final
@@ -295,10 +317,11 @@ class RankingAtK(AtK[Hits]):
 
     per_user = True
     reader = HitsReader
+    of_ranks = True
 
     def needs(self, k: int | None) -> Needs:
         """Lists of k places."""
-        return Needs(places=k or 0)
+        return Needs(places=MOST_PLACES if k is None else k)
 
 
 @final
@@ -319,6 +342,7 @@ class CompleteRanking(Kind[Hits]):
 
     per_user = True
     reader = HitsReader
+    of_ranks = True
 
     def __init__(self, function: Callable[[Hits], Values]) -> None:
         self._function = function

@@ -117,7 +117,8 @@ def map_full(hits: Hits, k: int) -> Values:
 def mrr(hits: Hits, k: int) -> Values:
     r"""Reciprocal rank of the first hit, :math:`1 / r_1`, or 0 if it is not among the first k.
 
-    The same as ``MRR`` of RecTools and ``mrr`` of ranx.
+    ``mrr`` without ``@k`` is of all places of the list: of a model that lists every item nobody gets 0 whose relevant
+    items it knows. The same as ``MRR`` of RecTools and ``mrr`` of ranx.
     """
     return hits.total(k, (hits.nth == 1) / hits.rank)
 

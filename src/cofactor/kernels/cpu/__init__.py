@@ -11,6 +11,7 @@ from cofactor.kernels.cpu import (
     neighbours,
     pairwise,
     products,
+    ranks,
     sampling,
     session_knn,
     shared_negatives,
@@ -61,6 +62,7 @@ class Kernels:
     linear_top_k = staticmethod(topk.linear_top_k)
     select_top_k = staticmethod(topk.select_top_k)
     top_k = staticmethod(topk.top_k)
+    ranks = staticmethod(ranks.ranks)
 
     product_neighbours = staticmethod(neighbours.product_neighbours)
     neighbours = staticmethod(neighbours.neighbours)

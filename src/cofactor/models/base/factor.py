@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cofactor.checks import check_at_least, check_choice
-from cofactor.kernels.arrays import Float, Rows, TopK
+from cofactor.kernels.arrays import Float, Ranks, Rows, TopK
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
 from cofactor.models.base.model import Model
@@ -101,12 +101,7 @@ class FactorModel(Recommender):
         """Vectors (n, factors) of users known only by their history."""
 
     def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
-        vectors = self.user_factors_ if is_everyone(users, len(self.user_factors_)) else self.user_factors_[users]
-        return self._nearest(vectors, self._evidence(users), k, filters)
-
-    def _evidence(self, users: Rows) -> NDArray[np.int64]:
-        """How much is known of users; those of whom it is nothing get no list."""
-        return np.diff(self.interactions_.user_items.indptr)[users]
+        return self._nearest(self._vectors(users), self._evidence(users), k, filters)
 
     def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
         return self._nearest(self._fold_in(histories), np.diff(histories.indptr), k, filters)
@@ -115,6 +110,25 @@ class FactorModel(Recommender):
         top = self._kernels().top_k(vectors, self.item_factors_, k, filters=filters, threads=self.threads)
         top.rows[evidence == 0] = -1  # nothing known, nothing recommended
         return top
+
+    def _ranks(self, users: Rows, wanted: CSR, filters: Filters) -> Ranks:
+        own = type(self)
+        if own._top_k is not FactorModel._top_k or own._nearest is not FactorModel._nearest:
+            return super()._ranks(users, wanted, filters)  # lists of a subclass that ranks otherwise
+        found = self._kernels().ranks(
+            self._vectors(users), self.item_factors_, wanted, filters=filters, threads=self.threads
+        )
+        nothing = self._evidence(users) == 0
+        pairs = nothing[wanted.row_index()]
+        found.rank[pairs], found.middle_rank[pairs], found.n_listed[nothing] = 0, 0, 0
+        return found
+
+    def _vectors(self, users: Rows) -> Float:
+        return self.user_factors_ if is_everyone(users, len(self.user_factors_)) else self.user_factors_[users]
+
+    def _evidence(self, users: Rows) -> NDArray[np.int64]:
+        """How much is known of users; those of whom it is nothing get no list."""
+        return np.diff(self.interactions_.user_items.indptr)[users]
 
     def _scores(self, users: Rows, items: Rows) -> Float:
         scores = np.empty(len(users), np.float32)

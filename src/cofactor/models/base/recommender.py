@@ -19,6 +19,7 @@ from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import NO_FILTERS, Filters
 from cofactor.models.base.fitting import as_interactions, check_weights
 from cofactor.models.base.model import Model
+from cofactor.models.base.ranks import ranks_in_batches
 from cofactor.models.base.saved import restore, save
 from cofactor.system.forks import require_living_threads
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from cofactor.data.interactions import Interactions
-    from cofactor.kernels.arrays import Float, Rows, TopK
+    from cofactor.kernels.arrays import Float, Ranks, Rows, TopK
 
 __all__ = ["UNKNOWN", "Ids", "Recommender", "Unknown", "is_everyone", "known_rows", "load", "ranked_table"]
 
@@ -72,6 +73,11 @@ class Recommender(Model):
     @abstractmethod
     def _scores(self, users: Rows, items: Rows) -> Float:
         """Score of each (user, item) pair."""
+
+    def _ranks(self, users: Rows, wanted: CSR, filters: Filters) -> Ranks:
+        """Where the wanted items, a row for each user, stand in the complete lists within the filters."""
+        n_items = self.interactions_.n_items
+        return ranks_in_batches(lambda rows: self._top_k(users[rows], n_items, filters.take(rows)), wanted)
 
     def _read_histories(self, histories: TableLike | Interactions) -> tuple[pl.Series, CSR]:
         """Users in order of appearance and what :meth:`_top_k_for` is asked with, a row each."""
@@ -231,9 +237,42 @@ class Recommender(Model):
         check_flag("exclude_seen", exclude_seen)
         check_type("filters", filters, Filters, "Filters")
         rows = row_numbers("users", users, x.n_users)
-        if exclude_seen:
-            filters = filters.excluding(x.user_items if is_everyone(rows, x.n_users) else x.user_items.take(rows))
-        return self._top_k(rows, int(k), filters)
+        return self._top_k(rows, int(k), self._unseen(rows, filters) if exclude_seen else filters)
+
+    def ranks(
+        self, users: ArrayLike, wanted: CSR, *, exclude_seen: bool = True, filters: Filters = NO_FILTERS
+    ) -> Ranks:
+        """Tell where items stand in the complete lists of users, by row number: exact metrics are computed from it.
+
+        Models of factors count the items that score more, without lists; others make the lists of some users at a time.
+
+        Parameters
+        ----------
+        users : (n,) integer
+            Rows of the training data, in any order.
+        wanted : CSR (n, n_items)
+            The items asked about, a row for each of ``users``; values are not read.
+        exclude_seen, filters
+            As in :meth:`top_k`.
+
+        Returns
+        -------
+        Ranks
+            Of the wanted items, in the order of ``wanted``.
+
+        Raises
+        ------
+        ParameterError
+            As :meth:`top_k`, or ``wanted`` is of other users or items.
+        """
+        x = self._fitted()
+        check_flag("exclude_seen", exclude_seen)
+        check_type("filters", filters, Filters, "Filters")
+        check_type("wanted", wanted, CSR, "a CSR of users and items")
+        rows = row_numbers("users", users, x.n_users)
+        if wanted.shape != (len(rows), x.n_items):
+            raise ParameterError(f"wanted has shape {wanted.shape}; it must be {(len(rows), x.n_items)}")
+        return self._ranks(rows, wanted, self._unseen(rows, filters) if exclude_seen else filters)
 
     def top_k_for(
         self, histories: CSR, k: int = 10, *, exclude_seen: bool = True, filters: Filters = NO_FILTERS
@@ -264,6 +303,10 @@ class Recommender(Model):
         """What the model was fitted on, after a check that tables can be made here."""
         require_living_threads()
         return self._fitted()
+
+    def _unseen(self, users: Rows, filters: Filters) -> Filters:
+        x = self.interactions_
+        return filters.excluding(x.user_items if is_everyone(users, x.n_users) else x.user_items.take(users))
 
     def _allowed(self, items: Ids | None, unknown: Unknown) -> Rows | None:
         if items is None:

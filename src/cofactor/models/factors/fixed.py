@@ -30,11 +30,10 @@ from cofactor.system.threads import resolve_threads
 if TYPE_CHECKING:
     from typing import Self
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from cofactor.data.ids import IdValues
-    from cofactor.kernels.arrays import Float, Rows, TopK
-    from cofactor.kernels.filters import Filters
+    from cofactor.kernels.arrays import Float, Rows
 
 __all__ = ["FixedFactors"]
 
@@ -152,10 +151,8 @@ class FixedFactors(FactorModel):
         vectors: Float = np.ascontiguousarray((inverse @ sums).T, np.float32)
         return vectors
 
-    def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
-        vectors = self.user_factors_[users]
-        known = np.count_nonzero(vectors, axis=1).astype(np.int64)  # users are known by their vector, not their history
-        return self._nearest(vectors, known, k, filters)
+    def _evidence(self, users: Rows) -> NDArray[np.int64]:  # users are known by their vector, not their history
+        return np.count_nonzero(self.user_factors_[users], axis=1).astype(np.int64)
 
     def _compared(self, vectors: Float) -> Float:
         return np.ascontiguousarray(vectors[:, : vectors.shape[1] - self.n_biases_])

@@ -152,7 +152,7 @@ class FixedFactors(FactorModel):
         return vectors
 
     def _evidence(self, users: Rows) -> NDArray[np.int64]:  # users are known by their vector, not their history
-        return np.count_nonzero(self.user_factors_[users], axis=1).astype(np.int64)
+        return np.asarray(np.count_nonzero(self.user_factors_[users], axis=1), np.int64)
 
     def _compared(self, vectors: Float) -> Float:
         return np.ascontiguousarray(vectors[:, : vectors.shape[1] - self.n_biases_])

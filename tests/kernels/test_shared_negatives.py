@@ -1,5 +1,8 @@
 """Batches with shared negatives against the float64 twin, whose derivatives are those of finite differences."""
 
+import signal
+import time
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -330,3 +333,23 @@ def test_shapes_of_tables_and_parts_are_checked():
     bad = (np.ones(N_ITEMS, np.float32), np.full(N_ITEMS, N_ITEMS, np.int32))
     with pytest.raises(ValueError, match="alias must hold items"):
         kernels.shared_negatives_epoch(x, table(), **options_of("softmax", sampler="popularity", alias=bad))
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no timer that sends signals")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_ctrl_c_ends_an_epoch_early(threads):
+    """The handler runs between two pieces of work; done to the end, they take a minute."""
+    x = CSR.from_scipy(sp.csr_matrix(np.ones((20_000, 200), np.float32)))
+    vectors = table(20_200, width=128, filled=128)
+    options = options_of("softmax", batch_size=2048, negatives=2000)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    begin = time.perf_counter()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            kernels.shared_negatives_epoch(x, vectors, threads=threads, **options)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert time.perf_counter() - begin < 10
+    assert np.isfinite(vectors.values).all()

@@ -161,8 +161,18 @@ def tables(rows: Rows, settled: dict[str, Any]) -> tuple[Table, Table | None]:
 
 
 _SHARED = ("score", "temperature", "positive_temperature", "negative_weight")
-_FEW = ("max_trials", "bias_regularization", "deterministic")
-_ALL = ("loss", "sampler", "negatives", "regularization", "batch_size", "seed", "threads", "margin")
+_FEW = ("max_trials", "deterministic")
+_ALL = (
+    "loss",
+    "sampler",
+    "negatives",
+    "regularization",
+    "bias_regularization",
+    "batch_size",
+    "seed",
+    "threads",
+    "margin",
+)
 
 
 def _options(kernels: Kernels, matrix: CSR, settled: dict[str, Any]) -> dict[str, Any]:

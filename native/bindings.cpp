@@ -11,6 +11,7 @@ void bind_neighbours(nb::module_& m);
 void bind_products(nb::module_& m);
 void bind_session_knn(nb::module_& m);
 void bind_covisitation(nb::module_& m);
+void bind_shuffle(nb::module_& m);
 void bind_slim(nb::module_& m);
 void bind_topk(nb::module_& m);
 
@@ -56,6 +57,7 @@ void bind(nb::module_& m) {
     bind_products(m);
     bind_session_knn(m);
     bind_covisitation(m);
+    bind_shuffle(m);
     bind_slim(m);
     bind_topk(m);
 }

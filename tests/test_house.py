@@ -17,7 +17,7 @@ PUBLIC = {
     *("NextBasket", "PersonalPopular", "Popular", "PureSVD", "RP3beta", "Random", "Recommender", "Repurchase"),
     *("SessionKNN", "UserKNN", "Events", "IdMap", "Interactions", "read_events", "split", "weights", "datasets"),
     *("compare", "evaluate", "load", "ArtifactError", "CofactorError", "CofactorWarning", "DataError"),
-    *("MissingExtraError", "NotFittedError", "ParameterError", "UnknownIdError"),
+    *("MissingExtraError", "NotFittedError", "PairLoader", "ParameterError", "UnknownIdError"),
 }
 
 

@@ -33,24 +33,28 @@ private:
 };
 
 // A permutation of [0, n) that needs no memory: a Feistel network over the next even power of two, walked until it is
-// back in range (Black & Rogaway 2002). Under four steps on average.
+// back in range (Black & Rogaway 2002). Under four steps on average, but for a handful.
 class Permutation {
 public:
+    // Up to this many, halves have so few bits that it takes more rounds until pairs of places look independent.
+    static constexpr std::uint64_t kFew = 1 << 14;
+
     Permutation(std::uint64_t n, std::uint64_t seed) : n_(n), seed_(mixed(seed)) {
         while (half_ < 31 && (1ull << (2 * half_)) < n) ++half_;
     }
 
     std::uint64_t operator()(std::uint64_t i) const {
-        do i = once(i);
+        do i = n_ <= kFew ? step<12>(i) : step<4>(i);
         while (i >= n_);
         return i;
     }
 
-private:
-    std::uint64_t once(std::uint64_t i) const {
+    // A permutation of the power of two: what it takes beyond n has to go another step.
+    template <int Rounds>
+    std::uint64_t step(std::uint64_t i) const {
         const std::uint64_t mask = (1ull << half_) - 1;
         std::uint64_t left = i >> half_, right = i & mask;
-        for (std::uint64_t round = 1; round <= 4; ++round) {
+        for (std::uint64_t round = 1; round <= Rounds; ++round) {
             const std::uint64_t new_right = left ^ (mixed(seed_ + (round << 58) + right) & mask);
             left = right;
             right = new_right;
@@ -58,8 +62,9 @@ private:
         return left << half_ | right;
     }
 
+private:
     std::uint64_t n_, seed_;
-    int half_ = 1;
+    int half_ = 4;  // with fewer bits not all orders of a handful are equally likely
 };
 
 }  // namespace cofactor

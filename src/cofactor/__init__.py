@@ -5,6 +5,7 @@ from cofactor.data import split, weights
 from cofactor.data.events import Events, read_events
 from cofactor.data.ids import IdMap
 from cofactor.data.interactions import Interactions
+from cofactor.data.pairs import PairLoader
 from cofactor.errors import (
     ArtifactError,
     CofactorError,
@@ -61,6 +62,7 @@ __all__ = [
     "MissingExtraError",
     "NextBasket",
     "NotFittedError",
+    "PairLoader",
     "ParameterError",
     "PersonalPopular",
     "Popular",

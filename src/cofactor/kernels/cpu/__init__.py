@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from cofactor.kernels.blas import invert
-from cofactor.kernels.cpu import als, covisitation, neighbours, products, session_knn, slim, topk
+from cofactor.kernels.cpu import als, covisitation, neighbours, products, session_knn, shuffle, slim, topk
 
 __all__ = ["Kernels"]
 
@@ -64,3 +64,6 @@ class Kernels:
     session_places = staticmethod(session_knn.session_places)
     session_scores = staticmethod(session_knn.session_scores)
     session_top_k = staticmethod(session_knn.session_top_k)
+
+    gather = staticmethod(shuffle.gather)
+    permuted_rows = staticmethod(shuffle.permuted_rows)

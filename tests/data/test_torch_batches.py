@@ -17,7 +17,7 @@ def pairs(n):
 
 def test_without_torch_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.data", None)
-    with pytest.raises(cf.MissingExtraError, match="tensors=True needs PyTorch: pip install torch"):
+    with pytest.raises(cf.MissingExtraError, match=r"tensors=True needs PyTorch: pip install 'cofactor\[torch\]'"):
         cf.PairLoader(pairs(10), tensors=True)
 
 

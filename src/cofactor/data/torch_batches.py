@@ -30,7 +30,7 @@ def as_dataset(loader: Any) -> None:  # noqa: ANN401
     try:
         from torch.utils.data import IterableDataset
     except ImportError as error:
-        raise MissingExtraError("tensors=True needs PyTorch: pip install torch") from error
+        raise MissingExtraError("tensors=True needs PyTorch: pip install 'cofactor[torch]'") from error
     base = type(loader)
     members = {"_share": _share, "__reduce__": _reduce, "__doc__": base.__doc__, "__module__": base.__module__}
     loader.__class__ = type(base.__name__, (base, IterableDataset), members)

@@ -1,4 +1,4 @@
-"""Batches of pairs of row numbers, in a random order: what models that are trained by gradient descent are fed with."""
+"""Batches of pairs of row numbers, in a random order, with negatives: what gradient descent is fed with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cofactor.checks import check_at_least, check_flag, check_type, shown
+from cofactor.checks import check_at_least, check_choice, check_flag, check_type, shown
+from cofactor.data.interactions import Interactions
+from cofactor.data.pair_negatives import Negatives, Sampler
 from cofactor.data.pair_sources import BLOCK, Columns, PairSource, open_pairs
 from cofactor.data.torch_batches import as_dataset, as_tensors
 from cofactor.errors import ParameterError
@@ -26,7 +28,8 @@ _AHEAD = 1 << 18  # pairs that are gathered at once: more than this is no faster
 class PairLoader:
     """Batches of pairs of row numbers, in a new random order at every pass.
 
-    Every ``for`` over it is a pass over all pairs, an epoch; each batch is a tuple with an array for every column.
+    Every ``for`` over it is a pass over all pairs, an epoch; each batch is a tuple with an array for every column. With
+    ``negatives`` it is (users, items, negatives): beside every pair items for its user, (n, negatives) int32.
 
     In memory the order is a random permutation of all pairs. It is computed, not stored (a Feistel network keyed by
     seed and epoch), so that a pass takes no memory but the batches', and may begin anywhere. Files that have more rows
@@ -51,6 +54,14 @@ class PairLoader:
         Leave out a last batch that is not full.
     seed : int
         The order of a pass follows from it and the number of the pass, whatever the number of threads.
+    negatives : int
+        Items drawn for each pair, new ones at every pass; they follow from the seed as the order does. The two columns
+        are then rows of users and of items.
+    sampler : {"exact", "uniform", "popularity"}
+        What negatives are: items that the user has no entry with, each as likely; any item, unchecked, which is faster;
+        or the former, as likely as their number of users says. A user with an entry for every item gets -1.
+    interactions : Interactions, optional
+        What users have seen; needed for negatives where the source is not itself Interactions.
     buffer_size : int
         Pairs of files that are in memory at a time, 262,144 at least. Files with no more are read once.
     tensors : bool
@@ -93,16 +104,18 @@ class PairLoader:
         shuffle: bool = True,
         drop_last: bool = False,
         seed: int = 0,
+        negatives: int = 0,
+        sampler: Sampler = "exact",
+        interactions: Interactions | None = None,
         buffer_size: int = 1 << 24,
         tensors: bool = False,
         threads: int | None = None,
     ) -> None:
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("seed", seed, 0),
-            ("buffer_size", buffer_size, BLOCK),
-        ):
-            check_at_least(name, value, least, whole=True)
+        check_at_least("batch_size", batch_size, 1, whole=True)
+        check_at_least("seed", seed, 0, whole=True)
+        check_at_least("negatives", negatives, 0, whole=True)
+        check_at_least("buffer_size", buffer_size, BLOCK, whole=True)
+        check_choice("sampler", sampler, get_args(Sampler))
         for name, flag in (("shuffle", shuffle), ("drop_last", drop_last), ("tensors", tensors)):
             check_flag(name, flag)
         if columns is not None:
@@ -113,6 +126,9 @@ class PairLoader:
         self._pairs = open_pairs(source, columns, self.buffer_size)
         self.columns = self._pairs.names
         self.n_pairs = self._pairs.n
+        known = source if interactions is None and isinstance(source, Interactions) else interactions
+        self._negatives = None if not negatives else Negatives(known, negatives, sampler, self.columns, threads)
+        self.negatives, self.sampler = int(negatives), sampler
         self.epoch = 0
         self._first = 0  # the batch that the next pass begins with
         self._at = (0, 0)  # epoch and batch that come next in the present pass
@@ -179,6 +195,7 @@ class PairLoader:
             "shuffle": bool(self.shuffle),
             "seed": self.seed,
             "buffer_size": self.buffer_size,
+            "negatives": self.negatives,
         }
 
     def _share(self) -> tuple[int, int, tuple[int, ...]]:
@@ -187,12 +204,15 @@ class PairLoader:
 
     def _batches(self, epoch: int, first: int) -> Iterator[Any]:
         worker, n_workers, agreed = self._share()
-        order = _Pass(self._pairs, (self.seed, epoch, *agreed), shuffle=self.shuffle, threads=self.threads)
+        key = (self.seed, epoch, *agreed)
+        order = _Pass(self._pairs, key, shuffle=self.shuffle, threads=self.threads)
         size, last = self.batch_size, len(self)
         run = max(1, _AHEAD // size) if n_workers == 1 else 1
         for batch in range(first + worker * run, last, run * n_workers):
             begin, end = batch * size, min((batch + run) * size, last * size, self.n_pairs)
             columns = order.read(begin, end)
+            if self._negatives is not None:
+                columns = (*columns, self._negatives.draw(columns, derived_seed(*key, 1), begin))
             for at in range(0, end - begin, size):
                 self._at = (epoch, batch + at // size + 1)
                 given = tuple(column[at : at + size] for column in columns)
@@ -217,7 +237,7 @@ class _Pass:
         while at < end:
             group = int(np.searchsorted(self.starts, at, side="right")) - 1
             start, stop = int(self.starts[group]), min(end, int(self.starts[group + 1]))
-            rows = self._rows(self.groups[group].size, at - start, stop - start, 1 + group)
+            rows = self._rows(self.groups[group].size, at - start, stop - start, 2 + group)
             for column, values in zip(out, self._load(group), strict=True):
                 self.kernels.gather(values, rows, out=column[at - begin : stop - begin], threads=self.threads)
             at = stop

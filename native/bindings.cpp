@@ -8,7 +8,9 @@
 void bind_als(nb::module_& m);
 void bind_linear_topk(nb::module_& m);
 void bind_neighbours(nb::module_& m);
+void bind_pairwise(nb::module_& m);
 void bind_products(nb::module_& m);
+void bind_sampling(nb::module_& m);
 void bind_session_knn(nb::module_& m);
 void bind_covisitation(nb::module_& m);
 void bind_shuffle(nb::module_& m);
@@ -54,7 +56,9 @@ void bind(nb::module_& m) {
     bind_als(m);
     bind_linear_topk(m);
     bind_neighbours(m);
+    bind_pairwise(m);
     bind_products(m);
+    bind_sampling(m);
     bind_session_knn(m);
     bind_covisitation(m);
     bind_shuffle(m);

@@ -13,7 +13,13 @@ from cofactor.kernels.filters import Filters
 OPAQUE = "opaque"
 
 # Positions of the dense arguments that a kernel changes in place (all of them for None).
-IN_PLACE = {"als_sweep": (1,), "invert": (0,), "mirror_scaled": (0,), "to_principal_axes": None}
+IN_PLACE = {
+    "als_sweep": (1,),
+    "invert": (0,),
+    "mirror_scaled": (0,),
+    "pairwise_epoch": (1, 2),
+    "to_principal_axes": None,
+}
 # Kernels whose dense results stay where they were computed.
 STAY = {
     "dense_product",

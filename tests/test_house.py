@@ -40,7 +40,8 @@ def test_the_picture_is_current():
 
 
 KERNELS = sorted(p.stem for p in (SOURCE / "kernels" / "cpu").glob("*.py") if p.stem != "__init__")
-TOPIC = {"covisitation": "sessions", "session_knn": "sessions"}  # two kernels that share a folder of native/
+# Kernels that share a folder of native/
+TOPIC = {"covisitation": "sessions", "session_knn": "sessions", "pairwise": "sgd"}
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

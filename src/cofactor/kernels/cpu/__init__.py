@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import TypeVar
 
 from cofactor.kernels.blas import invert
-from cofactor.kernels.cpu import als, covisitation, neighbours, products, session_knn, shuffle, slim, topk
+from cofactor.kernels.cpu import (
+    als,
+    covisitation,
+    neighbours,
+    pairwise,
+    products,
+    sampling,
+    session_knn,
+    shuffle,
+    slim,
+    topk,
+)
 
 __all__ = ["Kernels"]
 
@@ -54,6 +65,10 @@ class Kernels:
     product_neighbours = staticmethod(neighbours.product_neighbours)
     neighbours = staticmethod(neighbours.neighbours)
     slim_columns = staticmethod(slim.slim_columns)
+
+    alias_table = staticmethod(sampling.alias_table)
+    pairwise_epoch = staticmethod(pairwise.pairwise_epoch)
+    sample_negatives = staticmethod(sampling.sample_negatives)
 
     covisitation_compact = staticmethod(covisitation.covisitation_compact)
     covisitation_index = staticmethod(covisitation.covisitation_index)

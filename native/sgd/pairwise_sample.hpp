@@ -1,0 +1,225 @@
+// One positive and its negatives: scores, loss and the derivatives by the scores.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "core/simd.hpp"
+#include "sgd/pairwise.hpp"
+
+namespace cofactor {
+
+// log(1 + e^-x), and 1 / (1 + e^x), which is how fast it falls.
+struct Softplus {
+    float loss, slope;
+
+    explicit Softplus(float x) {
+        const float e = std::exp(-std::abs(x)), share = 1 / (1 + e);
+        loss = std::log(1 + e) + (x < 0 ? -x : 0);
+        slope = x < 0 ? share : e * share;
+    }
+};
+
+struct Sample {
+    std::int64_t user;
+    std::int32_t positive;
+    float weight;
+    const std::int32_t* negatives;  // n_negatives
+};
+
+// The vectors of a sample, where they are or as their parts make them, and what its loss says about them. Items are
+// numbered: 0 is the positive, 1 to n_negatives are the negatives.
+class PairwiseSample {
+public:
+    PairwiseSample(const Table& vectors, const Table* biases, const Composition& users, const Composition& items,
+                   const Pairwise& options)
+        : t_(vectors),
+          biases_(biases),
+          users_(users),
+          items_(items),
+          o_(options),
+          vectors_((options.n_negatives + 2) * vectors.width),
+          numbers_(3 * (options.n_negatives + 1)),
+          at_(options.n_negatives + 1) {}
+
+    // Loss times weight. `draw(k)` gives negative k, from 0, in turn.
+    template <class Draw>
+    float evaluate(std::int64_t user, std::int32_t positive, float weight, std::ptrdiff_t width, const Draw& draw) {
+        user_ = vector(users_, user, vectors_.data() + (o_.n_negatives + 1) * width);
+        user_bias_ = o_.loss == PairLoss::logistic ? bias(users_, user) : 0;
+        score(0, positive, width);
+        derivative(0) = 0;
+        switch (o_.loss) {
+            case PairLoss::warp:
+                return weight * warp(weight, width, draw);
+            case PairLoss::adaptive_hinge:
+                return weight * hardest(weight, width, draw);
+            case PairLoss::logistic: {
+                const Softplus one(score(0));
+                derivative(0) = -weight * one.slope;
+                float loss = one.loss;
+                for (std::int64_t k = 1; k <= o_.n_negatives; ++k) {
+                    score(k, draw(k - 1), width);
+                    const Softplus zero(-score(k));
+                    const float share = counts(k);
+                    derivative(k) = weight * share * zero.slope;
+                    loss += share * zero.loss;
+                    violations_ += score(k) > score(0);
+                }
+                n_ = o_.n_negatives + 1;
+                return weight * loss;
+            }
+            default:
+                break;
+        }
+        float loss = 0;
+        for (std::int64_t k = 1; k <= o_.n_negatives; ++k) {
+            score(k, draw(k - 1), width);
+            loss += pair(k, weight * counts(k)) * counts(k);
+        }
+        n_ = o_.n_negatives + 1;
+        return weight * loss;
+    }
+
+    // Whether its vectors move at all.
+    bool moves() const {
+        for (std::int64_t k = 0; k < n_; ++k) {
+            if (by_score(k) != 0) return true;
+        }
+        return false;
+    }
+
+    std::int64_t n() const { return n_; }  // items that take part, the positive among them
+    std::int32_t item(std::int64_t k) const { return at_[k]; }
+    float by_score(std::int64_t k) const { return numbers_.data()[k]; }
+    std::int64_t violations() const { return violations_; }
+
+    // The gradient of the user's vector, (width).
+    void by_user(std::ptrdiff_t width, float* out) const {
+        const Vec shrink = broadcast(o_.regularization);
+        for (std::ptrdiff_t j = 0; j < width; j += kLanes) {
+            Vec sum = shrink * load(user_ + j);
+            for (std::int64_t k = 0; k < n_; ++k) sum += broadcast(by_score(k)) * load(place(k) + j);
+            store(out + j, sum);
+        }
+    }
+
+    // The gradient of the vector of item number k, (width).
+    void by_item(std::int64_t k, std::ptrdiff_t width, float* out) const {
+        const Vec shrink = broadcast(o_.regularization), by = broadcast(by_score(k));
+        const float* const from = place(k);
+        for (std::ptrdiff_t j = 0; j < width; j += kLanes)
+            store(out + j, by * load(user_ + j) + shrink * load(from + j));
+    }
+
+    // Of the user's bias, which only a pointwise loss has, and of that of item number k.
+    float by_user_bias() const {
+        float sum = o_.bias_regularization * user_bias_;
+        for (std::int64_t k = 0; k < n_; ++k) sum += by_score(k);
+        return sum;
+    }
+    float by_item_bias(std::int64_t k) const { return by_score(k) + o_.bias_regularization * item_bias(k); }
+
+private:
+    float& derivative(std::int64_t k) { return numbers_.data()[k]; }
+    float& score(std::int64_t k) { return numbers_.data()[o_.n_negatives + 1 + k]; }
+    float& item_bias(std::int64_t k) { return numbers_.data()[2 * (o_.n_negatives + 1) + k]; }
+    float item_bias(std::int64_t k) const { return numbers_.data()[2 * (o_.n_negatives + 1) + k]; }
+    const float* place(std::int64_t k) const {
+        return items_.parts == nullptr ? t_.row(items_.offset + at_[k]) : vectors_.data() + k * t_.width;
+    }
+
+    const float* vector(const Composition& c, std::int64_t i, float* room) const {
+        if (c.parts == nullptr) return t_.row(c.offset + i);
+        compose(t_, c, i, room);
+        return room;
+    }
+
+    float bias(const Composition& c, std::int64_t i) const {
+        if (biases_ == nullptr) return 0;
+        float sum;
+        compose(*biases_, c, i, &sum);
+        return sum;
+    }
+
+    void score(std::int64_t k, std::int32_t item, std::ptrdiff_t width) {
+        at_[k] = item;
+        item_bias(k) = bias(items_, item);
+        score(k) = dot(user_, vector(items_, item, vectors_.data() + k * t_.width), width) + user_bias_ + item_bias(k);
+    }
+
+    // How much the negative counts: less where it is like the positive.
+    float counts(std::int64_t k) const {
+        float share = 1;
+        for (std::int64_t f = 0; f < o_.n_fields; ++f) {
+            if (o_.groups[at_[k] * o_.n_fields + f] == o_.groups[at_[0] * o_.n_fields + f]) {
+                share -= o_.group_discounts[f];
+            }
+        }
+        return std::max(0.0f, share);
+    }
+
+    // Loss of the positive and negative k; `weight` of it goes to the derivatives.
+    float pair(std::int64_t k, float weight) {
+        const float ahead = score(0) - score(k);
+        float loss, slope;
+        if (o_.loss == PairLoss::bpr) {
+            const Softplus behind(ahead);
+            loss = behind.loss, slope = behind.slope;
+            violations_ += ahead < 0;
+        } else {
+            loss = o_.margin - ahead;
+            slope = 1;
+            if (loss <= 0) loss = slope = 0;  // NaN stays
+            violations_ += slope != 0;
+        }
+        derivative(k) = weight * slope;
+        derivative(0) -= weight * slope;
+        return loss;
+    }
+
+    template <class Draw>
+    float hardest(float weight, std::ptrdiff_t width, const Draw& draw) {
+        score(1, draw(0), width);
+        for (std::int64_t d = 1; d < o_.n_negatives; ++d) {
+            score(2, draw(d), width);
+            if (!(score(2) <= score(1))) {
+                at_[1] = at_[2];
+                score(1) = score(2);
+                item_bias(1) = item_bias(2);
+                if (items_.parts != nullptr)
+                    std::copy_n(vectors_.data() + 2 * t_.width, t_.width, vectors_.data() + t_.width);
+            }
+        }
+        n_ = 2;
+        return pair(1, weight * counts(1)) * counts(1);
+    }
+
+    template <class Draw>
+    float warp(float weight, std::ptrdiff_t width, const Draw& draw) {
+        for (std::int64_t d = 0; d < o_.n_negatives; ++d) {
+            score(1, draw(d), width);
+            if (score(0) - score(1) >= o_.margin) continue;
+            n_ = 2;
+            const float share = counts(1) * o_.warp_weights[d];
+            return pair(1, weight * share) * share;
+        }
+        n_ = 0;
+        return 0;
+    }
+
+    const Table& t_;
+    const Table* biases_;
+    const Composition &users_, &items_;
+    const Pairwise& o_;
+    Buffer vectors_;  // as parts make them: items, then the user
+    Buffer numbers_;  // derivatives by the scores, scores, biases
+    std::vector<std::int32_t> at_;
+    const float* user_ = nullptr;
+    float user_bias_ = 0;
+    std::int64_t n_ = 0, violations_ = 0;
+};
+
+}  // namespace cofactor

@@ -92,7 +92,7 @@ class PairLoader:
     >>> import numpy as np
     >>> loader = PairLoader((np.arange(5), np.arange(5) * 10), batch_size=3)
     >>> [[batch.tolist() for batch in pair] for pair in loader]
-    [[[0, 1, 4], [0, 10, 40]], [[3, 2], [30, 20]]]
+    [[[0, 2, 1], [0, 20, 10]], [[4, 3], [40, 30]]]
     """
 
     def __init__(

@@ -106,6 +106,8 @@ def test_what_cannot_be_drawn_for(interactions):
         cf.PairLoader(pairs, negatives=2)
     with pytest.raises(ParameterError, match=r"pairs of user and item, but there are 3 columns \(0, 1, 2\)"):
         cf.PairLoader((*pairs, pairs[0]), negatives=2, interactions=interactions)
+    with pytest.raises(ParameterError, match="ask for some by negatives="):
+        cf.PairLoader(pairs, interactions=interactions)
     with pytest.raises(ParameterError, match="interactions must be Interactions"):
         cf.PairLoader(pairs, negatives=2, interactions="log.csv")
     for options, told in (

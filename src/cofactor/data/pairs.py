@@ -126,6 +126,8 @@ class PairLoader:
         self._pairs = open_pairs(source, columns, self.buffer_size)
         self.columns = self._pairs.names
         self.n_pairs = self._pairs.n
+        if interactions is not None and not negatives:
+            raise ParameterError("interactions= say what negatives users have not seen; ask for some by negatives=")
         known = source if interactions is None and isinstance(source, Interactions) else interactions
         self._negatives = None if not negatives else Negatives(known, negatives, sampler, self.columns, threads)
         self.negatives, self.sampler = int(negatives), sampler

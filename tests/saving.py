@@ -22,7 +22,7 @@ import polars as pl
 import cofactor as cf
 from cofactor.data.ids import IdMap
 from cofactor.kernels.csr import CSR, offsets
-from cofactor.models.base import saved
+from cofactor.system import saved_folder
 
 STEPS = ("written", "sync_folder", "replace", "sweep")  # of a save; each is died before and after
 
@@ -87,7 +87,7 @@ def die(folder: str, marker: str, *step: str) -> None:
 
 def die_at(step: str, when: str) -> None:
     """Let this process be killed just before or just after a step of a save."""
-    owner = Path if step == "replace" else saved
+    owner = {"replace": Path, "sweep": saved_folder.FolderKind}.get(step, saved_folder)
     real = getattr(owner, step)
 
     def dying(*args: object, **kwargs: object) -> object:

@@ -13,10 +13,42 @@ ROOT = HERE.parent
 SOURCE = ROOT / "src" / "cofactor"
 
 PUBLIC = {
-    *("EASE", "SLIM", "Blend", "CoVisitation", "CoVisitationSum", "Fallback", "GraphFilter", "ImplicitALS", "ItemKNN"),
+    *(
+        "EASE",
+        "SLIM",
+        "Blend",
+        "CoVisitation",
+        "CoVisitationSum",
+        "FactorModel",
+        "Fallback",
+        "FixedFactors",
+        "GraphFilter",
+        "ImplicitALS",
+        "ItemKNN",
+    ),
     *("NextBasket", "PersonalPopular", "Popular", "PureSVD", "RP3beta", "Random", "Recommender", "Repurchase"),
-    *("SessionKNN", "UserKNN", "Events", "IdMap", "Interactions", "read_events", "split", "weights", "datasets"),
-    *("compare", "evaluate", "load", "ArtifactError", "CofactorError", "CofactorWarning", "DataError"),
+    *(
+        "SessionKNN",
+        "UserKNN",
+        "Events",
+        "Features",
+        "IdMap",
+        "Interactions",
+        "read_events",
+        "split",
+        "weights",
+        "datasets",
+    ),
+    *(
+        "compare",
+        "evaluate",
+        "load",
+        "load_interactions",
+        "ArtifactError",
+        "CofactorError",
+        "CofactorWarning",
+        "DataError",
+    ),
     *("MissingExtraError", "NotFittedError", "PairLoader", "ParameterError", "UnknownIdError"),
 }
 

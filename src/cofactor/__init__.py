@@ -3,8 +3,10 @@
 from cofactor import datasets
 from cofactor.data import split, weights
 from cofactor.data.events import Events, read_events
+from cofactor.data.features import Features
 from cofactor.data.ids import IdMap
 from cofactor.data.interactions import Interactions
+from cofactor.data.load import load_interactions
 from cofactor.data.pairs import PairLoader
 from cofactor.errors import (
     ArtifactError,
@@ -24,7 +26,9 @@ from cofactor.models import (
     Blend,
     CoVisitation,
     CoVisitationSum,
+    FactorModel,
     Fallback,
+    FixedFactors,
     GraphFilter,
     ImplicitALS,
     ItemKNN,
@@ -53,7 +57,10 @@ __all__ = [
     "CofactorWarning",
     "DataError",
     "Events",
+    "FactorModel",
     "Fallback",
+    "Features",
+    "FixedFactors",
     "GraphFilter",
     "IdMap",
     "ImplicitALS",
@@ -78,6 +85,7 @@ __all__ = [
     "datasets",
     "evaluate",
     "load",
+    "load_interactions",
     "read_events",
     "split",
     "weights",

@@ -35,7 +35,7 @@ class NotFittedError(CofactorError, RuntimeError):
 
 
 class ArtifactError(CofactorError, RuntimeError):
-    """A saved model is damaged, incomplete or of a newer format."""
+    """A saved model, or saved interactions, are damaged, incomplete or of a newer format."""
 
 
 class MissingExtraError(CofactorError, ImportError):

@@ -51,3 +51,4 @@ def test_help_names_every_model(run):
         assert not [name for name in model_names() if name not in text]
     assert len(model_names()) >= 15
     assert issubclass(model_names()["als"], cf.ImplicitALS)
+    assert "fixed-factors" not in model_names()  # of vectors, which only Python can give

@@ -46,6 +46,9 @@ ALLOWED = [
 # Parameters that the modules of evaluation and of reading answer for, and their own tests.
 ELSEWHERE = {
     "Events.with_frame": {"frame"},
+    "Features.encode": {"frame"},  # it is told as item_features, which models take
+    "Features.from_frame": {"frame"},
+    "Features.new_ids": {"frame"},
 }
 
 TABLE = pl.DataFrame(
@@ -62,16 +65,20 @@ X = EVENTS.interactions()
 PAIRS = TABLE.select("user_id", "item_id")
 ROWS = TABLE.select("user_id", "item_id", rank=pl.int_range(1, pl.len() + 1).over("user_id"))
 IDS = X.users
+ITEMS = TABLE.select("item_id", colour=pl.col("type")).unique("item_id", maintain_order=True)
+FEATURES = cf.Features.from_frame(ITEMS)
 
 FUNCTIONS = {
     "compare": (cf.compare, {"models": {"popular": cf.Popular()}, "train": EVENTS, "test": PAIRS, "metrics": "auc"}),
     "evaluate": (cf.evaluate, {"model_or_table": ROWS, "test": PAIRS}),
     "load": (cf.load, {"folder": "no such folder"}),
+    "load_interactions": (cf.load_interactions, {"folder": "no such folder"}),
     "read_events": (
         cf.read_events,
         {"source": TABLE, "user": "user_id", "item": "item_id", "time": "time", "session": "visit"},
     ),
     "split.by_time": (cf.split.by_time, {"events": EVENTS, "test": "20d"}),
+    "split.cold_items": (cf.split.cold_items, {"events": EVENTS, "fraction": 0.5}),
     "split.cold_users": (cf.split.cold_users, {"events": EVENTS, "fraction": 0.5}),
     "split.k_fold": (cf.split.k_fold, {"events": EVENTS}),
     "split.leave_last": (cf.split.leave_last, {"events": EVENTS}),
@@ -104,12 +111,17 @@ METHODS = {
     "Events.pairs": (EVENTS.pairs, {}),
     "Events.sessions": (EVENTS.sessions, {}),
     "Events.with_frame": (EVENTS.with_frame, {"frame": TABLE}),
+    "Features.encode": (FEATURES.encode, {"frame": ITEMS, "ids": X.items}),
+    "Features.from_frame": (cf.Features.from_frame, {"frame": ITEMS}),
+    "Features.new_ids": (FEATURES.new_ids, {"frame": ITEMS, "ids": X.items}),
     "Interactions": (cf.Interactions, {"users": IDS, "items": X.items, "user_items": X.user_items}),
     "Interactions.filter": (X.filter, {}),
     "Interactions.from_csr": (cf.Interactions.from_csr, {"csr": X.user_items}),
     "Interactions.from_frame": (cf.Interactions.from_frame, {"df": TABLE}),
     "Interactions.per_pair": (X.per_pair, {"weight": None}),
+    "Interactions.save": (X.save, {"folder": ".", "test": PAIRS}),
     "Interactions.to_frame": (X.to_frame, {}),
+    "Interactions.widened": (X.widened, {}),
     "Interactions.without_rare": (X.without_rare, {"min_user_count": 0, "min_item_count": 0, "k_core": False}),
     "IdMap": (cf.IdMap, {"ids": [1, 2]}),
     "IdMap.from_values": (cf.IdMap.from_values, {"values": [1, 2]}),
@@ -154,6 +166,8 @@ def more():
     yield "ImplicitALS.explain", als.explain, {"user": 1, "item": 1}
     for model in (als, svd):
         yield f"{type(model).__name__}.similar_users", model.similar_users, {}
+        vectors = {"users": np.ones((4, 2)), "items": np.ones((4, 2)), "interactions": X}
+        yield f"{type(model).__name__}.from_vectors", model.from_vectors, vectors
     yield "Blend.fitted", _same(cf.Blend.fitted, lambda **given: cf.Blend.fitted(*fitted, **given)), {"weights": [1, 2]}
     yield "CoVisitation.count", cf.CoVisitation().count, {"sessions": EVENTS.sessions()}
     for preset in ("buy_to_buy", "time_weighted", "type_weighted"):
@@ -224,7 +238,7 @@ def public():
             yield from (f"{name}.{n}" for n in thing.__all__ if inspect.isfunction(getattr(thing, n)))
         elif inspect.isfunction(thing):
             yield name
-    for cls in (cf.Events, cf.Interactions, cf.IdMap, Sessions):
+    for cls in (cf.Events, cf.Features, cf.Interactions, cf.IdMap, Sessions):
         yield from (f"{cls.__name__}.{n}" for n, m in inspect.getmembers(cls, callable) if not n.startswith("_"))
     for name, cls in PUBLIC.items():
         own = {n for n, m in inspect.getmembers(cls, callable) if not n.startswith("_")} - set(dir(cf.Recommender))
@@ -232,8 +246,8 @@ def public():
     yield from (f"ItemKNN.{n}" for n, m in inspect.getmembers(cf.ItemKNN, callable) if not n.startswith("_"))
 
 
-NO_PARAMETERS = {"ItemKNN.params"}
-NOT_FOR_PEOPLE = {"Events.explained"}  # takes an exception
+NO_PARAMETERS = {"ItemKNN.params", "Events.roles", "Features.arrays", "Features.description"}
+NOT_FOR_PEOPLE = {"Events.explained", "Features.restored"}  # take an exception, and what a file holds
 EXPRESSIONS = {"Events.filter"}  # any number of them, which polars checks
 
 

@@ -200,6 +200,7 @@ def test_folds_are_disjoint_and_cover_the_log(events, k, seed):
         lambda events, seed: split.random(events, 0.3, seed).test,
         lambda events, seed: split.k_fold(events, 4, seed)[0].test,
         lambda events, seed: split.cold_users(events, 0.3, seed).test,
+        lambda events, seed: split.cold_items(events, 0.3, seed).test,
     ],
 )
 def test_the_seed_decides(cut):
@@ -239,7 +240,8 @@ def test_a_fraction_that_leaves_a_side_empty(n, fraction, way_out):
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan"), "0.5", True, [0.5]])
 def test_a_fraction_lies_between_0_and_1(fraction):
     events = make([1, 2, 3], [1, 2, 3], [1, 2, 3])
-    for cut in (split.random, split.cold_users, lambda e, f: split.cold_users(e, 0.5, history_fraction=f)):
+    of_history = lambda e, f: split.cold_users(e, 0.5, history_fraction=f)  # noqa: E731
+    for cut in (split.random, split.cold_users, split.cold_items, of_history):
         with pytest.raises(ParameterError, match="must be a number above 0 and below 1"):
             cut(events, fraction)
 
@@ -286,6 +288,26 @@ def test_history_comes_before_test(events, history_fraction):
         assert len(history.get(user, [])) == (0 if n == 1 else max(1, int(n * history_fraction)))
         assert max(history.get(user, [NEW_YEAR])) <= min(times)
     assert set(history) <= set(cut.test.collect()["user"])
+
+
+# cold_items
+
+
+@quick
+@given(logs(), st.floats(0.01, 0.99), st.integers(0, 9))
+def test_cold_items_never_appear_in_train(events, fraction, seed):
+    n_items = events.collect()["item"].n_unique()
+    n_cold = round(fraction * n_items)
+    if n_cold in (0, n_items):
+        with pytest.raises(DataError, match=f"of {n_items} items"):
+            split.cold_items(events, fraction, seed)
+        return
+    cut = split.cold_items(events, fraction, seed)
+    assert_partition(events, cut.train, cut.test)
+    assert cut.history is None
+    assert not set(cut.train.collect()["item"]) & set(cut.test.collect()["item"])
+    assert cut.unknown.items == cut.unknown.of_items == n_cold
+    assert cut.unknown.events == cut.test.n_events
 
 
 # Split

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
-from cofactor.models import Blend, CoVisitationSum, Fallback, Recommender
+from cofactor.models import Blend, CoVisitationSum, Fallback, FixedFactors, Recommender
 
 __all__ = ["build_models", "model_names"]
 
@@ -17,11 +17,12 @@ _SHORT = {"implicit-als": "als"}
 
 def model_names() -> dict[str, type[Recommender]]:
     """The models of the library by the names they have here."""
-    several = (Blend, CoVisitationSum, Fallback)  # made of other models: a chain is written with +, a blend in Python
+    # Made of other models, where a chain is written with +, or of vectors: in Python.
+    made = (Blend, CoVisitationSum, Fallback, FixedFactors)
     classes = [
         c
         for c in Recommender.registry.values()
-        if issubclass(c, Recommender) and c.__module__.startswith("cofactor.") and c not in several
+        if issubclass(c, Recommender) and c.__module__.startswith("cofactor.") and c not in made
     ]
     names = [re.sub(r"(?<=[a-z])(?=[A-Z])", "-", c.__name__).lower() for c in classes]
     return {_SHORT.get(name, name): c for name, c in zip(names, classes, strict=True)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from cofactor.data.codes import renumbered
 from cofactor.data.columns import prepare, require_columns
 from cofactor.data.ids import IdMap, IdValues
 from cofactor.data.log import Log
+from cofactor.data.saved import save
 from cofactor.data.tables import TableLike, read_table
 from cofactor.errors import DataError
 from cofactor.kernels.csr import CSR, offsets
@@ -153,6 +155,26 @@ class Interactions:
             kept.__dict__["item_users"] = self.item_users
         return kept
 
+    def widened(self, users: IdMap | None = None, items: IdMap | None = None) -> Self:
+        """The same entries among more users and items, of whom nothing is known yet: empty rows and columns.
+
+        Parameters
+        ----------
+        users, items : IdMap, optional
+            Ids to add, of the type of those that are there; known ones change nothing.
+
+        Raises
+        ------
+        DataError
+            They are of another type.
+        """
+        (users, at), (items, to) = _joined(self.users, users, "users"), _joined(self.items, items, "items")
+        matrix = self.user_items
+        counts = np.zeros(len(users), np.int64)
+        counts[at] = np.diff(matrix.indptr)  # both orders ascend, so that rows and entries stay in theirs
+        csr = CSR(offsets(counts), to[matrix.indices], matrix.values, len(items))
+        return type(self)(users, items, csr, self.events)
+
     def to_frame(self) -> pl.DataFrame:
         """One row per entry: ``user_id``, ``item_id`` (original types), ``weight`` (Float32), in row order."""
         return pl.DataFrame(
@@ -248,6 +270,30 @@ class Interactions:
             f"{self.nnz - result.nnz:,} of {self.nnz:,} interactions"
         )
 
+    def save(self, folder: str | Path, test: TableLike | None = None) -> None:
+        """Write users, items and weights to a folder, for another script.
+
+        :func:`cofactor.load_interactions` reads them. Interactions that are there are replaced at the very end, in one
+        step. The events that the weights were made of are not saved.
+
+        Parameters
+        ----------
+        folder : path
+        test : Events, Interactions, or table with ``user_id`` and ``item_id``, optional
+            What was held out, kept beside them: a table with all its columns, of Events the columns that play a role,
+            by the name of that.
+
+        Raises
+        ------
+        ArtifactError
+            The folder holds something else than saved interactions, or cannot be written.
+        DataError
+            ``test`` cannot be used.
+        """
+        check_type("folder", folder, str | Path, "the path of a folder")
+        held_out = test.to_frame() if isinstance(test, Interactions) else test
+        save(folder, self.users, self.items, self.user_items, held_out)
+
     def _with_entries(self, kept: NDArray[np.bool_]) -> Self:
         """Keep the given entries, (nnz,) bool, and the users and items that still have one."""
         matrix = self.user_items
@@ -288,6 +334,15 @@ class Interactions:
             f"Interactions({self.n_users:,} users x {self.n_items:,} items, {self.nnz:,} entries, "
             f"density {self.nnz / cells if cells else 0:.3%})"
         )
+
+
+def _joined(known: IdMap, added: IdMap | None, what: str) -> tuple[IdMap, NDArray[np.int32]]:
+    """Known and added ids, and where the known ones are among them."""
+    check_type(what, added, IdMap | None, "an IdMap, or None")
+    if added is not None and added.dtype != known.dtype:
+        raise DataError(f"{what}: ids of {added.dtype} are added to ids of {known.dtype}; cast them to that type first")
+    joined = known if added is None else IdMap.from_values(pl.concat([known.ids, added.ids]))
+    return joined, joined.rows(known.ids)
 
 
 def _frequent(matrix: CSR, min_user_count: int, min_item_count: int, *, k_core: bool) -> NDArray[np.bool_]:

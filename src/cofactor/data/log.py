@@ -100,7 +100,7 @@ class Log:
             A column that has a role is missing.
         """
         lazy = frame.lazy()
-        require_columns(lazy.collect_schema().names(), self._roles())
+        require_columns(lazy.collect_schema().names(), self.roles())
         return replace(self, frame=lazy, bounds={})
 
     def collect(self) -> pl.DataFrame:
@@ -181,7 +181,8 @@ class Log:
             return self.source.explain(error, [self.user, self.item, *columns])
         return DataError(f"the events could not be aggregated: {first_line(error)}")
 
-    def _roles(self) -> dict[str, str | None]:
+    def roles(self) -> dict[str, str | None]:
+        """The column that plays each role, None where there is none."""
         roles = ("user", "item", "time", "session", "event_type", "rating")
         return {role: getattr(self, role) for role in roles}
 
@@ -195,7 +196,7 @@ class Log:
             schema = dict(frame.collect_schema())
         except READ_ERRORS:  # showing a log whose file is gone is no error
             schema = {}
-        roles = {role: c for role, c in self._roles().items() if c is not None}
+        roles = {role: c for role, c in self.roles().items() if c is not None}
         lines = [f"  {role}: {c}" + (f" ({schema[c]})" if c in schema else "") for role, c in roles.items()]
         if others := [c for c in schema if c not in roles.values()]:
             lines.append(f"  others: {', '.join(others)}")

@@ -1,6 +1,6 @@
 """Splits of an event log into train and test; every event goes to exactly one side.
 
-Splits stay lazy where the log is files or tables, filtered or with columns added. `by_time` and `cold_users` are
+Splits stay lazy where the log is files or tables, filtered or with columns added. `by_time` and the cold ones are
 filter expressions; the others need a label per event (one byte), which is computed once and put beside the log row by
 row. Queries that may give other rows or another order at every run (``unique``, joins, samples ...) are run once and
 held in memory; the notes of both sides say so.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from cofactor.data.events import Events
 
-__all__ = ["Split", "Unknown", "by_time", "cold_users", "k_fold", "leave_last", "random"]
+__all__ = ["Split", "Unknown", "by_time", "cold_items", "cold_users", "k_fold", "leave_last", "random"]
 
 _LABEL = "__split_label"
 _MAX_FOLDS = 255  # what a label of one byte can tell apart
@@ -280,10 +280,7 @@ def cold_users(events: Events, fraction: float, seed: int = 0, history_fraction:
     if history_fraction is not None:
         check_fraction("history_fraction", history_fraction)
     events = settled(events, in_order=history_fraction is not None)
-    users = events.frame.select(pl.col(events.user).unique().sort()).collect(engine="streaming").to_series()
-    n_cold = _share(fraction, len(users), "users")
-    chosen = generator.permutation(len(users))[:n_cold]
-    is_cold = pl.col(events.user).is_in(users.gather(chosen).implode())
+    is_cold = _drawn(events, events.user, fraction, generator, "users")
     train, cold = events.filter(~is_cold), events.filter(is_cold)
     if history_fraction is None:
         return Split(train, cold)
@@ -293,6 +290,47 @@ def cold_users(events: Events, fraction: float, seed: int = 0, history_fraction:
     n_history = (count * history_fraction).floor().clip(lower_bound=1)
     is_test = cold.frame.select(((count == 1) | (rank > n_history)).cast(pl.UInt8)).collect().to_series()
     return Split(train, _labelled(cold, is_test, 1), _labelled(cold, is_test, 0))
+
+
+def cold_items(events: Events, fraction: float, seed: int = 0) -> Split:
+    """Hold out ``round(fraction * n_items)`` items with all their events; train never sees them.
+
+    For what a model knows of new items, from their features; where these are new in time, `by_time` is closer to use.
+    Measure among the cold items alone: among all a model wins by what it knows of the others. Users who had nothing
+    else are unknown to train and count as zero::
+
+        train, test = cf.split.cold_items(events, 0.2)
+        pairs = test.pairs()
+        lists = model.recommend(pairs["user_id"].unique(), items=pairs["item_id"].unique(), unknown="skip")
+        cf.evaluate(lists, pairs)
+
+    Parameters
+    ----------
+    events : Events
+    fraction, seed
+        As in `cold_users`, of the items.
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    DataError, ParameterError
+        One side is empty; the fraction is not between 0 and 1.
+    """
+    check_fraction("fraction", fraction)
+    generator = _generator(seed)
+    events = settled(events, in_order=False)
+    is_cold = _drawn(events, events.item, fraction, generator, "items")
+    return Split(events.filter(~is_cold), events.filter(is_cold))
+
+
+def _drawn(events: Events, column: str, fraction: float, generator: np.random.Generator, what: str) -> pl.Expr:
+    """Whether an event is of one of the ids drawn at random, a share of all that the column holds."""
+    ids = events.frame.select(pl.col(column).unique().sort()).collect(engine="streaming").to_series()
+    chosen = generator.permutation(len(ids))[: _share(fraction, len(ids), what)]
+    return pl.col(column).is_in(ids.gather(chosen).implode())
 
 
 def _time(events: Events, split: str) -> str:

@@ -7,6 +7,7 @@ from cofactor.models.baselines.random import Random
 from cofactor.models.combined.blend import Blend
 from cofactor.models.combined.fallback import Fallback
 from cofactor.models.factors.als import ImplicitALS
+from cofactor.models.factors.fixed import FixedFactors
 from cofactor.models.factors.pure_svd import PureSVD
 from cofactor.models.item_to_item.ease import EASE
 from cofactor.models.item_to_item.graph_filter import GraphFilter
@@ -29,6 +30,7 @@ __all__ = [
     "CoVisitationSum",
     "FactorModel",
     "Fallback",
+    "FixedFactors",
     "GraphFilter",
     "ImplicitALS",
     "ItemKNN",

@@ -12,9 +12,9 @@ import pytest
 from safetensors import safe_open
 
 import cofactor as cf
-from cofactor.models.base import saved, saved_folder
+from cofactor.models.base import saved
 from cofactor.models.base.recommender import Recommender
-from cofactor.system import folders
+from cofactor.system import folders, saved_folder
 
 
 def names(folder):
@@ -23,12 +23,12 @@ def names(folder):
 
 def file(folder, kind):
     """The file of a saved model that holds its arrays, users or items."""
-    return folder / saved_folder.file_names(saved.read_header(folder))[kind]
+    return folder / saved.MODEL.file_names(saved.read_header(folder))[kind]
 
 
 def is_whole(folder):
     """Whether a folder holds a header, the three files that it names, and nothing else."""
-    kinds = saved_folder.file_names(saved.read_header(folder))
+    kinds = saved.MODEL.file_names(saved.read_header(folder))
     return names(folder) == sorted([*kinds.values(), "model.json"])
 
 
@@ -44,7 +44,7 @@ def test_the_folder_holds_four_files_and_nothing_else_is_left(folder):
 def test_the_header_tells_a_person_what_it_is(folder, interactions):
     header = json.loads((folder / "model.json").read_text())
     assert header == saved.read_header(folder)
-    assert header["format"] == saved.FORMAT
+    assert header["format"] == saved.MODEL.format
     assert header["cofactor"] == cf.__version__
     assert header["counts"] == {"users": 60, "items": 40, "interactions": interactions.nnz}
     assert header["model"]["class"] == "ImplicitALS"
@@ -257,9 +257,9 @@ def test_a_free_place_is_fine_and_stays_free(folder, tmp_path):
 STEPS = {
     "writing the arrays": (saved, "write_arrays"),
     "writing the ids": (pl.DataFrame, "write_parquet"),
-    "hashing": (saved, "sha256"),
-    "looking at the old files": (saved, "files_to_replace"),
-    "the names' reaching the disk": (saved, "sync_folder"),
+    "hashing": (saved_folder, "sha256"),
+    "looking at the old files": (saved_folder.FolderKind, "files_to_replace"),
+    "the names' reaching the disk": (saved_folder, "sync_folder"),
     "moving into place": (Path, "replace"),
 }
 

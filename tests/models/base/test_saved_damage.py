@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 import cofactor as cf
-from cofactor.models.base import saved, saved_folder
+from cofactor.models.base import saved
+from cofactor.system import saved_folder
 from cofactor.system.arrays import mapped_arrays, write_arrays
 
 KINDS = ["arrays", "users", "items"]
@@ -17,7 +18,7 @@ KINDS = ["arrays", "users", "items"]
 
 def file(folder, kind):
     """The file of a saved model that holds its arrays, users or items."""
-    return folder / saved_folder.file_names(saved.read_header(folder))[kind]
+    return folder / saved.MODEL.file_names(saved.read_header(folder))[kind]
 
 
 def edit_header(folder, **changes):
@@ -121,7 +122,7 @@ def test_an_unknown_parameter_is_an_error(folder):
         cf.load(folder)
 
 
-@pytest.mark.parametrize("number", [saved.FORMAT + 1, 99, "next", 0, -1, 1.5, True, None])
+@pytest.mark.parametrize("number", [saved.MODEL.format + 1, 99, "next", 0, -1, 1.5, True, None])
 def test_a_newer_format_is_an_error_with_a_way_out(folder, number):
     edit_header(folder, format=number)
     with pytest.raises(
@@ -301,7 +302,7 @@ def to_format_1(folder):
     header = saved.read_header(folder)
     old = {"arrays": "arrays.safetensors", "users": "users.parquet", "items": "items.parquet"}
     digests = {}
-    for kind, name in saved_folder.file_names(header).items():
+    for kind, name in saved.MODEL.file_names(header).items():
         (folder / name).rename(folder / old[kind])
         digests[old[kind]] = header["sha256"][name]
     edit_header(folder, format=1, sha256=digests)
@@ -332,7 +333,7 @@ def test_a_save_over_the_first_format_that_was_killed_is_cleaned_up_by_the_next(
     """... and by its content, so that a table that somebody put there since stays."""
     to_format_1(folder)
     with monkeypatch.context() as patch:
-        patch.setattr(saved, "sweep", lambda *args, **kwargs: None)
+        patch.setattr(saved_folder.FolderKind, "sweep", lambda *args, **kwargs: None)
         model.save(folder)
     assert len(list(folder.iterdir())) == 7
     kept = (folder / "users.parquet").read_bytes()

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cofactor as cf
-from cofactor.models.base import saved, saved_folder
+from cofactor.models.base import saved
 from cofactor.system.arrays import mapped_arrays, write_arrays
 
 UNTIMED = {"half_life": None, "neighbour_half_life": None, "trend": None}
@@ -25,6 +25,7 @@ MODELS = {
     "EASE": lambda: cf.EASE(20.0, form="primal"),
     "EASE of users": lambda: cf.EASE(20.0, form="dual"),
     "Fallback": lambda: cf.Fallback(cf.PersonalPopular(), cf.Popular()),
+    "FixedFactors": lambda: cf.FactorModel.from_vectors(np.ones((30, 3)), np.eye(20, 3), item_bias=np.arange(20.0)),
     "GraphFilter": lambda: cf.GraphFilter(factors=3),
     "ImplicitALS": lambda: cf.ImplicitALS(4, iterations=1),
     "ImplicitALS by cg": lambda: cf.ImplicitALS(4, iterations=1, solver="cg"),
@@ -59,7 +60,7 @@ def saved_models(tmp_path_factory):
         folder = tmp_path_factory.mktemp("models") / "model"
         make().fit(x).save(folder)
         header = saved.read_header(folder)
-        whole[name] = header, {k: (folder / f).read_bytes() for k, f in saved_folder.file_names(header).items()}
+        whole[name] = header, {k: (folder / f).read_bytes() for k, f in saved.MODEL.file_names(header).items()}
     return whole
 
 
@@ -168,7 +169,7 @@ def write(folder, header, files):
     for path in folder.iterdir():
         path.unlink()
     names = {}
-    for kind, name in saved_folder.file_names(json.loads(header)).items():
+    for kind, name in saved.MODEL.file_names(json.loads(header)).items():
         (folder / name).write_bytes(files[kind])
         names[name] = hashlib.sha256(files[kind]).hexdigest()
     return names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,12 +11,16 @@ from cofactor.checks import check_at_least, check_choice
 from cofactor.kernels.arrays import Float, Rows, TopK
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
+from cofactor.models.base.model import Model
 from cofactor.models.base.recommender import UNKNOWN, Ids, Recommender, Unknown, is_everyone, known_rows, ranked_table
 
 if TYPE_CHECKING:
     import polars as pl
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
+    from cofactor.data.ids import IdMap
+    from cofactor.data.interactions import Interactions
+    from cofactor.data.tables import TableLike
     from cofactor.kernels.cpu import Kernels
 
 __all__ = ["FactorModel"]
@@ -30,6 +34,64 @@ class FactorModel(Recommender):
 
     user_factors_: Float
     item_factors_: Float
+
+    @staticmethod
+    def from_vectors(
+        users: ArrayLike,
+        items: ArrayLike,
+        interactions: TableLike | Interactions | None = None,
+        *,
+        user_ids: IdMap | Ids | None = None,
+        item_ids: IdMap | Ids | None = None,
+        item_bias: ArrayLike | None = None,
+        regularization: float = 1.0,
+        threads: int | None = None,
+    ) -> FactorModel:
+        """Make a model of vectors that were trained elsewhere: it recommends, predicts, is saved and measured.
+
+        Parameters
+        ----------
+        users, items : (n_users, factors), (n_items, factors) floating
+            Arrays, or tensors that NumPy can read; copied, as float32.
+        interactions : Interactions, or what a model is fitted on, optional
+            What users have seen, which lists leave out.
+        user_ids, item_ids : IdMap, or a list, an array or a Series of ids, optional
+            Whose vectors these are, in their order. Without them the order is that of ``interactions.users`` and
+            ``interactions.items``, and without these as well the ids are 0, 1, 2, ... With ids there may be vectors of
+            items and users that have no interactions, and users of ``interactions`` without a vector are folded in.
+        item_bias : (n_items,) floating, optional
+            Added to every score of an item.
+        regularization : float
+            Of the fold-in of new users; see :class:`~cofactor.models.factors.fixed.FixedFactors`.
+        threads : int, optional
+
+        Returns
+        -------
+        FixedFactors
+
+        Raises
+        ------
+        DataError
+            Shapes do not fit, an item of ``interactions`` has no vector, or a number is not finite in float32.
+        ParameterError
+            Something is no array, or ``regularization`` is negative.
+
+        Examples
+        --------
+        >>> import cofactor as cf
+        >>> seen = {"user_id": ["ann"], "item_id": ["tea"]}
+        >>> model = cf.FactorModel.from_vectors(
+        ...     [[1.0, 0.0], [0.6, 0.8]], [[1.0, 0.1], [0.9, 0.0], [0.0, 1.0]], seen,
+        ...     user_ids=["ann", "bo"], item_ids=["tea", "mug", "hat"],
+        ... )
+        >>> model.recommend(k=1).rows()
+        [('ann', 'mug', 0.8999999761581421, 1), ('bo', 'hat', 0.800000011920929, 1)]
+        """
+        made: Any = Model.registry["FixedFactors"]  # by name, as a saved one is: a base imports no family
+        model: FactorModel = made(regularization=regularization, threads=threads).place(
+            users, items, interactions, user_ids=user_ids, item_ids=item_ids, item_bias=item_bias
+        )
+        return model
 
     def _learned(self) -> dict[str, str]:
         return {"user_factors_": "float32 users f", "item_factors_": "float32 items f"}
@@ -64,7 +126,11 @@ class FactorModel(Recommender):
         return scores
 
     def _similar_items(self, items: Rows, k: int) -> TopK:
-        return _most_similar(self._kernels(), self.item_factors_, items, k, self.threads)
+        return _most_similar(self._kernels(), self._compared(self.item_factors_), items, k, self.threads)
+
+    def _compared(self, vectors: Float) -> Float:
+        """What of the vectors tells how similar two are."""
+        return vectors
 
     def similar_users(self, users: Ids | None = None, k: int = 10, *, unknown: Unknown = "error") -> pl.DataFrame:
         """The k most similar users (cosine of their vectors) of each given user, itself left out.
@@ -78,7 +144,7 @@ class FactorModel(Recommender):
         check_at_least("k", k, 1, whole=True)
         check_choice("unknown", unknown, UNKNOWN)
         rows = np.arange(x.n_users, dtype=np.int32) if users is None else known_rows(x.users, users, "user", unknown)
-        top = _most_similar(self._kernels(), self.user_factors_, rows, int(k), self.threads)
+        top = _most_similar(self._kernels(), self._compared(self.user_factors_), rows, int(k), self.threads)
         return ranked_table(x.users.take(rows), "user_id", x.users, "similar_user_id", top)
 
 

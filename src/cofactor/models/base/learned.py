@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cofactor.data.features import Features
 from cofactor.errors import DataError
 from cofactor.kernels.csr import CSR
 
@@ -122,8 +123,11 @@ def _fits(value: object, wanted: str, axes: dict[str, int]) -> bool:
         return value is None
     if kind == "number":
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    shape: tuple[int, ...] | None
     if kind == "csr":
         shape = value.shape if isinstance(value, CSR) else None
+    elif kind == "features":
+        shape = (value.n_features,) if isinstance(value, Features) else None
     else:
         shape = value.shape if isinstance(value, np.ndarray) and value.dtype == kind else None
     if shape is None or len(shape) != len(names):

@@ -57,8 +57,9 @@ class Model(ABC):
 
         Such as ``{"item_factors_": "float32 items f"}``. The axes ``users``, ``items`` and ``entries`` are those of the
         interactions; others are whatever they are, but everywhere the same. ``csr items items`` is a sparse matrix,
-        ``number`` a number, ``nothing`` no attribute, and `` or `` stands between two forms. A model read from a file
-        has all of it, or is damaged.
+        ``features g`` are :class:`~cofactor.data.features.Features` of which there are g, ``number`` a number,
+        ``nothing`` no attribute, and `` or `` stands between two forms. A model read from a file has all of it, or is
+        damaged.
         """
         return {}
 

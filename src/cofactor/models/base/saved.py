@@ -8,49 +8,59 @@ whoever loads, and whatever crash comes, finds the old model or the new one.
 
 from __future__ import annotations
 
-import json
-from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import numpy as np
-import polars as pl
 
-from cofactor.data.ids import IdMap
+from cofactor.data.features import Features
 from cofactor.data.interactions import Interactions
+from cofactor.data.saved import PARTS, check_count, count, id_writer, read_ids
 from cofactor.errors import ArtifactError, DataError, ParameterError
 from cofactor.kernels.csr import CSR
 from cofactor.models.base.learned import check_csr, check_learned, is_name
 from cofactor.models.base.model import Model
-from cofactor.models.base.saved_folder import (
-    ENDINGS,
-    FORMAT,
-    HEADER,
-    check_writable,
-    file_names,
-    files_to_replace,
-    place,
-    read_header,
-    sweep,
-)
 from cofactor.system.arrays import mapped_arrays, write_arrays
-from cofactor.system.folders import locked, sha256, sync_folder, written
-from cofactor.version import __version__
+from cofactor.system.saved_folder import FolderKind, as_json
 
 if TYPE_CHECKING:
-    from io import BufferedReader
     from pathlib import Path
 
     from cofactor.system.arrays import Arrays
 
-__all__ = ["FORMAT", "check_writable", "read_header", "restore", "save"]
+__all__ = ["MODEL", "check_writable", "read_header", "restore", "save"]
 
-_CSR_PARTS, _N_COLUMNS = ("indptr", "indices", "values"), "n_columns of a sparse matrix"
-_UNREADABLE = (
-    *(OSError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError),
-    *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
+_N_COLUMNS, _FEATURES = "n_columns of a sparse matrix", "features of a table"
+
+
+def _wrong(header: dict[str, Any]) -> str | None:
+    if not isinstance(header.get("model"), dict):
+        return f"model is {header.get('model')!r}, not a table"
+    return _wrong_model(header["model"], "model")
+
+
+def _wrong_model(model: dict[str, Any], where: str) -> str | None:
+    for name, types in (("class", str), ("params", dict), ("state", dict)):
+        if not isinstance(model.get(name), types):
+            return f"{where}: {name} is {model.get(name)!r}, not {'text' if types is str else 'a table'}"
+    for name, value in model["params"].items():
+        for i, part in enumerate(value if isinstance(value, list) else ()):
+            if isinstance(part, dict) and (wrong := _wrong_model(part, f"{where}: {name} {i}")):
+                return wrong
+    return None
+
+
+MODEL = FolderKind(
+    told="a saved model",
+    again="the model",
+    header="model.json",
+    endings={"arrays": ".safetensors", "users": ".parquet", "items": ".parquet"},
+    counts=("users", "items", "interactions"),
+    format=2,
+    unversioned=1,
+    wrong=_wrong,
+    others={"interactions.json": "saved interactions, which cofactor.load_interactions reads"},
 )
+check_writable, read_header = MODEL.check_writable, MODEL.read_header
 
 
 def save(model: Model, folder: str | Path) -> None:
@@ -66,60 +76,17 @@ def save(model: Model, folder: str | Path) -> None:
         A parameter, or an array that was learned, is of a type that the files cannot hold.
     """
     x = model._fitted()
-    arrays: Arrays = {f"interactions.{part}": getattr(x.user_items, part) for part in _CSR_PARTS}
+    arrays: Arrays = {f"interactions.{part}": getattr(x.user_items, part) for part in PARTS}
     description = _describe(model, "", arrays)
-    check_writable(folder)
-    target = place(folder).resolve()
-    is_new = not target.exists()
+    files = {
+        "arrays": lambda file: write_arrays(file, arrays),
+        "users": id_writer(x.users),
+        "items": id_writer(x.items),
+    }
     try:
-        with locked(target) as alone:
-            check_writable(target)  # another save may have come before
-            try:
-                _write(target, description, arrays, x, alone=alone)
-                if is_new:
-                    sync_folder(target.parent)
-            finally:
-                if is_new:
-                    with suppress(OSError):
-                        target.rmdir()  # unless there is a model in it now
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise ArtifactError(f"the model could not be written to {target}: {error}") from error
+        MODEL.save(folder, files, {"model": description, "counts": count(x.users, x.items, x.user_items)})
     except TypeError as error:
         raise ParameterError(f"this {type(model).__name__} cannot be saved: {error}") from error
-
-
-def _write(target: Path, description: dict[str, Any], arrays: Arrays, x: Interactions, *, alone: bool) -> None:
-    """Put the files of a model into a folder, and away those that it replaces."""
-    version = uuid4().hex[:16]
-    names = {kind: f"{kind}-{version}{ending}" for kind, ending in ENDINGS.items()}
-    beside = target / f".model-{version}.json"
-    own, former = [*names.values(), beside.name], []
-    with suppress(ArtifactError):
-        former = list(file_names(read_header(target)).values())
-    try:
-        with written(target / names["arrays"]) as file:
-            write_arrays(file, arrays)
-        for kind, ids in (("users", x.users), ("items", x.items)):
-            with written(target / names[kind]) as file:
-                pl.DataFrame({"id": ids.ids}).write_parquet(file)
-        header = {
-            "format": FORMAT,
-            "cofactor": __version__,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "model": description,
-            "counts": {"users": x.n_users, "items": x.n_items, "interactions": x.nnz},
-            "sha256": {name: sha256(target / name) for name in names.values()},
-        }
-        if replaced := files_to_replace(target):
-            header["replaces"] = replaced
-        with written(beside) as file:
-            file.write((json.dumps(header, indent=2, default=_number) + "\n").encode())
-        sync_folder(target)
-        beside.replace(target / HEADER)
-        own += former
-        sync_folder(target)
-    finally:
-        sweep(target, own, alone=alone)
 
 
 def restore(folder: str | Path, *, verify: bool = True) -> Model:
@@ -139,57 +106,13 @@ def restore(folder: str | Path, *, verify: bool = True) -> Model:
     ArtifactError
         Not a saved model, damaged, of a newer format, or it cannot be read.
     """
-    folder = place(folder)
-    with ExitStack() as opened:
-        header, files = _open(folder, opened)
-        names, counts = file_names(header), header["counts"]
-        try:
-            for kind, file in files.items() if verify else ():
-                if sha256(file) != header["sha256"][names[kind]]:
-                    raise ArtifactError(
-                        f"{folder / names[kind]} is damaged: its sha256 is not the one in {HEADER}; save the model "
-                        "again"
-                    )
-            arrays = mapped_arrays(files["arrays"])
-            users, items = (_read_ids(files[kind], counts[kind], names[kind]) for kind in ("users", "items"))
-            parts = {part: arrays.pop(f"interactions.{part}") for part in _CSR_PARTS}
-            if len(parts["indices"]) != counts["interactions"]:
-                raise DataError(f"{len(parts['indices'])} interactions, but {HEADER} counts {counts['interactions']}")
-            csr = check_csr("interactions", CSR(**parts, n_columns=len(items)), len(users), every_entry=verify)
-            return _restore(header["model"], "", arrays, Interactions(users, items, csr), verify)
-        except _UNREADABLE as error:
-            raise ArtifactError(f"{folder} is damaged: {type(error).__name__} {error}; save the model again") from error
-
-
-def _open(folder: Path, opened: ExitStack) -> tuple[dict[str, Any], dict[str, BufferedReader]]:
-    """The header of a model and its files, open: whoever replaces the model takes nothing away from here on."""
-    former = None
-    while True:
-        header = read_header(folder)
-        files = {}
-        with ExitStack() as some:
-            try:
-                for kind, name in file_names(header).items():
-                    if not (folder / name).is_file():
-                        raise FileNotFoundError
-                    files[kind] = some.enter_context((folder / name).open("rb"))
-            except FileNotFoundError:
-                if header == former:
-                    raise ArtifactError(f"{folder} is incomplete: {name} is missing; save the model again") from None
-                former = header  # another save came between: its header names other files
-                continue
-            except OSError as error:
-                raise ArtifactError(f"{folder} cannot be read: {error}") from error
-            opened.push(some.pop_all())
-            return header, files
-
-
-def _read_ids(file: BufferedReader, n: int, name: str) -> IdMap:
-    file.seek(0)
-    ids = IdMap(pl.read_parquet(file)["id"])
-    if len(ids) != n:
-        raise DataError(f"{name} holds {len(ids)} ids, but {HEADER} counts {n}")
-    return ids
+    with MODEL.opened(folder, verify=verify) as (header, files):
+        arrays = mapped_arrays(files["arrays"])
+        users, items = (read_ids(files[kind], header["counts"], kind) for kind in ("users", "items"))
+        parts = {part: arrays.pop(f"interactions.{part}") for part in PARTS}
+        check_count(parts["indices"], header["counts"])
+        csr = check_csr("interactions", CSR(**parts, n_columns=len(items)), len(users), every_entry=verify)
+        return _restore(header["model"], "", arrays, Interactions(users, items, csr), verify)
 
 
 def _describe(model: Model, prefix: str, arrays: Arrays) -> dict[str, Any]:
@@ -201,8 +124,11 @@ def _describe(model: Model, prefix: str, arrays: Arrays) -> dict[str, Any]:
         if isinstance(value, np.ndarray):
             arrays[prefix + name] = value
         elif isinstance(value, CSR):
-            arrays |= {f"{prefix}{name}:{part}": getattr(value, part) for part in _CSR_PARTS}
+            arrays |= {f"{prefix}{name}:{part}": getattr(value, part) for part in PARTS}
             state[name] = {_N_COLUMNS: value.n_columns}
+        elif isinstance(value, Features):
+            arrays |= {f"{prefix}{name}:{part}": array for part, array in value.arrays().items()}
+            state[name] = {_FEATURES: value.description()}
         else:
             state[name] = value
     params = {
@@ -212,7 +138,7 @@ def _describe(model: Model, prefix: str, arrays: Arrays) -> dict[str, Any]:
         for name, value in model.params().items()
     }
     try:
-        json.dumps([params, state], default=_number)
+        as_json([params, state])
     except TypeError as error:
         raise ParameterError(f"{type(model).__name__} holds a parameter that JSON cannot: {error}") from error
     return {"class": type(model).__name__, "params": params, "state": state}
@@ -222,13 +148,13 @@ def _describe_part(part: Model, whole: Model, prefix: str, arrays: Arrays) -> di
     """A model inside another, with its interactions where it was fitted on others (of the same users and items)."""
     x = part._fitted()
     if x is not whole.interactions_:
-        arrays |= {f"{prefix}interactions.{name}": getattr(x.user_items, name) for name in _CSR_PARTS}
+        arrays |= {f"{prefix}interactions.{name}": getattr(x.user_items, name) for name in PARTS}
     return _describe(part, prefix, arrays)
 
 
 def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: Interactions, verify: bool) -> Model:
     if prefix and f"{prefix}interactions.indptr" in arrays:
-        csr = CSR(**{part: arrays.pop(f"{prefix}interactions.{part}") for part in _CSR_PARTS}, n_columns=x.n_items)
+        csr = CSR(**{part: arrays.pop(f"{prefix}interactions.{part}") for part in PARTS}, n_columns=x.n_items)
         csr = check_csr(f"{prefix}interactions", csr, x.n_users, every_entry=verify)
         x = Interactions(users=x.users, items=x.items, user_items=csr)
     name = description["class"]
@@ -249,7 +175,10 @@ def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: Intera
     state = dict(description["state"])
     for name, value in state.items():
         if isinstance(value, dict) and _N_COLUMNS in value:
-            state[name] = CSR(**{part: own.pop(f"{name}:{part}") for part in _CSR_PARTS}, n_columns=value[_N_COLUMNS])
+            state[name] = CSR(**{part: own.pop(f"{name}:{part}") for part in PARTS}, n_columns=value[_N_COLUMNS])
+        elif isinstance(value, dict) and _FEATURES in value:
+            parts = {part: own.pop(f"{name}:{part}") for part in Features.PARTS}
+            state[name] = Features.restored(value[_FEATURES], parts)
     for attribute, value in {**state, **own}.items():
         if not is_name(type(model), attribute):
             raise DataError(f"{attribute!r} is not the name of something learned")
@@ -257,13 +186,6 @@ def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: Intera
     model.interactions_ = x
     check_learned(model, every_entry=verify)
     return model
-
-
-def _number(value: object) -> object:
-    """What JSON does not know: the numbers of NumPy."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{value!r} is a {type(value).__name__}")
 
 
 def _are_models(value: object) -> bool:

@@ -15,6 +15,7 @@ void bind_ranks(nb::module_& m);
 void bind_session_knn(nb::module_& m);
 void bind_covisitation(nb::module_& m);
 void bind_shared_negatives(nb::module_& m);
+void bind_shuffle(nb::module_& m);
 void bind_slim(nb::module_& m);
 void bind_topk(nb::module_& m);
 
@@ -64,6 +65,7 @@ void bind(nb::module_& m) {
     bind_session_knn(m);
     bind_covisitation(m);
     bind_shared_negatives(m);
+    bind_shuffle(m);
     bind_slim(m);
     bind_topk(m);
 }

@@ -72,3 +72,17 @@ def test_co_visitation_runs_on_a_log_of_its_own(monkeypatch, capsys):
     assert "| own items, then three matrices, then popular |" in out
     rows = [line.split(" | ") for line in out.splitlines() if line.startswith(("| popular", "| own items"))]
     assert all(0 < float(cell) < 1 for row in rows for cell in row[1:5])
+
+
+def test_a_model_of_ones_own_learns_and_comes_back(monkeypatch, capsys):
+    """It knows more than chance and popularity after a few epochs."""
+    pytest.importorskip("torch", reason="the model is one of PyTorch")
+    spec = importlib.util.spec_from_file_location("own_pytorch_model", EXAMPLES / "own_pytorch_model.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", ["own_pytorch_model.py", "--synthetic"])
+    with pytest.warns(CofactorWarning, match="in the training data"):
+        board = module.main()
+    assert "epoch 5: loss" in capsys.readouterr().out
+    recall = dict(board.select("model", "recall@20").iter_rows())
+    assert recall["own model"] > 1.1 * recall["Popular"]

@@ -50,7 +50,7 @@ PUBLIC = {
         "CofactorWarning",
         "DataError",
     ),
-    *("MissingExtraError", "NotFittedError", "ParameterError", "UnknownIdError"),
+    *("MissingExtraError", "NotFittedError", "PairLoader", "ParameterError", "UnknownIdError"),
 }
 
 

@@ -7,6 +7,7 @@ from cofactor.data.features import Features
 from cofactor.data.ids import IdMap
 from cofactor.data.interactions import Interactions
 from cofactor.data.load import load_interactions
+from cofactor.data.pairs import PairLoader
 from cofactor.errors import (
     ArtifactError,
     CofactorError,
@@ -69,6 +70,7 @@ __all__ = [
     "MissingExtraError",
     "NextBasket",
     "NotFittedError",
+    "PairLoader",
     "ParameterError",
     "PersonalPopular",
     "Popular",

@@ -15,6 +15,7 @@ from cofactor.kernels.cpu import (
     sampling,
     session_knn,
     shared_negatives,
+    shuffle,
     slim,
     topk,
 )
@@ -82,3 +83,6 @@ class Kernels:
     session_places = staticmethod(session_knn.session_places)
     session_scores = staticmethod(session_knn.session_scores)
     session_top_k = staticmethod(session_knn.session_top_k)
+
+    gather = staticmethod(shuffle.gather)
+    permuted_rows = staticmethod(shuffle.permuted_rows)

@@ -101,9 +101,9 @@ class Column:
             return cls._of_numbers(column.name, _numbers(column, ids, what), what)
         given = _values(column, kind)
         values = IdMap.from_values(given["value"])
-        counts = np.bincount(values.rows(given["value"]), minlength=len(values)).astype(np.int64)
         if not len(values):
             return "no row has a value"
+        counts = np.bincount(_found(given, values)[1], minlength=len(values)).astype(np.int64)
         if counts.min() == len(column):
             return f"every row has {', '.join(map(repr, values.ids.head(3)))}"
         return cls(column.name, kind, values, counts)
@@ -154,11 +154,9 @@ class Column:
         if self.kind == "number":
             return self._encoded(_numbers(column, ids, what), ids, what)
         given = _values(column, self.kind)
-        found = self.values.rows(given["value"])
-        known = found >= 0
-        rows = given["row"].to_numpy()[known]
+        rows, features, n_unknown = _found(given, self.values)
         weights = 1 / np.sqrt(np.bincount(rows, minlength=len(column)))[rows] if len(rows) else np.empty(0)
-        return Entries(rows, found[known], weights.astype(np.float32), int((~known).sum()))
+        return Entries(rows, features, weights.astype(np.float32), n_unknown)
 
     def _encoded(self, numbers: NDArray[np.float64], ids: pl.Series, what: str) -> Entries:
         with np.errstate(all="ignore"):
@@ -194,12 +192,22 @@ def _kind(column: pl.Series, what: str) -> Kind:
 
 
 def _values(column: pl.Series, kind: Kind) -> pl.DataFrame:
-    """``row`` and ``value``, as text, once for each value that a row has; nulls are none."""
+    """``row`` and ``value``, as text, of every value that is not null."""
     text = pl.List(pl.String) if kind == "list" else pl.String
     given = pl.DataFrame({"row": pl.int_range(len(column), eager=True), "value": column.cast(text)})
-    if kind == "list":
-        given = given.explode("value").unique(maintain_order=True)
-    return given.drop_nulls()
+    return (given.explode("value") if kind == "list" else given).drop_nulls()
+
+
+def _found(given: pl.DataFrame, values: IdMap) -> tuple[NDArray[np.int64], Rows, int]:
+    """Row and feature of the known values, once each, and how many are unknown.
+
+    By a cast to these categories, which takes a tenth of the time of a search for each value.
+    """
+    codes = given["value"].cast(pl.Enum(values.ids), strict=False).to_physical()
+    known = codes.is_not_null()
+    keys = given["row"].filter(known) * len(values) + codes.filter(known).cast(pl.Int64)
+    rows, features = np.divmod(keys.unique().to_numpy(), len(values))
+    return rows, features.astype(np.int32), int((~known).sum())
 
 
 def _numbers(column: pl.Series, ids: pl.Series, what: str) -> NDArray[np.float64]:

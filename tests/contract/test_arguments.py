@@ -140,6 +140,7 @@ ASKED = {
     "predict": {"pairs": PAIRS},
     "top_k": {"users": [0], "exclude_seen": False},
     "top_k_for": {"histories": X.user_items, "exclude_seen": False},
+    "ranks": {"users": [0], "wanted": X.user_items.take([0]), "exclude_seen": False},
     "save": {"folder": "."},  # is refused: it holds other things
     "fit": {"interactions": X},
 }

@@ -136,12 +136,14 @@ MODELS = {  # what a model needs to look at all of its parameters
     "CoVisitation": {"type_weights": {"view": 1.0, "cart": 2.0}},
     "CoVisitationSum": {"weights": [1.0, 2.0]},
     "GraphFilter": {"factors": 2},
+    "HistoryRerank": {"weights": [1.0, 2.0], "type_weights": {"view": 1.0, "cart": 2.0}},
     "ImplicitALS": {"factors": 2, "iterations": 1, "solver": "cg"},
     "PureSVD": {"factors": 2},
 }
 INSIDE = {
     "Blend": lambda: [cf.Popular(), cf.Random()],
     "Fallback": lambda: [cf.Popular(), cf.Random()],
+    "HistoryRerank": lambda: [cf.ItemKNN(), cf.ImplicitALS(2, iterations=1)],
     "CoVisitationSum": lambda: [cf.CoVisitation(), cf.CoVisitation(5)],
 }
 

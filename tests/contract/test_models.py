@@ -25,7 +25,7 @@ NEVER_ITSELF = {
     "UserKNN",
 }
 REACHED_ONLY = {*NEVER_ITSELF, "SessionKNN", "SessionKNN by cosine"}  # lists hold only what neighbours reach
-SIMILAR_SHARE_USERS = {*REACHED_ONLY, "EASE", "EASE of users"}
+SIMILAR_SHARE_USERS = {*REACHED_ONLY, "EASE", "EASE of users", "HistoryRerank"}
 BY_USER_ROW = {"Random", "Random by popularity"}  # depends on the user's row by design
 
 SCHEMA = {"user_id": pl.Int64, "item_id": pl.Int64, "score": pl.Float32, "rank": pl.Int32}

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
-from cofactor.models import Blend, CoVisitationSum, Fallback, Recommender
+from cofactor.models import Blend, CoVisitationSum, Fallback, HistoryRerank, Recommender
 
 __all__ = ["build_models", "model_names"]
 
@@ -17,7 +17,8 @@ _SHORT = {"implicit-als": "als"}
 
 def model_names() -> dict[str, type[Recommender]]:
     """The models of the library by the names they have here."""
-    several = (Blend, CoVisitationSum, Fallback)  # made of other models: a chain is written with +, a blend in Python
+    # Made of other models: a chain is written with +, the others in Python.
+    several = (Blend, CoVisitationSum, Fallback, HistoryRerank)
     classes = [
         c
         for c in Recommender.registry.values()

@@ -14,7 +14,7 @@ SOURCE = ROOT / "src" / "cofactor"
 
 PUBLIC = {
     *("EASE", "SLIM", "Blend", "CoVisitation", "CoVisitationSum", "Fallback", "GraphFilter", "ImplicitALS", "ItemKNN"),
-    *("HistoryRerank",),
+    *("HistoryRerank", "evaluate_by_type", "submission"),
     *("NextBasket", "PersonalPopular", "Popular", "PureSVD", "RP3beta", "Random", "Recommender", "Repurchase"),
     *("SessionKNN", "UserKNN", "Events", "IdMap", "Interactions", "read_events", "split", "weights", "datasets"),
     *("compare", "evaluate", "load", "ArtifactError", "CofactorError", "CofactorWarning", "DataError"),

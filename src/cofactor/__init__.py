@@ -15,6 +15,8 @@ from cofactor.errors import (
     ParameterError,
     UnknownIdError,
 )
+from cofactor.evaluation import submission
+from cofactor.evaluation.by_type import evaluate_by_type
 from cofactor.evaluation.compare import compare
 from cofactor.evaluation.evaluate import evaluate
 from cofactor.models import (
@@ -77,8 +79,10 @@ __all__ = [
     "compare",
     "datasets",
     "evaluate",
+    "evaluate_by_type",
     "load",
     "read_events",
     "split",
+    "submission",
     "weights",
 ]

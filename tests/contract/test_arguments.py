@@ -62,6 +62,14 @@ X = EVENTS.interactions()
 PAIRS = TABLE.select("user_id", "item_id")
 ROWS = TABLE.select("user_id", "item_id", rank=pl.int_range(1, pl.len() + 1).over("user_id"))
 IDS = X.users
+LABELS = TABLE.select("user_id", "item_id", event_type="type")
+
+
+def _same(of, call):
+    """A function with the signature of another."""
+    call.__signature__ = inspect.signature(of)
+    return call
+
 
 FUNCTIONS = {
     "compare": (cf.compare, {"models": {"popular": cf.Popular()}, "train": EVENTS, "test": PAIRS, "metrics": "auc"}),
@@ -71,8 +79,19 @@ FUNCTIONS = {
         cf.read_events,
         {"source": TABLE, "user": "user_id", "item": "item_id", "time": "time", "session": "visit"},
     ),
+    "evaluate_by_type": (cf.evaluate_by_type, {"lists": ROWS, "labels": LABELS, "weights": {"view": 1, "cart": 2}}),
+    "submission.lists_for": (
+        _same(cf.submission.lists_for, lambda **given: list(cf.submission.lists_for(**given))),
+        {"model": cf.Popular().fit(X), "sessions": PAIRS},
+    ),
+    "submission.read": (
+        _same(cf.submission.read, lambda **given: list(cf.submission.read(**given))),
+        {"path": "no such file"},
+    ),
+    "submission.write": (cf.submission.write, {"lists": ROWS, "path": "out.csv", "fill": [1, 2, 3, 4], "k": 4}),
     "split.by_time": (cf.split.by_time, {"events": EVENTS, "test": "20d"}),
     "split.cold_users": (cf.split.cold_users, {"events": EVENTS, "fraction": 0.5}),
+    "split.cut_sessions": (cf.split.cut_sessions, {"events": EVENTS, "test": "29d", "next_only": ["view"]}),
     "split.k_fold": (cf.split.k_fold, {"events": EVENTS}),
     "split.leave_last": (cf.split.leave_last, {"events": EVENTS}),
     "split.random": (cf.split.random, {"events": EVENTS, "fraction": 0.5}),
@@ -163,12 +182,6 @@ def more():
         valid = {"types": ["view"]} if preset == "buy_to_buy" else {"type_weights": {"view": 1.0, "cart": 2.0}}
         valid = {} if preset == "time_weighted" else valid
         yield f"CoVisitation.{preset}", _same(make, lambda make=make, **given: make(**given).fit(X)), valid
-
-
-def _same(of, call):
-    """A function with the signature of another."""
-    call.__signature__ = inspect.signature(of)
-    return call
 
 
 def walk():

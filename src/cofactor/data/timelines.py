@@ -56,10 +56,9 @@ def timelines_of(interactions: Interactions, items: IdMap) -> Timelines:
         counts = np.bincount(matrix.row_index()[known], minlength=x.n_users)
         of, weights = at[known].astype(np.int32), matrix.values[known].astype(np.float64)
         return Timelines(x.users.ids, offsets(counts), of, weights, None, ())
-    if log.session in (None, log.user) and items == x.items:
-        read: Sessions | tuple = Sessions.of(x)
-    else:
-        read = read_sequences(replace(log, session=None), items, x.users)
+    whole = log.session in (None, log.user) and items == x.items
+    read = Sessions.of(x) if whole else read_sequences(replace(log, session=None), items, x.users)
+    assert read.session_ids is not None
     counts = np.zeros(x.n_users, np.int64)
     counts[x.users.rows(read.session_ids)] = np.diff(read.indptr)
     return Timelines(x.users.ids, offsets(counts), read.items, np.ones(len(read.items)), read.types, read.type_names)

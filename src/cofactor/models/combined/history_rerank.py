@@ -185,7 +185,7 @@ class HistoryRerank(Recommender):
         rows, items = np.divmod(keys, max(n_items, 1))
         positions = np.zeros(len(keys), np.int32)
         positions[at] = place + 1  # of several, the last one stays
-        own = _relative(rows, np.bincount(at, weights, len(keys)), len(lengths)).astype(np.float32)
+        own = _relative(rows, np.bincount(at, weights, len(keys)), len(lengths))
         indptr = offsets(np.bincount(rows, minlength=len(lengths)))
         return _Scored(indptr, items.astype(np.int32), own, n_items, positions)
 
@@ -206,11 +206,10 @@ class HistoryRerank(Recommender):
     def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
         assert isinstance(histories, Histories)
         if not isinstance(histories, _Scored):  # inside another model: weights of pairs, and where each item stood last
-            row = histories.row_index()
-            own = histories.values * _recency(histories.positions - 1.0, _last(histories)[row])
-            own = _relative(row, own, histories.n_rows).astype(np.float32)
-            parts = (histories.indptr, histories.indices, own, histories.n_columns, histories.positions)
-            histories = _Scored(*parts)
+            h, row = histories, histories.row_index()
+            weights = h.values * _recency(h.positions - 1.0, _last(h)[row])
+            own = _relative(row, weights, h.n_rows)
+            histories = _Scored(h.indptr, h.indices, own, h.n_columns, h.positions)
         return self._lists(histories, k, filters)
 
     def _own(self) -> _Scored:
@@ -243,10 +242,10 @@ class HistoryRerank(Recommender):
         near.data = _tier(_NEAR, _relative(near.row, near.data, shape[0]))
         return CSR.from_scipy(own.maximum(near.tocsr()))
 
-    def _votes(self, items: Rows, depth: int) -> sp.csr_matrix:
+    def _votes(self, items: Rows, depth: int) -> Any:  # noqa: ANN401 - a sparse matrix of SciPy
         """What all models together say of the neighbours of items, (len(items), n_items)."""
         n_items = self.interactions_.n_items
-        votes = sp.csr_matrix((len(items), n_items))
+        votes: Any = sp.csr_matrix((len(items), n_items))
         weights = [1.0] * len(self.models) if self.weights is None else self.weights
         for model, weight in zip(self.models, weights, strict=True) if len(items) else ():
             top = model._similar_items(items, min(depth, n_items))
@@ -343,11 +342,12 @@ def _last(histories: Histories) -> NDArray[np.int64]:
     return last
 
 
-def _relative(rows: NDArray[np.integer], values: NDArray[np.floating], n_rows: int) -> NDArray[np.float64]:
+def _relative(rows: NDArray[np.integer], values: NDArray[Any], n_rows: int) -> Float:
     """Values, all positive, by the largest of their row."""
     largest = np.zeros(n_rows)
     np.maximum.at(largest, rows, values)
-    return np.asarray(values / largest[rows], np.float64)
+    relative: Float = (values / largest[rows]).astype(np.float32)
+    return relative
 
 
 def _tier(begin: float, relative: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -270,8 +270,9 @@ class SessionKNN(Recommender):
 
     def _repeat_of(self) -> float:
         """The weight in use; models saved before it could be learned have it as a parameter only."""
-        weight: float = vars(self).get("repeat_", self.repeat)
-        return weight
+        weight = vars(self).get("repeat_", self.repeat)
+        assert weight is not None
+        return float(weight)
 
     def _query(self, n_sessions: int, repeat: float) -> SessionKnn:
         longest = np.iinfo(np.int64).max

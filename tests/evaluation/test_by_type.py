@@ -75,6 +75,12 @@ def test_each_type_has_its_own_list():
     assert out["recall"].to_list() == [1.0, 0.0, 1.0]
 
 
+def test_a_type_without_labels_has_no_recall():
+    truth = TRUTH.filter(pl.col("event_type") != "orders")
+    assert cf.evaluate_by_type(LISTS, truth)["recall"].to_list() == [1.0, 0.0, None, None]
+    assert cf.evaluate_by_type(LISTS, truth, weights={"clicks": 1, "carts": 1})["recall"].to_list() == [1.0, 0.0, 1.0]
+
+
 # Bad input
 
 
@@ -94,7 +100,7 @@ def test_the_same_label_twice_counts_once():
             TRUTH.with_columns(event_type=pl.lit("views")),
             "labels: there are rows of type views, and weights only",
         ),
-        (LISTS, TRUTH.filter(pl.col("event_type") != "orders"), "labels: there are none of type orders; leave it out"),
+        (LISTS, TRUTH.clear(), "labels: there are no rows"),
         (LISTS.with_columns(event_type=pl.lit("views")), TRUTH, "lists: there are rows of type views"),
         (LISTS.drop("rank"), TRUTH, "lists: no column rank"),
         (LISTS, TRUTH.drop("event_type"), "labels: no column event_type"),

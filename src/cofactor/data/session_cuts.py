@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import date, datetime, timedelta
 
+    from numpy.typing import NDArray
+
     from cofactor.data.events import Events
 
 __all__ = ["SessionSplit", "cut_sessions"]
@@ -107,40 +109,47 @@ def cut_sessions(
         ],
         engine="streaming",
     )
-    if missing := [name for name in wanted if name not in types.to_series()]:
-        raise ParameterError(
-            f"next_only: there are no events of {missing}; the types are {', '.join(types.to_series())}"
-        )
+    _check_occur(wanted, types.to_series())
     new = later.join(old, on=session, how="anti", maintain_order="left")
     known = new.join(items, on=events.item, how="semi", maintain_order="left")
     known = known.sort(session, time, maintain_order=True)
     lengths = known.group_by(session, maintain_order=True).len()
     kept = lengths.filter(pl.col("len") > 1)
     if kept.is_empty():
-        raise DataError(
-            f"no session that begins at or after the cut {cut} has two events on items that train holds; give an "
-            "earlier cut"
-        )
+        told = f"no session that begins at or after the cut {cut} has two events on items that train holds"
+        raise DataError(f"{told}; give an earlier cut")
     notes = (
         f"cut_sessions: {len(later) - len(new):,} of {len(later):,} events at or after the cut {cut} are of sessions "
         f"that began before it, {len(new) - len(known):,} of items that train does not hold, and "
         f"{len(lengths) - len(kept):,} of {len(lengths):,} sessions have one event; left out"
     )
-    sizes = kept["len"].to_numpy().astype(np.int64)
-    begun = 1 + (rng.random(len(sizes)) * (sizes - 1)).astype(np.int64)
     known = known.join(kept.select(session), on=session, how="semi", maintain_order="left")
-    place = np.arange(len(known)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    is_begun = pl.Series(place < np.repeat(begun, sizes))
-    after = known.filter(~is_begun).select(user_id=session, item_id=events.item, event_type=kind)
-    first = pl.col("event_type").is_in(wanted)
-    labels = pl.concat(
-        [
-            after.filter(first).unique(["user_id", "event_type"], keep="first", maintain_order=True),
-            after.filter(~first).unique(maintain_order=True),
-        ]
-    ).sort("user_id", maintain_order=True)
+    is_begun = _begun(kept["len"].to_numpy().astype(np.int64), rng)
+    labels = _labels(known.filter(~is_begun).select(user_id=session, item_id=events.item, event_type=kind), wanted)
     beginnings = events.with_frame(known.filter(is_begun))
     return SessionSplit(train, replace(beginnings, user=session, notes=(*events.notes, notes)), labels)
+
+
+def _check_occur(wanted: list[str], types: pl.Series) -> None:
+    if missing := [name for name in wanted if name not in types]:
+        raise ParameterError(f"next_only: there are no events of {missing}; the types are {', '.join(types)}")
+
+
+def _begun(sizes: NDArray[np.int64], rng: np.random.Generator) -> pl.Series:
+    """Of every event of sessions of such sizes whether it lies before a cut drawn at random."""
+    begun = 1 + (rng.random(len(sizes)) * (sizes - 1)).astype(np.int64)
+    place = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return pl.Series(place < np.repeat(begun, sizes))
+
+
+def _labels(after: pl.DataFrame, next_only: list[str]) -> pl.DataFrame:
+    """Each item once of what came after the cuts, of some types the next one only."""
+    first = pl.col("event_type").is_in(next_only)
+    parts = [
+        after.filter(first).unique(["user_id", "event_type"], keep="first", maintain_order=True),
+        after.filter(~first).unique(maintain_order=True),
+    ]
+    return pl.concat(parts).sort("user_id", maintain_order=True)
 
 
 def _names(next_only: Sequence[str]) -> list[str]:

@@ -51,13 +51,14 @@ def evaluate_by_type(
     -------
     DataFrame
         For each k a row for every type, in the order of ``weights``, and one called ``total``: ``k``, ``event_type``,
-        ``recall``, ``found``, ``possible``, ``n_sessions`` (with labels of the type).
+        ``recall`` (null for a type without labels, and then for the total), ``found``, ``possible``, ``n_sessions``
+        (with labels of the type).
 
     Raises
     ------
     DataError
-        A table lacks a column, a label or a list is of a type without a weight, there are no labels of a type, an item
-        or a rank comes twice in a list, or a list is in two of the tables.
+        A table lacks a column, a label or a list is of a type without a weight, there are no labels, an item or a rank
+        comes twice in a list, or a list is in two of the tables.
     ParameterError
         ``k`` is no number of at least 1, or several; ``weights`` are not positive numbers by type.
 
@@ -89,7 +90,7 @@ def evaluate_by_type(
             total, of_all = total + weight * recall, [a + b for a, b in zip(of_all, counts, strict=True)]
         rows.append((places, "total", total, of_all[0], of_all[1], truth["user_id"].n_unique()))
     names = ["k", "event_type", "recall", "found", "possible", "n_sessions"]
-    return pl.DataFrame(rows, schema=names, orient="row")
+    return pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.col("recall").fill_nan(None))
 
 
 def tables_of(lists: TableLike | Iterable[TableLike], what: str) -> Iterator[TableLike]:
@@ -113,8 +114,8 @@ def _truth(labels: TableLike, weights: Mapping[str, float]) -> pl.DataFrame:
     truth = read_table(labels, _KEYS, "labels").select("user_id", "item_id", pl.col("event_type").cast(pl.String))
     truth = truth.unique(maintain_order=True)
     _check_types(truth, weights, "labels")
-    if missing := [name for name in weights if name not in truth["event_type"]]:
-        raise DataError(f"labels: there are none of type {', '.join(missing)}; leave it out of weights")
+    if truth.is_empty():
+        raise DataError("labels: there are no rows, so there is nothing to measure")
     return truth
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Timelines", "read_timelines", "timelines_of"]
 
+_MAX_TYPES = 256
+
 
 class Timelines(NamedTuple):
     """The events of users over the items of a model; equal times in the order of the log."""
@@ -92,6 +94,11 @@ def read_timelines(histories: TableLike | Interactions, items: IdMap) -> Timelin
     if n := len(table) - len(known):
         warn(f"histories: {n} of {len(table)} rows have items that are not in the training data; left out")
     names = known["type"].unique().drop_nulls().sort()
+    if len(names) > _MAX_TYPES:
+        raise DataError(
+            f"histories: event_type has {len(names):,} types, at most {_MAX_TYPES} can be told apart; the first: "
+            f"{', '.join(names[:3])}. Is it the right column?"
+        )
     types = None if table["type"].dtype == pl.Null else names.search_sorted(known["type"]).to_numpy().astype(np.uint8)
     return Timelines(
         users,

@@ -178,6 +178,9 @@ def test_a_type_without_a_weight():
         model.recommend_for(histories)
     with pytest.raises(cf.DataError, match=r"1 null\(s\) in event_type, the first in row 0"):
         model.recommend_for(histories.with_columns(event_type=pl.lit(None, pl.String)))
+    many = pl.DataFrame({"user_id": [1] * 300, "item_id": [1] * 300, "event_type": [f"type {n}" for n in range(300)]})
+    with pytest.raises(cf.DataError, match="event_type has 300 types, at most 256 can be told apart"):
+        model.recommend_for(many)
 
 
 def test_items_never_trained_and_nothing_but_them():

@@ -2,6 +2,7 @@
 
     python benchmarks/session_knn.py --data FOLDER         # fit with the chosen parameters, report on the test split
     python benchmarks/session_knn.py --data FOLDER --tune  # around the chosen ones, on training sessions held out
+    python benchmarks/session_knn.py --data FOLDER --cut   # the learned `repeat` beside constants, on cuts of train
 
 FOLDER (or the environment variable COFACTOR_DATA) holds ``session_diginetica`` and ``session_yoochoose1_64``, the
 splits of SR-GNN (Wu et al. 2019) as whole sessions in Parquet. What was seen may come again; P@20 is the share of tests
@@ -100,12 +101,51 @@ def read(name: str, folder: Path) -> NextItem:
 
 def held_out(task: NextItem, n_sessions: int) -> NextItem:
     """The same protocol inside train: the last sessions become tests, without the items that only they have."""
-    first = task.train.frame.select(pl.col("session").max()).collect().item() - n_sessions + 1
+    ids = task.train.frame.select(pl.col("session").unique().sort()).collect()["session"]
+    first = ids[-n_sessions]
     train = task.train.filter(pl.col("session") < first)
     known = train.frame.select(pl.col("item_id").unique()).collect()
     later = task.train.filter(pl.col("session") >= first)
     later = later.with_frame(later.frame.join(known.lazy(), on="item_id", how="semi", maintain_order="left"))
     return NextItem(train, *next_item_tests(later))
+
+
+def with_repeats(task: NextItem, share: float) -> cf.Events:
+    """Training sessions of which so many next items were in the session before.
+
+    Sessions that have such items, or those that have least of them, are left out until that is so.
+    """
+    log = task.train.collect()
+    first = pl.struct("session", "item_id").is_first_distinct()
+    of = log.group_by("session", maintain_order=True).agg(n=pl.len() - 1, again=(~first).sum())
+    n, again = (of[name].to_numpy().astype(np.int64) for name in ("n", "again"))
+    too_many = again.sum() > share * n.sum()
+    at_random = np.random.default_rng(0).permutation(len(n))
+    out = at_random[again[at_random] > 0] if too_many else np.lexsort((at_random, again / np.maximum(n, 1)))
+    left = (again.sum() - np.cumsum(again[out])) / np.maximum(n.sum() - np.cumsum(n[out]), 1)
+    reached = np.flatnonzero(left <= share if too_many else left >= share)
+    gone = of["session"].gather(out[: reached[0] + 1 if len(reached) else len(out)])
+    return task.train.with_frame(log.filter(~pl.col("session").is_in(gone.implode())))
+
+
+def cuts(name: str, task: NextItem) -> None:
+    """The learned ``repeat`` beside constants, where the next item was in the session more and less often."""
+    print(f"\n{name}, sessions of train left out until the next item was in the session that often\n")
+    print_header(["share", "tests", "repeat", "P@20", "MRR@20"], 1)
+    for share in (0.05, 0.25, 0.45):
+        train = with_repeats(task, share)
+        inner = held_out(NextItem(train, task.prefixes, task.targets), train_sessions(train) // 10)
+        seen = inner.prefixes.join(inner.targets, on=["user_id", "item_id"]).select("user_id").n_unique()
+        x = inner.train.interactions()
+        for repeat in (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, None):
+            model = cf.SessionKNN(repeat=repeat).fit(x)
+            label = f"learned: {model.repeat_:g}" if repeat is None else f"{repeat:g}"
+            figures = (f"{v:.2f}" for v in percent(model, inner))
+            print_row(f"{seen / len(inner.targets):.1%}", f"{len(inner.targets):,}", label, *figures)
+
+
+def train_sessions(train: cf.Events) -> int:
+    return int(train.frame.select(pl.col("session").n_unique()).collect().item())
 
 
 def percent(model: Recommender, task: NextItem) -> tuple[float, float]:
@@ -122,7 +162,7 @@ def tune(name: str, task: NextItem) -> None:
     print_header(["parameter", "value", "P@20", "MRR@20"], 2)
     print_row("", "", *(f"{v:.2f}" for v in percent(chosen.fit(x), inner)))
     for parameter, values in GRID.items():
-        for value in values:
+        for value in (*values, None) if parameter == "repeat" else values:
             if value != getattr(chosen, parameter):
                 model = cf.SessionKNN(**{**chosen.params(), parameter: value}).fit(x)
                 print_row(parameter, value, *(f"{v:.2f}" for v in percent(model, inner)))
@@ -162,11 +202,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("COFACTOR_DATA"), help="folder of the data sets")
     parser.add_argument("--only", choices=list(PUBLISHED), help="one data set instead of both")
     parser.add_argument("--tune", action="store_true", help="show the parameters on held-out training sessions")
+    parser.add_argument("--cut", action="store_true", help="show `repeat` on cuts of the training sessions")
     args = parser.parse_args()
     if args.data is None:
         parser.error("give --data FOLDER or set COFACTOR_DATA")
     for name in [args.only] if args.only else PUBLISHED:
-        (tune if args.tune else report)(name, read(name, Path(args.data)))
+        (tune if args.tune else cuts if args.cut else report)(name, read(name, Path(args.data)))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ PUBLIC = {
         "ImplicitALS",
         "ItemKNN",
     ),
+    *("HistoryRerank", "evaluate_by_type", "submission"),
     *("NextBasket", "PersonalPopular", "Popular", "PureSVD", "RP3beta", "Random", "Recommender", "Repurchase"),
     *(
         "SampledMF",

@@ -21,6 +21,8 @@ MODELS = {
     "GraphFilter, a walk": lambda: cf.GraphFilter(
         low_pass=0, amplification=1.5, history_exponent=0.6, item_exponent=0.3
     ),
+    "HistoryRerank": lambda: cf.HistoryRerank(cf.ItemKNN(), cf.CoVisitation(), weights=[2, 1], neighbours=5),
+    "HistoryRerank by factors": lambda: cf.HistoryRerank(cf.ImplicitALS(4, iterations=2), recent=1),
     "ImplicitALS": lambda: cf.ImplicitALS(8, iterations=3, regularization=0.1),
     "ImplicitALS by cg": lambda: cf.ImplicitALS(8, iterations=3, regularization=0.1, solver="cg"),
     "NextBasket": lambda: cf.NextBasket(**UNTIMED),

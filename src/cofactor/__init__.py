@@ -18,6 +18,8 @@ from cofactor.errors import (
     ParameterError,
     UnknownIdError,
 )
+from cofactor.evaluation import submission
+from cofactor.evaluation.by_type import evaluate_by_type
 from cofactor.evaluation.compare import compare
 from cofactor.evaluation.evaluate import evaluate
 from cofactor.models import (
@@ -30,6 +32,7 @@ from cofactor.models import (
     Fallback,
     FixedFactors,
     GraphFilter,
+    HistoryRerank,
     ImplicitALS,
     ItemKNN,
     NextBasket,
@@ -63,6 +66,7 @@ __all__ = [
     "Features",
     "FixedFactors",
     "GraphFilter",
+    "HistoryRerank",
     "IdMap",
     "ImplicitALS",
     "Interactions",
@@ -86,9 +90,11 @@ __all__ = [
     "compare",
     "datasets",
     "evaluate",
+    "evaluate_by_type",
     "load",
     "load_interactions",
     "read_events",
     "split",
+    "submission",
     "weights",
 ]

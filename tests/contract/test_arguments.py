@@ -67,6 +67,14 @@ ROWS = TABLE.select("user_id", "item_id", rank=pl.int_range(1, pl.len() + 1).ove
 IDS = X.users
 ITEMS = TABLE.select("item_id", colour=pl.col("type")).unique("item_id", maintain_order=True)
 FEATURES = cf.Features.from_frame(ITEMS)
+LABELS = TABLE.select("user_id", "item_id", event_type="type")
+
+
+def _same(of, call):
+    """A function with the signature of another."""
+    call.__signature__ = inspect.signature(of)
+    return call
+
 
 FUNCTIONS = {
     "compare": (cf.compare, {"models": {"popular": cf.Popular()}, "train": EVENTS, "test": PAIRS, "metrics": "auc"}),
@@ -77,9 +85,20 @@ FUNCTIONS = {
         cf.read_events,
         {"source": TABLE, "user": "user_id", "item": "item_id", "time": "time", "session": "visit"},
     ),
+    "evaluate_by_type": (cf.evaluate_by_type, {"lists": ROWS, "labels": LABELS, "weights": {"view": 1, "cart": 2}}),
+    "submission.lists_for": (
+        _same(cf.submission.lists_for, lambda **given: list(cf.submission.lists_for(**given))),
+        {"model": cf.Popular().fit(X), "sessions": PAIRS},
+    ),
+    "submission.read": (
+        _same(cf.submission.read, lambda **given: list(cf.submission.read(**given))),
+        {"path": "no such file"},
+    ),
+    "submission.write": (cf.submission.write, {"lists": ROWS, "path": "out.csv", "fill": [1, 2, 3, 4], "k": 4}),
     "split.by_time": (cf.split.by_time, {"events": EVENTS, "test": "20d"}),
     "split.cold_items": (cf.split.cold_items, {"events": EVENTS, "fraction": 0.5}),
     "split.cold_users": (cf.split.cold_users, {"events": EVENTS, "fraction": 0.5}),
+    "split.cut_sessions": (cf.split.cut_sessions, {"events": EVENTS, "test": "29d", "next_only": ["view"]}),
     "split.k_fold": (cf.split.k_fold, {"events": EVENTS}),
     "split.leave_last": (cf.split.leave_last, {"events": EVENTS}),
     "split.random": (cf.split.random, {"events": EVENTS, "fraction": 0.5}),
@@ -149,12 +168,14 @@ MODELS = {  # what a model needs to look at all of its parameters
     "CoVisitation": {"type_weights": {"view": 1.0, "cart": 2.0}},
     "CoVisitationSum": {"weights": [1.0, 2.0]},
     "GraphFilter": {"factors": 2},
+    "HistoryRerank": {"weights": [1.0, 2.0], "type_weights": {"view": 1.0, "cart": 2.0}},
     "ImplicitALS": {"factors": 2, "iterations": 1, "solver": "cg"},
     "PureSVD": {"factors": 2},
 }
 INSIDE = {
     "Blend": lambda: [cf.Popular(), cf.Random()],
     "Fallback": lambda: [cf.Popular(), cf.Random()],
+    "HistoryRerank": lambda: [cf.ItemKNN(), cf.ImplicitALS(2, iterations=1)],
     "CoVisitationSum": lambda: [cf.CoVisitation(), cf.CoVisitation(5)],
 }
 
@@ -176,12 +197,6 @@ def more():
         valid = {"types": ["view"]} if preset == "buy_to_buy" else {"type_weights": {"view": 1.0, "cart": 2.0}}
         valid = {} if preset == "time_weighted" else valid
         yield f"CoVisitation.{preset}", _same(make, lambda make=make, **given: make(**given).fit(X)), valid
-
-
-def _same(of, call):
-    """A function with the signature of another."""
-    call.__signature__ = inspect.signature(of)
-    return call
 
 
 def walk():

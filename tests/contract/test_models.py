@@ -25,7 +25,7 @@ NEVER_ITSELF = {
     "UserKNN",
 }
 REACHED_ONLY = {*NEVER_ITSELF, "SessionKNN", "SessionKNN by cosine"}  # lists hold only what neighbours reach
-SIMILAR_SHARE_USERS = {*REACHED_ONLY, "EASE", "EASE of users"}
+SIMILAR_SHARE_USERS = {*REACHED_ONLY, "EASE", "EASE of users", "HistoryRerank"}
 # Known users were trained; new ones are folded in, and come near (tests/models/sampled/test_sampled_mf.py).
 TRAINED = {"SampledMF", "SampledMF by pairs", "SampledMF, stopped early"}
 BY_USER_ROW = {"Random", "Random by popularity", *TRAINED}  # what is random depends on the user's row

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
-from cofactor.models import Blend, CoVisitationSum, Fallback, FixedFactors, Recommender
+from cofactor.models import Blend, CoVisitationSum, Fallback, FixedFactors, HistoryRerank, Recommender
 
 __all__ = ["build_models", "model_names"]
 
@@ -18,7 +18,7 @@ _SHORT = {"implicit-als": "als"}
 def model_names() -> dict[str, type[Recommender]]:
     """The models of the library by the names they have here."""
     # Made of other models, where a chain is written with +, or of vectors: in Python.
-    made = (Blend, CoVisitationSum, Fallback, FixedFactors)
+    made = (Blend, CoVisitationSum, Fallback, FixedFactors, HistoryRerank)
     classes = [
         c
         for c in Recommender.registry.values()

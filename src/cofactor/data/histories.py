@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cofactor.data.ids import IdMap
 
-__all__ = ["Histories", "read_histories"]
+__all__ = ["Histories", "event_times", "event_weights", "read_histories"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,8 +70,8 @@ def read_histories(
         raise DataError("histories is empty; give at least one (user_id, item_id) row")
     if ordered and isinstance(histories, Interactions):
         table = table.with_columns(time=pl.Series(Sessions.with_last_positions(histories)[1]))
-    time = _times(table) if ordered else pl.lit(0)
-    table = table.select("user_id", "item_id", weight=_weights(table), time=time)
+    time = event_times(table) if ordered else pl.lit(0)
+    table = table.select("user_id", "item_id", weight=event_weights(table), time=time)
     users = table["user_id"].unique(maintain_order=True)
     table = table.join(pl.DataFrame({"user_id": users}).with_row_index("at"), on="user_id", maintain_order="left")
     rows = items.rows(table["item_id"], "histories: item_id")
@@ -88,7 +88,8 @@ def read_histories(
     return users, Histories(csr.indptr, csr.indices, csr.values, csr.n_columns, known["position"].to_numpy())
 
 
-def _weights(table: pl.DataFrame) -> pl.Series | pl.Expr:
+def event_weights(table: pl.DataFrame) -> pl.Series | pl.Expr:
+    """What the rows of histories weigh, 1 without a column ``weight``; DataError unless positive and finite."""
     if "weight" not in table.columns:
         return pl.lit(1.0, pl.Float64)
     if not table.schema["weight"].is_numeric():
@@ -103,8 +104,8 @@ def _weights(table: pl.DataFrame) -> pl.Series | pl.Expr:
     return weight
 
 
-def _times(table: pl.DataFrame) -> pl.Series | pl.Expr:
-    """What the events of a user are sorted by."""
+def event_times(table: pl.DataFrame) -> pl.Series | pl.Expr:
+    """What the events of a user are sorted by; DataError for a column ``time`` that has no order."""
     if "time" not in table.columns:
         return pl.lit(0)
     dtype = table.schema["time"]

@@ -9,24 +9,36 @@ held in memory; the notes of both sides say so.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_at_least, check_fraction, shown
+from cofactor.checks import check_at_least, check_fraction
+from cofactor.data.cuts import cut_of, generator, share_of, time_of, time_range
+from cofactor.data.session_cuts import SessionSplit, cut_sessions
 from cofactor.data.settled import settled
-from cofactor.data.weights import duration
 from cofactor.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import date, datetime, timedelta
 
     from cofactor.data.events import Events
 
-__all__ = ["Split", "Unknown", "by_time", "cold_items", "cold_users", "k_fold", "leave_last", "random"]
+__all__ = [
+    "SessionSplit",
+    "Split",
+    "Unknown",
+    "by_time",
+    "cold_items",
+    "cold_users",
+    "cut_sessions",
+    "k_fold",
+    "leave_last",
+    "random",
+]
 
 _LABEL = "__split_label"
 _MAX_FOLDS = 255  # what a label of one byte can tell apart
@@ -127,15 +139,8 @@ def by_time(events: Events, test: str | timedelta | date | datetime) -> Split:
         ``test`` is none of the above.
     """
     events = settled(events, in_order=False)
-    time = _time(events, "by_time")
-    oldest, newest = _time_range(events, time)
-    cut = _cut(test, newest)
-    if not oldest < cut <= newest:
-        side, where = ("train", "before") if cut <= oldest else ("test", "at or after")
-        raise DataError(
-            f"{side} would be empty: no event lies {where} the cut {cut} (test={test!r}); "
-            f"the log runs from {oldest} to {newest}; give a cut inside it"
-        )
+    time = time_of(events, "by_time")
+    cut = cut_of(test, *time_range(events, time))
     return Split(events.filter(pl.col(time) < cut), events.filter(pl.col(time) >= cut))
 
 
@@ -165,8 +170,8 @@ def leave_last(events: Events, n: int = 1) -> Split:
     """
     check_at_least("n", n, 1, whole=True)
     events = settled(events, in_order=True)
-    time = _time(events, "leave_last")
-    _time_range(events, time)
+    time = time_of(events, "leave_last")
+    time_range(events, time)
     rank, count = pl.col(time).rank("ordinal").over(events.user), pl.len().over(events.user)
     is_test = events.frame.select(((count > n) & (rank > count - n)).cast(pl.UInt8)).collect().to_series()
     if not is_test.sum():
@@ -204,12 +209,12 @@ def random(events: Events, fraction: float, seed: int = 0) -> Split:
         ``fraction`` is not between 0 and 1.
     """
     check_fraction("fraction", fraction)
-    generator = _generator(seed)
+    rng = generator(seed)
     events = settled(events, in_order=True)
-    n_test = _share(fraction, events.n_events, "events")
+    n_test = share_of(fraction, events.n_events, "events")
     labels = np.zeros(events.n_events, np.uint8)
     labels[:n_test] = 1
-    generator.shuffle(labels)
+    rng.shuffle(labels)
     label = pl.Series(labels)
     return Split(_labelled(events, label, 0), _labelled(events, label, 1))
 
@@ -239,12 +244,12 @@ def k_fold(events: Events, k: int = 5, seed: int = 0) -> list[Split]:
     check_at_least("k", k, 2, whole=True)
     if k > _MAX_FOLDS:
         raise ParameterError(f"k must be at most {_MAX_FOLDS}, got {k}")
-    generator = _generator(seed)
+    rng = generator(seed)
     events = settled(events, in_order=True)
     if events.n_events < k:
         raise DataError(f"k={k}: the log has only {events.n_events} events; choose a smaller k")
     labels = np.resize(np.arange(k, dtype=np.uint8), events.n_events)
-    generator.shuffle(labels)
+    rng.shuffle(labels)
     label = pl.Series(labels)
     return [Split(_labelled(events, label, fold, keep=False), _labelled(events, label, fold)) for fold in range(k)]
 
@@ -276,16 +281,16 @@ def cold_users(events: Events, fraction: float, seed: int = 0, history_fraction:
         A fraction is not between 0 and 1.
     """
     check_fraction("fraction", fraction)
-    generator = _generator(seed)
+    rng = generator(seed)
     if history_fraction is not None:
         check_fraction("history_fraction", history_fraction)
     events = settled(events, in_order=history_fraction is not None)
-    is_cold = _drawn(events, events.user, fraction, generator, "users")
+    is_cold = _drawn(events, events.user, fraction, rng, "users")
     train, cold = events.filter(~is_cold), events.filter(is_cold)
     if history_fraction is None:
         return Split(train, cold)
-    time = _time(events, "cold_users with history_fraction")
-    _time_range(cold, time)
+    time = time_of(events, "cold_users with history_fraction")
+    time_range(cold, time)
     rank, count = pl.col(time).rank("ordinal").over(events.user), pl.len().over(events.user)
     n_history = (count * history_fraction).floor().clip(lower_bound=1)
     is_test = cold.frame.select(((count == 1) | (rank > n_history)).cast(pl.UInt8)).collect().to_series()
@@ -320,76 +325,17 @@ def cold_items(events: Events, fraction: float, seed: int = 0) -> Split:
         One side is empty; the fraction is not between 0 and 1.
     """
     check_fraction("fraction", fraction)
-    generator = _generator(seed)
+    rng = generator(seed)
     events = settled(events, in_order=False)
-    is_cold = _drawn(events, events.item, fraction, generator, "items")
+    is_cold = _drawn(events, events.item, fraction, rng, "items")
     return Split(events.filter(~is_cold), events.filter(is_cold))
 
 
-def _drawn(events: Events, column: str, fraction: float, generator: np.random.Generator, what: str) -> pl.Expr:
+def _drawn(events: Events, column: str, fraction: float, rng: np.random.Generator, what: str) -> pl.Expr:
     """Whether an event is of one of the ids drawn at random, a share of all that the column holds."""
     ids = events.frame.select(pl.col(column).unique().sort()).collect(engine="streaming").to_series()
-    chosen = generator.permutation(len(ids))[: _share(fraction, len(ids), what)]
+    chosen = rng.permutation(len(ids))[: share_of(fraction, len(ids), what)]
     return pl.col(column).is_in(ids.gather(chosen).implode())
-
-
-def _time(events: Events, split: str) -> str:
-    if events.time is None:
-        raise DataError(f"{split} needs the time of every event; name its column: read_events(..., time=...)")
-    return events.time
-
-
-def _time_range(events: Events, time: str) -> tuple[datetime, datetime]:
-    column = pl.col(time)
-    oldest, newest, n_null = (
-        events.frame.select(oldest=column.min(), newest=column.max(), n_null=column.null_count())
-        .collect(engine="streaming")
-        .row(0)
-    )
-    if n_null:
-        raise DataError(f"column {time!r}: {n_null} events have no time; filter them out before the split")
-    if newest is None:
-        raise DataError("the log has no events")
-    return oldest, newest
-
-
-def _cut(test: str | timedelta | date | datetime, newest: datetime) -> datetime:
-    if isinstance(test, str):
-        test = _parsed(test)
-    if isinstance(test, timedelta):
-        span = duration("test", test)
-        return newest - span if span < newest - datetime.min else datetime.min
-    if isinstance(test, datetime):
-        return test.astimezone(UTC).replace(tzinfo=None) if test.tzinfo else test
-    if isinstance(test, date):
-        return datetime(test.year, test.month, test.day)
-    raise ParameterError(f"test={shown(test)}: give a date, a datetime, a timedelta or text such as '28d'")
-
-
-def _parsed(text: str) -> datetime | timedelta:
-    try:
-        return datetime.fromisoformat(text.strip())
-    except ValueError:
-        pass
-    try:
-        return duration("test", text.strip().removeprefix("last"))
-    except ParameterError as error:
-        raise ParameterError(f"{error}; or a date such as '2024-03-01'") from None
-
-
-def _share(fraction: float, n: int, what: str) -> int:
-    """Return the number of test units of ``n``, with something left for both sides."""
-    n_test = round(fraction * n)
-    if not 0 < n_test < n:
-        side = "test" if n_test == 0 else "train"
-        way_out = "at least two are needed" if n < 2 else f"give a {'larger' if n_test == 0 else 'smaller'} one"
-        raise DataError(f"{side} would be empty: fraction={fraction} of {n} {what} puts {n_test} into test; {way_out}")
-    return n_test
-
-
-def _generator(seed: int) -> np.random.Generator:
-    check_at_least("seed", seed, 0, whole=True)
-    return np.random.default_rng(seed)
 
 
 def _labelled(events: Events, label: pl.Series, value: int, keep: bool = True) -> Events:

@@ -6,6 +6,7 @@ from cofactor.models.baselines.popular import Popular
 from cofactor.models.baselines.random import Random
 from cofactor.models.combined.blend import Blend
 from cofactor.models.combined.fallback import Fallback
+from cofactor.models.combined.history_rerank import HistoryRerank
 from cofactor.models.factors.als import ImplicitALS
 from cofactor.models.factors.fixed import FixedFactors
 from cofactor.models.factors.pure_svd import PureSVD
@@ -33,6 +34,7 @@ __all__ = [
     "Fallback",
     "FixedFactors",
     "GraphFilter",
+    "HistoryRerank",
     "ImplicitALS",
     "ItemKNN",
     "NextBasket",

@@ -205,7 +205,7 @@ def test_unknown_items_and_empty_prefixes():
         ({"idf": -1}, "idf must be a finite number of at least 0"),
         ({"candidate_idf": "much"}, "candidate_idf must be"),
         ({"backward": -0.1}, "backward must be"),
-        ({"repeat": None}, "repeat must be"),
+        ({"repeat": -0.1}, "repeat must be a finite number of at least 0"),
         ({"last_events": 0}, "last_events must be a whole number of at least 1"),
         ({"similarity": "jaccard"}, "similarity must be one of 'dot', 'cosine', got 'jaccard'"),
         ({"threads": 0}, "threads"),

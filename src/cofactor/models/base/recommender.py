@@ -154,7 +154,8 @@ class Recommender(Model):
         histories : DataFrame with user_id, item_id and (optional) weight and time, Interactions, or Events
             Weights mean what they meant in training. Models of sequences (``SessionKNN``) take the rows of a user in
             the order of ``time`` where there is such a column, else as they stand, the oldest first, each for one
-            event whatever its weight; ``Repurchase`` reads how long ago they were from it; others do not look at it.
+            event whatever its weight; ``Repurchase`` reads how long ago they were from it; ``HistoryRerank`` reads an
+            ``event_type`` too; others do not look at it.
             Items that the training data does not hold are left out and counted in a :class:`CofactorWarning`.
         k, exclude_seen, items, unknown
             As in :meth:`recommend`.

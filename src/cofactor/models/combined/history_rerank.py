@@ -1,0 +1,363 @@
+"""Sessions go on with what they had, then with what is near it, then with what is popular.
+
+With the events e = 0 ... n - 1 of a history, the oldest first, and ``w(e)`` the weight of an event's type::
+
+    recency(e, n) = 2 ** (0.1 + 0.9 * e / (n - 1)) - 1                      logspace(0.1, 1, n, base=2) - 1
+    own(i)        = sum of recency(e, n) * w(e) over the events e of item i
+    near(j)       = sum over the r newest distinct items i, and the models m, of recency(i, r) * weight(m) / (60 + rank
+                    of j among the most similar items of i)
+
+Items of the history come first, by ``own``; then others that are near, by ``near``; then the rest by the number of
+their users. A history of k distinct items or more is re-ranked and nothing else.
+
+Source: the public baselines of the OTTO competition (Kaggle 2022), which re-rank histories of 20 items by recency and
+type, and fill up shorter ones from the neighbours of the most recent item in an item-item factorization or from
+co-visitation matrices. Departures: shorter histories are ordered by ``own`` too; neighbours of several recent items, by
+reciprocal ranks (Cormack, Clarke & Büttcher, SIGIR 2009), so that scores of different models can be added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from cofactor.checks import check_at_least
+from cofactor.data.histories import Histories
+from cofactor.data.timelines import Timelines, read_timelines, timelines_of
+from cofactor.errors import DataError, ParameterError
+from cofactor.kernels.arrays import TopK
+from cofactor.kernels.csr import CSR, offsets
+from cofactor.kernels.filters import Filters
+from cofactor.models.base.fitting import fitted_copies, in_one_step
+from cofactor.models.base.learned import check_range
+from cofactor.models.base.recommender import Recommender
+from cofactor.system.threads import resolve_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
+
+    import polars as pl
+    from numpy.typing import ArrayLike, NDArray
+
+    from cofactor.data.interactions import Interactions
+    from cofactor.data.tables import TableLike
+    from cofactor.kernels.arrays import Float, Rows
+
+__all__ = ["HistoryRerank"]
+
+_USUAL = {"clicks": 1.0, "carts": 6.0, "orders": 3.0}
+_FIRST_RANKS = 60  # damps the difference between the first ranks (Cormack et al.)
+_ROWS = 1 << 15  # histories that are looked at together
+_CELLS = 1 << 24  # of tables of histories and popular items
+_OWN, _NEAR, _REST = 2.0, 1.0, 0.0  # what scores begin with
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scored(Histories):
+    """Histories whose values are ``own``, relative to the largest of the row."""
+
+    def take(self, rows: ArrayLike) -> _Scored:
+        """The given rows, in the given order."""
+        h = Histories.take(self, rows)
+        return _Scored(h.indptr, h.indices, h.values, h.n_columns, h.positions)
+
+
+class HistoryRerank(Recommender):
+    """Rank what a session had by recency and type, fill up from neighbours of its newest items, then popular items.
+
+    Lists are always as long as they can be. Scores are 2 to 3 for items of the history, 1 to 2 for neighbours, below 1
+    for popular items, and relative to the best of their kind in the list: compare them within a list only. Made for
+    ``recommend_for(sessions, exclude_seen=False)``; without what was seen lists begin with the neighbours. No loop over
+    sessions in Python.
+
+    Histories are tables with a row for each event, the oldest first or with a ``time``, and perhaps ``event_type`` and
+    ``weight``, or Events, or Interactions made of them. Interactions without events have one event a pair, in the order
+    of the item rows, with the weight of the pair. An event counts its weight times that of its type; the same event
+    twice counts twice.
+
+    Parameters
+    ----------
+    *models : Recommender
+        At least one with similar items: an item-item factorization, co-visitation, several. All are fitted on the same
+        interactions; fitted again, the whole has new ones in ``models``, and those given stay as they were.
+    weights : sequence of numbers, optional
+        One positive weight for each model; equal ones unless given.
+    type_weights : mapping, optional
+        Weight of every event type that occurs. Unless given, clicks 1, carts 6, orders 3, and any other type 1. Says
+        nothing where events have no types.
+    recent : int
+        How many of the newest distinct items give neighbours.
+    neighbours : int
+        How many neighbours of each of them.
+    threads : int, optional
+
+    Attributes
+    ----------
+    histories_ : CSR (n_users, n_items)
+        ``own`` of the training data, relative to each user's largest.
+    positions_ : (n_histories_entries,) int32
+        Of every entry of it: the place of the item's last event in the history, from 1, the oldest.
+    popular_ : (n_items,) int32
+        Item rows by the number of their users, most first.
+    popularity_ : (n_items,) float32
+        What popular items score.
+
+    Examples
+    --------
+    >>> import cofactor as cf
+    >>> model = cf.HistoryRerank(cf.CoVisitation.type_weighted(), cf.ItemKNN(), weights=[2, 1])
+    """
+
+    histories_: CSR
+    positions_: Rows
+    popular_: Rows
+    popularity_: Float
+
+    def __init__(
+        self,
+        *models: Recommender,
+        weights: Sequence[float] | None = None,
+        type_weights: Mapping[str, float] | None = None,
+        recent: int = 5,
+        neighbours: int = 50,
+        threads: int | None = None,
+    ) -> None:
+        self.models = models
+        self.weights = weights
+        self.type_weights = type_weights
+        self.recent = recent
+        self.neighbours = neighbours
+        self.threads = threads
+
+    def params(self) -> dict[str, Any]:
+        """The models and how their neighbours are put together."""
+        weights = list(self.weights) if isinstance(self.weights, list | tuple | np.ndarray) else self.weights
+        names = ("type_weights", "recent", "neighbours", "threads")
+        return {"models": self.models, "weights": weights} | {name: getattr(self, name) for name in names}
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.params().items() if name != "models")
+        return f"HistoryRerank({''.join(f'{model!r}, ' for model in self.models)}{given})"
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the order of a history matters: it does."""
+        return True
+
+    @in_one_step
+    def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
+        """Fit every model, and score the histories of the training data.
+
+        Raises
+        ------
+        ParameterError
+            There is no model, one has no similar items, or a parameter is out of its range.
+        DataError
+            An event is of a type without a weight; or as the models' ``fit``.
+        """
+        self._check()
+        self.models = fitted_copies(self, self.models, lambda model: model.fit(interactions, progress=progress))
+        scored = self._scored(timelines_of(interactions, interactions.items), interactions.n_items)
+        self.histories_ = CSR(scored.indptr, scored.indices, scored.values, scored.n_columns)
+        self.positions_ = scored.positions
+        counts = np.bincount(interactions.user_items.indices, minlength=interactions.n_items)
+        self.popularity_ = _tier(_REST, (counts + 1) / (counts.max(initial=0) + 1)).astype(np.float32)
+        self.popular_ = np.argsort(-self.popularity_, kind="stable").astype(np.int32)
+        return self
+
+    def _read_histories(self, histories: TableLike | Interactions) -> tuple[pl.Series, CSR]:
+        read = read_timelines(histories, self.interactions_.items)
+        return read.users, self._scored(read, self.interactions_.n_items)
+
+    def _scored(self, events: Timelines, n_items: int) -> _Scored:
+        lengths = np.diff(events.indptr)
+        row = np.repeat(np.arange(len(lengths)), lengths)
+        place = np.arange(len(row)) - events.indptr[row]
+        weights = events.weights * _recency(place, lengths[row])
+        if events.types is not None:
+            weights *= self._type_table(events.type_names)[events.types]
+        keys, at = np.unique(row * np.int64(max(n_items, 1)) + events.items, return_inverse=True)
+        rows, items = np.divmod(keys, max(n_items, 1))
+        positions = np.zeros(len(keys), np.int32)
+        positions[at] = place + 1  # of several, the last one stays
+        own = _relative(rows, np.bincount(at, weights, len(keys)), len(lengths))
+        indptr = offsets(np.bincount(rows, minlength=len(lengths)))
+        return _Scored(indptr, items.astype(np.int32), own, n_items, positions)
+
+    def _type_table(self, names: tuple[str, ...]) -> NDArray[np.float64]:
+        """Weight of every type."""
+        if self.type_weights is None:
+            return np.array([_USUAL.get(name, 1.0) for name in names])
+        if missing := [name for name in names if name not in self.type_weights]:
+            raise DataError(
+                f"type_weights={dict(self.type_weights)!r} has no weight for events of {', '.join(missing)}; add it, "
+                "or filter such events out first"
+            )
+        return np.array([float(self.type_weights[name]) for name in names])
+
+    def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
+        return self._lists(self._own().take(users), k, filters)
+
+    def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
+        assert isinstance(histories, Histories)
+        if not isinstance(histories, _Scored):  # inside another model: weights of pairs, and where each item stood last
+            h, row = histories, histories.row_index()
+            weights = h.values * _recency(h.positions - 1.0, _last(h)[row])
+            own = _relative(row, weights, h.n_rows)
+            histories = _Scored(h.indptr, h.indices, own, h.n_columns, h.positions)
+        return self._lists(histories, k, filters)
+
+    def _own(self) -> _Scored:
+        h = self.histories_
+        return _Scored(h.indptr, h.indices, h.values, h.n_columns, self.positions_)
+
+    def _lists(self, histories: _Scored, k: int, filters: Filters) -> TopK:
+        parts = []
+        for begin in range(0, max(histories.n_rows, 1), _ROWS):
+            rows = np.arange(begin, min(histories.n_rows, begin + _ROWS), dtype=np.int32)
+            known, left = self._known(histories.take(rows)), filters.take(rows)
+            itself = CSR.one_each(np.arange(len(rows), dtype=np.int32), len(rows))
+            top = self._kernels().linear_top_k(itself, known, k, filters=left, threads=self.threads)
+            self._fill(top, known, left)
+            parts.append(top)
+        return TopK.stacked(parts)
+
+    def _known(self, histories: _Scored) -> CSR:
+        """Scores of what the histories hold and of what is near it, (n, n_items)."""
+        shape, row = histories.shape, histories.row_index()
+        own = sp.csr_matrix((_tier(_OWN, histories.values), histories.indices, histories.indptr), shape)
+        newest = np.lexsort((-histories.positions, row))
+        nth = np.arange(len(row)) - histories.indptr[row]
+        newest = newest[nth < self.recent]
+        n_of = np.minimum(np.diff(histories.indptr), self.recent)[row[newest]]
+        items, at = np.unique(histories.indices[newest], return_inverse=True)
+        say = _recency(n_of - 1 - nth[nth < self.recent], n_of)
+        asked = sp.csr_matrix((say, (row[newest], at)), (shape[0], len(items)))
+        near = (asked @ self._votes(items, self.neighbours)).tocoo()
+        near.data = _tier(_NEAR, _relative(near.row, near.data, shape[0]))
+        return CSR.from_scipy(own.maximum(near.tocsr()))
+
+    def _votes(self, items: Rows, depth: int) -> Any:  # noqa: ANN401 - a sparse matrix of SciPy
+        """What all models together say of the neighbours of items, (len(items), n_items)."""
+        n_items = self.interactions_.n_items
+        votes: Any = sp.csr_matrix((len(items), n_items))
+        weights = [1.0] * len(self.models) if self.weights is None else self.weights
+        for model, weight in zip(self.models, weights, strict=True) if len(items) else ():
+            top = model._similar_items(items, min(depth, n_items))
+            row, rank = np.nonzero(top.rows >= 0)
+            points = weight / (_FIRST_RANKS + 1.0 + rank)
+            votes += sp.csr_matrix((points, (row, top.rows[row, rank])), votes.shape)
+        return votes
+
+    def _fill(self, top: TopK, known: CSR, filters: Filters) -> None:
+        """Put popular items into the places that are left, in place."""
+        k, length = top.rows.shape[1], (top.rows >= 0).sum(axis=1)
+        choices = self.popular_
+        if filters.allowed is not None:
+            choices = choices[np.isin(choices, filters.allowed)]
+        short, size = np.flatnonzero(length < k), min(2 * k, len(choices))
+        place_of = np.full(known.n_columns, -1, np.int64)
+        while len(short) and size:
+            some = choices[:size]
+            place_of[some] = np.arange(size)
+            still = [np.empty(0, np.int64)]
+            for begin in range(0, len(short), max(1, _CELLS // size)):
+                rows = short[begin : begin + max(1, _CELLS // size)]
+                free = ~_holds(known.take(rows), place_of, size)
+                if filters.exclude is not None:
+                    free &= ~_holds(filters.exclude.take(rows), place_of, size)
+                place = length[rows][:, None] + np.cumsum(free, axis=1) - 1
+                row, column = np.nonzero(free & (place < k))
+                to = rows[row], place[row, column]
+                top.rows[to], top.scores[to] = some[column], self.popularity_[some[column]]
+                still.append(rows[place[:, -1] < k - 1])
+            short = np.concatenate(still) if size < len(choices) else still[0]
+            size = min(8 * size, len(choices))
+
+    def _scores(self, users: Rows, items: Rows) -> Float:
+        asked, at = np.unique(users, return_inverse=True)
+        scores = self._known(self._own().take(asked)).lookup(at, items)
+        return np.where(scores > 0, scores, self.popularity_[items])
+
+    def _similar_items(self, items: Rows, k: int) -> TopK:
+        votes = CSR.from_scipy(self._votes(items, max(self.neighbours, k)))
+        itself = CSR.one_each(np.arange(len(items), dtype=np.int32), len(items))
+        others = Filters(exclude=CSR.one_each(items, self.interactions_.n_items))
+        return self._kernels().linear_top_k(itself, votes, k, filters=others, threads=self.threads)
+
+    def _learned(self) -> dict[str, str]:
+        return {
+            "histories_": "csr users items",
+            "positions_": "int32 places",
+            "popular_": "int32 items",
+            "popularity_": "float32 items",
+        }
+
+    def _check_state(self) -> None:
+        if len(self.positions_) != self.histories_.nnz:
+            raise DataError(f"positions_ holds {len(self.positions_)} places of {self.histories_.nnz} entries")
+        check_range("popular_", self.popular_, self.interactions_.n_items)
+
+    def _check(self) -> None:
+        for name in ("recent", "neighbours"):
+            check_at_least(name, getattr(self, name), 1, whole=True)
+        resolve_threads(self.threads)
+        if self.type_weights is not None:
+            if not isinstance(self.type_weights, Mapping) or not all(isinstance(n, str) for n in self.type_weights):
+                raise ParameterError(
+                    f"type_weights={self.type_weights!r}; it must be a mapping such as {{'clicks': 1, 'carts': 6}}"
+                )
+            for name, weight in self.type_weights.items():
+                check_at_least(f"type_weights[{name!r}]", weight, 0, above=True)
+        if self.weights is not None and not isinstance(self.weights, list | tuple | np.ndarray):
+            raise ParameterError(f"weights must be a list of numbers, one for each model, got {self.weights!r}")
+        if not self.models or not all(isinstance(m, Recommender) for m in self.models):
+            raise ParameterError(f"HistoryRerank needs models that have similar items, got {self.models!r}")
+        for model in self.models:
+            if type(model)._similar_items is Recommender._similar_items:
+                raise ParameterError(f"HistoryRerank needs models that have similar items; {model!r} has none")
+        if self.weights is not None and len(self.weights) != len(self.models):
+            raise ParameterError(
+                f"weights must be one number for each of {len(self.models)} models, got {self.weights!r}"
+            )
+        for weight in () if self.weights is None else self.weights:
+            check_at_least("weights", weight, 0, above=True)
+
+
+def _recency(place: NDArray[Any], n: NDArray[np.integer]) -> NDArray[np.float64]:
+    """``logspace(0.1, 1, n, base=2) - 1`` at places from 0."""
+    weights: NDArray[np.float64] = 2 ** (0.1 + 0.9 * place / np.maximum(n - 1, 1)) - 1
+    return weights
+
+
+def _last(histories: Histories) -> NDArray[np.int64]:
+    """The last place that any item of each row has."""
+    last = np.zeros(histories.n_rows, np.int64)
+    np.maximum.at(last, histories.row_index(), histories.positions)
+    return last
+
+
+def _relative(rows: NDArray[np.integer], values: NDArray[Any], n_rows: int) -> Float:
+    """Values, all positive, by the largest of their row."""
+    largest = np.zeros(n_rows)
+    np.maximum.at(largest, rows, values)
+    relative: Float = (values / largest[rows]).astype(np.float32)
+    return relative
+
+
+def _tier(begin: float, relative: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Scores between a number and the next, which no rounding brings to either."""
+    return begin + 0.05 + 0.9 * relative.astype(np.float64)
+
+
+def _holds(matrix: CSR, place_of: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
+    """Which of some columns each row has, (n_rows, size); ``place_of`` tells which of them a column is, or -1."""
+    held = np.zeros((matrix.n_rows, size), np.bool_)
+    at = place_of[matrix.indices]
+    held[matrix.row_index()[at >= 0], at[at >= 0]] = True
+    return held

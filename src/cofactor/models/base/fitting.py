@@ -53,7 +53,7 @@ def in_one_step(
         vars(new).clear()
         vars(new).update({name: value for name, value in vars(self).items() if not _is_learned(name)})
         fit(new, x, *args, **options)
-        new.interactions_ = x.without_log
+        vars(new).setdefault("interactions_", x.without_log)  # a fit that learned of more users or items has set it
         parts = () if vars(self).get(_INSIDE) else vars(new).pop(_PARTS, ())  # inside, they wait for the whole
         self.__dict__ = new.__dict__
         for part, fitted in parts:  # the outer before the inner ones: at no moment is one made of old and new

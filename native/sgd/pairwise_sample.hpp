@@ -139,6 +139,7 @@ private:
 
     float bias(const Composition& c, std::int64_t i) const {
         if (biases_ == nullptr) return 0;
+        if (c.parts == nullptr) return biases_->values[c.offset + i];
         float sum;
         compose(*biases_, c, i, &sum);
         return sum;

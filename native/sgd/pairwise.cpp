@@ -176,7 +176,7 @@ private:
     }
 
     // The parts of a vector take a step each.
-    void change(const Composition& c, std::int64_t i, const float* gradient, float of_bias) {
+    [[gnu::always_inline]] void change(const Composition& c, std::int64_t i, const float* gradient, float of_bias) {
         const bool biased = biases_ != nullptr && (&c == &items_ || o_.loss == PairLoss::logistic);
         if (c.parts == nullptr) {
             change_row(c.offset + i, gradient, biased, of_bias);
@@ -190,7 +190,7 @@ private:
         }
     }
 
-    void change_row(std::int64_t row, const float* gradient, bool biased, float of_bias) {
+    [[gnu::always_inline]] void change_row(std::int64_t row, const float* gradient, bool biased, float of_bias) {
         if (!(row < x_.n_rows() ? o_.update_users : o_.update_items)) return;
         steps_(row, gradient);
         if (biased) step_row(*biases_, row, &of_bias);

@@ -39,7 +39,7 @@ public:
         __builtin_prefetch(t_.steps + row, 1);
     }
 
-    void operator()(std::int64_t row, const float* __restrict gradient) const {
+    [[gnu::always_inline]] void operator()(std::int64_t row, const float* __restrict gradient) const {
         const StepOptions& step = t_.step;
         const std::ptrdiff_t at = row * width();
         float* const __restrict values = t_.values + at;

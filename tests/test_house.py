@@ -16,6 +16,7 @@ PUBLIC = {
     *("EASE", "SLIM", "Blend", "CoVisitation", "CoVisitationSum", "Fallback", "GraphFilter", "ImplicitALS", "ItemKNN"),
     *("NextBasket", "PersonalPopular", "Popular", "PureSVD", "RP3beta", "Random", "Recommender", "Repurchase"),
     *("SessionKNN", "UserKNN", "Events", "IdMap", "Interactions", "read_events", "split", "weights", "datasets"),
+    "sampling",
     *("compare", "evaluate", "load", "ArtifactError", "CofactorError", "CofactorWarning", "DataError"),
     *("MissingExtraError", "NotFittedError", "ParameterError", "UnknownIdError"),
 }

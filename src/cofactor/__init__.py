@@ -1,7 +1,7 @@
 """Recommender systems by matrix factorization, from a raw event log to ranked lists."""
 
 from cofactor import datasets
-from cofactor.data import split, weights
+from cofactor.data import sampling, split, weights
 from cofactor.data.events import Events, read_events
 from cofactor.data.ids import IdMap
 from cofactor.data.interactions import Interactions
@@ -77,6 +77,7 @@ __all__ = [
     "evaluate",
     "load",
     "read_events",
+    "sampling",
     "split",
     "weights",
 ]

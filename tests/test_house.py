@@ -12,47 +12,15 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 SOURCE = ROOT / "src" / "cofactor"
 
-PUBLIC = {
-    *(
-        "EASE",
-        "SLIM",
-        "Blend",
-        "CoVisitation",
-        "CoVisitationSum",
-        "FactorModel",
-        "Fallback",
-        "FixedFactors",
-        "GraphFilter",
-        "ImplicitALS",
-        "ItemKNN",
-    ),
-    *("HistoryRerank", "evaluate_by_type", "submission"),
-    *("NextBasket", "PersonalPopular", "Popular", "PureSVD", "RP3beta", "Random", "Recommender", "Repurchase"),
-    *(
-        "SampledMF",
-        "SessionKNN",
-        "UserKNN",
-        "Events",
-        "Features",
-        "IdMap",
-        "Interactions",
-        "read_events",
-        "split",
-        "weights",
-        "datasets",
-    ),
-    *(
-        "compare",
-        "evaluate",
-        "load",
-        "load_interactions",
-        "ArtifactError",
-        "CofactorError",
-        "CofactorWarning",
-        "DataError",
-    ),
-    *("MissingExtraError", "NotFittedError", "PairLoader", "ParameterError", "UnknownIdError"),
-}
+PUBLIC = set(
+    """
+    ArtifactError Blend CoVisitation CoVisitationSum CofactorError CofactorWarning DataError EASE Events
+    FactorModel Fallback Features FixedFactors GraphFilter HistoryRerank IdMap ImplicitALS Interactions ItemKNN
+    MissingExtraError NextBasket NotFittedError PairLoader ParameterError PersonalPopular Popular PureSVD
+    RP3beta Random Recommender Repurchase SLIM SampledMF SessionKNN UnknownIdError UserKNN compare datasets
+    evaluate evaluate_by_type load load_interactions read_events sampling split submission weights
+    """.split()
+)
 
 
 def test_public_names_stay():

@@ -30,17 +30,16 @@ inline std::span<const std::int32_t> row_of(const Csr& a, std::int64_t row) {
     return a.indices.subspan(a.indptr[row], a.length(row));
 }
 
-// Item number `rank` of those that are not in `seen`: O(log seen).
+// Item number `rank` of those that are not in `seen`: O(log seen), without branches that depend on what is found.
 inline std::int32_t unseen_item(std::span<const std::int32_t> seen, std::int32_t rank) {
-    std::size_t low = 0, high = seen.size();  // seen[k] - k unseen items are before seen[k]
-    while (low < high) {
-        const std::size_t middle = (low + high) / 2;
-        if (seen[middle] - static_cast<std::int32_t>(middle) <= rank)
-            low = middle + 1;
-        else
-            high = middle;
+    const std::int32_t* const at = seen.data();
+    std::int32_t low = 0, left = static_cast<std::int32_t>(seen.size());  // at[k] - k unseen items are before at[k]
+    while (left > 0) {
+        const std::int32_t half = (left + 1) / 2, last = low + half - 1;
+        low += half * (at[last] - last <= rank);
+        left -= half;
     }
-    return rank + static_cast<std::int32_t>(low);
+    return rank + low;
 }
 
 // An item that is not in `seen` (ascending), or -1 where there is none. Uniform ones take one draw. With an alias table

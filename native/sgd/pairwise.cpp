@@ -1,10 +1,13 @@
 #include "sgd/pairwise.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "sgd/pairwise_sample.hpp"
-#include "sgd/step.hpp"
+#include "sgd/row_step.hpp"
 
 namespace cofactor {
 
@@ -13,7 +16,7 @@ namespace {
 constexpr std::int64_t kMostAhead = 8;  // negatives of a positive that are drawn before their time
 constexpr std::int64_t kDistance = 6;   // positives from a prefetch to its use
 // Positives of a block: its users and their histories fit the L2 cache. Small data still make some blocks.
-constexpr std::int64_t kBlocks = 32, kLeastBlock = 1 << 12, kMostBlock = 1 << 16;
+constexpr std::int64_t kBlocks = 32, kLeastBlock = 1 << 12, kMostBlock = 1 << 15;
 
 // All users in random order, and where the positives of each start if they are laid out so.
 struct UserOrder {
@@ -29,7 +32,54 @@ struct UserOrder {
     }
 };
 
-// A worker of the way without locks, and the positives of its block.
+// The positives of a block as they are trained: one after the other in memory, each with its first negatives.
+class Records {
+public:
+    Records(std::int64_t n_most, std::int64_t n_negatives)
+        : ahead_(std::min(n_negatives, kMostAhead)),
+          goes_on_(n_negatives > ahead_),
+          words_(kFirst + ahead_ + (goes_on_ ? 2 : 0)),
+          of_(n_most * words_) {}
+
+    std::int64_t ahead() const { return ahead_; }
+    std::int64_t size() const { return size_; }
+    void clear() { size_ = 0; }
+
+    std::int32_t user(std::int64_t k) const { return of_[k * words_]; }
+    std::int32_t positive(std::int64_t k) const { return of_[k * words_ + 1]; }
+    float weight(std::int64_t k) const { return std::bit_cast<float>(of_[k * words_ + 2]); }
+    const std::int32_t* negatives(std::int64_t k) const { return of_.data() + k * words_ + kFirst; }
+
+    // What negatives beyond `ahead` are drawn with.
+    Random random(std::int64_t k) const {
+        Random random(0, 0);
+        std::memcpy(static_cast<void*>(&random), negatives(k) + ahead_, sizeof random);
+        return random;
+    }
+
+    // At a random place, whose record goes to the end: a shuffle by Fisher & Yates, inside out.
+    void insert(std::int32_t user, std::int32_t positive, float weight, const std::int32_t* negatives,
+                const Random& random, Random& places) {
+        std::int32_t* const at = of_.data() + places.below(static_cast<std::uint32_t>(size_ + 1)) * words_;
+        std::copy_n(at, words_, of_.data() + size_++ * words_);
+        at[0] = user;
+        at[1] = positive;
+        at[2] = std::bit_cast<std::int32_t>(weight);
+        std::copy_n(negatives, ahead_, at + kFirst);
+        if (goes_on_) std::memcpy(at + kFirst + ahead_, static_cast<const void*>(&random), sizeof random);
+    }
+
+private:
+    static_assert(std::is_trivially_copyable_v<Random> && sizeof(Random) == 2 * sizeof(std::int32_t));
+    static constexpr std::int64_t kFirst = 3;
+
+    std::int64_t ahead_;
+    bool goes_on_;
+    std::int64_t words_, size_ = 0;
+    std::vector<std::int32_t> of_;
+};
+
+// A worker of the way without locks.
 template <std::ptrdiff_t kWidth>
 class Worker {
 public:
@@ -41,34 +91,20 @@ public:
           users_(users),
           items_(items),
           o_(options),
-          ahead_(std::min(options.n_negatives, kMostAhead)),
           steps_(vectors),
           sample_(vectors, biases, users, items, options),
           by_user_(vectors.width),
           by_item_(vectors.width),
           scaled_(vectors.width),
-          order_(block),
-          user_(block),
-          positive_(block),
-          weight_(block),
-          negatives_(block * ahead_) {
-        random_.reserve(block);
-    }
+          records_(block, options.n_negatives) {}
 
     // Positives [begin, end) of those laid out by users in their order.
     void run(const UserOrder& order, std::int64_t begin, std::int64_t end) {
         read(order, begin, end);
-        const auto n = static_cast<std::int64_t>(random_.size());
-        Random random(o_.seed, ~static_cast<std::uint64_t>(begin));
-        for (std::int64_t k = 0; k < n; ++k) {  // Fisher & Yates, inside out
-            const std::uint32_t other = random.below(static_cast<std::uint32_t>(k + 1));
-            order_[k] = order_[other];
-            order_[other] = static_cast<std::int32_t>(k);
-        }
-        for (std::int64_t k = 0; k < std::min(kDistance, n); ++k) fetch(order_[k]);
-        for (std::int64_t k = 0; k < n; ++k) {
-            if (k + kDistance < n) fetch(order_[k + kDistance]);
-            step(order_[k]);
+        for (std::int64_t k = 0; k < std::min(kDistance, records_.size()); ++k) fetch(k);
+        for (std::int64_t k = 0; k < records_.size(); ++k) {
+            if (k + kDistance < records_.size()) fetch(k + kDistance);
+            step(k);
         }
     }
 
@@ -81,7 +117,9 @@ private:
 
     // The positives and, while the history is at hand, their first negatives. O(log history) a negative.
     void read(const UserOrder& order, std::int64_t begin, std::int64_t end) {
-        random_.clear();
+        records_.clear();
+        Random places(o_.seed, ~static_cast<std::uint64_t>(begin));
+        std::int32_t negatives[kMostAhead];
         auto place = std::upper_bound(order.starts.begin(), order.starts.end(), begin) - order.starts.begin() - 1;
         for (std::int64_t at = begin; at < end; ++place) {
             const std::int32_t user = order.users[place];
@@ -89,42 +127,43 @@ private:
             const auto seen = o_.negatives.seen_by(user);
             for (; at < last; ++at) {
                 const std::int64_t entry = x_.indptr[user] + at - order.starts[place];
-                const std::size_t k = random_.size();
                 Random random(o_.seed, static_cast<std::uint64_t>(entry));
-                std::int32_t item = 0;
-                for (std::int64_t d = 0; d < ahead_; ++d) {
-                    negatives_[k * ahead_ + d] = item = o_.negatives(user, seen, random);
+                for (std::int64_t d = 0; d < records_.ahead(); ++d) {
+                    negatives[d] = o_.negatives(user, seen, random);
                 }
-                if (item < 0) {
+                if (negatives[0] < 0)
                     ++skipped;
-                    continue;
-                }
-                user_[k] = user;
-                positive_[k] = x_.indices[entry];
-                weight_[k] = x_.values[entry];
-                random_.push_back(random);
+                else
+                    records_.insert(user, x_.indices[entry], x_.values[entry], negatives, random, places);
             }
         }
     }
 
-    void fetch(const Composition& c, std::int64_t i) const {
+    [[gnu::always_inline]] void fetch(const Composition& c, std::int64_t i) const {
         if (c.parts != nullptr) return;
-        steps_.prefetch(c.offset + i);
-        if (biases_ != nullptr) __builtin_prefetch(biases_->row(c.offset + i));
+        steps_.fetch(c.offset + i);
+        if (biases_ != nullptr) __builtin_prefetch(biases_->row(c.offset + i), 1);
     }
 
-    void fetch(std::int64_t k) const {
-        fetch(users_, user_[k]);
-        fetch(items_, positive_[k]);
-        for (std::int64_t d = 0; d < ahead_; ++d) fetch(items_, negatives_[k * ahead_ + d]);
+    [[gnu::always_inline]] void fetch(std::int64_t k) const {
+        fetch(users_, records_.user(k));
+        fetch(items_, records_.positive(k));
+        for (std::int64_t d = 0; d < records_.ahead(); ++d) fetch(items_, records_.negatives(k)[d]);
     }
 
     void step(std::int64_t k) {
-        const std::int64_t user = user_[k];
-        const auto seen = o_.negatives.seen_by(user);
-        loss += sample_.evaluate(user, positive_[k], weight_[k], width(), [&](std::int64_t d) {
-            return d < ahead_ ? negatives_[k * ahead_ + d] : o_.negatives(user, seen, random_[k]);
-        });
+        const std::int64_t user = records_.user(k);
+        const std::int32_t* const negatives = records_.negatives(k);
+        if (o_.n_negatives == records_.ahead()) {
+            loss += sample_.evaluate(user, records_.positive(k), records_.weight(k), width(),
+                                     [&](std::int64_t d) { return negatives[d]; });
+        } else {
+            Random random = records_.random(k);
+            const auto seen = o_.negatives.seen_by(user);
+            loss += sample_.evaluate(user, records_.positive(k), records_.weight(k), width(), [&](std::int64_t d) {
+                return d < records_.ahead() ? negatives[d] : o_.negatives(user, seen, random);
+            });
+        }
         if (!sample_.moves()) return;
         sample_.by_user(width(), by_user_.data());
         const float by_user_bias = sample_.by_user_bias();
@@ -137,7 +176,7 @@ private:
     }
 
     // The parts of a vector take a step each.
-    void change(const Composition& c, std::int64_t i, const float* gradient, float of_bias) {
+    [[gnu::always_inline]] void change(const Composition& c, std::int64_t i, const float* gradient, float of_bias) {
         const bool biased = biases_ != nullptr && (&c == &items_ || o_.loss == PairLoss::logistic);
         if (c.parts == nullptr) {
             change_row(c.offset + i, gradient, biased, of_bias);
@@ -151,7 +190,7 @@ private:
         }
     }
 
-    void change_row(std::int64_t row, const float* gradient, bool biased, float of_bias) {
+    [[gnu::always_inline]] void change_row(std::int64_t row, const float* gradient, bool biased, float of_bias) {
         if (!(row < x_.n_rows() ? o_.update_users : o_.update_items)) return;
         steps_(row, gradient);
         if (biased) step_row(*biases_, row, &of_bias);
@@ -162,14 +201,10 @@ private:
     const Table* biases_;
     const Composition &users_, &items_;
     const Pairwise& o_;
-    std::int64_t ahead_;
-    RowSteps steps_;
+    RowStep<kWidth> steps_;
     PairwiseSample sample_;
     Buffer by_user_, by_item_, scaled_;
-    std::vector<std::int32_t> order_, user_, positive_;
-    std::vector<float> weight_;
-    std::vector<std::int32_t> negatives_;  // ahead_ a positive
-    std::vector<Random> random_;           // what the rest is drawn with
+    Records records_;
 };
 
 template <std::ptrdiff_t kWidth>

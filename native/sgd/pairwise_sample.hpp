@@ -15,7 +15,7 @@ namespace cofactor {
 struct Softplus {
     float loss, slope;
 
-    explicit Softplus(float x) {
+    [[gnu::always_inline]] explicit Softplus(float x) {
         const float e = std::exp(-std::abs(x)), share = 1 / (1 + e);
         loss = std::log(1 + e) + (x < 0 ? -x : 0);
         slope = x < 0 ? share : e * share;
@@ -131,27 +131,28 @@ private:
         return items_.parts == nullptr ? t_.row(items_.offset + at_[k]) : vectors_.data() + k * t_.width;
     }
 
-    const float* vector(const Composition& c, std::int64_t i, float* room) const {
+    [[gnu::always_inline]] const float* vector(const Composition& c, std::int64_t i, float* room) const {
         if (c.parts == nullptr) return t_.row(c.offset + i);
         compose(t_, c, i, room);
         return room;
     }
 
-    float bias(const Composition& c, std::int64_t i) const {
+    [[gnu::always_inline]] float bias(const Composition& c, std::int64_t i) const {
         if (biases_ == nullptr) return 0;
+        if (c.parts == nullptr) return biases_->values[c.offset + i];
         float sum;
         compose(*biases_, c, i, &sum);
         return sum;
     }
 
-    void score(std::int64_t k, std::int32_t item, std::ptrdiff_t width) {
+    [[gnu::always_inline]] void score(std::int64_t k, std::int32_t item, std::ptrdiff_t width) {
         at_[k] = item;
         item_bias(k) = bias(items_, item);
         score(k) = dot(user_, vector(items_, item, vectors_.data() + k * t_.width), width) + user_bias_ + item_bias(k);
     }
 
     // How much the negative counts: less where it is like the positive.
-    float counts(std::int64_t k) const {
+    [[gnu::always_inline]] float counts(std::int64_t k) const {
         float share = 1;
         for (std::int64_t f = 0; f < o_.n_fields; ++f) {
             if (o_.groups[at_[k] * o_.n_fields + f] == o_.groups[at_[0] * o_.n_fields + f]) {
@@ -162,7 +163,7 @@ private:
     }
 
     // Loss of the positive and negative k; `weight` of it goes to the derivatives.
-    float pair(std::int64_t k, float weight) {
+    [[gnu::always_inline]] float pair(std::int64_t k, float weight) {
         const float ahead = score(0) - score(k);
         float loss, slope;
         if (o_.loss == PairLoss::bpr) {

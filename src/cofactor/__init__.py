@@ -1,7 +1,7 @@
 """Recommender systems by matrix factorization, from a raw event log to ranked lists."""
 
 from cofactor import datasets
-from cofactor.data import split, weights
+from cofactor.data import sampling, split, weights
 from cofactor.data.events import Events, read_events
 from cofactor.data.features import Features
 from cofactor.data.ids import IdMap
@@ -94,6 +94,7 @@ __all__ = [
     "load",
     "load_interactions",
     "read_events",
+    "sampling",
     "split",
     "submission",
     "weights",

@@ -22,6 +22,16 @@ user u is row u of the table, that of item i row ``n_users + i``, or a weighted 
 of w times this loss moves the vectors that take part: those of the user and of all items whose scores have a
 derivative. Each is also drawn to 0 by ``regularization / 2`` times its squared length, its bias by
 ``bias_regularization / 2`` times its square, whatever w is.
+
+Every entry comes once an epoch, in one of two ways:
+
+- Users come in random order, block by block; inside a block of up to 32,768 entries the order is random. Every entry
+  takes one step of the optimizer for every row it touches. Threads share the rows without locks (Hogwild, Niu et al.,
+  NIPS 2011): with more than one, results differ from run to run. With one negative an entry reads and writes three rows
+  and needs 16 bytes of a block.
+- With ``deterministic`` the entries come in batches, in a random order of all of them, and every row that a batch
+  touches takes one step against the sum of its gradients, all of them from the parameters at the start of the batch:
+  the same, bit for bit, for every number of threads. A batch needs memory for ``batch_size (negatives + 2)`` vectors.
 """
 
 from __future__ import annotations
@@ -75,14 +85,7 @@ def pairwise_epoch(
 ) -> tuple[float, int, int]:
     """One pass over the entries of ``x`` in random order; changes ``vectors`` and ``biases`` in place.
 
-    The losses are explained on top of this file. Every entry comes once. Users come in random order, block by block;
-    inside a block of up to 65,536 entries the order is random. Every entry takes one step of the optimizer for every
-    row it touches; threads share the rows without locks (Hogwild, Niu et al., NIPS 2011), so that with more than one
-    results differ from run to run. An entry with one negative reads and writes three rows.
-
-    With ``deterministic`` the entries come in a random order of all of them, in batches, and every row that a batch
-    touches takes one step against the sum of its gradients, all of them from the parameters at the start of the batch:
-    the same, bit for bit, for every number of threads. A batch needs memory for ``batch_size (negatives + 2)`` vectors.
+    Losses and orders are explained on top of this file.
 
     Parameters
     ----------
@@ -94,7 +97,7 @@ def pairwise_epoch(
         A number for every row of ``vectors``, of which biases are made like vectors.
     user_parts, item_parts : CSR, optional
         Users or items x rows of ``vectors``; values are weights.
-    loss : {"bpr", "hinge", "adaptive_hinge", "warp", "logistic"}
+    loss : "bpr", "hinge", "adaptive_hinge", "warp" or "logistic"
     sampler : {"exact", "uniform", "popularity"}
         "exact" never draws what the user has in ``x``; "popularity" draws from the alias table. Neither it nor
         "uniform" looks at ``x``.

@@ -81,7 +81,7 @@ private:
 
 // A worker of the way without locks.
 template <std::ptrdiff_t kWidth>
-class Worker {
+class alignas(64) Worker {  // at cache lines of its own
 public:
     Worker(const Csr& x, const Table& vectors, const Table* biases, const Composition& users, const Composition& items,
            const Pairwise& options, std::int64_t block)
@@ -92,6 +92,7 @@ public:
           items_(items),
           o_(options),
           steps_(vectors),
+          bias_steps_(biases == nullptr ? vectors : *biases),
           sample_(vectors, biases, users, items, options),
           by_user_(vectors.width),
           by_item_(vectors.width),
@@ -142,7 +143,7 @@ private:
     [[gnu::always_inline]] void fetch(const Composition& c, std::int64_t i) const {
         if (c.parts != nullptr) return;
         steps_.fetch(c.offset + i);
-        if (biases_ != nullptr) __builtin_prefetch(biases_->row(c.offset + i), 1);
+        if (biases_ != nullptr) bias_steps_.fetch(c.offset + i);
     }
 
     [[gnu::always_inline]] void fetch(std::int64_t k) const {
@@ -193,7 +194,7 @@ private:
     [[gnu::always_inline]] void change_row(std::int64_t row, const float* gradient, bool biased, float of_bias) {
         if (!(row < x_.n_rows() ? o_.update_users : o_.update_items)) return;
         steps_(row, gradient);
-        if (biased) step_row(*biases_, row, &of_bias);
+        if (biased) bias_steps_(row, &of_bias);
     }
 
     const Csr& x_;
@@ -202,6 +203,7 @@ private:
     const Composition &users_, &items_;
     const Pairwise& o_;
     RowStep<kWidth> steps_;
+    RowStep<1> bias_steps_;  // used where there are biases
     PairwiseSample sample_;
     Buffer by_user_, by_item_, scaled_;
     Records records_;

@@ -13,8 +13,9 @@ namespace cofactor {
 
 namespace {
 
-constexpr std::int64_t kMostAhead = 8;  // negatives of a positive that are drawn before their time
-constexpr std::int64_t kDistance = 6;   // positives from a prefetch to its use
+constexpr std::int64_t kMostAhead = 8;   // negatives of a positive that are drawn before their time
+constexpr std::int64_t kDistance = 10;   // positives from a prefetch to its use
+constexpr std::int64_t kPatience = 256;  // positives between two looks at the interrupt
 // Positives of a block: its users and their histories fit the L2 cache. Small data still make some blocks.
 constexpr std::int64_t kBlocks = 32, kLeastBlock = 1 << 12, kMostBlock = 1 << 15;
 
@@ -99,11 +100,16 @@ public:
           scaled_(vectors.width),
           records_(block, options.n_negatives) {}
 
-    // Positives [begin, end) of those laid out by users in their order.
-    void run(const UserOrder& order, std::int64_t begin, std::int64_t end) {
+    // Positives [begin, end) of those laid out by users in their order. Where each has many negatives a block takes
+    // long: the interrupt is asked in between, by worker 0.
+    void run(const UserOrder& order, std::int64_t begin, std::int64_t end, int worker, Interrupt& interrupt) {
         read(order, begin, end);
         for (std::int64_t k = 0; k < std::min(kDistance, records_.size()); ++k) fetch(k);
         for (std::int64_t k = 0; k < records_.size(); ++k) {
+            if (k % kPatience == 0) {
+                if (worker == 0) interrupt.check();
+                if (interrupt.stopped()) return;
+            }
             if (k + kDistance < records_.size()) fetch(k + kDistance);
             step(k);
         }
@@ -219,8 +225,9 @@ PairwiseEpoch epoch_of(const Csr& x, const Table& vectors, const Table* biases, 
     threads = static_cast<int>(std::clamp<std::int64_t>((nnz + block - 1) / block, 1, threads));
     workers.reserve(threads);
     for (int w = 0; w < threads; ++w) workers.emplace_back(x, vectors, biases, users, items, options, block);
-    parallel_for(nnz, block, threads, interrupt,
-                 [&](std::int64_t begin, std::int64_t end, int worker) { workers[worker].run(order, begin, end); });
+    parallel_for(nnz, block, threads, interrupt, [&](std::int64_t begin, std::int64_t end, int worker) {
+        workers[worker].run(order, begin, end, worker, interrupt);
+    });
     PairwiseEpoch total{};
     for (const Worker<kWidth>& worker : workers) {
         total.loss += worker.loss;

@@ -56,7 +56,7 @@ class Cofactor:
         n = x.n_rows + x.n_columns
 
         def fill(values: Float) -> None:
-            values[:] = (rng.random(values.shape, np.float32) - 0.5) / args.factors
+            values[:] = rng.standard_normal(values.shape, np.float32) / np.sqrt(args.factors)
 
         width = -(-args.factors // 16) * 16
         self.vectors = Table.new(self.kernels.vectors(n, width, fill), optimizer, rate)
@@ -167,7 +167,7 @@ def quality(args: argparse.Namespace) -> None:
     ways: dict[str, dict[str, Any]] = {"cofactor": {}, "cofactor, deterministic": {"deterministic": True}}
     ways |= {f"cofactor, {loss}": {"loss": loss} for loss in args.losses if loss != "bpr"}
     for name, options in ways.items():
-        ours, begin, found = Cofactor(x, args, **options), time.perf_counter(), []
+        ours, found = Cofactor(x, args, **options), []
         seconds = 0.0
         for n in args.epochs:
             begin = time.perf_counter()

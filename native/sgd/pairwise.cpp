@@ -13,8 +13,9 @@ namespace cofactor {
 
 namespace {
 
-constexpr std::int64_t kMostAhead = 8;  // negatives of a positive that are drawn before their time
-constexpr std::int64_t kDistance = 6;   // positives from a prefetch to its use
+constexpr std::int64_t kMostAhead = 8;   // negatives of a positive that are drawn before their time
+constexpr std::int64_t kDistance = 10;   // positives from a prefetch to its use
+constexpr std::int64_t kPatience = 256;  // positives between two looks at the interrupt
 // Positives of a block: its users and their histories fit the L2 cache. Small data still make some blocks.
 constexpr std::int64_t kBlocks = 32, kLeastBlock = 1 << 12, kMostBlock = 1 << 15;
 
@@ -81,7 +82,7 @@ private:
 
 // A worker of the way without locks.
 template <std::ptrdiff_t kWidth>
-class Worker {
+class alignas(64) Worker {  // at cache lines of its own
 public:
     Worker(const Csr& x, const Table& vectors, const Table* biases, const Composition& users, const Composition& items,
            const Pairwise& options, std::int64_t block)
@@ -92,17 +93,23 @@ public:
           items_(items),
           o_(options),
           steps_(vectors),
+          bias_steps_(biases == nullptr ? vectors : *biases),
           sample_(vectors, biases, users, items, options),
           by_user_(vectors.width),
           by_item_(vectors.width),
           scaled_(vectors.width),
           records_(block, options.n_negatives) {}
 
-    // Positives [begin, end) of those laid out by users in their order.
-    void run(const UserOrder& order, std::int64_t begin, std::int64_t end) {
+    // Positives [begin, end) of those laid out by users in their order. Where each has many negatives a block takes
+    // long: the interrupt is asked in between, by worker 0.
+    void run(const UserOrder& order, std::int64_t begin, std::int64_t end, int worker, Interrupt& interrupt) {
         read(order, begin, end);
         for (std::int64_t k = 0; k < std::min(kDistance, records_.size()); ++k) fetch(k);
         for (std::int64_t k = 0; k < records_.size(); ++k) {
+            if (k % kPatience == 0) {
+                if (worker == 0) interrupt.check();
+                if (interrupt.stopped()) return;
+            }
             if (k + kDistance < records_.size()) fetch(k + kDistance);
             step(k);
         }
@@ -142,7 +149,7 @@ private:
     [[gnu::always_inline]] void fetch(const Composition& c, std::int64_t i) const {
         if (c.parts != nullptr) return;
         steps_.fetch(c.offset + i);
-        if (biases_ != nullptr) __builtin_prefetch(biases_->row(c.offset + i), 1);
+        if (biases_ != nullptr) bias_steps_.fetch(c.offset + i);
     }
 
     [[gnu::always_inline]] void fetch(std::int64_t k) const {
@@ -193,7 +200,7 @@ private:
     [[gnu::always_inline]] void change_row(std::int64_t row, const float* gradient, bool biased, float of_bias) {
         if (!(row < x_.n_rows() ? o_.update_users : o_.update_items)) return;
         steps_(row, gradient);
-        if (biased) step_row(*biases_, row, &of_bias);
+        if (biased) bias_steps_(row, &of_bias);
     }
 
     const Csr& x_;
@@ -202,6 +209,7 @@ private:
     const Composition &users_, &items_;
     const Pairwise& o_;
     RowStep<kWidth> steps_;
+    RowStep<1> bias_steps_;  // used where there are biases
     PairwiseSample sample_;
     Buffer by_user_, by_item_, scaled_;
     Records records_;
@@ -217,8 +225,9 @@ PairwiseEpoch epoch_of(const Csr& x, const Table& vectors, const Table* biases, 
     threads = static_cast<int>(std::clamp<std::int64_t>((nnz + block - 1) / block, 1, threads));
     workers.reserve(threads);
     for (int w = 0; w < threads; ++w) workers.emplace_back(x, vectors, biases, users, items, options, block);
-    parallel_for(nnz, block, threads, interrupt,
-                 [&](std::int64_t begin, std::int64_t end, int worker) { workers[worker].run(order, begin, end); });
+    parallel_for(nnz, block, threads, interrupt, [&](std::int64_t begin, std::int64_t end, int worker) {
+        workers[worker].run(order, begin, end, worker, interrupt);
+    });
     PairwiseEpoch total{};
     for (const Worker<kWidth>& worker : workers) {
         total.loss += worker.loss;

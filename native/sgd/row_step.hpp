@@ -6,13 +6,12 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/simd.hpp"
 #include "sgd/table.hpp"
 
 namespace cofactor {
 
-// What step_row does, with the width known when it is compiled (or 0) and Adam's corrections from a table: numbers of
-// steps beyond its end need none in float.
+// What step_row does, with the width known when it is compiled (0: it is not) and Adam's corrections from a table:
+// numbers of steps beyond its end need none in float.
 template <std::ptrdiff_t kWidth>
 class RowStep {
 public:
@@ -44,10 +43,7 @@ public:
         const std::ptrdiff_t at = row * width();
         float* const __restrict values = t_.values + at;
         if (step.kind == Optimizer::sgd) {
-            const Vec rate = broadcast(step.learning_rate);
-            for (std::ptrdiff_t j = 0; j < width(); j += kLanes) {
-                store(values + j, load(values + j) - rate * load(gradient + j));
-            }
+            for (std::ptrdiff_t j = 0; j < width(); ++j) values[j] -= step.learning_rate * gradient[j];
             return;
         }
         float* const __restrict second = t_.second + at;

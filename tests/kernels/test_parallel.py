@@ -42,6 +42,7 @@ LONG_WORK = """
     import numpy as np
     from cofactor.kernels.csr import CSR
     from cofactor.kernels import on
+    from cofactor.kernels.arguments import Table
 
     kernels = on("cpu")
     rows, factors = 2_000_000, 128  # some minutes of work
@@ -58,8 +59,14 @@ LONG_WORK = """
             kernels.als_sweep(history, solved, fixed, gramian, **options, solver="cholesky", threads=THREADS)
         elif KERNEL == "top_k":
             kernels.top_k(solved, fixed, 10, threads=THREADS)
-        else:
+        elif KERNEL == "ranks":
             kernels.ranks(solved, fixed, history, threads=THREADS)
+        else:
+            history = CSR(history.indptr[:200_001], history.indices[:200_000], history.values[:200_000], 4000)
+            vectors = Table.new(np.ones((204_000, 16), np.float32), "sgd", 0.01)
+            options = {"loss": "bpr", "sampler": "exact", "negatives": 20_000, "batch_size": 64}
+            deterministic = KERNEL == "pairwise, deterministic"
+            kernels.pairwise_epoch(history, vectors, **options, deterministic=deterministic, threads=THREADS)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
         kernels.gramian(fixed, threads=THREADS)  # the pool works on
@@ -68,7 +75,7 @@ LONG_WORK = """
 
 
 @pytest.mark.skipif(not POSIX, reason="SIGINT cannot be sent to one process on Windows")
-@pytest.mark.parametrize("kernel", ["als", "top_k", "ranks"])
+@pytest.mark.parametrize("kernel", ["als", "top_k", "ranks", "pairwise", "pairwise, deterministic"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_ctrl_c_ends_a_long_kernel_early(kernel, threads):
     program = f"KERNEL, THREADS = {kernel!r}, {threads}\n" + textwrap.dedent(LONG_WORK)

@@ -127,9 +127,7 @@ def pairwise_epoch(
     violations : int
         Negatives that scored above the positive ("bpr", "logistic"), or above it less the margin.
     """
-    if (sampler == "popularity") != (alias is not None):
-        raise ValueError("the popularity sampler, and no other, has an alias table")
-    keep, aliases = alias or (None, None)
+    keep, aliases = _alias(sampler, alias)
     vectors, of_biases = vectors.slower(rate), (biases or _NO_BIASES).slower(rate)
     total, skipped, violations = native.lib.pairwise_epoch(
         x.indptr, x.indices, x.values, x.n_columns, *vectors, *of_biases, *_parts(user_parts), *_parts(item_parts),
@@ -142,3 +140,9 @@ def pairwise_epoch(
 
 def _parts(parts: CSR | None) -> tuple[NDArray[np.int64] | None, Rows | None, Float | None]:
     return (None, None, None) if parts is None else (parts.indptr, parts.indices, parts.values)
+
+
+def _alias(sampler: str, alias: tuple[Float, Rows] | None) -> tuple[Float | None, Rows | None]:
+    if (sampler == "popularity") != (alias is not None):
+        raise ValueError("the popularity sampler, and no other, has an alias table")
+    return alias or (None, None)

@@ -62,10 +62,10 @@ def test_constants_have_the_types_of_the_stub(module):
 @pytest.mark.parametrize(
     ("there", "here"),
     [
-        ("y: Floats", "z: Floats"),
-        ("y: Floats, out: Floats", "out: Floats, y: Floats"),
-        ("out: Doubles", "out: Floats"),
-        ("bias: Floats | None", "bias: Floats"),
+        ("y: F32", "z: F32"),
+        ("y: F32, out: F32", "out: F32, y: F32"),
+        ("out: F64", "out: F32"),
+        ("bias: F32 | None", "bias: F32"),
         ("-> tuple[int, int, int]", "-> tuple[int, int]"),
         ("def rotate(", "def turn("),
     ],

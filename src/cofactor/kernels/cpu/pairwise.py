@@ -110,11 +110,10 @@ def pairwise_epoch(
     dislike_share : float
     groups : (n_items, n_fields) int32, optional
     group_discounts : (n_fields,) float32, optional
-    margin, regularization, bias_regularization : float
+    margin, regularization, bias_regularization, rate : float
+        The last multiplies learning rates.
     seed, epoch : int
         What is random depends on both. Negative d of entry e is that of stream e of the seed ``epoch_seed``.
-    rate : float
-        What learning rates are multiplied by.
     update_users, update_items : bool
         Without the first, rows before ``n_users`` stay; without the second, all others.
 
@@ -127,11 +126,10 @@ def pairwise_epoch(
     violations : int
         Negatives that scored above the positive ("bpr", "logistic"), or above it less the margin.
     """
-    keep, aliases = _alias(sampler, alias)
     vectors, of_biases = vectors.slower(rate), (biases or _NO_BIASES).slower(rate)
     total, skipped, violations = native.lib.pairwise_epoch(
         x.indptr, x.indices, x.values, x.n_columns, *vectors, *of_biases, *_parts(user_parts), *_parts(item_parts),
-        loss, sampler == "exact", max_trials if loss == "warp" else negatives, keep, aliases, *_parts(dislikes)[:2],
+        loss, sampler == "exact", max_trials if loss == "warp" else negatives, *_alias(sampler, alias), *_parts(dislikes)[:2],
         dislike_share, groups, group_discounts, margin, regularization, bias_regularization, seed, epoch, deterministic,
         batch_size, update_users, update_items, resolve_threads(threads),
     )  # fmt: skip

@@ -14,13 +14,7 @@ lanes: int
 
 def supported_level() -> str: ...
 def transpose(
-    indptr: I64,
-    indices: I32,
-    values: F32,
-    n_columns: int,
-    out_indptr: I64,
-    out_indices: I32,
-    out_values: F32,
+    indptr: I64, indices: I32, values: F32, n_columns: int, out_indptr: I64, out_indices: I32, out_values: F32
 ) -> None: ...
 def gramian(y: F32, out: F32, threads: int) -> None: ...
 def rotate(x: F32, q: F32, threads: int) -> None: ...
@@ -167,14 +161,7 @@ def session_scores(
     threads: int,
 ) -> None: ...
 def covisitation_kept(
-    indptr: I64,
-    items: I32,
-    weights: U32 | None,
-    most: int,
-    lengths: I64,
-    counts: I64,
-    work: I64,
-    threads: int,
+    indptr: I64, items: I32, weights: U32 | None, most: int, lengths: I64, counts: I64, work: I64, threads: int
 ) -> tuple[int, int, int]: ...
 def covisitation_records(
     indptr: I64,

@@ -65,7 +65,7 @@ def wanted_pairs(x: Interactions, held_out: TableLike | Interactions) -> CSR:
         )
     told = {
         "have a user or an item that is not in the interactions": ~known,
-        "are among the interactions": known & ~new,
+        "are among the interactions, too": known & ~new,
     }
     if parts := [f"{int(of.sum()):,} of {len(pairs):,} pairs {what}" for what, of in told.items() if of.any()]:
         warn(f"held_out: {' and '.join(parts)}; they are left out")

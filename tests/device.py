@@ -83,7 +83,7 @@ class Kernels:
 
 def changed(name, args):
     places = IN_PLACE.get(name, ())
-    return [place for place in range(len(args)) if places is None or place in places]
+    return [place for place in range(len(args)) if (places is None or place in places) and args[place] is not None]
 
 
 DEVICES[OPAQUE] = __name__

@@ -12,11 +12,11 @@ from cofactor.errors import CofactorError
 from cofactor.system.progress import progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-__all__ = ["Plan", "run_epochs"]
+__all__ = ["Course", "Plan", "run_epochs"]
 
-_DIVERGED = 3.0  # times the loss of the first epoch
+_DIVERGED = 2.0  # times the loss of the first epoch above that
 
 
 class Plan(NamedTuple):
@@ -32,12 +32,43 @@ class Plan(NamedTuple):
         Halve the learning rate after every second epoch without a better score (or, without scores, a lower loss).
     cosine : bool
         Let the learning rate fall to zero over the epochs, as half a cosine wave does.
+    rates : sequence of float, optional
+        What the learning rate is multiplied by in each epoch: those of a course before, which is gone through again,
+        to its end or not at all.
     """
 
     epochs: int
     patience: int = 5
     plateau: bool = False
     cosine: bool = False
+    rates: Sequence[float] | None = None
+
+    def rate(self, epoch: int, lowered: float) -> float:
+        """What the learning rate is multiplied by in an epoch, counted from 0, after plateaus have lowered it."""
+        if self.rates is not None:
+            return self.rates[epoch]
+        return lowered * (0.5 * (1 + np.cos(np.pi * epoch / self.epochs)) if self.cosine else 1.0)
+
+
+class Course(NamedTuple):
+    """How training went.
+
+    Parameters
+    ----------
+    epochs : DataFrame
+        ``epoch`` (from 1), ``loss``, ``score`` (null without one) and ``learning_rate`` (relative), a row for every
+        epoch that ended; ``kept`` is true for the one whose state is left.
+    interrupted : bool
+        Whether Ctrl-C ended it.
+    """
+
+    epochs: pl.DataFrame
+    interrupted: bool
+
+    @property
+    def kept(self) -> int:
+        """The epoch whose state is left, from 1."""
+        return int(self.epochs.filter("kept")["epoch"][0])
 
 
 def run_epochs(
@@ -48,7 +79,7 @@ def run_epochs(
     score: Callable[[], float] | None = None,
     *,
     progress: bool | None = False,
-) -> pl.DataFrame:
+) -> Course:
     """Train, and leave the best state behind.
 
     Parameters
@@ -66,35 +97,36 @@ def run_epochs(
 
     Returns
     -------
-    DataFrame
-        ``epoch`` (from 1), ``loss``, ``score`` (null without one) and ``learning_rate`` (relative), a row for every
-        epoch that ended; ``kept`` is true for the one whose state is left.
+    Course
 
     Raises
     ------
     CofactorError
-        Already the first epoch diverged.
+        The first epoch diverged already, or any one of a course that is gone through again.
 
     Notes
     -----
-    One Ctrl-C ends training with the state so far, once an epoch has ended; it is told by a CofactorWarning.
+    Where nothing is scored the last state is left. A Ctrl-C after the first epoch, and a loss that is not finite or
+    three times that of the first epoch, end training with the best state so far: that of the best score, or of the
+    least loss. A CofactorWarning tells it.
     """
     rows: list[tuple[int, float, float | None, float]] = []
-    best, kept, bring_back, rate, waited = -np.inf, 0, None, 1.0, 0
+    best, kept, bring_back, rate, waited, interrupted = -np.inf, 0, None, 1.0, 0, False
     with progress_bar(name, progress, total=plan.epochs) as bar:
         for epoch in range(plan.epochs):
-            now = rate * (0.5 * (1 + np.cos(np.pi * epoch / plan.epochs)) if plan.cosine else 1.0)
+            now = plan.rate(epoch, rate)
             try:
                 loss = one_epoch(epoch, now)
                 found = None if score is None else score()
             except KeyboardInterrupt:
-                if bring_back is None:
+                if bring_back is None or plan.rates is not None:
                     raise
                 warn(f"{name}: stopped by Ctrl-C in epoch {epoch + 1} of {plan.epochs}; what epoch {kept} left is kept")
                 bring_back()
+                interrupted = True
                 break
-            if not np.isfinite(loss) or (rows and loss > _DIVERGED * max(rows[0][1], 1e-6)):
-                _diverged(name, epoch, loss, kept, bring_back)
+            if not np.isfinite(loss) or (rows and loss - rows[0][1] > _DIVERGED * max(abs(rows[0][1]), 1e-6)):
+                _diverged(name, epoch, loss, kept, bring_back if plan.rates is None else None)
                 break
             rows.append((epoch + 1, loss, found, now))
             value = -loss if found is None else found
@@ -109,12 +141,14 @@ def run_epochs(
             bar.update()
             if found is not None and waited >= plan.patience:
                 break
+        else:
+            kept = rows[-1][0] if score is None else kept
     if score is not None and bring_back is not None and kept != rows[-1][0]:
         bring_back()
-    elif score is None and rows:
-        kept = rows[-1][0]
     schema = {"epoch": pl.Int32, "loss": pl.Float64, "score": pl.Float64, "learning_rate": pl.Float64}
-    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(kept=pl.col("epoch") == kept)
+    return Course(
+        pl.DataFrame(rows, schema=schema, orient="row").with_columns(kept=pl.col("epoch") == kept), interrupted
+    )
 
 
 def _diverged(name: str, epoch: int, loss: float, kept: int, bring_back: Callable[[], None] | None) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cofactor.checks import warn
 from cofactor.errors import DataError
 from cofactor.kernels.csr import CSR, offsets
 from cofactor.models.base.fitting import as_interactions
@@ -50,15 +51,22 @@ def mean_ndcg(top: TopK, wanted: CSR) -> float:
 
 
 def wanted_pairs(x: Interactions, held_out: TableLike | Interactions) -> CSR:
-    """Held-out pairs of known users and items that are not trained on."""
+    """Held-out pairs of known users and items that are not trained on; the others are counted in a warning."""
     pairs = as_interactions(held_out, "held_out").to_frame()
     users = x.users.rows(pairs["user_id"], "held_out: user_id")
     items = x.items.rows(pairs["item_id"], "held_out: item_id")
     known = (users >= 0) & (items >= 0)
-    known[known] = x.user_items.lookup(users[known], items[known]) == 0
-    if not known.any():
+    new = known.copy()
+    new[known] = x.user_items.lookup(users[known], items[known]) == 0
+    if not new.any():
         raise DataError(
             f"held_out: none of its {len(pairs):,} pairs is of a user and an item of the interactions and new; "
             "training cannot be stopped by it. Give pairs that were held out of these interactions"
         )
-    return CSR.from_pairs(users[known], items[known], np.ones(int(known.sum())), x.user_items.shape)
+    told = {
+        "have a user or an item that is not in the interactions": ~known,
+        "are among the interactions, too": known & ~new,
+    }
+    if parts := [f"{int(of.sum()):,} of {len(pairs):,} pairs {what}" for what, of in told.items() if of.any()]:
+        warn(f"held_out: {' and '.join(parts)}; they are left out")
+    return CSR.from_pairs(users[new], items[new], np.ones(int(new.sum())), x.user_items.shape)

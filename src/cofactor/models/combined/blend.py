@@ -171,5 +171,6 @@ def _check_same_catalogue(one: Recommender, other: Recommender) -> None:
             raise ParameterError(
                 f"Blend needs models trained on the same users and items: {one!r} knows {len(mine):,} {what}, "
                 f"{other!r} knows {len(theirs):,}, and they are not the same; fit both on the same interactions, "
-                "or on the same log with other weights"
+                "or on the same log with other weights. A model with features knows what they tell of besides: fit the "
+                "other on its interactions_"
             )

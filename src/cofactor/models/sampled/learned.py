@@ -73,6 +73,7 @@ class SampledFactors(FactorModel):
 
         Of users and items without interactions nothing is left but what their features say.
         """
+        training.forget_strangers()
         (users, items), _ = training.composed()
         self.user_factors_, self.item_factors_ = training.factors()
         self.user_norms_, self.item_norms_ = np.linalg.norm(users, axis=1), np.linalg.norm(items, axis=1)
@@ -89,24 +90,26 @@ class SampledFactors(FactorModel):
         """Put what was learned into tables that training starts from, for the ids that are there too."""
         (vectors, biases), n, old = start, self.factors, self._fitted()
         n_of_users = 0 if self.user_described_ is None else self.user_described_.n_columns
-        vectors.values[rows.n_users + rows.n_items :, :n] = self.feature_vectors_
-        if biases is not None:
-            biases.values[rows.n_users + rows.n_items :, 0] = self.feature_biases_
-        for side, ids, of_ids, first in (
-            ("user", old.users, x.users, 0),
-            ("item", old.items, x.items, rows.n_users),
+        of_features = rows.n_users + rows.n_items
+        for side, ids, of_ids, first, first_feature in (
+            ("user", old.users, x.users, 0, of_features),
+            ("item", old.items, x.items, rows.n_users, of_features + rows.n_user_features),
         ):
             factors, norms = getattr(self, f"{side}_factors_"), getattr(self, f"{side}_norms_")
             own = unit(factors[:, :n]) * norms[:, None]
-            own_biases = factors[:, n + (side == "user")] if biases is not None else None
+            has_biases = biases is not None and factors.shape[1] > n
+            own_biases = factors[:, n + (side == "user")] if has_biases else None
             described: CSR | None = getattr(self, f"{side}_described_")
             if described is not None:
                 part = slice(0, n_of_users) if side == "user" else slice(n_of_users, None)
+                features = slice(first_feature, first_feature + described.n_columns)
+                vectors.values[features, :n] = self.feature_vectors_[part]
                 own -= described.to_scipy() @ self.feature_vectors_[part]
-                if own_biases is not None:
+                if biases is not None and own_biases is not None:
+                    biases.values[features, 0] = self.feature_biases_[part]
                     own_biases = own_biases - described.to_scipy() @ self.feature_biases_[part]
             at = of_ids.rows(ids.ids)
-            there = at >= 0
+            there = (at >= 0) & (norms > 0)  # a vector of zeros has no direction to start from
             vectors.values[first + at[there], :n] = own[there]
             if biases is not None and own_biases is not None:
                 biases.values[first + at[there], 0] = own_biases[there]

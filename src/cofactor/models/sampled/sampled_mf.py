@@ -32,8 +32,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_at_least, check_type
+from cofactor.checks import check_at_least, check_type, warn
 from cofactor.data.interactions import Interactions
+from cofactor.errors import CofactorError, ParameterError
 from cofactor.models.base.epochs import Plan
 from cofactor.models.base.fitting import as_interactions, in_one_step
 from cofactor.models.base.held_out import entries, some_entries, wanted_pairs
@@ -147,7 +148,7 @@ class SampledMF(SampledFactors):
     Notes
     -----
     Ctrl-C ends training with the best state so far, which a warning tells; before the first epoch ended, nothing is
-    changed. Vectors of new users are those that a ridge regression on all items finds, with the items held.
+    changed. Vectors of new users are trained from their histories, a dozen steps with the items held.
 
     Examples
     --------
@@ -273,6 +274,11 @@ class SampledMF(SampledFactors):
         """
         self._check()
         check_type("warm_start", warm_start, SampledMF | None, "a fitted SampledMF, or None")
+        if warm_start is not None and warm_start._fitted() and warm_start.factors != self.factors:
+            raise ParameterError(
+                f"warm_start has factors={warm_start.factors}, this model factors={self.factors}; give both the same, "
+                "or leave warm_start out"
+            )
         x = interactions
         tables_of: dict[Of, TableLike | None] = {"item": item_features, "user": user_features}
         for side, table in tables_of.items():
@@ -292,15 +298,21 @@ class SampledMF(SampledFactors):
             use["dislikes"] = disliked(x, dislikes, self.loss)
         training = self._training(kept, rows, use, warm_start, x)
         course = training.run(plan, out, progress=progress)
-        self.loss_history_, self.score_history_ = course["loss"].to_numpy(), course["score"].drop_nulls().to_numpy()
-        self.epoch_ = int(course.filter("kept")["epoch"][0])
-        if kept.nnz < _NEARLY_ALL * matrix.nnz:  # again with all of them, for as long as was best
-            best = plan._replace(epochs=self.epoch_)
-            training = self._training(matrix, rows, use, warm_start, x)
-            training.run(best, None, progress=progress)
-        training.forget_strangers()
+        epochs, self.epoch_ = course.epochs, course.kept
+        self.loss_history_, self.score_history_ = epochs["loss"].to_numpy(), epochs["score"].drop_nulls().to_numpy()
         self._take(training, rows)
         self.interactions_ = x.without_log
+        if kept.nnz >= _NEARLY_ALL * matrix.nnz or course.interrupted:
+            return self
+        del training
+        again = self._training(matrix, rows, use, warm_start, x)  # with all pairs, for as long as was best
+        try:
+            again.run(Plan(self.epoch_, rates=epochs["learning_rate"].to_list()), None, progress=progress)
+        except (KeyboardInterrupt, CofactorError) as error:
+            why = "stopped by Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error)
+            warn(f"SampledMF, again with the pairs held out: {why}; what was trained without them is kept")
+            return self
+        self._take(again, rows)
         return self
 
     def partial_fit(
@@ -366,7 +378,7 @@ class SampledMF(SampledFactors):
 
     def _require_memory(self, rows: Rows, matrix: CSR) -> None:
         use = settled(self.params())
-        copies = 2 + {"sgd": 0, "adagrad": 1, "adam": 2}[self.optimizer] + 1  # with the best epoch, and what is kept
+        copies = 2 + {"sgd": 0, "adagrad": 1, "adam": 2}[self.optimizer] + 2  # with the best epoch, and what is kept
         needed = 4 * (self.factors + 16) * (rows.n * copies + 19 * use["negatives"] * use["shared"]) + 12 * matrix.nnz
         what = f"SampledMF(factors={self.factors}) on {rows.n_users:,} users and {rows.n_items:,} items"
         require_memory(needed, what, "fewer factors, or optimizer='sgd'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,15 +17,14 @@ from cofactor.models.sampled.rows import composed, unit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import polars as pl
-
     from cofactor.kernels.arrays import Float
     from cofactor.kernels.cpu import Kernels
-    from cofactor.models.base.epochs import Plan
+    from cofactor.models.base.epochs import Course, Plan
     from cofactor.models.sampled.rows import Rows
 
 __all__ = ["Training", "fold_in", "tables"]
 
+_log = logging.getLogger(__name__)
 _PLACES = 10  # of the lists that training is stopped by
 
 
@@ -58,6 +58,7 @@ class Training:
         self._shared, self._factors, self._cosine = settled["shared"], settled["factors"], settled["score"] == "cosine"
         self._threads = settled.get("threads")
         self._options = _options(kernels, matrix, settled)
+        _tell_of_full_users(matrix, settled)
         self._quantile = min(settled["k"], matrix.n_columns) if settled["loss"] == "softmax@k" else None
 
     def epoch(self, number: int, rate: float) -> float:
@@ -82,7 +83,7 @@ class Training:
         self._vectors = kernels.hold(vectors)
         self._biases = None if biases is None else kernels.hold(biases)
 
-    def run(self, plan: Plan, held_out: CSR | None, *, progress: bool | None) -> pl.DataFrame:
+    def run(self, plan: Plan, held_out: CSR | None, *, progress: bool | None) -> Course:
         """Train as planned, with ``held_out`` pairs (n_users, n_items) to stop by; see :func:`run_epochs`."""
         if held_out is None or not held_out.nnz:
             return run_epochs("SampledMF", plan, self.epoch, self.snapshot, progress=progress)
@@ -160,6 +161,13 @@ def tables(rows: Rows, settled: dict[str, Any]) -> tuple[Table, Table | None]:
     return vectors, Table.new(biases, settled["bias_optimizer"], settled["bias_learning_rate"])
 
 
+def _tell_of_full_users(matrix: CSR, settled: dict[str, Any]) -> None:
+    full = int((np.diff(matrix.indptr) == matrix.n_columns).sum()) if matrix.n_columns else 0
+    if full and settled["sampler"] == "exact" and settled["loss"] != "ccl":  # which learns from the pairs themselves
+        what = f"{full:,} of {matrix.n_rows:,} users have every item"
+        _log.info("SampledMF: %s, so that none is left as a negative; their pairs are skipped", what)
+
+
 _SHARED = ("score", "temperature", "positive_temperature", "negative_weight")
 _FEW = ("max_trials", "deterministic")
 _ALL = (
@@ -222,7 +230,7 @@ def fold_in(
         options["loss"] = "softmax"
     options |= {"sampler": "exact", "negatives": min(2048, n_items), "seed": use["seed"], "update_items": False}
     out = np.zeros((histories.n_rows, factors), np.float32)
-    for begin in range(0, histories.n_rows, n):
+    for begin in range(0, histories.n_rows, max(n, 1)):
         end = min(begin + n, histories.n_rows)
         some = histories.take(np.arange(begin, end))
         if end - begin < n:

@@ -130,8 +130,8 @@ def pairwise_epoch(
     total, skipped, violations = native.lib.pairwise_epoch(
         x.indptr, x.indices, x.values, x.n_columns, *vectors, *of_biases, *_parts(user_parts), *_parts(item_parts),
         loss, sampler == "exact", max_trials if loss == "warp" else negatives, *_alias(sampler, alias),
-        *_parts(dislikes)[:2], dislike_share, groups, group_discounts, margin, regularization, bias_regularization, seed, epoch,
-        deterministic, batch_size, update_users, update_items, resolve_threads(threads),
+        *_parts(dislikes)[:2], dislike_share, groups, group_discounts, margin, regularization, bias_regularization,
+        seed, epoch, deterministic, batch_size, update_users, update_items, resolve_threads(threads),
     )  # fmt: skip
     return total / max(x.nnz - skipped, 1), skipped, violations
 

@@ -29,7 +29,7 @@ class Loss(NamedTuple):
     def defaults(self) -> dict[str, Any]:
         """What suits the loss, by the names of the model's parameters."""
         kind: dict[str, Any] = (
-            {"score": "cosine", "biases": False, "regularization": 0.0, "learning_rate": 0.005}
+            {"score": "cosine", "biases": False, "regularization": 0.0, "learning_rate": 0.003}
             if self.shared
             else {"score": "dot", "biases": True, "regularization": 0.01, "learning_rate": 0.005}
         )

@@ -42,6 +42,7 @@ from cofactor.models.sampled.described import categories, describe, disliked
 from cofactor.models.sampled.learned import SampledFactors
 from cofactor.models.sampled.losses import check_parameters, settled
 from cofactor.models.sampled.rows import Rows
+from cofactor.models.sampled.temperature import chosen_temperature, positive_temperature
 from cofactor.models.sampled.training import Training, tables
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
@@ -63,7 +64,6 @@ OptimizerName = Literal["sgd", "adagrad", "adam"]
 _EPOCHS = 100  # at most, where held-out pairs say when to end
 _HELD_OUT, _SCORED_USERS = 0.1, 5000
 _NEARLY_ALL = 0.98  # of the pairs: training again with the rest would hardly change anything
-_TEMPERATURES = (0.06, 0.1, 0.15, 0.25)
 
 
 class SampledMF(SampledFactors):
@@ -90,7 +90,7 @@ class SampledMF(SampledFactors):
         Of "softmax", "softmax@k" and "bsl": the smaller, the more the best scored negatives count. By default the one
         of some that finds most of a part of the pairs, held out.
     positive_temperature : float, optional
-        Of "bsl", for the observed pair; by default ``temperature``.
+        Of "bsl", for the observed pair: the larger, the less it pulls; by default 1.25 times ``temperature``.
     margin : float
         Of "hinge", "adaptive_hinge", "warp" (1 is usual) and "ccl" (above 0 and below 1).
     negative_weight : float
@@ -191,10 +191,10 @@ class SampledMF(SampledFactors):
         bias_optimizer: OptimizerName | None = None,
         bias_learning_rate: float | None = None,
         weights: Literal["given", "binary"] = "given",
-        batch_size: int = 2048,
+        batch_size: int = 512,
         epochs: int | None = None,
         patience: int = 5,
-        lr_schedule: Literal["constant", "plateau", "cosine"] = "constant",
+        lr_schedule: Literal["constant", "plateau", "cosine"] = "plateau",
         init_std: float = 0.1,
         deterministic: bool = True,
         seed: int = 0,
@@ -370,9 +370,10 @@ class SampledMF(SampledFactors):
 
     def _settled(self, matrix: CSR) -> dict[str, Any]:
         use = settled(self.params())
-        if self.temperature is None:
-            use["temperature"] = 0.1  # to be chosen
-        use.setdefault("positive_temperature", use["temperature"])
+        if "temperature" not in use:
+            cosine = use["shared"] and use["score"] == "cosine" and self.loss != "ccl"
+            use["temperature"] = chosen_temperature(self._kernels(), matrix, use) if cosine else 1.0
+        use["positive_temperature"] = positive_temperature(use, use["temperature"])
         self.temperature_ = float(use["temperature"])
         return use
 

@@ -39,7 +39,8 @@ def in_one_step(
     """Let ``fit`` work on a copy without anything learned, and take over what that has learned at the very end.
 
     Whatever ends ``fit`` early, Ctrl-C included, leaves the model as it was. What comes as ``interactions`` may be all
-    that :func:`as_interactions` takes, and what the model keeps of them is the matrix and the ids.
+    that :func:`as_interactions` takes, and what the model keeps of them is the matrix and the ids, unless ``fit``
+    sets ``interactions_`` itself.
     """
 
     @wraps(fit)
@@ -53,7 +54,7 @@ def in_one_step(
         vars(new).clear()
         vars(new).update({name: value for name, value in vars(self).items() if not _is_learned(name)})
         fit(new, x, *args, **options)
-        new.interactions_ = x.without_log
+        vars(new).setdefault("interactions_", x.without_log)
         parts = () if vars(self).get(_INSIDE) else vars(new).pop(_PARTS, ())  # inside, they wait for the whole
         self.__dict__ = new.__dict__
         for part, fitted in parts:  # the outer before the inner ones: at no moment is one made of old and new

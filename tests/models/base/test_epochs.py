@@ -157,6 +157,12 @@ def test_losses_below_zero_may_rise():
         assert Course([-0.5, -1.0, 0.6]).run().kept == 2
 
 
+def test_divergence_is_found_at_once_where_it_is_known_what_training_starts_from():
+    assert Course([2.0, 1.0]).run(start=0.7).kept == 2
+    with pytest.raises(CofactorError, match=r"the loss is 2.2 after epoch 1, training diverged"):
+        Course([2.2, 1.0]).run(start=0.7)
+
+
 def test_divergence_at_once_is_an_error_that_says_what_to_change():
     with pytest.raises(CofactorError, match=r"Test: the loss is nan after epoch 1.*lower learning_rate, or raise reg"):
         Course([np.nan]).run()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Course", "Plan", "run_epochs"]
 
-_DIVERGED = 2.0  # times the loss of the first epoch above that
+_DIVERGED = 3.0  # times the loss that training began with
 
 
 class Plan(NamedTuple):
@@ -35,6 +35,8 @@ class Plan(NamedTuple):
     rates : sequence of float, optional
         What the learning rate is multiplied by in each epoch: those of a course before, which is gone through again,
         to its end or not at all.
+    start : float, optional
+        The loss before anything is learned, where it is known.
     """
 
     epochs: int
@@ -42,6 +44,7 @@ class Plan(NamedTuple):
     plateau: bool = False
     cosine: bool = False
     rates: Sequence[float] | None = None
+    start: float | None = None
 
     def rate(self, epoch: int, lowered: float) -> float:
         """What the learning rate is multiplied by in an epoch, counted from 0, after plateaus have lowered it."""
@@ -107,8 +110,8 @@ def run_epochs(
     Notes
     -----
     Where nothing is scored the last state is left. A Ctrl-C after the first epoch, and a loss that is not finite or
-    three times that of the first epoch, end training with the best state so far: that of the best score, or of the
-    least loss. A CofactorWarning tells it.
+    three times that of the first epoch or of the start, end training with the best state so far: that of the best
+    score, or of the least loss. A CofactorWarning tells it.
     """
     rows: list[tuple[int, float, float | None, float]] = []
     best, kept, bring_back, rate, waited, interrupted = -np.inf, 0, None, 1.0, 0, False
@@ -125,7 +128,9 @@ def run_epochs(
                 bring_back()
                 interrupted = True
                 break
-            if not np.isfinite(loss) or (rows and loss - rows[0][1] > _DIVERGED * max(abs(rows[0][1]), 1e-6)):
+            if not np.isfinite(loss) or any(
+                _is_above(loss, one) for one in (plan.start, *(row[1] for row in rows[:1]))
+            ):
                 _diverged(name, epoch, loss, kept, bring_back if plan.rates is None else None)
                 break
             rows.append((epoch + 1, loss, found, now))
@@ -149,6 +154,10 @@ def run_epochs(
     return Course(
         pl.DataFrame(rows, schema=schema, orient="row").with_columns(kept=pl.col("epoch") == kept), interrupted
     )
+
+
+def _is_above(loss: float, start: float | None) -> bool:
+    return start is not None and loss - start > (_DIVERGED - 1) * max(abs(start), 1e-6)  # a loss may be below zero
 
 
 def _diverged(name: str, epoch: int, loss: float, kept: int, bring_back: Callable[[], None] | None) -> None:

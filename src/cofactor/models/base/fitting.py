@@ -39,7 +39,8 @@ def in_one_step(
     """Let ``fit`` work on a copy without anything learned, and take over what that has learned at the very end.
 
     Whatever ends ``fit`` early, Ctrl-C included, leaves the model as it was. What comes as ``interactions`` may be all
-    that :func:`as_interactions` takes, and what the model keeps of them is the matrix and the ids.
+    that :func:`as_interactions` takes, and what the model keeps of them is the matrix and the ids, unless ``fit``
+    sets ``interactions_`` itself.
     """
 
     @wraps(fit)

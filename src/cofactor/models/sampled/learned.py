@@ -48,7 +48,8 @@ class SampledFactors(FactorModel):
 
     def _use(self) -> dict[str, Any]:
         """The parameters with numbers in the place of those that were not given."""
-        return settled(self.params()) | {"temperature": self.temperature_}
+        use = settled(self.params()) | {"temperature": self.temperature_}
+        return {"positive_temperature": self.temperature_} | use
 
     def _evidence(self, users: RowNumbers) -> NDArray[np.int64]:
         described = 0 if self.user_described_ is None else np.diff(self.user_described_.indptr)[users]

@@ -58,6 +58,7 @@ class Training:
         self._shared, self._factors, self._cosine = settled["shared"], settled["factors"], settled["score"] == "cosine"
         self._threads = settled.get("threads")
         self._options = _options(kernels, matrix, settled)
+        self._start = _loss_of_nothing(settled, matrix.n_columns)
         _tell_of_full_users(matrix, settled)
         self._quantile = min(settled["k"], matrix.n_columns) if settled["loss"] == "softmax@k" else None
 
@@ -85,6 +86,7 @@ class Training:
 
     def run(self, plan: Plan, held_out: CSR | None, *, progress: bool | None) -> Course:
         """Train as planned, with ``held_out`` pairs (n_users, n_items) to stop by; see :func:`run_epochs`."""
+        plan = plan._replace(start=self._start)
         if held_out is None or not held_out.nnz:
             return run_epochs("SampledMF", plan, self.epoch, self.snapshot, progress=progress)
         users = np.flatnonzero(np.diff(held_out.indptr)).astype(np.int32)
@@ -161,6 +163,21 @@ def tables(rows: Rows, settled: dict[str, Any]) -> tuple[Table, Table | None]:
     return vectors, Table.new(biases, settled["bias_optimizer"], settled["bias_learning_rate"])
 
 
+def _loss_of_nothing(settled: dict[str, Any], n_items: int) -> float | None:
+    """The loss of scores of zeros, about that of vectors to start from; None for cosines, which never are near zero."""
+    if settled["shared"]:
+        return None
+    n, margin = settled["negatives"], settled["margin"] or 1.0
+    losses: dict[str, float] = {
+        "bpr": n * np.log(2),
+        "logistic": (n + 1) * np.log(2),
+        "hinge": n * margin,
+        "adaptive_hinge": margin,
+        "warp": margin * (1 + np.log(max(n_items, 1))),
+    }
+    return losses[settled["loss"]]
+
+
 def _tell_of_full_users(matrix: CSR, settled: dict[str, Any]) -> None:
     full = int((np.diff(matrix.indptr) == matrix.n_columns).sum()) if matrix.n_columns else 0
     if full and settled["sampler"] == "exact" and settled["loss"] != "ccl":  # which learns from the pairs themselves
@@ -198,13 +215,14 @@ def _options(kernels: Kernels, matrix: CSR, settled: dict[str, Any]) -> dict[str
     drawn = counts if settled["sampler"] == "in_batch" else counts ** settled["popularity_power"]
     if settled["sampler"] == "popularity":
         options["alias"] = kernels.alias_table(drawn)
-    if settled["shared"]:  # as if they were drawn uniformly
+    if settled["shared"] and settled["loss"] != "ccl":  # as if they were drawn uniformly
         share = drawn * matrix.n_columns / max(drawn.sum(), 1e-30)
         options["log_q"] = np.log(np.maximum(share, 1e-12)).astype(np.float32)
     return options
 
 
 _STEPS, _STRIDE, _FEW_USERS = 12, 0.4, 1024
+_FOR_FEW = {"temperature": 2.0, "regularization": 0.05}  # lists as good as those of users who were trained with few
 
 
 def fold_in(
@@ -224,8 +242,9 @@ def fold_in(
     if item_biases is not None:
         own = np.concatenate([np.zeros(n, np.float32), item_biases])[:, None]
         biases = kernels.hold(Table.new(own, "sgd", 0.0))
-    loss = use if use["shared"] else use | {"loss": "softmax", "score": "dot", "temperature": 1.0}
-    options = {name: loss[name] for name in (*_SHARED, "loss", "threads", "margin") if loss.get(name) is not None}
+    loss = use if use["shared"] else use | {"loss": "softmax", "score": "dot"} | _FOR_FEW
+    names = (*_SHARED, "loss", "threads", "margin", "regularization")
+    options = {name: loss[name] for name in names if loss.get(name) is not None}
     if options["loss"] == "softmax@k":
         options["loss"] = "softmax"
     options |= {"sampler": "exact", "negatives": min(2048, n_items), "seed": use["seed"], "update_items": False}

@@ -15,7 +15,22 @@ SOURCE = ROOT / "src" / "cofactor"
 PUBLIC = {
     *("EASE", "SLIM", "Blend", "CoVisitation", "CoVisitationSum", "Fallback", "GraphFilter", "ImplicitALS", "ItemKNN"),
     *("NextBasket", "PersonalPopular", "Popular", "PureSVD", "RP3beta", "Random", "Recommender", "Repurchase"),
-    *("SessionKNN", "UserKNN", "Events", "IdMap", "Interactions", "read_events", "split", "weights", "datasets"),
+    *(
+        "BiasOnly",
+        "CoClustering",
+        "GlobalMean",
+        "RatingModel",
+        "Ratings",
+        "SessionKNN",
+        "UserKNN",
+        "Events",
+        "IdMap",
+        "Interactions",
+        "read_events",
+        "split",
+        "weights",
+        "datasets",
+    ),
     *("compare", "evaluate", "load", "ArtifactError", "CofactorError", "CofactorWarning", "DataError"),
     *("MissingExtraError", "NotFittedError", "ParameterError", "UnknownIdError"),
 }

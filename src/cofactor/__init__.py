@@ -5,6 +5,7 @@ from cofactor.data import split, weights
 from cofactor.data.events import Events, read_events
 from cofactor.data.ids import IdMap
 from cofactor.data.interactions import Interactions
+from cofactor.data.ratings import Ratings
 from cofactor.errors import (
     ArtifactError,
     CofactorError,
@@ -20,10 +21,13 @@ from cofactor.evaluation.evaluate import evaluate
 from cofactor.models import (
     EASE,
     SLIM,
+    BiasOnly,
     Blend,
+    CoClustering,
     CoVisitation,
     CoVisitationSum,
     Fallback,
+    GlobalMean,
     GraphFilter,
     ImplicitALS,
     ItemKNN,
@@ -32,6 +36,7 @@ from cofactor.models import (
     Popular,
     PureSVD,
     Random,
+    RatingModel,
     Recommender,
     Repurchase,
     RP3beta,
@@ -45,7 +50,9 @@ __all__ = [
     "EASE",
     "SLIM",
     "ArtifactError",
+    "BiasOnly",
     "Blend",
+    "CoClustering",
     "CoVisitation",
     "CoVisitationSum",
     "CofactorError",
@@ -53,6 +60,7 @@ __all__ = [
     "DataError",
     "Events",
     "Fallback",
+    "GlobalMean",
     "GraphFilter",
     "IdMap",
     "ImplicitALS",
@@ -67,6 +75,8 @@ __all__ = [
     "PureSVD",
     "RP3beta",
     "Random",
+    "RatingModel",
+    "Ratings",
     "Recommender",
     "Repurchase",
     "SessionKNN",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cofactor.data.interactions import Interactions
+    from cofactor.data.user_items import UserItems
     from cofactor.metrics.hits import Relevance
     from cofactor.metrics.kinds import Needs
 
@@ -137,13 +137,13 @@ def _from_model(model: Recommending, relevance: Relevance, needs: Needs, exclude
     )
 
 
-def seen_in(train: Interactions, relevance: Relevance) -> NDArray[np.bool_]:
+def seen_in(train: UserItems, relevance: Relevance) -> NDArray[np.bool_]:
     """Which of the test pairs are in the training data, (n_pairs,) bool; O(n_pairs log n_items)."""
     items = cast_ids(relevance.items, train.items.ids.dtype, "recommendations")
     user, item = np.divmod(relevance.pairs, len(relevance.items))
     rows, columns = train.users.rows(relevance.users)[user], train.items.rows(items)[item]
     seen = (rows >= 0) & (columns >= 0)
-    seen[seen] = train.user_items.lookup(rows[seen], columns[seen]) > 0
+    seen[seen] = train.user_items.contains(rows[seen], columns[seen])
     return seen
 
 

@@ -18,7 +18,6 @@ import numpy as np
 import polars as pl
 
 from cofactor.data.ids import IdMap
-from cofactor.data.interactions import Interactions
 from cofactor.errors import ArtifactError, DataError, ParameterError
 from cofactor.kernels.csr import CSR
 from cofactor.models.base.learned import check_csr, check_learned, is_name
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from io import BufferedReader
     from pathlib import Path
 
+    from cofactor.data.user_items import UserItems
     from cofactor.system.arrays import Arrays
 
 __all__ = ["FORMAT", "check_writable", "read_header", "restore", "save"]
@@ -88,7 +88,7 @@ def save(model: Model, folder: str | Path) -> None:
         raise ParameterError(f"this {type(model).__name__} cannot be saved: {error}") from error
 
 
-def _write(target: Path, description: dict[str, Any], arrays: Arrays, x: Interactions, *, alone: bool) -> None:
+def _write(target: Path, description: dict[str, Any], arrays: Arrays, x: UserItems, *, alone: bool) -> None:
     """Put the files of a model into a folder, and away those that it replaces."""
     version = uuid4().hex[:16]
     names = {kind: f"{kind}-{version}{ending}" for kind, ending in ENDINGS.items()}
@@ -156,7 +156,7 @@ def restore(folder: str | Path, *, verify: bool = True) -> Model:
             if len(parts["indices"]) != counts["interactions"]:
                 raise DataError(f"{len(parts['indices'])} interactions, but {HEADER} counts {counts['interactions']}")
             csr = check_csr("interactions", CSR(**parts, n_columns=len(items)), len(users), every_entry=verify)
-            return _restore(header["model"], "", arrays, Interactions(users, items, csr), verify)
+            return _restore(header["model"], "", arrays, _data(header["model"], users, items, csr), verify)
         except _UNREADABLE as error:
             raise ArtifactError(f"{folder} is damaged: {type(error).__name__} {error}; save the model again") from error
 
@@ -215,7 +215,8 @@ def _describe(model: Model, prefix: str, arrays: Arrays) -> dict[str, Any]:
         json.dumps([params, state], default=_number)
     except TypeError as error:
         raise ParameterError(f"{type(model).__name__} holds a parameter that JSON cannot: {error}") from error
-    return {"class": type(model).__name__, "params": params, "state": state}
+    facts = model._fitted().facts()
+    return {"class": type(model).__name__, "params": params, "state": state, **({"data": facts} if facts else {})}
 
 
 def _describe_part(part: Model, whole: Model, prefix: str, arrays: Arrays) -> dict[str, Any]:
@@ -226,20 +227,30 @@ def _describe_part(part: Model, whole: Model, prefix: str, arrays: Arrays) -> di
     return _describe(part, prefix, arrays)
 
 
-def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: Interactions, verify: bool) -> Model:
-    if prefix and f"{prefix}interactions.indptr" in arrays:
-        csr = CSR(**{part: arrays.pop(f"{prefix}interactions.{part}") for part in _CSR_PARTS}, n_columns=x.n_items)
-        csr = check_csr(f"{prefix}interactions", csr, x.n_users, every_entry=verify)
-        x = Interactions(users=x.users, items=x.items, user_items=csr)
+def _class_of(description: dict[str, Any]) -> type[Model]:
     name = description["class"]
     if name not in Model.registry:
         raise ArtifactError(f"the model is a {name}, which is not known here; import the module that defines it first")
+    return Model.registry[name]
+
+
+def _data(description: dict[str, Any], users: IdMap, items: IdMap, csr: CSR) -> UserItems:
+    """What a model was fitted on."""
+    return _class_of(description)._data_class(users, items, csr, **description.get("data", {}))
+
+
+def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: UserItems, verify: bool) -> Model:
+    if prefix and f"{prefix}interactions.indptr" in arrays:
+        csr = CSR(**{part: arrays.pop(f"{prefix}interactions.{part}") for part in _CSR_PARTS}, n_columns=x.n_items)
+        csr = check_csr(f"{prefix}interactions", csr, x.n_users, every_entry=verify)
+        x = _data(description, x.users, x.items, csr)
+    cls = _class_of(description)
     params = dict(description["params"])
     nested = [key for key, value in params.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
     models = [
         _restore(d, f"{prefix}{key}.{i}.", arrays, x, verify) for key in nested for i, d in enumerate(params.pop(key))
     ]
-    model = Model.registry[name](*models, **params)
+    model = cls(*models, **params)
     model._check()
     own = {
         k.removeprefix(prefix): a

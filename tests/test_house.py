@@ -31,7 +31,18 @@ PUBLIC = {
         "weights",
         "datasets",
     ),
-    *("compare", "evaluate", "load", "ArtifactError", "CofactorError", "CofactorWarning", "DataError"),
+    *(
+        "compare",
+        "cross_validate",
+        "calibration",
+        "errors_by_rating",
+        "evaluate",
+        "load",
+        "ArtifactError",
+        "CofactorError",
+        "CofactorWarning",
+        "DataError",
+    ),
     *("MissingExtraError", "NotFittedError", "ParameterError", "UnknownIdError"),
 }
 

@@ -17,7 +17,9 @@ from cofactor.errors import (
     UnknownIdError,
 )
 from cofactor.evaluation.compare import compare
+from cofactor.evaluation.cross_validate import cross_validate
 from cofactor.evaluation.evaluate import evaluate
+from cofactor.evaluation.ratings import calibration, errors_by_rating
 from cofactor.models import (
     EASE,
     SLIM,
@@ -82,8 +84,11 @@ __all__ = [
     "SessionKNN",
     "UnknownIdError",
     "UserKNN",
+    "calibration",
     "compare",
+    "cross_validate",
     "datasets",
+    "errors_by_rating",
     "evaluate",
     "load",
     "read_events",

@@ -65,9 +65,13 @@ X, RATINGS = EVENTS.interactions(), EVENTS.ratings()
 PAIRS = TABLE.select("user_id", "item_id")
 ROWS = TABLE.select("user_id", "item_id", rank=pl.int_range(1, pl.len() + 1).over("user_id"))
 IDS = X.users
+RATED = cf.BiasOnly().fit(RATINGS)
 
 FUNCTIONS = {
     "compare": (cf.compare, {"models": {"popular": cf.Popular()}, "train": EVENTS, "test": PAIRS, "metrics": "auc"}),
+    "calibration": (cf.calibration, {"model_or_table": RATED, "test": TABLE}),
+    "cross_validate": (cf.cross_validate, {"models": cf.GlobalMean(), "events": EVENTS, "folds": 2}),
+    "errors_by_rating": (cf.errors_by_rating, {"model_or_table": RATED, "test": TABLE}),
     "evaluate": (cf.evaluate, {"model_or_table": ROWS, "test": PAIRS}),
     "load": (cf.load, {"folder": "no such folder"}),
     "read_events": (
@@ -163,9 +167,8 @@ def more():
     for name, cls in PUBLIC.items():
         if issubclass(cls, cf.RatingModel):
             yield f"{name}.rate", cls().fit(RATINGS).rate, {"users": [0, -1], "items": [1, 1]}
-    rated = cf.BiasOnly().fit(RATINGS)
-    yield "BiasOnly.predict", rated.predict, {"pairs": PAIRS}
-    yield "BiasOnly.recommend_for", rated.recommend_for, {"histories": TABLE, "exclude_seen": False}
+    yield "BiasOnly.predict", RATED.predict, {"pairs": PAIRS}
+    yield "BiasOnly.recommend_for", RATED.recommend_for, {"histories": TABLE, "exclude_seen": False}
     als = cf.ImplicitALS(2, iterations=1).fit(X)
     svd = cf.PureSVD(2).fit(X)
     fitted = [cf.Popular().fit(X), cf.Random().fit(X)]

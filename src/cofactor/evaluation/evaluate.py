@@ -43,10 +43,12 @@ def evaluate(
     model_or_table : fitted model, or table
         A model ranks the whole catalogue, in batches of users, so that memory stays bounded. A table of any library
         needs ``user_id``, ``item_id`` and ``rank`` (whole numbers from 1); a test user without rows counts as zero.
-    test : Events, Interactions, or table with ``user_id`` and ``item_id``
+    test : Events, Interactions, Ratings, or table with ``user_id`` and ``item_id``
         To measure a part of the users, pass the rows of that part.
     metrics : str or sequence of str
         Names such as ``recall@10``, defined in ``cofactor.metrics``, listed by ``cofactor.metrics.available()``.
+        ``rmse``, ``mae`` and ``calibration_error`` compare all ratings of ``test``, of unknown users too, with those of
+        a model of ratings (brought to its scale), or of a table with ``rating`` in the place of ``rank``.
     exclude_seen : bool
         Whether the model leaves out the user's training history. Tables and candidates are taken as they are.
     candidates : table with ``user_id`` and ``item_id``, optional
@@ -58,10 +60,9 @@ def evaluate(
         Whether test users whom the model does not know are left out of the mean or count as zero.
     per_user : bool
         Give a value per user in place of the means.
-    confidence : float
-        Probability of the interval.
-    n_bootstrap, seed : int
-        Resamples of the users, 0 for no intervals. From 100,000 users on the normal approximation is taken.
+    confidence, n_bootstrap, seed : float, int, int
+        Probability of the interval, and resamples of the users that it comes from, 0 for none. From 100,000 users on
+        the normal approximation is taken.
 
     Returns
     -------

@@ -167,7 +167,8 @@ def _from_candidates(model: Recommending, relevance: Relevance, candidates: Tabl
 def _ranked(model: Recommending, pairs: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """Rank the candidates of each user by falling score, equal scores by item id, unknown items last."""
     has_score = pl.Series(model.interactions_.items.rows(pairs["item_id"]) >= 0)
-    scored = model.predict(pairs.filter(has_score)).select("user_id", "item_id", "score")
+    scored = model.predict(pairs.filter(has_score)).rename({"rating": "score"}, strict=False)
+    scored = scored.select("user_id", "item_id", "score")
     if n_nan := int(scored["score"].is_nan().sum()):
         raise DataError(f"{type(model).__name__} predicts NaN for {n_nan} of {scored.height} candidates")
     rest = pairs.filter(~has_score).with_columns(score=pl.lit(None, scored.schema["score"]))

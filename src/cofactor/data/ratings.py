@@ -192,7 +192,7 @@ class Ratings(UserItems):
         if not 2 <= len(levels) <= _MOST_LEVELS:
             return None
         least = float(np.diff(levels).min())
-        for step in (least, least / 2, least / 3):
+        for step in least / np.arange(1, 11):
             places = (levels - levels[0]) / step
             if np.abs(places - np.round(places)).max() < _CLOSE and places[-1] < _MOST_LEVELS:
                 return float(f"{step:.6g}")

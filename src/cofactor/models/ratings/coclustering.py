@@ -91,30 +91,31 @@ class CoClustering(RatingModel):
         """Move users and items by turns; an iteration takes O(nnz + rows of both sides x clusters of both)."""
         self._check()
         x, rng = ratings.user_items, np.random.default_rng(self.seed)
-        table = _Table(x)
+        table, shape = _Table(x), (self.user_clusters, self.item_clusters)
         items = rng.integers(self.item_clusters, size=x.n_columns)
-        users = table.best_for_users(items, table.drawn(rng, self.user_clusters, self.item_clusters))
-        losses = []
+        drawn = rng.normal(scale=max(float(table.above.std()), 1e-12), size=shape)
+        users = table.by_user(items, shape[1]).best(drawn.T)
+        losses: list[float] = []
         with progress_bar("CoClustering", progress, total=self.iterations) as bar:
             for _ in range(self.iterations):
                 before = users, items
-                users = table.best_for_users(items, self._means(table, users, items))
-                items = table.best_for_items(users, self._means(table, users, items))
-                losses.append(table.loss(users, items, self._means(table, users, items)))
+                of_users = table.by_user(items, shape[1])
+                users = of_users.best(of_users.means(users, shape[0], table.mean).offsets)
+                of_items = table.by_item(users, shape[0])
+                items = of_items.best(of_items.means(items, shape[1], table.mean).offsets)
+                means = of_items.means(items, shape[1], table.mean)
+                losses.append((table.square + of_items.change(items, means.offsets)) / x.nnz)
                 bar.set_postfix(loss=f"{losses[-1]:.6g}", refresh=False)
                 bar.update()
                 if all(map(np.array_equal, before, (users, items))):
                     break
-        means = self._means(table, users, items)
         self.mean_ = table.mean
         self.user_clusters_, self.item_clusters_ = users.astype(np.int32), items.astype(np.int32)
         self.user_means_, self.item_means_ = (m.astype(np.float32) for m in (table.users, table.items))
-        self.block_means_, self.user_cluster_means_, self.item_cluster_means_ = (m.astype(np.float32) for m in means)
+        self.block_means_ = means.blocks.astype(np.float32)
+        self.user_cluster_means_, self.item_cluster_means_ = (m.astype(np.float32) for m in (means.other, means.own))
         self.loss_history_ = np.array(losses)
         return self
-
-    def _means(self, table: _Table, users: NDArray[np.int64], items: NDArray[np.int64]) -> _Means:
-        return table.means(users, items, (self.user_clusters, self.item_clusters))
 
     def _learned(self) -> dict[str, str]:
         k, m = self.user_clusters, self.item_clusters
@@ -164,83 +165,88 @@ class CoClustering(RatingModel):
 
     def _fold_in(self, histories: CSR) -> Float:
         table = _Table(histories, self.mean_, self.item_means_.astype(np.float64))
-        means = _Means(self.block_means_, self.user_cluster_means_, self.item_cluster_means_)
-        vectors = self._of_users(table.best_for_users(self.item_clusters_, means), table.users)
+        sums = table.by_user(self.item_clusters_, self.item_clusters)
+        means = _Means(self.block_means_.T, self.user_cluster_means_, self.item_cluster_means_)
+        vectors = self._of_users(sums.best(means.offsets), table.users)
         vectors[np.diff(histories.indptr) == 0] = self._user_vectors(np.array([-1], np.int32))
         return vectors
 
 
 class _Means(NamedTuple):
-    """Mean ratings of blocks, (K, L), of user clusters, (K,), and of item clusters, (L,)."""
+    """Mean ratings of blocks, (other, own), and of the clusters of either side."""
 
     blocks: NDArray[np.floating]
-    users: NDArray[np.floating]
-    items: NDArray[np.floating]
+    own: NDArray[np.floating]
+    other: NDArray[np.floating]
+
+    @property
+    def offsets(self) -> NDArray[np.float64]:
+        """What the block adds to the means of user and item, (other, own)."""
+        offsets: NDArray[np.float64] = self.blocks.astype(np.float64) - self.own - self.other[:, None]
+        return offsets
+
+
+class _Sums(NamedTuple):
+    """Of every row of one side and every cluster of the other, (n, other).
+
+    How many ratings there are, what they add up to, and by how much that is above the means of users and items.
+    """
+
+    counts: NDArray[np.float64]
+    values: NDArray[np.float64]
+    above: NDArray[np.float64]
+
+    def means(self, own: NDArray[np.integer], n_own: int, otherwise: float) -> _Means:
+        """Mean ratings, given the cluster of each row; ``otherwise`` where there are none."""
+        n_other = self.counts.shape[1]
+        at = (own[:, None] + n_own * np.arange(n_other)).ravel()
+        counts, sums = (
+            np.bincount(at, part.ravel(), n_own * n_other).astype(np.float64).reshape(n_other, n_own)
+            for part in (self.counts, self.values)
+        )
+
+        def mean(s: NDArray[np.float64], n: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.where(n > 0, s / np.maximum(n, 1), otherwise)
+
+        return _Means(mean(sums, counts), mean(sums.sum(0), counts.sum(0)), mean(sums.sum(1), counts.sum(1)))
+
+    def best(self, offsets: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The cluster of each row with the least squared error, all else held fixed."""
+        best: NDArray[np.int64] = np.argmin(self.counts @ offsets**2 - 2 * (self.above @ offsets), axis=1)
+        return best
+
+    def change(self, own: NDArray[np.integer], offsets: NDArray[np.float64]) -> float:
+        """What the clusters add to the squared error of the means of users and items alone; below 0."""
+        of_row = offsets.T[own]
+        return float((self.counts * of_row**2).sum() - 2 * (self.above * of_row).sum())
 
 
 class _Table:
     """Ratings and the means of their users and items, in float64; the items' are given where users are folded in."""
 
     def __init__(self, x: CSR, mean: float | None = None, items: NDArray[np.float64] | None = None) -> None:
-        self.rows, self.columns, self.values = x.row_index().astype(np.int64), x.indices, x.values.astype(np.float64)
-        self.n_users, self.n_items = x.shape
-        self.mean = float(self.values.mean()) if mean is None else mean
-        self.users = _means_of(self.rows, self.values, self.n_users, self.mean)
-        self.items = _means_of(self.columns, self.values, self.n_items, self.mean) if items is None else items
-        self._above = self.values - self.users[self.rows] - self.items[self.columns]
+        self._rows, self._columns = x.row_index().astype(np.int64), x.indices.astype(np.int64)
+        self._shape, self._values = x.shape, x.values.astype(np.float64)
+        self.mean = float(self._values.mean()) if mean is None else mean
+        self.users = self._means(self._rows, x.n_rows)
+        self.items = self._means(self._columns, x.n_columns) if items is None else items
+        self.above = self._values - self.users[self._rows] - self.items[self._columns]
+        self.square = float(self.above @ self.above)
 
-    def drawn(self, rng: np.random.Generator, n_users: int, n_items: int) -> _Means:
-        """Means to start with, such that what becomes of a user depends on its ratings, not on its row."""
-        blocks = rng.normal(scale=max(float(self._above.std()), 1e-12), size=(n_users, n_items))
-        return _Means(blocks, np.zeros(n_users), np.zeros(n_items))
+    def by_user(self, items: NDArray[np.integer], n_clusters: int) -> _Sums:
+        """Sums of every user over the clusters of items."""
+        return self._sums(self._rows, items[self._columns], (self._shape[0], n_clusters))
 
-    def means(self, users: NDArray[np.integer], items: NDArray[np.integer], shape: tuple[int, int]) -> _Means:
-        """The means of blocks and clusters; that of all where there are no ratings."""
-        blocks = users[self.rows] * shape[1] + items[self.columns]
-        counts = np.bincount(blocks, minlength=shape[0] * shape[1]).reshape(shape)
-        sums = np.bincount(blocks, self.values, shape[0] * shape[1]).reshape(shape)
+    def by_item(self, users: NDArray[np.integer], n_clusters: int) -> _Sums:
+        """Sums of every item over the clusters of users."""
+        return self._sums(self._columns, users[self._rows], (self._shape[1], n_clusters))
 
-        def mean(axis: int | None) -> NDArray[np.float64]:
-            s, n = (sums, counts) if axis is None else (sums.sum(axis), counts.sum(axis))
-            return np.where(n > 0, s / np.maximum(n, 1), self.mean)
+    def _sums(self, at: NDArray[np.int64], clusters: NDArray[np.integer], shape: tuple[int, int]) -> _Sums:
+        keys, size = at * shape[1] + clusters, shape[0] * shape[1]
+        parts = (None, self._values, self.above)
+        counts, values, above = (np.bincount(keys, part, size).reshape(shape).astype(np.float64) for part in parts)
+        return _Sums(counts, values, above)
 
-        return _Means(mean(None), mean(1), mean(0))
-
-    def best_for_users(self, items: NDArray[np.integer], means: _Means) -> NDArray[np.int64]:
-        """The cluster of each user with the least squared error, items and means held fixed."""
-        over = self._above + means.items[items[self.columns]]
-        return _best(self.rows, items[self.columns], over, (means.blocks - means.users[:, None]).T, self.n_users)
-
-    def best_for_items(self, users: NDArray[np.integer], means: _Means) -> NDArray[np.int64]:
-        """The cluster of each item, likewise."""
-        over = self._above + means.users[users[self.rows]]
-        return _best(self.columns, users[self.rows], over, means.blocks - means.items, self.n_items)
-
-    def loss(self, users: NDArray[np.integer], items: NDArray[np.integer], means: _Means) -> float:
-        """The mean squared error."""
-        u, i = users[self.rows], items[self.columns]
-        return float(np.mean((self._above - means.blocks[u, i] + means.users[u] + means.items[i]) ** 2))
-
-
-def _means_of(at: NDArray[np.integer], values: NDArray[np.float64], n: int, otherwise: float) -> NDArray[np.float64]:
-    counts = np.bincount(at, minlength=n)
-    return np.where(counts > 0, np.bincount(at, values, n) / np.maximum(counts, 1), otherwise)
-
-
-def _best(
-    at: NDArray[np.integer],
-    other: NDArray[np.integer],
-    over: NDArray[np.float64],
-    offsets: NDArray[np.floating],
-    n: int,
-) -> NDArray[np.int64]:
-    """For n rows, the column c with the least sum of ``(over - offsets[other, c])**2`` over the entries ``at`` the row.
-
-    ``offsets`` is (clusters of the other side, clusters of this side). The squares of ``over`` are the same for all.
-    """
-    m = len(offsets)
-    keys = at * np.int64(m) + other
-    counts = np.bincount(keys, minlength=n * m).reshape(n, m)
-    sums = np.bincount(keys, over, n * m).reshape(n, m)
-    best: NDArray[np.int64] = np.argmin(counts @ offsets**2 - 2 * (sums @ offsets), axis=1)
-    return best
+    def _means(self, at: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+        counts = np.bincount(at, minlength=n)
+        return np.where(counts > 0, np.bincount(at, self._values, n) / np.maximum(counts, 1), self.mean)

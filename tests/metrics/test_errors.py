@@ -81,8 +81,9 @@ def test_a_test_of_strangers_alone_is_measured():
 
 
 def test_the_center_of_a_spread_is_not_clipped():
-    model = cf.BiasOnly(user_regularization=0, item_regularization=0).fit(TRAIN)
-    found = read_rated(model, pl.DataFrame({"user_id": [1, 2], "item_id": [8, 7], "rating": [5.0, 2.0]}))
+    columns = {"user_id": [1, 1, 2, 2, 3, 3, 3], "item_id": [7, 8, 7, 9, 7, 8, 9], "rating": [5, 3, 4, 0, 5, 2, -1]}
+    model = cf.BiasOnly(user_regularization=0, item_regularization=0).fit(pl.DataFrame(columns))
+    found = read_rated(model, pl.DataFrame(columns))
     assert found.center.max() > 5 >= found.predicted.max()
     assert found.std is not None
 

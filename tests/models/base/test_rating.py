@@ -1,6 +1,8 @@
 """What models of ratings do that others do not: ratings of what nobody knows, scales, spreads, row-level questions."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,7 +11,8 @@ from polars.testing import assert_frame_equal
 
 import cofactor as cf
 from cofactor.kernels.csr import CSR
-from cofactor.models.base.rating import as_ratings
+from cofactor.models.base.fitting import in_one_step
+from cofactor.models.base.rating import RatingModel, as_ratings
 
 TABLE = pl.DataFrame(
     {
@@ -219,3 +222,23 @@ def test_models_of_ratings_in_chains_and_blends(tmp_path):
     chain.save(tmp_path / "model")
     assert_frame_equal(cf.load(tmp_path / "model").recommend(k=3), chain.recommend(k=3))
     assert set(chain.recommend(["ann"])["item_id"]) == {3}
+
+
+# The recipe
+
+
+def test_the_model_of_the_contributors_guide_works(tmp_path):
+    """What CONTRIBUTING.md shows: lists, prediction, fold-in, saving and measuring without another line."""
+    guide = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    names = {"np": np, "RatingModel": RatingModel, "in_one_step": in_one_step}
+    exec("from __future__ import annotations\n" + re.search(r"```python\n(class .*?)```", guide, re.S)[1], names)
+    try:
+        model = names["ItemMeans"]().fit(TABLE)
+        model.save(tmp_path / "model")
+        loaded = cf.load(tmp_path / "model")
+    finally:
+        del cf.Recommender.registry["ItemMeans"]
+    assert_frame_equal(loaded.recommend(exclude_seen=False), model.recommend(exclude_seen=False))
+    assert model.recommend_for(TABLE)["item_id"].to_list() == [3, 2]
+    assert model.predict(TABLE)["rating"][0] == pytest.approx((14 + 5 * 18 / 7) / 8)
+    assert cf.evaluate(model, TABLE, "rmse", n_bootstrap=0)["value"].item() > 0

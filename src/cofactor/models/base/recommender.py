@@ -160,6 +160,7 @@ class Recommender(Model):
             Weights mean what they meant in training. Models of sequences (``SessionKNN``) take the rows of a user in
             the order of ``time`` where there is such a column, else as they stand, the oldest first, each for one
             event whatever its weight; ``Repurchase`` reads how long ago they were from it; others do not look at it.
+            Models of ratings need ``rating`` in the place of ``weight``, and take the last of a user and item.
             Items that the training data does not hold are left out and counted in a :class:`CofactorWarning`.
         k, exclude_seen, items, unknown
             As in :meth:`recommend`.

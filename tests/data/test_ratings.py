@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import scipy.sparse as sp
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -167,6 +167,7 @@ def test_no_grid(values):
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(-3, 3), st.integers(0, 2)), min_size=1))
+@example([(1, 1, 0, 0), (1, 1, 1, 1)])
 @pytest.mark.filterwarnings("ignore::cofactor.CofactorWarning")
 def test_the_last_is_the_newest_and_of_equal_times_the_one_further_down(rows):
     table = pl.DataFrame(rows, schema=["user_id", "item_id", "rating", "day"], orient="row")

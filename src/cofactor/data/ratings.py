@@ -305,7 +305,8 @@ def _last(events: Log, value: pl.Expr) -> pl.Expr:
     """The last rating of a pair: the newest, and of equal times the one further down."""
     if events.time is None:
         return value.last()
-    return value.reverse().get(pl.col(events.time).reverse().arg_max())
+    time = pl.col(events.time)
+    return value.filter(time == time.max()).last()
 
 
 def _refuse_duplicates(events: Log) -> None:

@@ -166,9 +166,11 @@ class RatingModel(Recommender):
     def _training_data(self, given: Any) -> UserItems:  # noqa: ANN401
         return as_ratings(given)
 
-    def _read_histories(self, histories: TableLike | UserItems | Log) -> tuple[pl.Series, CSR]:
-        given = Ratings.from_events(histories) if isinstance(histories, Log) else histories
-        table, ids = rated_table(given, "histories"), self.interactions_.items
+    def _of_events(self, events: Log) -> Ratings:
+        return Ratings.from_events(events)
+
+    def _read_histories(self, histories: TableLike | UserItems) -> tuple[pl.Series, CSR]:
+        table, ids = rated_table(histories, "histories"), self.interactions_.items
         if not len(table):
             raise DataError("histories is empty; give at least one (user_id, item_id, rating) row")
         users = table["user_id"].unique(maintain_order=True)

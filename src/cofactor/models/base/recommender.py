@@ -79,10 +79,13 @@ class Recommender(Model):
         check_weights(x.user_items, x.items, x.users)
         return x
 
-    def _read_histories(self, histories: TableLike | UserItems | Log) -> tuple[pl.Series, CSR]:
+    def _of_events(self, events: Log) -> UserItems:
+        """What a log says of new users."""
+        return as_interactions(events)
+
+    def _read_histories(self, histories: TableLike | UserItems) -> tuple[pl.Series, CSR]:
         """Users in order of appearance and what :meth:`_top_k_for` is asked with, a row each."""
-        table = as_interactions(histories) if isinstance(histories, Log) else histories
-        return read_histories(table, self.interactions_.items, ordered=self.ordered)
+        return read_histories(histories, self.interactions_.items, ordered=self.ordered)
 
     def _check_histories(self, histories: CSR) -> None:
         """Raise DataError for values of histories that the model cannot compute with."""
@@ -173,7 +176,7 @@ class Recommender(Model):
         x = self._fitted_for_tables()
         check_at_least("k", k, 1, whole=True)
         check_choice("unknown", unknown, UNKNOWN)
-        users, csr = self._read_histories(histories)
+        users, csr = self._read_histories(self._of_events(histories) if isinstance(histories, Log) else histories)
         filters = Filters(allowed=self._allowed(items, unknown))
         top = self.top_k_for(csr, k, exclude_seen=exclude_seen, filters=filters)
         return ranked_table(users, "user_id", x.items, "item_id", top)

@@ -28,6 +28,7 @@ PUBLIC = {
     ),
     *("HistoryRerank", "evaluate_by_type", "submission"),
     *("NextBasket", "PersonalPopular", "Popular", "PureSVD", "RP3beta", "Random", "Recommender", "Repurchase"),
+    *("BiasOnly", "CoClustering", "GlobalMean", "RatingModel", "Ratings"),
     *(
         "SampledMF",
         "SessionKNN",
@@ -41,16 +42,8 @@ PUBLIC = {
         "weights",
         "datasets",
     ),
-    *(
-        "compare",
-        "evaluate",
-        "load",
-        "load_interactions",
-        "ArtifactError",
-        "CofactorError",
-        "CofactorWarning",
-        "DataError",
-    ),
+    *("calibration", "compare", "cross_validate", "errors_by_rating", "evaluate", "load", "load_interactions"),
+    *("ArtifactError", "CofactorError", "CofactorWarning", "DataError"),
     *("MissingExtraError", "NotFittedError", "PairLoader", "ParameterError", "UnknownIdError"),
 }
 

@@ -88,6 +88,27 @@ def test_new_users_may_come_as_events(name, events, table):
     )
 
 
+def test_what_fit_has_widened_is_kept(table, tmp_path):
+    items = sorted({*table["item_id"], 99})
+    described = pl.DataFrame({"item_id": items, "colour": pl.Series(items) % 3})
+    model = cf.SampledMF(factors=2, epochs=1).fit(table, item_features=described, progress=False)
+    assert 99 not in table["item_id"]
+    assert model.interactions_.items.ids.to_list() == items
+    assert model.interactions_.events is None
+    model.save(tmp_path / "model")
+    assert_frame_equal(answers(cf.load(tmp_path / "model")), answers(model))
+
+
+def test_ratings_are_no_weights(events, table):
+    """Whichever argument they come as."""
+    rated = events.ratings()
+    with pytest.raises(cf.ParameterError, match=r"^interactions: these are Ratings, .* give events\.interactions"):
+        cf.Popular().fit(rated)
+    for name in ("held_out", "dislikes"):
+        with pytest.raises(cf.ParameterError, match=f"^{name}: these are Ratings"):
+            cf.SampledMF(factors=2, loss="bpr").fit(table, **{name: rated})
+
+
 # One step
 
 

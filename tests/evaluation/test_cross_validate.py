@@ -1,5 +1,7 @@
 """Cross-validation: the same as by hand, for models of any kind, and the given ones stay as they are."""
 
+import sys
+
 import numpy as np
 import polars as pl
 import pytest
@@ -62,6 +64,18 @@ def test_one_bar(events, capsys):
     told = capsys.readouterr().err
     assert "cross_validate" in told
     assert "CoClustering:" not in told
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_lists_have_no_bar_of_their_own_on_a_terminal(events, capsys, monkeypatch, progress):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    cf.evaluate(cf.Popular().fit(events), events.ratings(), "recall@3", exclude_seen=False)
+    assert "lists" in capsys.readouterr().err
+    cf.cross_validate(cf.Popular(), events, 2, ("recall@3", "auc"), progress=progress)
+    told = capsys.readouterr().err
+    assert ("cross_validate" in told) == progress
+    assert "lists" not in told
+    assert "ranks" not in told
 
 
 @pytest.mark.parametrize(

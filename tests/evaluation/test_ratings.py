@@ -95,6 +95,15 @@ def test_models_of_all_kinds_are_compared_on_one_log():
     assert by_hand["rmse"].item() == board["rmse"][0]
 
 
+@pytest.mark.parametrize("model", [cf.BiasOnly(), cf.CoClustering(2, 2)])
+def test_errors_beside_ranks_and_lists_are_those_of_each_alone(model):
+    train, test = cf.split.random(rated(1500), 0.2)
+    model.fit(train)
+    names = ["rmse", "auc", "mrr", "recall@5", "coverage@5", "mae"]
+    together = cf.evaluate(model, test, names, n_bootstrap=0)["value"].to_list()
+    assert together == [cf.evaluate(model, test, name, n_bootstrap=0)["value"].item() for name in names]
+
+
 def test_each_kind_of_data_is_made_once_and_only_if_wanted():
     train, test = cf.split.random(rated(), 0.2)
     made = []

@@ -142,7 +142,7 @@ def as_interactions(given: Any, name: str = "interactions") -> Interactions:  # 
         return given
     if isinstance(given, Ratings):
         raise ParameterError(
-            f"{name}: these are Ratings, which may be zero or negative and are no weights; give this model "
+            f"{name}: these are Ratings, which may be zero or negative and are no weights; give "
             "events.interactions(...), for example of those rated 4 or more, or fit a model of ratings, as BiasOnly"
         )
     if isinstance(given, Log):

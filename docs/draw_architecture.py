@@ -118,7 +118,7 @@ def _arrow(begin: tuple[float, float], end: tuple[float, float]) -> str:
 
 def _box(name: str, x: float, y: float, text: str, inside: list[str]) -> str:
     shown = "import cofactor" if name == "face" else name
-    lines = textwrap.wrap(", ".join(inside) if inside else text, 34)[:3]
+    lines = textwrap.wrap(", ".join(inside) if inside else text, 36)[:3]
     texts = [f'<text x="{x + 10:g}" y="{y + 20:g}" font-size="13" font-weight="600">{escape(shown)}</text>']
     texts += [
         f'<text x="{x + 10:g}" y="{y + 36 + 13 * n:g}" fill="#52606d">{escape(line)}</text>'

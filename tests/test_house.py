@@ -13,11 +13,12 @@ ROOT = HERE.parent
 SOURCE = ROOT / "src" / "cofactor"
 
 PUBLIC = """
-    ArtifactError Blend CoVisitation CoVisitationSum CofactorError CofactorWarning DataError EASE Events
-    FactorModel Fallback Features FixedFactors GraphFilter HistoryRerank IdMap ImplicitALS Interactions ItemKNN
-    MissingExtraError NextBasket NotFittedError PairLoader ParameterError PersonalPopular Popular PureSVD
-    RP3beta Random Recommender Repurchase SLIM SampledMF SessionKNN UnknownIdError UserKNN compare datasets
-    evaluate evaluate_by_type load load_interactions read_events sampling split submission weights
+    ArtifactError BiasOnly Blend CoClustering CoVisitation CoVisitationSum CofactorError CofactorWarning
+    DataError EASE Events FactorModel Fallback Features FixedFactors GlobalMean GraphFilter HistoryRerank IdMap
+    ImplicitALS Interactions ItemKNN MissingExtraError NextBasket NotFittedError PairLoader ParameterError
+    PersonalPopular Popular PureSVD RP3beta Random RatingModel Ratings Recommender Repurchase SLIM SampledMF
+    SessionKNN UnknownIdError UserKNN calibration compare cross_validate datasets errors_by_rating evaluate
+    evaluate_by_type load load_interactions read_events sampling split submission weights
 """
 
 

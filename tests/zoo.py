@@ -2,6 +2,8 @@
 if its defaults are too slow for a test or its constructor needs arguments.
 """
 
+import polars as pl
+
 import cofactor as cf
 from cofactor.models.base.recommender import Recommender
 
@@ -17,6 +19,8 @@ MODELS = {
     ),
     "Fallback": lambda: cf.Fallback(cf.PersonalPopular(), cf.Popular()),
     "Fallback of factors": lambda: cf.Fallback(cf.ImplicitALS(4, iterations=2), cf.Popular()),
+    "BiasOnly, regularised": lambda: cf.BiasOnly(user_regularization=3.0, item_regularization=0.5),
+    "CoClustering": lambda: cf.CoClustering(2, 3, iterations=4, seed=1),
     "GraphFilter": lambda: cf.GraphFilter(factors=5),
     "GraphFilter, a walk": lambda: cf.GraphFilter(
         low_pass=0, amplification=1.5, history_exponent=0.6, item_exponent=0.3
@@ -49,3 +53,17 @@ NAMES = sorted({*PUBLIC, *MODELS})
 
 def make(name):
     return MODELS[name]() if name in MODELS else PUBLIC[name]()
+
+
+RATED = {name for name in NAMES if isinstance(make(name), cf.RatingModel)}
+"""Models of ratings: their lists are as all lists, but they learn nothing from ratings that are all the same."""
+
+
+def histories_of(x):
+    """A table of what interactions hold, for models of any kind."""
+    return x.to_frame().with_columns(rating=pl.col("weight"))
+
+
+def value(name):
+    """The column that ``predict`` gives."""
+    return "rating" if name in RATED else "score"

@@ -8,6 +8,7 @@ from cofactor.data.ids import IdMap
 from cofactor.data.interactions import Interactions
 from cofactor.data.load import load_interactions
 from cofactor.data.pairs import PairLoader
+from cofactor.data.ratings import Ratings
 from cofactor.errors import (
     ArtifactError,
     CofactorError,
@@ -21,16 +22,21 @@ from cofactor.errors import (
 from cofactor.evaluation import submission
 from cofactor.evaluation.by_type import evaluate_by_type
 from cofactor.evaluation.compare import compare
+from cofactor.evaluation.cross_validate import cross_validate
 from cofactor.evaluation.evaluate import evaluate
+from cofactor.evaluation.ratings import calibration, errors_by_rating
 from cofactor.models import (
     EASE,
     SLIM,
+    BiasOnly,
     Blend,
+    CoClustering,
     CoVisitation,
     CoVisitationSum,
     FactorModel,
     Fallback,
     FixedFactors,
+    GlobalMean,
     GraphFilter,
     HistoryRerank,
     ImplicitALS,
@@ -40,6 +46,7 @@ from cofactor.models import (
     Popular,
     PureSVD,
     Random,
+    RatingModel,
     Recommender,
     Repurchase,
     RP3beta,
@@ -54,7 +61,9 @@ __all__ = [
     "EASE",
     "SLIM",
     "ArtifactError",
+    "BiasOnly",
     "Blend",
+    "CoClustering",
     "CoVisitation",
     "CoVisitationSum",
     "CofactorError",
@@ -65,6 +74,7 @@ __all__ = [
     "Fallback",
     "Features",
     "FixedFactors",
+    "GlobalMean",
     "GraphFilter",
     "HistoryRerank",
     "IdMap",
@@ -81,14 +91,19 @@ __all__ = [
     "PureSVD",
     "RP3beta",
     "Random",
+    "RatingModel",
+    "Ratings",
     "Recommender",
     "Repurchase",
     "SampledMF",
     "SessionKNN",
     "UnknownIdError",
     "UserKNN",
+    "calibration",
     "compare",
+    "cross_validate",
     "datasets",
+    "errors_by_rating",
     "evaluate",
     "evaluate_by_type",
     "load",

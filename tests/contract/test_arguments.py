@@ -58,16 +58,20 @@ TABLE = pl.DataFrame(
         "time": [datetime(2024, 1, 1) + timedelta(days=9 * n) for n in range(10)],
         "type": ["view", "cart"] * 5,
         "visit": [1, 1, 2, 3, 3, 4, 5, 6, 6, 7],
+        "rating": [1.0, 2.0, 4.0, 3.0, 3.5, 5.0, 2.0, 1.0, 4.5, 0.0],
     }
 )
-EVENTS = cf.read_events(TABLE, user="user_id", item="item_id", time="time", session="visit", event_type="type")
-X = EVENTS.interactions()
+EVENTS = cf.read_events(
+    TABLE, user="user_id", item="item_id", time="time", session="visit", event_type="type", rating="rating"
+)
+X, RATINGS = EVENTS.interactions(), EVENTS.ratings()
 PAIRS = TABLE.select("user_id", "item_id")
 ROWS = TABLE.select("user_id", "item_id", rank=pl.int_range(1, pl.len() + 1).over("user_id"))
 IDS = X.users
 ITEMS = TABLE.select("item_id", colour=pl.col("type")).unique("item_id", maintain_order=True)
 FEATURES = cf.Features.from_frame(ITEMS)
 LABELS = TABLE.select("user_id", "item_id", event_type="type")
+RATED = cf.BiasOnly().fit(RATINGS)
 
 
 def _same(of, call):
@@ -78,6 +82,9 @@ def _same(of, call):
 
 FUNCTIONS = {
     "compare": (cf.compare, {"models": {"popular": cf.Popular()}, "train": EVENTS, "test": PAIRS, "metrics": "auc"}),
+    "calibration": (cf.calibration, {"model_or_table": RATED, "test": TABLE}),
+    "cross_validate": (cf.cross_validate, {"models": cf.GlobalMean(), "events": EVENTS, "folds": 2}),
+    "errors_by_rating": (cf.errors_by_rating, {"model_or_table": RATED, "test": TABLE}),
     "evaluate": (cf.evaluate, {"model_or_table": ROWS, "test": PAIRS}),
     "load": (cf.load, {"folder": "no such folder"}),
     "load_interactions": (cf.load_interactions, {"folder": "no such folder"}),
@@ -128,6 +135,7 @@ METHODS = {
     "Events.collect": (EVENTS.collect, {}),
     "Events.interactions": (EVENTS.interactions, {}),
     "Events.pairs": (EVENTS.pairs, {}),
+    "Events.ratings": (EVENTS.ratings, {}),
     "Events.sessions": (EVENTS.sessions, {}),
     "Events.with_frame": (EVENTS.with_frame, {"frame": TABLE}),
     "Features.encode": (FEATURES.encode, {"frame": ITEMS, "ids": X.items}),
@@ -142,6 +150,14 @@ METHODS = {
     "Interactions.to_frame": (X.to_frame, {}),
     "Interactions.widened": (X.widened, {}),
     "Interactions.without_rare": (X.without_rare, {"min_user_count": 0, "min_item_count": 0, "k_core": False}),
+    "Interactions.facts": (X.facts, {}),
+    "Ratings": (cf.Ratings, {"users": IDS, "items": X.items, "user_items": X.user_items}),
+    "Ratings.facts": (RATINGS.facts, {}),
+    "Ratings.from_events": (cf.Ratings.from_events, {"events": EVENTS}),
+    "Ratings.from_frame": (cf.Ratings.from_frame, {"df": TABLE}),
+    "Ratings.from_matrix": (cf.Ratings.from_matrix, {"matrix": X.user_items}),
+    "Ratings.of": (cf.Ratings.of, {"interactions": X}),
+    "Ratings.to_frame": (RATINGS.to_frame, {}),
     "IdMap": (cf.IdMap, {"ids": [1, 2]}),
     "IdMap.from_values": (cf.IdMap.from_values, {"values": [1, 2]}),
     "IdMap.in_order": (cf.IdMap.in_order, {"values": [1, 2], "what": "values"}),
@@ -182,6 +198,11 @@ INSIDE = {
 
 def more():
     """(name, callable, valid arguments) of what some models do besides."""
+    for name, cls in PUBLIC.items():
+        if issubclass(cls, cf.RatingModel):
+            yield f"{name}.rate", cls().fit(RATINGS).rate, {"users": [0, -1], "items": [1, 1]}
+    yield "BiasOnly.predict", RATED.predict, {"pairs": PAIRS}
+    yield "BiasOnly.recommend_for", RATED.recommend_for, {"histories": TABLE, "exclude_seen": False}
     als = cf.ImplicitALS(2, iterations=1).fit(X)
     svd = cf.PureSVD(2).fit(X)
     fitted = [cf.Popular().fit(X), cf.Random().fit(X)]
@@ -212,12 +233,16 @@ def walk():
     for name, cls in PUBLIC.items():
         yield name, _maker(name, cls), MODELS.get(name, {})
         if name not in ("ItemKNN", "Popular", "ImplicitALS"):
-            yield f"{name}.fit", cls(*INSIDE.get(name, list)()).fit, {"interactions": X}
+            yield f"{name}.fit", cls(*INSIDE.get(name, list)()).fit, {_data(cls): EVENTS}
+
+
+def _data(cls):
+    return "ratings" if issubclass(cls, cf.RatingModel) else "interactions"
 
 
 def _maker(name, cls):
     def make(**parameters):
-        return cls(*INSIDE.get(name, list)(), **parameters).fit(X, progress=False)
+        return cls(*INSIDE.get(name, list)(), **parameters).fit(EVENTS, progress=False)
 
     return _same(cls, make)
 
@@ -254,7 +279,7 @@ def public():
             yield from (f"{name}.{n}" for n in thing.__all__ if inspect.isfunction(getattr(thing, n)))
         elif inspect.isfunction(thing):
             yield name
-    for cls in (cf.Events, cf.Features, cf.Interactions, cf.IdMap, Sessions):
+    for cls in (cf.Events, cf.Features, cf.Interactions, cf.Ratings, cf.IdMap, Sessions):
         yield from (f"{cls.__name__}.{n}" for n, m in inspect.getmembers(cls, callable) if not n.startswith("_"))
     for name, cls in PUBLIC.items():
         own = {n for n, m in inspect.getmembers(cls, callable) if not n.startswith("_")} - set(dir(cf.Recommender))

@@ -14,7 +14,7 @@ import cofactor as cf
 import device
 from cofactor.data.codes import Codes
 from cofactor.kernels import cpu
-from zoo import NAMES, make
+from zoo import NAMES, RATED, histories_of, make
 
 
 @pytest.fixture(params=NAMES)
@@ -30,12 +30,22 @@ def table():
         maintain_order=True
     )
     times = [datetime(2024, 1, 1) + timedelta(hours=i) for i in range(len(pairs))]
-    return pairs.with_columns(time=pl.Series(times), card=pl.lit("4111-1111-1111-1111"))
+    return pairs.with_columns(
+        time=pl.Series(times), card=pl.lit("4111-1111-1111-1111"), rating=pl.col("item_id") % 5 + 1.0
+    )
 
 
 @pytest.fixture(scope="module")
 def events(table):
-    return cf.read_events(table, user="user_id", item="item_id", time="time")
+    return cf.read_events(table, user="user_id", item="item_id", time="time", rating="rating")
+
+
+def data(name, table):
+    return cf.Ratings.from_frame(table) if name in RATED else cf.Interactions.from_frame(table)
+
+
+def kind(name):
+    return cf.Ratings.from_matrix if name in RATED else cf.Interactions.from_csr
 
 
 def answers(model):
@@ -48,11 +58,11 @@ def answers(model):
 def test_events_tables_and_matrices_are_taken(name, events, table):
     wanted = answers(make(name).fit(events.interactions()))
     assert_frame_equal(answers(make(name).fit(events)), wanted)
-    plain = answers(make(name).fit(cf.Interactions.from_frame(table)))
+    plain = answers(make(name).fit(data(name, table)))
     assert_frame_equal(answers(make(name).fit(table)), plain)
     assert_frame_equal(answers(make(name).fit(table.to_pandas())), plain)
-    matrix = cf.Interactions.from_frame(table).user_items
-    numbered = answers(make(name).fit(cf.Interactions.from_csr(matrix)))
+    matrix = data(name, table).user_items
+    numbered = answers(make(name).fit(kind(name)(matrix)))
     assert_frame_equal(answers(make(name).fit(matrix)), numbered)
     assert_frame_equal(answers(make(name).fit(matrix.to_scipy())), numbered)
 
@@ -74,8 +84,29 @@ def test_new_users_may_come_as_events(name, events, table):
     some = events.filter(pl.col("user_id") < 5)
     assert_frame_equal(
         model.recommend_for(some, k=3, exclude_seen=False),
-        model.recommend_for(some.interactions(), k=3, exclude_seen=False),
+        model.recommend_for(some.ratings() if name in RATED else some.interactions(), k=3, exclude_seen=False),
     )
+
+
+def test_what_fit_has_widened_is_kept(table, tmp_path):
+    items = sorted({*table["item_id"], 99})
+    described = pl.DataFrame({"item_id": items, "colour": pl.Series(items) % 3})
+    model = cf.SampledMF(factors=2, epochs=1).fit(table, item_features=described, progress=False)
+    assert 99 not in table["item_id"]
+    assert model.interactions_.items.ids.to_list() == items
+    assert model.interactions_.events is None
+    model.save(tmp_path / "model")
+    assert_frame_equal(answers(cf.load(tmp_path / "model")), answers(model))
+
+
+def test_ratings_are_no_weights(events, table):
+    """Whichever argument they come as."""
+    rated = events.ratings()
+    with pytest.raises(cf.ParameterError, match=r"^interactions: these are Ratings, .* give events\.interactions"):
+        cf.Popular().fit(rated)
+    for name in ("held_out", "dislikes"):
+        with pytest.raises(cf.ParameterError, match=f"^{name}: these are Ratings"):
+            cf.SampledMF(factors=2, loss="bpr").fit(table, **{name: rated})
 
 
 # One step
@@ -110,7 +141,7 @@ def interrupted(at, work):
 
 @pytest.mark.filterwarnings("ignore:.*stopped by Ctrl-C")
 def test_a_fit_that_ends_early_leaves_the_old_model(name, interactions, table):
-    other = cf.Interactions.from_frame(table)
+    other = data(name, table)
     model = make(name).fit(interactions)
     before, learned = answers(model), set(vars(model))
     _, left = interrupted(10**6, lambda: make(name).fit(other))
@@ -176,7 +207,7 @@ def test_nothing_of_the_log_is_kept(name, events):
     model = make(name).fit(events.interactions())
     packed = pickle.dumps(model)  # what a worker would be sent
     assert b"4111-1111" not in packed
-    assert model.interactions_.events is None
+    assert getattr(model.interactions_, "events", None) is None
     assert len(packed) < 20 * events.n_events + 200_000
 
 
@@ -210,10 +241,13 @@ def larger():
 
 @pytest.mark.filterwarnings("ignore:.*sessions have more than last_events")
 def test_the_number_of_threads_changes_no_digit(name, larger):
+    if name in RATED:
+        x = larger.user_items
+        larger = cf.Interactions.from_csr(x.with_values(1 + (np.arange(x.nnz) * 7 % 11) % 5))
     one, five = (with_threads(make(name), threads).fit(larger) for threads in (1, 5))
     for (key, a), (_, b) in zip(arrays(one), arrays(five), strict=True):
         assert np.array_equal(a, b), key
-    histories = larger.to_frame().filter(pl.col("user_id") < 40)
+    histories = histories_of(larger).filter(pl.col("user_id") < 40)
     pairs = histories.head(50).select("user_id", "item_id")
     assert_frame_equal(answers(one), answers(five), check_exact=True)
     for question in (lambda m: m.recommend_for(histories, k=5), lambda m: m.predict(pairs)):
@@ -232,7 +266,7 @@ def test_every_model_computes_where_its_device_says(name, interactions, monkeypa
     model.fit(interactions)
     for (key, a), (_, b) in zip(arrays(model), arrays(wanted), strict=True):
         assert np.array_equal(a, b), key
-    histories = interactions.to_frame().filter(pl.col("user_id") < 9)
+    histories = histories_of(interactions).filter(pl.col("user_id") < 9)
     pairs = histories.select("user_id", "item_id")
     questions = [
         lambda m: m.recommend(k=4, exclude_seen=False),

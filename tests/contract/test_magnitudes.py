@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import cofactor as cf
 from cofactor.kernels.csr import CSR
-from zoo import NAMES, make
+from zoo import NAMES, RATED, make, value
 
-LIMIT = "models compute in float32, with weights up to 1e[+]12"
+LIMIT = "models compute in float32, with (weights|ratings) up to 1e[+]12"
 
 
 def weighed(interactions, values):
@@ -35,7 +35,7 @@ def test_weights_beyond_float32_are_refused_by_name(name, interactions, scale):
     with pytest.raises(cf.DataError, match=LIMIT) as error:
         make(name).fit(x)
     assert f"of user {user} and item {item}; " in str(error.value)
-    assert "divide all weights by about" in str(error.value)
+    assert f"divide all {'ratings' if name in RATED else 'weights'} by about" in str(error.value)
 
 
 def assert_lists_or_error(name, x):
@@ -55,7 +55,7 @@ def assert_lists_or_error(name, x):
         told = any(issubclass(w.category, cf.CofactorWarning) and "lower l1" in str(w.message) for w in caught)
         assert not [w for w in caught if not issubclass(w.category, cf.CofactorWarning)]
     assert lists["score"].is_finite().all()
-    assert model.predict(lists)["score"].is_finite().all()
+    assert model.predict(lists)[value(name)].is_finite().all()
     assert told or lists["user_id"].n_unique() == x.n_users
 
 

@@ -7,7 +7,7 @@ from polars.testing import assert_frame_equal
 
 import cofactor as cf
 from cofactor.kernels.csr import CSR
-from zoo import NAMES, PUBLIC, make
+from zoo import NAMES, PUBLIC, RATED, histories_of, make, value
 
 REPEATS_ONLY = {"PersonalPopular", "Repurchase"}  # lists hold nothing but the user's history
 SCORES_OF_WHAT_IS_LEFT = {"Blend", "Blend of scores"}  # points count among what the filters leave
@@ -55,7 +55,8 @@ def seen(interactions):
 
 
 def pairs(*rows):
-    return pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row")
+    """Rows that every model takes for a history: models of ratings find one, others do not look."""
+    return pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row").with_columns(rating=pl.lit(2.0))
 
 
 def assert_lists(table, users):
@@ -259,7 +260,7 @@ def test_text_where_numbers_were_trained(model, unknown):
         lambda: model.recommend([0], items=["a17"], unknown=unknown),
         lambda: model.predict(pl.DataFrame({"user_id": ["a17"], "item_id": [1]}), unknown=unknown),
         lambda: model.recommend([0], exclude=pl.DataFrame({"user_id": ["a17"], "item_id": [1]})),
-        lambda: model.recommend_for(pl.DataFrame({"user_id": [0], "item_id": ["a17"]})),
+        lambda: model.recommend_for(pl.DataFrame({"user_id": [0], "item_id": ["a17"], "rating": [1.0]})),
     ):
         with pytest.raises(cf.DataError, match=r"ids of type String such as 'a17' were looked up where ids are Int64"):
             ask()
@@ -303,7 +304,7 @@ def test_a_known_history_gets_the_known_list(model, name, interactions):
 def test_histories_of_new_users(model, name):
     histories = pl.DataFrame(
         {"user_id": ["zoe", "ann", "zoe", "zoe"], "item_id": [3, 3, 8, 3], "weight": [1.0, 1.5, 2.0, 1.0]}
-    )
+    ).with_columns(rating="weight")
     table = model.recommend_for(histories, k=1000)
     assert table.schema == SCHEMA | {"user_id": pl.String}
     assert_lists(table, ["zoe", "ann"])
@@ -312,7 +313,8 @@ def test_histories_of_new_users(model, name):
     repeated = len(again.join(histories.unique(["user_id", "item_id"]), on=["user_id", "item_id"]))
     assert repeated == 3 or (repeated < 3 and name in NEVER_ITSELF)
     added_up = pl.DataFrame({"user_id": ["zoe", "zoe", "ann"], "item_id": [8, 3, 3], "weight": [2.0, 2.0, 1.5]})
-    assert_frame_equal(model.recommend_for(added_up, k=1000), table)
+    last = added_up.with_columns(rating=pl.Series([2.0, 1.0, 1.5]))
+    assert_frame_equal(model.recommend_for(last, k=1000), table)
     some = model.recommend_for(histories, k=1000, exclude_seen=False, items=[8, 3])
     assert set(some["item_id"]) <= {3, 8}
 
@@ -330,8 +332,19 @@ def test_unknown_items_of_histories_are_counted(model):
     ("columns", "message"),
     [
         ({"user_id": [1], "product": [2]}, "histories: no column item_id; the columns are user_id, product"),
-        ({"user_id": [], "item_id": []}, "histories is empty"),
+        ({"user_id": [], "item_id": [], "rating": []}, "histories is empty"),
         ({"user_id": [1, None], "item_id": [2, 2]}, r"histories: 1 null\(s\) in user_id, the first in row 1"),
+    ],
+)
+def test_bad_histories(model, columns, message):
+    with pytest.raises(cf.DataError, match=message):
+        model.recommend_for(pl.DataFrame(columns))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in RATED], indirect=True)
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
         ({"user_id": [1, 1], "item_id": [2, 3], "weight": [1, 0]}, r"1 weights are not positive .*\(1, 3, 0\)"),
         ({"user_id": [1], "item_id": [2], "weight": [-1]}, "1 weights are not positive"),
         ({"user_id": [1], "item_id": [2], "weight": [float("nan")]}, "1 weights are not positive"),
@@ -340,7 +353,29 @@ def test_unknown_items_of_histories_are_counted(model):
         ({"user_id": [1], "item_id": [2], "weight": ["much"]}, "weight must be a column of numbers, got String"),
     ],
 )
-def test_bad_histories(model, columns, message):
+def test_bad_weights_of_histories(model, columns, message):
+    with pytest.raises(cf.DataError, match=message):
+        model.recommend_for(pl.DataFrame(columns))
+
+
+@pytest.mark.parametrize("name", sorted(RATED), indirect=True)
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"user_id": [1], "item_id": [2]}, "histories: no column rating; the columns are user_id, item_id"),
+        (
+            {"user_id": [1, 1], "item_id": [2, 3], "rating": [1.0, float("nan")]},
+            r"1 ratings .*\(1, 3, nan",
+        ),
+        ({"user_id": [1], "item_id": [2], "rating": [float("inf")]}, "1 ratings are not finite"),
+        ({"user_id": [1, 2], "item_id": [2, 2], "rating": [1, None]}, r"1 null\(s\) in rating, the first in row 1"),
+        (
+            {"user_id": [1], "item_id": [2], "rating": ["much"]},
+            "rating must be a column of numbers, got String",
+        ),
+    ],
+)
+def test_bad_ratings_of_histories(model, columns, message):
     with pytest.raises(cf.DataError, match=message):
         model.recommend_for(pl.DataFrame(columns))
 
@@ -348,22 +383,33 @@ def test_bad_histories(model, columns, message):
 def test_predict_gives_the_scores_of_the_lists_in_the_order_asked_for(model, name):
     table = model.recommend(k=1000, exclude_seen=False).sample(fraction=1.0, shuffle=True, seed=0)
     scored = model.predict(table.select("item_id", "user_id"))
-    assert scored.schema == {"user_id": pl.Int64, "item_id": pl.Int64, "score": pl.Float32}
-    assert_frame_equal(scored.drop("score"), table.select("user_id", "item_id"))
+    wanted = {"user_id": pl.Int64, "item_id": pl.Int64, value(name): pl.Float32}
+    assert scored.schema in ([wanted, wanted | {"std": pl.Float32}] if name in RATED else [wanted])
+    assert_frame_equal(scored.select("user_id", "item_id"), table.select("user_id", "item_id"))
     if name in SCORES_OF_WHAT_IS_LEFT:
         scored, table = model.predict(every := model.recommend(k=1000, exclude_seen=False)), every
     if name not in SCORES_OF_SEVERAL_MODELS:
-        np.testing.assert_allclose(scored["score"], table["score"], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(scored[value(name)], table["score"], rtol=1e-5, atol=1e-5)
 
 
-def test_predict_says_nothing_of_unknown_ids(model):
-    unknown = pairs((0, 1), (999, 1), (0, 999))
+def test_predict_says_nothing_of_unknown_ids(model, name):
+    unknown, score = pairs((0, 1), (999, 1), (0, 999)), value(name)
     with pytest.raises(cf.UnknownIdError, match=r"user ids .*: 999"):
-        model.predict(unknown)
-    scores = model.predict(unknown, unknown="skip")["score"]
+        model.predict(unknown, unknown="error")
+    scores = model.predict(unknown, unknown="skip")[score]
     assert scores.is_null().to_list() == [False, True, True]
     with pytest.raises(cf.DataError, match="pairs: no column user_id; the columns are item_id"):
         model.predict(pl.DataFrame({"item_id": [1]}))
+    if name not in RATED:
+        with pytest.raises(cf.UnknownIdError, match=r"user ids .*: 999"):
+            model.predict(unknown)
+        return
+    told = r"predict: 2 of 3 rows have users \(1\) or items \(1\) that are not in the training data"
+    with pytest.warns(cf.CofactorWarning, match=told) as caught:
+        rated = model.predict(unknown)[score]
+    assert caught[0].filename == __file__
+    assert rated.is_finite().all()
+    assert rated[0] == scores[0]
 
 
 def test_tables_of_other_libraries_are_welcome(model):
@@ -412,7 +458,8 @@ def test_the_same_seed_gives_the_same_lists(name, model, interactions):
 
 
 def test_fit_replaces_what_was_learned(name, interactions):
-    other = cf.Interactions.from_frame(pairs((1, 1), (1, 2), (2, 2)))
+    weighed = pairs((1, 1), (1, 2), (2, 2)).with_columns(weight=pl.Series([1.0, 3.0, 2.0]))
+    other = cf.Interactions.from_frame(weighed, weight="weight")
     model = make(name).fit(interactions).fit(other)
     assert_frame_equal(model.recommend(exclude_seen=False), make(name).fit(other).recommend(exclude_seen=False))
     assert model.interactions_.user_items is other.user_items
@@ -449,13 +496,18 @@ def test_ids_keep_their_type(name, model, interactions, tmp_path, dtype):
     assert items.rows(table["item_id"]).tolist() == same["item_id"].to_list()
     assert_frame_equal(other.recommend(users.ids, k=4, exclude_seen=False, items=items.ids), table)
     assert other.recommend(exclude=table, exclude_seen=False, k=50).join(table, on=["user_id", "item_id"]).is_empty()
-    assert other.predict(table).schema == {"user_id": users.dtype, "item_id": items.dtype, "score": pl.Float32}
-    assert other.recommend_for(x.to_frame(), k=4, exclude_seen=False).schema == table.schema
+    predicted = other.predict(table).drop("std", strict=False)
+    assert predicted.schema == {"user_id": users.dtype, "item_id": items.dtype, value(name): pl.Float32}
+    assert other.recommend_for(histories_of(x), k=4, exclude_seen=False).schema == table.schema
     other.save(tmp_path / "model")
     assert_frame_equal(cf.load(tmp_path / "model").recommend(k=4, exclude_seen=False), table)
 
 
 def test_one_user_and_one_item(name):
+    if name in RATED:
+        with pytest.raises(cf.DataError, match=r"ratings: all 1 are 1, .* implicit feedback: ImplicitALS"):
+            make(name).fit(cf.Interactions.from_frame(pairs((7, 9))))
+        return
     model = make(name).fit(cf.Interactions.from_frame(pairs((7, 9))))
     assert model.recommend().schema == SCHEMA
     assert model.recommend().is_empty()
@@ -468,7 +520,8 @@ def test_one_user_and_one_item(name):
 
 @pytest.mark.parametrize("shape", [(1, 30), (30, 1)])
 def test_one_user_or_one_item(name, shape):
-    x = cf.Interactions.from_csr(CSR.from_pairs(*np.nonzero(np.ones(shape)), np.ones(30), shape))
+    weights = np.arange(30) % 3 + 1 if name in RATED else np.ones(30)  # ratings differ
+    x = cf.Interactions.from_csr(CSR.from_pairs(*np.nonzero(np.ones(shape)), weights, shape))
     model = make(name).fit(x)
     assert model.recommend(k=100).is_empty()
     left = 0 if name in NEVER_ITSELF and (shape[1] == 1 or name == "UserKNN") else 30
@@ -477,6 +530,10 @@ def test_one_user_or_one_item(name, shape):
 
 def test_no_interactions_at_all(name):
     x = cf.Interactions.from_csr(CSR.from_pairs([], [], [], (3, 4)))
+    if name in RATED:
+        with pytest.raises(cf.DataError, match="there are no ratings"):
+            make(name).fit(x)
+        return
     table = make(name).fit(x).recommend(k=2)
     assert table.schema == SCHEMA
     assert_lists(table, range(3))

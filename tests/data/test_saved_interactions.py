@@ -46,6 +46,13 @@ def assert_same(found, wanted):
 
 # The way there and back
 
+
+def test_ratings_may_be_held_out(tmp_path):
+    rated = cf.Ratings.from_frame({"user_id": ["bo", "cy"], "item_id": [7, 7], "rating": [0.0, -1.5]})
+    X.save(tmp_path / "shop", test=rated)
+    assert_frame_equal(cf.load_interactions(tmp_path / "shop").test, rated.to_frame())
+
+
 IDS = st.one_of(
     *(
         st.lists(elements, min_size=1, max_size=8, unique=True).map(lambda ids, t=dtype: pl.Series(ids, dtype=t))

@@ -161,7 +161,7 @@ def test_other_parameters(train):
     for without_events in (train, None):
         with pytest.raises(ParameterError, match="weight: only events are weighed"):
             compare(MODELS, without_events, TEST, weight=pl.len())
-    with pytest.raises(ParameterError, match="train: Events or Interactions are expected, got DataFrame"):
+    with pytest.raises(ParameterError, match="train: Events, Interactions or Ratings are expected, got DataFrame"):
         compare(MODELS, TRAIN, TEST)
 
 

@@ -59,7 +59,7 @@ OF_EVALUATE = [
 OF_COMPARE = [
     ({"models": []}, "models: a dict of models by name is expected, got list"),
     ({"models": None}, "models: a dict of models by name is expected, got NoneType"),
-    ({"train": 7}, "train: Events or Interactions are expected, got int"),
+    ({"train": 7}, "train: Events, Interactions or Ratings are expected, got int"),
     ({"intervals": "yes"}, "intervals must be True or False, got 'yes'"),
     ({"intervals": None}, "intervals must be True or False, got None"),
     ({"progress": "no"}, "progress must be True or False, got 'no'"),

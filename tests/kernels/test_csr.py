@@ -79,6 +79,8 @@ def test_lookup_gives_values_or_zero(case, wanted):
     got = build(case).lookup([r for r, _ in wanted], [c for _, c in wanted])
     assert got.dtype == np.float32
     assert got.tolist() == [case[0].get(cell, 0) for cell in wanted]
+    zeros = build(case).with_values(np.zeros(len(case[0])))
+    assert zeros.contains([r for r, _ in wanted], [c for _, c in wanted]).tolist() == [c in case[0] for c in wanted]
 
 
 @quick

@@ -105,7 +105,8 @@ EVERY_MODEL = """
     from zoo import NAMES, make
 
     warnings.simplefilter("ignore", DeprecationWarning)
-    x = cf.datasets.synthetic(n_users=60, n_items=40, n_interactions=400, seed=0)
+    x = cf.datasets.synthetic(n_users=60, n_items=40, n_interactions=400, seed=0).user_items
+    x = cf.Interactions.from_csr(x.with_values(1 + np.arange(x.nnz) % 5))
     models = {name: make(name).fit(x) for name in NAMES}
     rows = np.arange(60)
     wanted = {name: (model.top_k(rows, 5), model.recommend(k=5))[0] for name, model in models.items()}

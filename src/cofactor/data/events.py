@@ -1,4 +1,4 @@
-"""Reading event logs, and what is made of them: interactions and sessions."""
+"""Reading event logs, and what is made of them: interactions, ratings and sessions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from cofactor.checks import shown, warn
 from cofactor.data.columns import Anonymous, prepare, require_columns
 from cofactor.data.interactions import Interactions
 from cofactor.data.log import Log
+from cofactor.data.ratings import Ratings
 from cofactor.data.sessions import Sessions
 from cofactor.data.sources import READ_ERRORS, Format, open_source
 from cofactor.data.text import NullValues, TextOptions
@@ -18,6 +19,7 @@ from cofactor.errors import ParameterError
 
 if TYPE_CHECKING:
     from cofactor.data.aggregate import Weight
+    from cofactor.data.ratings import Duplicates, Scale
     from cofactor.data.sources import Source
 
 __all__ = ["Events", "read_events"]
@@ -79,6 +81,27 @@ class Events(Log):
         if report is not None:
             warn(report)
         return x
+
+    def ratings(self, duplicates: Duplicates = "last", *, scale: Scale | None = None) -> Ratings:
+        """Bring the ratings into memory, one per (user, item); split the events first to hold some out.
+
+        Parameters
+        ----------
+        duplicates : {"last", "mean", "error"}
+            What becomes of several ratings of one user and item. The last is the one of the newest time, or else (and
+            of equal times) the one furthest down; what is left out is counted in a ``CofactorWarning``.
+        scale : (lowest, highest), optional
+            The ratings that can be given. By default the lowest and the highest that were.
+
+        Raises
+        ------
+        DataError
+            There are no events, a rating is text, null, NaN, infinite or beyond the scale, or a pair is rated twice and
+            ``duplicates="error"``.
+        ParameterError
+            The events have no ``rating`` role, or a parameter is none of the possible ones.
+        """
+        return Ratings.from_events(self, duplicates, scale=scale)
 
 
 def read_events(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from cofactor.data.ids import IdMap
+    from cofactor.data.user_items import UserItems
 
 __all__ = ["Histories", "event_times", "event_weights", "read_histories"]
 
@@ -43,7 +44,7 @@ class Histories(CSR):
         return Histories(some.indptr, some.indices, some.values, some.n_columns, CSR.take(where, rows).indices)
 
     @classmethod
-    def of(cls, interactions: Interactions, positions: NDArray[np.int32]) -> Histories:
+    def of(cls, interactions: UserItems, positions: NDArray[np.int32]) -> Histories:
         """The histories of interactions; ``positions`` are those of ``Sessions.with_last_positions``."""
         x = interactions.user_items
         return cls(x.indptr, x.indices, x.values, x.n_columns, positions)

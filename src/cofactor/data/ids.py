@@ -254,14 +254,17 @@ class IdMap:
         )
 
 
-def row_numbers(name: str, values: ArrayLike, n: int) -> NDArray[np.int32]:
-    """Row numbers as (len(values),) int32, after a check that all are in ``0 <= row < n``."""
+def row_numbers(name: str, values: ArrayLike, n: int, *, least: int = 0) -> NDArray[np.int32]:
+    """Row numbers as (len(values),) int32, after a check that all are in ``least <= row < n``.
+
+    With ``least=-1`` what ``IdMap.rows`` gives for unknown ids may be among them.
+    """
     rows = np.asarray(values)
     if rows.ndim != 1 or not (np.issubdtype(rows.dtype, np.integer) or not len(rows)):
         raise ParameterError(f"{name} must be an array of whole row numbers, got {rows.dtype} of shape {rows.shape}")
-    if len(rows) and not (rows.min() >= 0 and rows.max() < n):
-        bad = rows[(rows < 0) | (rows >= n)][0]
-        raise ParameterError(f"{name} must be row numbers from 0 to {n - 1}, got {bad}")
+    if len(rows) and not (rows.min() >= least and rows.max() < n):
+        bad = rows[(rows < least) | (rows >= n)][0]
+        raise ParameterError(f"{name} must be row numbers from {least} to {n - 1}, got {bad}")
     return rows.astype(np.int32, copy=False)
 
 

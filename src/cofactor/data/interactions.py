@@ -18,6 +18,7 @@ from cofactor.data.ids import IdMap, IdValues
 from cofactor.data.log import Log
 from cofactor.data.saved import save
 from cofactor.data.tables import TableLike, read_table
+from cofactor.data.user_items import UserItems
 from cofactor.errors import DataError
 from cofactor.kernels.csr import CSR, offsets
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Interactions"]
 
 
-class Interactions:
+class Interactions(UserItems):
     """How strongly every user is tied to every item: two id maps and one sparse matrix.
 
     Every user and item has at least one entry when built from events; a matrix given by ``from_csr`` may have
@@ -50,23 +51,16 @@ class Interactions:
         a weight is not finite and positive.
     """
 
+    value = "weight"
+
     def __init__(
         self, users: IdMap | IdValues, items: IdMap | IdValues, user_items: CSR, events: Log | None = None
     ) -> None:
         check_type("user_items", user_items, CSR, "a CSR; from_csr takes matrices of SciPy")
         check_type("events", events, Log | None, "Events, or None")
-        self.users, user_order = IdMap.in_order(users, "users")
-        self.items, item_order = IdMap.in_order(items, "items")
-        if user_items.shape != (self.n_users, self.n_items):
-            raise DataError(
-                f"the users x items matrix has shape {user_items.shape}, but there are {self.n_users} users and "
-                f"{self.n_items} items; it must have a row for every user and a column for every item"
-            )
-        user_items.check()
-        self.user_items = user_items.permuted(user_order, item_order)
+        super().__init__(users, items, user_items)
         self.events = events
         self.derived: dict[str, Any] = {}  # what was read of the events, for the next who needs it
-        self._check_weights()
 
     @classmethod
     def from_frame(cls, df: TableLike, weight: str | None = None) -> Self:
@@ -125,26 +119,6 @@ class Interactions:
             matrix,
         )
 
-    @property
-    def n_users(self) -> int:
-        """Number of users, the rows."""
-        return len(self.users)
-
-    @property
-    def n_items(self) -> int:
-        """Number of items, the columns."""
-        return len(self.items)
-
-    @property
-    def nnz(self) -> int:
-        """Number of (user, item) pairs that have a weight."""
-        return self.user_items.nnz
-
-    @cached_property
-    def item_users(self) -> CSR:
-        """The transposed matrix, items in rows; built in O(nnz) when first asked for, then kept."""
-        return self.user_items.transposed()
-
     @cached_property
     def without_log(self) -> Self:
         """The same users, items and weights without the events that they were made of: what a fitted model keeps."""
@@ -175,16 +149,6 @@ class Interactions:
         csr = CSR(offsets(counts), to[matrix.indices], matrix.values, len(items))
         return type(self)(users, items, csr, self.events)
 
-    def to_frame(self) -> pl.DataFrame:
-        """One row per entry: ``user_id``, ``item_id`` (original types), ``weight`` (Float32), in row order."""
-        return pl.DataFrame(
-            {
-                "user_id": self.users.take(self.user_items.row_index()),
-                "item_id": self.items.take(self.user_items.indices),
-                "weight": self.user_items.values,
-            }
-        )
-
     def per_pair(self, weight: Weight) -> NDArray[np.float32]:
         """Aggregate the events of every pair once more, with another weight.
 
@@ -214,7 +178,7 @@ class Interactions:
         rows = users.rows(self.users.ids)[self.user_items.row_index()]
         columns = items.rows(self.items.ids)[self.user_items.indices]
         there = (rows >= 0) & (columns >= 0)
-        there[there] = matrix.binary().lookup(rows[there], columns[there]) > 0
+        there[there] = matrix.contains(rows[there], columns[there])
         if not there.all():
             raise DataError(
                 f"{int((~there).sum()):,} of {self.nnz:,} (user, item) pairs are not among the events any more: their "
@@ -279,7 +243,7 @@ class Interactions:
         Parameters
         ----------
         folder : path
-        test : Events, Interactions, or table with ``user_id`` and ``item_id``, optional
+        test : Events, Interactions, Ratings, or table with ``user_id`` and ``item_id``, optional
             What was held out, kept beside them: a table with all its columns, of Events the columns that play a role,
             by the name of that.
 
@@ -291,7 +255,7 @@ class Interactions:
             ``test`` cannot be used.
         """
         check_type("folder", folder, str | Path, "the path of a folder")
-        held_out = test.to_frame() if isinstance(test, Interactions) else test
+        held_out = test.to_frame() if isinstance(test, UserItems) else test
         save(folder, self.users, self.items, self.user_items, held_out)
 
     def _with_entries(self, kept: NDArray[np.bool_]) -> Self:
@@ -302,30 +266,21 @@ class Interactions:
         csr = CSR(offsets(counts[users]), columns, matrix.values[kept], len(items))
         return type(self)(IdMap(self.users.take(users)), IdMap(self.items.take(items)), csr, self.events)
 
-    def _check_weights(self) -> None:
+    def _check_values(self) -> None:
         values = self.user_items.values
         if not len(values) or (values.min() > 0 and values.max() < np.inf):  # a NaN fails both
             return
-        bad = np.flatnonzero(~((values > 0) & (values < np.inf)))
         kinds = {
-            "null or NaN": np.isnan(values[bad]),
-            "infinite": np.isposinf(values[bad]),
-            "zero": values[bad] == 0,
-            "negative": values[bad] < 0,
+            "null or NaN": np.isnan(values),
+            "infinite": np.isposinf(values),
+            "zero": values == 0,
+            "negative": values < 0,
         }
-        counts = ", ".join(f"{n:,} {kind}" for kind, of in kinds.items() if (n := int(of.sum())))
-        users = np.searchsorted(self.user_items.indptr, bad[:3], side="right") - 1
-        pairs = zip(
-            self.users.take(users),
-            self.items.take(self.user_items.indices[bad[:3]]),
-            values[bad[:3]],
-            strict=True,
-        )
-        first = ", ".join(f"user {u!r} item {i!r}: {w:g}" for u, i, w in pairs)
-        raise DataError(
-            f"the weight of {bad.size:,} of {len(values):,} (user, item) pairs is not positive and finite "
-            f"({counts}); the first: {first}. Filter such events out first, or change the weight expression (in a "
-            "matrix of SciPy, eliminate_zeros() removes stored zeros); a weight below 1e-45 counts as zero"
+        self._refuse(
+            kinds,
+            "positive and finite",
+            "Filter such events out first, or change the weight expression (in a matrix of SciPy, eliminate_zeros() "
+            "removes stored zeros); a weight below 1e-45 counts as zero",
         )
 
     def __repr__(self) -> str:

@@ -12,21 +12,24 @@ import polars as pl
 from cofactor.checks import check_flag
 from cofactor.errors import CofactorError, ParameterError
 from cofactor.evaluation.measure import DEFAULT_METRICS, measure, warn_of_empty, warn_of_seen
+from cofactor.evaluation.training import Training
 from cofactor.metrics import parse_all
 
 if TYPE_CHECKING:
     from cofactor.data.aggregate import Weight
     from cofactor.data.events import Events
     from cofactor.data.interactions import Interactions
+    from cofactor.data.ratings import Ratings
     from cofactor.data.tables import TableLike
+    from cofactor.data.user_items import UserItems
     from cofactor.evaluation.measure import Measurement
 
-__all__ = ["compare"]
+__all__ = ["check_models", "compare", "named"]
 
 
 def compare(
     models: Mapping[str, Any],
-    train: Events | Interactions | None,
+    train: Events | Interactions | Ratings | None,
     test: TableLike,
     metrics: str | Sequence[str] = DEFAULT_METRICS,
     *,
@@ -36,23 +39,22 @@ def compare(
     intervals: bool = False,
     progress: bool | None = None,
 ) -> pl.DataFrame:
-    """Fit every model on the same interactions, measure it, and give a leaderboard.
+    """Fit every model on the same data, measure it, and give a leaderboard.
 
     Parameters
     ----------
     models : dict
         Models by the name they get in the leaderboard. All are fitted, also those that were before, and are left
         fitted on ``train``.
-    train : Events, Interactions or None
-        Events become interactions once, for all models. None measures the models as they were fitted before, for a
-        second leaderboard of the same models; it has no ``fit_seconds``.
-    test : Events, Interactions, or table with ``user_id`` and ``item_id``
+    train : Events, Interactions, Ratings or None
+        Events become interactions once, for all models, and ratings once, for models of ratings. None measures the
+        models as they were fitted before, for a second leaderboard of the same models; it has no ``fit_seconds``.
+    test : Events, Interactions, Ratings, or table with ``user_id`` and ``item_id``
     metrics : str or sequence of str
         As in ``evaluate``; the first decides the order.
     weight : polars expression, optional
         Weight of a (user, item) in training, as in ``Events.interactions``.
-    exclude_seen, candidates
-        As in ``evaluate``.
+    exclude_seen, candidates : as in ``evaluate``
     intervals : bool
         Whether every metric is followed by ``<metric>_low`` and ``<metric>_high``, its 95 % interval.
     progress : bool, optional
@@ -78,20 +80,21 @@ def compare(
     """
     wanted = parse_all(metrics)
     names = [metric.name for metric in wanted]
-    _check_models(models)
+    check_models(models)
     _check_flags(exclude_seen=exclude_seen, intervals=intervals, progress=False if progress is None else progress)
-    interactions = _interactions(train, weight)
-    also_seen = _seen_by_others(models) if interactions is None else []
+    training = Training(train, weight)
+    also_seen = _seen_by_others(models) if train is None else []
     options: Any = {"exclude_seen": exclude_seen, "candidates": candidates, "also_seen": also_seen}
     rows, told, empty = [], False, []
     for name, model in models.items():
         seconds: dict[str, float] = {}
-        if interactions is not None:
-            with _named(name, "fit"):
+        if train is not None:
+            with named(name, "fit"):
+                data = training.of(model)
                 start = time.perf_counter()
-                model.fit(interactions, **({} if progress is None else {"progress": progress}))
+                model.fit(data, **({} if progress is None else {"progress": progress}))
                 seconds["fit_seconds"] = time.perf_counter() - start
-        with _named(name, "evaluate"):
+        with named(name, "evaluate"):
             found = measure(model, test, names, progress=progress, **options)
         told = told or warn_of_seen(found)
         if found.empty:
@@ -106,7 +109,8 @@ def compare(
     )
 
 
-def _check_models(models: Mapping[str, Any]) -> None:
+def check_models(models: Mapping[str, Any]) -> None:
+    """Raise ParameterError unless there are models, each an object of its own with a name."""
     if not isinstance(models, Mapping):
         raise ParameterError(f"models: a dict of models by name is expected, got {type(models).__name__}")
     if not models:
@@ -120,7 +124,7 @@ def _check_models(models: Mapping[str, Any]) -> None:
         raise ParameterError("models: one object is there under two names; make a second one")
 
 
-def _seen_by_others(models: Mapping[str, Any]) -> list[Interactions]:
+def _seen_by_others(models: Mapping[str, Any]) -> list[UserItems]:
     """What models that were fitted before have seen: all are measured on what is new to all of them."""
     fitted = [getattr(model, "interactions_", None) for model in models.values()]
     return list({id(x): x for x in fitted if x is not None}.values())
@@ -129,16 +133,6 @@ def _seen_by_others(models: Mapping[str, Any]) -> list[Interactions]:
 def _check_flags(**flags: bool) -> None:
     for name, value in flags.items():
         check_flag(name, value)
-
-
-def _interactions(train: Events | Interactions | None, weight: Weight) -> Interactions | None:
-    if train is not None and hasattr(train, "interactions"):
-        return train.interactions() if weight is None else train.interactions(weight=weight)
-    if train is not None and not hasattr(train, "user_items"):
-        raise ParameterError(f"train: Events or Interactions are expected, got {type(train).__name__}")
-    if weight is not None:
-        raise ParameterError("weight: only events are weighed, and train holds none; pass events, or no weight")
-    return train
 
 
 def _values(found: Measurement, *, intervals: bool) -> dict[str, float]:
@@ -152,7 +146,7 @@ def _values(found: Measurement, *, intervals: bool) -> dict[str, float]:
 
 
 @contextmanager
-def _named(name: str, task: str) -> Iterator[None]:
+def named(name: str, task: str) -> Iterator[None]:
     """Name the model in the errors of a task."""
     try:
         yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cofactor.checks import check_flag
 from cofactor.evaluation.measure import DEFAULT_METRICS, check_intervals, measure, warn_of_empty, warn_of_seen
@@ -44,10 +44,12 @@ def evaluate(
     model_or_table : fitted model, or table
         A model ranks the whole catalogue, in batches of users, so that memory stays bounded. A table of any library
         needs ``user_id``, ``item_id`` and ``rank`` (whole numbers from 1); a test user without rows counts as zero.
-    test : Events, Interactions, or table with ``user_id`` and ``item_id``
+    test : Events, Interactions, Ratings, or table with ``user_id`` and ``item_id``
         To measure a part of the users, pass the rows of that part.
     metrics : str or sequence of str
-        Names such as ``recall@10``, defined in ``cofactor.metrics``, listed by ``cofactor.metrics.available()``.
+        Names such as ``recall@10``, listed by ``cofactor.metrics.available()``. ``rmse``, ``mae`` and
+        ``calibration_error`` compare all ratings of ``test``, of unknown users too, with those of a model of ratings
+        (brought to its scale), or of a table with ``rating`` in the place of ``rank``.
     exclude_seen : bool
         Whether the model leaves out the user's training history. Tables and candidates are taken as they are.
     candidates : table with ``user_id`` and ``item_id``, optional
@@ -59,7 +61,7 @@ def evaluate(
         Whether test users whom the model does not know are left out of the mean or count as zero.
     per_user : bool
         Give a value per user in place of the means.
-    confidence, n_bootstrap, seed
+    confidence, n_bootstrap, seed : float, int, int
         Probability of the intervals, and resamples of the users, 0 for none; from 100,000 users on they are normal.
     progress : bool, optional
         Show a bar while a model ranks; by default where stderr is a terminal.
@@ -90,10 +92,8 @@ def evaluate(
     """
     check_flag("per_user", per_user)
     check_intervals(confidence, n_bootstrap, seed)
-    found = measure(
-        model_or_table, test, metrics, exclude_seen=exclude_seen, candidates=candidates,
-        n_items=n_items, unknown_users=unknown_users, progress=progress,
-    )  # fmt: skip
+    options: Any = {"exclude_seen": exclude_seen, "candidates": candidates, "n_items": n_items, "progress": progress}
+    found = measure(model_or_table, test, metrics, unknown_users=unknown_users, **options)
     warn_of_seen(found)
     if found.empty:
         warn_of_empty([type(model_or_table).__name__], exclude_seen=exclude_seen)

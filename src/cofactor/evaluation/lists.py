@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cofactor.data.interactions import Interactions
+    from cofactor.data.user_items import UserItems
     from cofactor.metrics.hits import Hits, Relevance
     from cofactor.metrics.kinds import Metric, Needs
 
@@ -199,13 +199,13 @@ def hits_of(model: Any, relevance: Relevance, *, exclude_seen: bool, progress: b
     return hits_of_ranks(relevance, rank, middle_rank, n_listed)
 
 
-def seen_in(train: Interactions, relevance: Relevance) -> NDArray[np.bool_]:
+def seen_in(train: UserItems, relevance: Relevance) -> NDArray[np.bool_]:
     """Which of the test pairs are in the training data, (n_pairs,) bool; O(n_pairs log n_items)."""
     items = cast_ids(relevance.items, train.items.ids.dtype, "recommendations")
     user, item = np.divmod(relevance.pairs, len(relevance.items))
     rows, columns = train.users.rows(relevance.users)[user], train.items.rows(items)[item]
     seen = (rows >= 0) & (columns >= 0)
-    seen[seen] = train.user_items.lookup(rows[seen], columns[seen]) > 0
+    seen[seen] = train.user_items.contains(rows[seen], columns[seen])
     return seen
 
 
@@ -229,7 +229,8 @@ def _from_candidates(model: Recommending, relevance: Relevance, candidates: Tabl
 def _ranked(model: Recommending, pairs: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """Rank the candidates of each user by falling score, equal scores by item id, unknown items last."""
     has_score = pl.Series(model.interactions_.items.rows(pairs["item_id"]) >= 0)
-    scored = model.predict(pairs.filter(has_score)).select("user_id", "item_id", "score")
+    scored = model.predict(pairs.filter(has_score)).rename({"rating": "score"}, strict=False)
+    scored = scored.select("user_id", "item_id", "score")
     if n_nan := int(scored["score"].is_nan().sum()):
         raise DataError(f"{type(model).__name__} predicts NaN for {n_nan} of {scored.height} candidates")
     rest = pairs.filter(~has_score).with_columns(score=pl.lit(None, scored.schema["score"]))

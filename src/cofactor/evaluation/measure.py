@@ -21,7 +21,7 @@ from cofactor.metrics.kinds import Trial, compute_all, needs_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from cofactor.data.interactions import Interactions
+    from cofactor.data.user_items import UserItems
     from cofactor.metrics.kinds import Values
 
 __all__ = ["DEFAULT_METRICS", "Measurement", "check_intervals", "measure", "warn_of_empty", "warn_of_seen"]
@@ -115,7 +115,7 @@ def measure(
     n_items: int | None = None,
     unknown_users: str = "exclude",
     progress: bool | None = None,
-    also_seen: Sequence[Interactions] = (),
+    also_seen: Sequence[UserItems] = (),
 ) -> Measurement:
     """Find the values behind ``evaluate``, with the same parameters, before they are summed up.
 
@@ -144,13 +144,13 @@ def measure(
             f"{of} of a table needs the size of the catalogue: give the number of its items as n_items="
         )
     n_unknown = int((~lists.known).sum())
-    if n_unknown == len(relevance.users):
+    if n_unknown == len(relevance.users) and needs.lists:
         raise DataError(
             f"none of the {n_unknown} test users has a list or is known to the model, the first is "
             f"{relevance.users[0]!r}; were the ids of training and test made in the same way?"
         )
     n_complete = lists.n_complete
-    if unknown_users == "exclude" and hasattr(model_or_table, "recommend"):
+    if unknown_users == "exclude" and hasattr(model_or_table, "recommend") and needs.lists:
         relevance = relevance.only(lists.known)
         n_complete = None if n_complete is None else n_complete[lists.known]
     start = time.perf_counter()
@@ -172,7 +172,7 @@ def measure(
     )
 
 
-def _unseen(relevance: Relevance, trains: Sequence[Interactions]) -> Relevance:
+def _unseen(relevance: Relevance, trains: Sequence[UserItems]) -> Relevance:
     """What lists of new items can hold."""
     seen = np.zeros(len(relevance.pairs), np.bool_)
     for train in trains:

@@ -109,10 +109,20 @@ class CSR:
 
     def lookup(self, rows: ArrayLike, columns: ArrayLike) -> NDArray[np.float32]:
         """Value of each (row, column), 0 where the matrix has no entry; O(len(rows) log n_columns)."""
+        at = self._entries(rows, columns)
+        out = np.zeros(len(at), np.float32)
+        out[at >= 0] = self.values[at[at >= 0]]
+        return out
+
+    def contains(self, rows: ArrayLike, columns: ArrayLike) -> NDArray[np.bool_]:
+        """Whether the matrix has an entry at each (row, column), be it 0; O(len(rows) log n_columns)."""
+        return self._entries(rows, columns) >= 0
+
+    def _entries(self, rows: ArrayLike, columns: ArrayLike) -> NDArray[np.int64]:
+        """Which entry each (row, column) is, -1 where there is none."""
         rows, columns = np.asarray(rows, np.int64), np.asarray(columns, np.int32)
-        out = np.zeros(len(rows), np.float32)
         if not self.nnz:
-            return out
+            return np.full(len(rows), -1, np.int64)
         at, end = self.indptr[rows], self.indptr[rows + 1]  # the first entry that is not before the column lies between
         last = end.copy()
         for _ in range(int(np.diff(self.indptr).max()).bit_length()):
@@ -121,8 +131,7 @@ class CSR:
             at, end = np.where(before, middle + 1, at), np.where(before, end, middle)
         hit = at < last
         hit[hit] = self.indices[at[hit]] == columns[hit]
-        out[hit] = self.values[at[hit]]
-        return out
+        return np.where(hit, at, -1)
 
     def union(self, other: CSR) -> CSR:
         """The pattern of both matrices (same shape), all values 1."""

@@ -15,12 +15,13 @@ from cofactor.errors import ParameterError
 from cofactor.metrics import ranking
 from cofactor.metrics.auc import auc
 from cofactor.metrics.catalogue import coverage
+from cofactor.metrics.errors import RatingError, calibration_error, mae, rmse
 from cofactor.metrics.kinds import CompleteRanking, Metric, OverallAtK, RankingAtK
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from cofactor.metrics.kinds import Kind
+from cofactor.metrics.kinds import Kind
 
 __all__ = ["Metric", "available", "parse", "parse_all"]
 
@@ -36,6 +37,9 @@ METRICS: dict[str, Kind[Any]] = {
     "mrr": RankingAtK(ranking.mrr, k_optional=True),
     "coverage": OverallAtK(coverage),
     "auc": CompleteRanking(auc),
+    "rmse": RatingError(rmse),
+    "mae": RatingError(mae),
+    "calibration_error": RatingError(calibration_error),
 }
 """The metrics by the name before the ``@``, in the order in which they are told."""
 

@@ -1,6 +1,7 @@
 """One file = one algorithm = one public class; ``base`` holds their contract."""
 
 from cofactor.models.base.factor import FactorModel
+from cofactor.models.base.rating import RatingModel
 from cofactor.models.base.recommender import Recommender
 from cofactor.models.baselines.popular import Popular
 from cofactor.models.baselines.random import Random
@@ -16,6 +17,9 @@ from cofactor.models.item_to_item.slim import SLIM
 from cofactor.models.neighbours.item_knn import ItemKNN
 from cofactor.models.neighbours.rp3beta import RP3beta
 from cofactor.models.neighbours.user_knn import UserKNN
+from cofactor.models.ratings.bias_only import BiasOnly
+from cofactor.models.ratings.coclustering import CoClustering
+from cofactor.models.ratings.global_mean import GlobalMean
 from cofactor.models.repeats.next_basket import NextBasket
 from cofactor.models.repeats.personal_popular import PersonalPopular
 from cofactor.models.repeats.repurchase import Repurchase
@@ -27,12 +31,15 @@ from cofactor.models.sessions.session_knn import SessionKNN
 __all__ = [
     "EASE",
     "SLIM",
+    "BiasOnly",
     "Blend",
+    "CoClustering",
     "CoVisitation",
     "CoVisitationSum",
     "FactorModel",
     "Fallback",
     "FixedFactors",
+    "GlobalMean",
     "GraphFilter",
     "HistoryRerank",
     "ImplicitALS",
@@ -43,6 +50,7 @@ __all__ = [
     "PureSVD",
     "RP3beta",
     "Random",
+    "RatingModel",
     "Recommender",
     "Repurchase",
     "SampledMF",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from copy import copy
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
@@ -12,7 +13,9 @@ import scipy.sparse as sp
 from cofactor.checks import check_flag, shown
 from cofactor.data.interactions import Interactions
 from cofactor.data.log import Log
+from cofactor.data.ratings import Ratings
 from cofactor.data.tables import read_table
+from cofactor.data.user_items import UserItems
 from cofactor.errors import DataError, ParameterError
 from cofactor.kernels.csr import CSR
 from cofactor.models.base.model import Model
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
     from cofactor.data.ids import IdMap
 
-__all__ = ["as_interactions", "check_weights", "fitted_copies", "in_one_step"]
+__all__ = ["LARGEST_WEIGHT", "as_interactions", "check_weights", "fitted_copies", "in_one_step"]
 
 # Weights that all models compute with: sums of millions of their squares, and products of such sums with vectors, stay
 # inside float32. Single weights may be smaller, as those of old events are; then they count for next to nothing.
@@ -30,31 +33,35 @@ LARGEST_WEIGHT = 1e12
 _LEAST_LARGEST = 1e-12
 
 M = TypeVar("M", bound=Model)
+X = TypeVar("X", bound=UserItems)
 P = ParamSpec("P")
 
 
 def in_one_step(
-    fit: Callable[Concatenate[M, Interactions, P], M],
+    fit: Callable[Concatenate[M, X, P], M],
 ) -> Callable[Concatenate[M, Any, P], M]:
     """Let ``fit`` work on a copy without anything learned, and take over what that has learned at the very end.
 
-    Whatever ends ``fit`` early, Ctrl-C included, leaves the model as it was. What comes as ``interactions`` may be all
-    that :func:`as_interactions` takes, and what the model keeps of them is the matrix and the ids, unless ``fit``
-    sets ``interactions_`` itself.
+    Whatever ends ``fit`` early, Ctrl-C included, leaves the model as it was. What comes as its first parameter may be
+    all that the model's ``_training_data`` takes, and what the model keeps of it is the matrix and the ids,
+    unless ``fit`` sets ``interactions_`` itself.
     """
+    first = list(inspect.signature(fit).parameters)[1]
 
     @wraps(fit)
-    def whole(self: M, interactions: Any, *args: P.args, **options: P.kwargs) -> M:  # noqa: ANN401
+    def whole(self: M, *args: Any, **options: Any) -> M:  # noqa: ANN401
+        if not args and first not in options:
+            raise TypeError(f"{type(self).__name__}.fit() misses its argument {first!r}")
+        given, *others = args or (options.pop(first),)
         progress = options.get("progress")
         if progress is not None:
             check_flag("progress", progress)
-        x = as_interactions(interactions)
-        check_weights(x.user_items, x.items, x.users)
+        x = self._training_data(given)
         new = copy(self)
         vars(new).clear()
         vars(new).update({name: value for name, value in vars(self).items() if not _is_learned(name)})
-        fit(new, x, *args, **options)
-        vars(new).setdefault("interactions_", x.without_log)  # a fit that learned of more users or items has set it
+        fit(new, cast("X", x), *others, **options)
+        vars(new).setdefault("interactions_", x.without_log)  # unless fit has set more users or items than it was given
         parts = () if vars(self).get(_INSIDE) else vars(new).pop(_PARTS, ())  # inside, they wait for the whole
         self.__dict__ = new.__dict__
         for part, fitted in parts:  # the outer before the inner ones: at no moment is one made of old and new
@@ -87,21 +94,26 @@ def fitted_copies(whole: Model, parts: tuple[M, ...], fit: Callable[[M], object]
     return copies
 
 
-def check_weights(weights: CSR, items: IdMap, users: IdMap | None = None) -> None:
-    """Raise DataError for weights beyond what models compute with in float32; rows are users, or lists without ids."""
+def check_weights(weights: CSR, items: IdMap, users: IdMap | None = None, what: str = "weight") -> None:
+    """Raise DataError for weights beyond what models compute with in float32.
+
+    Rows are users, or lists without ids; ``what`` is what a weight is called. Of ratings it is the largest on either
+    side of 0 that counts.
+    """
     if not weights.nnz:
         return
-    at = int(weights.values.argmax())
-    largest = float(weights.values[at])
+    sizes = np.abs(weights.values)
+    at = int(sizes.argmax())
+    largest = float(sizes[at])
     if _LEAST_LARGEST <= largest <= LARGEST_WEIGHT:
         return
     row = int(np.searchsorted(weights.indptr, at, side="right") - 1)
     user = f"row {row}" if users is None else f"user {users.take([row])[0]!r}"
-    where = f"the largest weight is {largest:.6g}, of {user} and item {items.take(weights.indices[at : at + 1])[0]!r}"
+    where = f"the largest {what} is {largest:.6g}, of {user} and item {items.take(weights.indices[at : at + 1])[0]!r}"
     raise DataError(
-        f"{where}; models compute in float32, with weights up to {LARGEST_WEIGHT:g} of which the largest is at least "
-        f"{_LEAST_LARGEST:g}: divide all weights by about {largest:.0e}, or count in other units"
-        f"{', or cap them (cofactor.weights.capped)' if largest > LARGEST_WEIGHT else ''}"
+        f"{where}; models compute in float32, with {what}s up to {LARGEST_WEIGHT:g} of which the largest is at least "
+        f"{_LEAST_LARGEST:g}: divide all {what}s by about {largest:.0e}, or count in other units"
+        f"{', or cap them (cofactor.weights.capped)' if largest > LARGEST_WEIGHT and what == 'weight' else ''}"
     )
 
 
@@ -129,6 +141,11 @@ def as_interactions(given: Any, name: str = "interactions") -> Interactions:  # 
     """
     if isinstance(given, Interactions):
         return given
+    if isinstance(given, Ratings):
+        raise ParameterError(
+            f"{name}: these are Ratings, which may be zero or negative and are no weights; give "
+            "events.interactions(...), for example of those rated 4 or more, or fit a model of ratings, as BiasOnly"
+        )
     if isinstance(given, Log):
         return Interactions(*given.aggregated(), events=given)
     if isinstance(given, CSR | sp.spmatrix | sp.sparray):

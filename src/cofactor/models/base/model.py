@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from abc import ABC
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from cofactor.data.interactions import Interactions
 from cofactor.errors import NotFittedError
 from cofactor.kernels import on
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
-    from cofactor.data.interactions import Interactions
+    from cofactor.data.user_items import UserItems
     from cofactor.kernels.cpu import Kernels
     from cofactor.kernels.csr import CSR
 
@@ -26,7 +27,8 @@ class Model(ABC):
     """
 
     registry: ClassVar[dict[str, type[Model]]] = {}
-    interactions_: Interactions
+    _data_class: ClassVar[type[UserItems]] = Interactions  # what it is fitted on
+    interactions_: UserItems
     threads: int | None = None
     device: str = "cpu"
 
@@ -43,10 +45,14 @@ class Model(ABC):
         given = ", ".join(f"{name}={value!r}" for name, value in self.params().items())
         return f"{type(self).__name__}({given})"
 
-    def _fitted(self) -> Interactions:
+    def _fitted(self) -> UserItems:
         if not hasattr(self, "interactions_"):
             raise NotFittedError(f"this {type(self).__name__} has not been fitted; call fit(interactions) first")
         return self.interactions_
+
+    @abstractmethod
+    def _training_data(self, given: Any) -> UserItems:  # noqa: ANN401
+        """What ``fit`` learns from, of all that it may be given; an error of the library for anything else."""
 
     def _check(self) -> None:
         """Raise ParameterError for parameters out of their range: before a fit, and of a model read from a file."""

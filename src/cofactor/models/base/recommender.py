@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from cofactor.data.interactions import Interactions
+    from cofactor.data.user_items import UserItems
     from cofactor.kernels.arrays import Float, Ranks, Rows, TopK
 
 __all__ = ["UNKNOWN", "Ids", "Recommender", "Unknown", "is_everyone", "known_rows", "load", "ranked_table"]
@@ -79,9 +80,22 @@ class Recommender(Model):
         n_items = self.interactions_.n_items
         return ranks_in_batches(lambda rows: self._top_k(users[rows], n_items, filters.take(rows)), wanted)
 
-    def _read_histories(self, histories: TableLike | Interactions) -> tuple[pl.Series, CSR]:
+    def _training_data(self, given: Any) -> UserItems:  # noqa: ANN401
+        x = as_interactions(given)
+        check_weights(x.user_items, x.items, x.users)
+        return x
+
+    def _of_events(self, events: Log) -> UserItems:
+        """What a log says of new users."""
+        return as_interactions(events)
+
+    def _read_histories(self, histories: TableLike | UserItems) -> tuple[pl.Series, CSR]:
         """Users in order of appearance and what :meth:`_top_k_for` is asked with, a row each."""
         return read_histories(histories, self.interactions_.items, ordered=self.ordered)
+
+    def _check_histories(self, histories: CSR) -> None:
+        """Raise DataError for values of histories that the model cannot compute with."""
+        check_weights(histories, self.interactions_.items)
 
     def _similar_items(self, items: Rows, k: int) -> TopK:
         raise ParameterError(
@@ -156,6 +170,7 @@ class Recommender(Model):
             the order of ``time`` where there is such a column, else as they stand, the oldest first, each for one
             event whatever its weight; ``Repurchase`` reads how long ago they were from it; ``HistoryRerank`` reads an
             ``event_type`` too; others do not look at it.
+            Models of ratings need ``rating`` in the place of ``weight``, and take the last of a user and item.
             Items that the training data does not hold are left out and counted in a :class:`CofactorWarning`.
         k, exclude_seen, items, unknown
             As in :meth:`recommend`.
@@ -168,7 +183,7 @@ class Recommender(Model):
         x = self._fitted_for_tables()
         check_at_least("k", k, 1, whole=True)
         check_choice("unknown", unknown, UNKNOWN)
-        users, csr = self._read_histories(as_interactions(histories) if isinstance(histories, Log) else histories)
+        users, csr = self._read_histories(self._of_events(histories) if isinstance(histories, Log) else histories)
         filters = Filters(allowed=self._allowed(items, unknown))
         top = self.top_k_for(csr, k, exclude_seen=exclude_seen, filters=filters)
         return ranked_table(users, "user_id", x.items, "item_id", top)
@@ -290,7 +305,7 @@ class Recommender(Model):
         check_type("histories", histories, CSR, "a CSR over the training data's items; recommend_for takes tables")
         if histories.n_columns != x.n_items:
             raise ParameterError(f"histories have {histories.n_columns} items; the training data has {x.n_items}")
-        check_weights(histories, x.items)
+        self._check_histories(histories)
         return self._top_k_for(histories, int(k), filters.excluding(histories) if exclude_seen else filters)
 
     def save(self, folder: str | Path) -> None:
@@ -300,7 +315,7 @@ class Recommender(Model):
 
     # Shared by the above.
 
-    def _fitted_for_tables(self) -> Interactions:
+    def _fitted_for_tables(self) -> UserItems:
         """What the model was fitted on, after a check that tables can be made here."""
         require_living_threads()
         return self._fitted()
@@ -349,7 +364,7 @@ def is_everyone(rows: Rows, n: int) -> bool:
     return len(rows) == n and bool((rows == np.arange(n, dtype=np.int32)).all())
 
 
-def _excluded_pairs(exclude: TableLike, users: Rows, x: Interactions) -> CSR:
+def _excluded_pairs(exclude: TableLike, users: Rows, x: UserItems) -> CSR:
     """Pairs to leave out as rows of the users asked for; pairs of other users or unknown items say nothing here."""
     table = read_table(exclude, _PAIR, "exclude")
     user, item = (ids.rows(table[c], f"exclude: {c}") for ids, c in ((x.users, "user_id"), (x.items, "item_id")))

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cofactor.data.features import Features
-from cofactor.data.interactions import Interactions
 from cofactor.data.saved import PARTS, check_count, count, id_writer, read_ids
 from cofactor.errors import ArtifactError, DataError, ParameterError
 from cofactor.kernels.csr import CSR
@@ -25,6 +24,8 @@ from cofactor.system.saved_folder import FolderKind, as_json
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cofactor.data.ids import IdMap
+    from cofactor.data.user_items import UserItems
     from cofactor.system.arrays import Arrays
 
 __all__ = ["MODEL", "check_writable", "read_header", "restore", "save"]
@@ -112,7 +113,7 @@ def restore(folder: str | Path, *, verify: bool = True) -> Model:
         parts = {part: arrays.pop(f"interactions.{part}") for part in PARTS}
         check_count(parts["indices"], header["counts"])
         csr = check_csr("interactions", CSR(**parts, n_columns=len(items)), len(users), every_entry=verify)
-        return _restore(header["model"], "", arrays, Interactions(users, items, csr), verify)
+        return _restore(header["model"], "", arrays, _data(header["model"], users, items, csr), verify)
 
 
 def _describe(model: Model, prefix: str, arrays: Arrays) -> dict[str, Any]:
@@ -141,7 +142,8 @@ def _describe(model: Model, prefix: str, arrays: Arrays) -> dict[str, Any]:
         as_json([params, state])
     except TypeError as error:
         raise ParameterError(f"{type(model).__name__} holds a parameter that JSON cannot: {error}") from error
-    return {"class": type(model).__name__, "params": params, "state": state}
+    facts = model._fitted().facts()
+    return {"class": type(model).__name__, "params": params, "state": state, **({"data": facts} if facts else {})}
 
 
 def _describe_part(part: Model, whole: Model, prefix: str, arrays: Arrays) -> dict[str, Any]:
@@ -152,20 +154,30 @@ def _describe_part(part: Model, whole: Model, prefix: str, arrays: Arrays) -> di
     return _describe(part, prefix, arrays)
 
 
-def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: Interactions, verify: bool) -> Model:
-    if prefix and f"{prefix}interactions.indptr" in arrays:
-        csr = CSR(**{part: arrays.pop(f"{prefix}interactions.{part}") for part in PARTS}, n_columns=x.n_items)
-        csr = check_csr(f"{prefix}interactions", csr, x.n_users, every_entry=verify)
-        x = Interactions(users=x.users, items=x.items, user_items=csr)
+def _class_of(description: dict[str, Any]) -> type[Model]:
     name = description["class"]
     if name not in Model.registry:
         raise ArtifactError(f"the model is a {name}, which is not known here; import the module that defines it first")
+    return Model.registry[name]
+
+
+def _data(description: dict[str, Any], users: IdMap, items: IdMap, csr: CSR) -> UserItems:
+    """What a model was fitted on."""
+    return _class_of(description)._data_class(users, items, csr, **description.get("data", {}))
+
+
+def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: UserItems, verify: bool) -> Model:
+    if prefix and f"{prefix}interactions.indptr" in arrays:
+        csr = CSR(**{part: arrays.pop(f"{prefix}interactions.{part}") for part in PARTS}, n_columns=x.n_items)
+        csr = check_csr(f"{prefix}interactions", csr, x.n_users, every_entry=verify)
+        x = _data(description, x.users, x.items, csr)
+    cls = _class_of(description)
     params = dict(description["params"])
     nested = [key for key, value in params.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
     models = [
         _restore(d, f"{prefix}{key}.{i}.", arrays, x, verify) for key in nested for i, d in enumerate(params.pop(key))
     ]
-    model = Model.registry[name](*models, **params)
+    model = cls(*models, **params)
     model._check()
     own = {
         k.removeprefix(prefix): a

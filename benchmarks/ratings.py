@@ -1,0 +1,122 @@
+"""Errors of predicted ratings on MovieLens, beside published numbers.
+
+    python benchmarks/ratings.py --data FOLDER              # all data sets, all models
+    python benchmarks/ratings.py --data FOLDER --only ml-1m --models BiasOnly CoClustering
+
+FOLDER (or the environment variable COFACTOR_DATA) holds ``ml-100k`` (u.data and the folds u1 to u5, as GroupLens
+publishes them) and ``ml-1m`` (ratings.dat, or a Parquet file of its user_id, movie_id and rating in the order of that
+file). Models run with their defaults: nothing is chosen here.
+
+Protocols: ``ml-100k`` u1, u3 and the mean of u1 to u5; ``ml-1m`` a random tenth held out (seeds 0, 1, 2; mean and
+standard deviation) and five folds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import polars as pl
+from _measure import print_header, print_row
+
+import cofactor as cf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cofactor.data.split import Split
+
+
+class Published(NamedTuple):
+    """RMSE by protocol, as told by others or measured with their libraries; where is the column, see ``PROTOCOLS``."""
+
+    rmse: dict[str, float]
+    source: str
+
+
+MODELS: dict[str, Callable[[], cf.RatingModel]] = {
+    "GlobalMean": cf.GlobalMean,
+    "BiasOnly": cf.BiasOnly,
+    "CoClustering": cf.CoClustering,
+    "CoClustering, 5 x 5": lambda: cf.CoClustering(5, 5),
+}
+PUBLISHED = {
+    "ml-100k": {
+        "Surprise SVD": Published({"u1": 0.951}, "its defaults, measured"),
+        "Surprise SVD++": Published({"u1": 0.933}, "its defaults, measured"),
+        "myFM, ids": Published({"u1": 0.906}, "measured"),
+        "Bayesian FM, rank 8, ids": Published({"u3": 0.8953}, "published"),
+        "Bayesian FM, rank 8, ids grouped": Published({"u3": 0.8926}, "published"),
+        "Bayesian FM, SVD++ features": Published({"u1": 0.8833}, "published"),
+        "Bayesian FM, SVD++ features, ordered probit": Published({"u1": 0.8808}, "published"),
+    },
+    "ml-1m": {
+        "Surprise CoClustering": Published({"90/10": 0.9117}, "its defaults, measured on these splits"),
+        "Surprise SVD": Published({"90/10": 0.865, "5 folds": 0.873}, "its defaults, measured (seed 0), own folds"),
+        "Surprise SVD++": Published({"5 folds": 0.862}, "its defaults, own folds"),
+        "Surprise kNN baseline": Published({"5 folds": 0.895}, "its defaults, own folds"),
+        "LensKit ALS": Published({"90/10": 0.863}, "measured, seed 0"),
+        "Cornac MF": Published({"90/10": 0.851}, "measured, seed 0"),
+        "myFM, rank 32, ids": Published({"90/10": 0.8334}, "measured, seed 0"),
+    },
+}
+
+
+def u_folds(folder: Path) -> dict[str, list[Split]]:
+    folds = [cf.datasets.movielens_fold(folder, fold) for fold in range(1, 6)]
+    return {"u1": folds[:1], "u3": folds[2:3], "u1 to u5": folds}
+
+
+def random_splits(folder: Path) -> dict[str, list[Split]]:
+    files = sorted(folder.glob("ratings*.parquet"))
+    if files:
+        events = cf.read_events(pl.read_parquet(files[0]), user="user_id", item="movie_id", rating="rating")
+    else:
+        events = cf.datasets.movielens(folder)
+    return {"90/10": [cf.split.random(events, 0.1, seed) for seed in range(3)], "5 folds": cf.split.k_fold(events, 5)}
+
+
+PROTOCOLS: dict[str, Callable[[Path], dict[str, list[Split]]]] = {"ml-100k": u_folds, "ml-1m": random_splits}
+
+
+def report(name: str, folder: Path, labels: list[str]) -> None:
+    print(f"\n{name}: RMSE (MAE) +- standard deviation over the splits, mean seconds of a fit; as published below\n")
+    protocols = PROTOCOLS[name](folder)
+    print_header(["model", *protocols, "seconds"], n_texts=1)
+    for label in labels:
+        cells: list[Any] = []
+        for splits in protocols.values():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", cf.CofactorWarning)  # items of a test side that train does not hold
+                table = cf.cross_validate({label: MODELS[label]()}, None, splits, progress=False)
+            (rmse, mae), std = table["mean"], table["std"][0]
+            cells.append(f"{rmse:.4f} ({mae:.4f})" + ("" if std is None else f" +- {std:.4f}"))
+        print_row(label, *cells, f"{table['fit_seconds'][0]:.2f}")
+    for label, told in PUBLISHED[name].items():
+        cells = [f"{told.rmse[p]:g}" if p in told.rmse else "" for p in protocols]
+        print_row(f"{label} ({told.source})", *cells, "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=os.environ.get("COFACTOR_DATA"), help="folder of the data sets")
+    parser.add_argument("--only", choices=list(PROTOCOLS), metavar="DATASET", help="one data set instead of all")
+    parser.add_argument(
+        "--models", nargs="+", choices=list(MODELS), metavar="NAME", help=f"some of {', '.join(MODELS)}"
+    )
+    args = parser.parse_args()
+    if args.data is None:
+        parser.error("give --data FOLDER or set COFACTOR_DATA")
+    for name in [args.only] if args.only else PROTOCOLS:
+        folder = Path(args.data) / name
+        if not folder.is_dir():
+            print(f"{name}: skipped, there is no {folder}")
+            continue
+        report(name, folder, args.models or list(MODELS))
+
+
+if __name__ == "__main__":
+    main()

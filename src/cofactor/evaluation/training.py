@@ -1,0 +1,63 @@
+"""What the models of a comparison are fitted on."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from cofactor.errors import ParameterError
+from cofactor.models.base.rating import RatingModel
+
+if TYPE_CHECKING:
+    from cofactor.data.aggregate import Weight
+    from cofactor.data.events import Events
+    from cofactor.data.interactions import Interactions
+    from cofactor.data.ratings import Ratings
+    from cofactor.data.user_items import UserItems
+
+__all__ = ["Training"]
+
+
+class Training:
+    """Training data for models of all kinds: made of events once, and only where a model wants it.
+
+    Parameters
+    ----------
+    train : Events, Interactions, Ratings or None
+        Interactions and Ratings are handed on as they are.
+    weight : polars expression, optional
+        Of the interactions that are made of events.
+
+    Raises
+    ------
+    ParameterError
+        ``train`` is none of these, or there is a weight and there are no events.
+    """
+
+    def __init__(self, train: Events | Interactions | Ratings | None, weight: Weight = None) -> None:
+        is_log = hasattr(train, "interactions")
+        if train is not None and not is_log and not hasattr(train, "user_items"):
+            raise ParameterError(f"train: Events, Interactions or Ratings are expected, got {type(train).__name__}")
+        if weight is not None and not is_log:
+            raise ParameterError("weight: only events are weighed, and train holds none; pass events, or no weight")
+        self._train: Any = train
+        self._weight = weight
+        self._is_log = is_log
+
+    def of(self, model: object) -> UserItems:
+        """What a model is fitted on."""
+        if not self._is_log:
+            made: UserItems = self._train
+            return made
+        return self._ratings if isinstance(model, RatingModel) else self._interactions
+
+    @cached_property
+    def _ratings(self) -> Ratings:
+        made: Ratings = self._train.ratings()
+        return made
+
+    @cached_property
+    def _interactions(self) -> Interactions:
+        given = {} if self._weight is None else {"weight": self._weight}
+        made: Interactions = self._train.interactions(**given)
+        return made

@@ -1,0 +1,241 @@
+"""What models of ratings share: they predict what a user would say of an item, and rank by that."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+
+from cofactor.checks import check_choice, check_flag, shown, warn
+from cofactor.data.ids import IdMap, row_numbers
+from cofactor.data.interactions import Interactions
+from cofactor.data.log import Log
+from cofactor.data.ratings import Ratings, rated_table
+from cofactor.data.tables import TableLike, read_table
+from cofactor.errors import DataError, ParameterError
+from cofactor.kernels.csr import CSR
+from cofactor.models.base.fitting import LARGEST_WEIGHT, check_weights
+from cofactor.models.base.recommender import Recommender
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from cofactor.data.user_items import UserItems
+    from cofactor.kernels.arrays import Float, Rows, TopK
+    from cofactor.kernels.filters import Filters
+
+__all__ = ["RatingModel", "UnknownRated", "as_ratings"]
+
+UnknownRated: TypeAlias = Literal["estimate", "error", "skip"]
+_PAIR = ("user_id", "item_id")
+_PIECE = 1 << 16  # pairs rated at once
+
+
+class RatingModel(Recommender):
+    """A model that predicts ratings.
+
+    A subclass fits in ``fit`` and says what it learned as vectors: the rating of a pair is the inner product of its
+    :meth:`_user_vectors` and :meth:`_item_vectors`, biases included, such as ``[p, mean + b, 1]`` and ``[q, 1, b]``.
+    Users known only by their ratings get theirs from :meth:`_fold_in`. One whose ratings are no inner products
+    overrides :meth:`_ratings`, :meth:`_top_k` and :meth:`_top_k_for`. One that knows how far off it may be gives
+    :meth:`_stds`.
+    """
+
+    _data_class = Ratings
+    interactions_: Ratings
+
+    # What a subclass provides.
+
+    @abstractmethod
+    def _user_vectors(self, users: Rows) -> Float:
+        """Vectors (n, f) of users by row; -1 stands for one that nobody knows."""
+
+    @abstractmethod
+    def _item_vectors(self, items: Rows) -> Float:
+        """Vectors (n, f) of items by row; -1 stands for one that nobody knows."""
+
+    @abstractmethod
+    def _fold_in(self, histories: CSR) -> Float:
+        """Vectors (n, f) of users known only by their ratings (a row each, over the training data's items)."""
+
+    def _stds(self, users: Rows, items: Rows) -> Float | None:
+        """Standard deviation of each (user, item) pair's rating around the predicted one, rows as in ``_ratings``."""
+        return None
+
+    # What every model of ratings does.
+
+    def _ratings(self, users: Rows, items: Rows) -> Float:
+        """Rating of each (user, item) pair; with a row of -1, by what is known of the other side."""
+        ratings = np.empty(len(users), np.float32)
+        for at in range(0, len(users), _PIECE):
+            piece = slice(at, at + _PIECE)
+            vectors = self._user_vectors(users[piece]), self._item_vectors(items[piece])
+            np.einsum("ij,ij->i", *vectors, out=ratings[piece])
+        return ratings
+
+    def _scores(self, users: Rows, items: Rows) -> Float:
+        return self._ratings(users, items)
+
+    def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
+        return self._best(self._user_vectors(users), k, filters)
+
+    def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
+        return self._best(self._fold_in(histories), k, filters)
+
+    def _best(self, vectors: Float, k: int, filters: Filters) -> TopK:
+        items = self._item_vectors(np.arange(self.interactions_.n_items, dtype=np.int32))
+        return self._kernels().top_k(vectors, items, k, filters=filters, threads=self.threads)
+
+    def predict(self, pairs: TableLike, *, unknown: UnknownRated = "estimate", clip: bool = False) -> pl.DataFrame:
+        """Rate given (user_id, item_id) rows, in their order.
+
+        Parameters
+        ----------
+        pairs : DataFrame with user_id and item_id
+        unknown : {"estimate", "error", "skip"}
+            What to do with users and items that the training data does not hold: rate them by what is known of the
+            other side (of neither, by what is known of all), counted in a ``CofactorWarning``; raise; or leave null.
+        clip : bool
+            Bring ratings beyond the scale of the training data to its ends.
+
+        Returns
+        -------
+        DataFrame
+            ``user_id``, ``item_id``, ``rating`` (Float32) and, where the model knows it, ``std`` (Float32): the
+            standard deviation of the rating that the user would give around the predicted one.
+
+        Raises
+        ------
+        UnknownIdError
+            A user or item is not in the training data and ``unknown="error"``.
+        """
+        x = self._fitted_for_tables()
+        check_choice("unknown", unknown, ("estimate", "error", "skip"))
+        check_flag("clip", clip)
+        table = read_table(pairs, _PAIR, "pairs").select(_PAIR)
+        find = IdMap.require if unknown == "error" else lambda ids, values, what: ids.rows(values, f"{what}s")
+        users, items = find(x.users, table["user_id"], "user"), find(x.items, table["item_id"], "item")
+        nobody = (users < 0) | (items < 0)
+        if unknown == "estimate" and nobody.any():
+            warn(
+                f"predict: {nobody.sum():,} of {len(nobody):,} rows have users ({(users < 0).sum():,}) or items "
+                f"({(items < 0).sum():,}) that are not in the training data; rated by what is known of the other side"
+            )
+        ratings, stds = self.rate(users, items, clip=clip)
+        columns = [pl.Series("rating", ratings)] + ([] if stds is None else [pl.Series("std", stds)])
+        if unknown == "skip":
+            columns = [column.set(pl.Series(nobody), None) for column in columns]
+        return table.with_columns(columns)
+
+    def rate(self, users: ArrayLike, items: ArrayLike, *, clip: bool = False) -> tuple[Float, Float | None]:
+        """Rate pairs by row number, without ids and tables: what :meth:`predict` is made of.
+
+        Parameters
+        ----------
+        users, items : (n,) integer
+            Rows of the training data; -1 is a user or item that it does not hold.
+        clip : bool
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        ratings : (n,) float32
+        stds : (n,) float32, or None
+            Their standard deviations, where the model knows them.
+
+        Raises
+        ------
+        ParameterError
+            A row is neither -1 nor one of the training data, or there are not as many users as items.
+        """
+        x = self._fitted()
+        check_flag("clip", clip)
+        u, i = row_numbers("users", users, x.n_users, least=-1), row_numbers("items", items, x.n_items, least=-1)
+        if len(u) != len(i):
+            raise ParameterError(f"users and items must be pairs, got {len(u)} users and {len(i)} items")
+        ratings = self._ratings(u, i)
+        if clip:
+            np.clip(ratings, *self.interactions_.scale, out=ratings)
+        return ratings, self._stds(u, i)
+
+    # What it is given.
+
+    def _training_data(self, given: Any) -> UserItems:  # noqa: ANN401
+        return as_ratings(given)
+
+    def _of_events(self, events: Log) -> Ratings:
+        return Ratings.from_events(events)
+
+    def _read_histories(self, histories: TableLike | UserItems) -> tuple[pl.Series, CSR]:
+        table, ids = rated_table(histories, "histories"), self.interactions_.items
+        if not len(table):
+            raise DataError("histories is empty; give at least one (user_id, item_id, rating) row")
+        users = table["user_id"].unique(maintain_order=True)
+        table = table.join(pl.DataFrame({"user_id": users}).with_row_index("at"), on="user_id", maintain_order="left")
+        table = table.with_columns(row=pl.Series(ids.rows(table["item_id"], "histories: item_id")))
+        known = table.filter(pl.col("row") >= 0)
+        if n := len(table) - len(known):
+            warn(f"histories: {n} of {len(table)} rows have items that are not in the training data; left out")
+        known = known.group_by("at", "row", maintain_order=True).agg(pl.col("rating").last())
+        return users, CSR.from_pairs(known["at"], known["row"], known["rating"], (len(users), len(ids)))
+
+    def _check_histories(self, histories: CSR) -> None:
+        (low, high), values = self.interactions_.scale, histories.values
+        if not (np.abs(values) <= LARGEST_WEIGHT).all():
+            raise DataError(f"histories: ratings must be finite and at most {LARGEST_WEIGHT:g}; correct them")
+        outside = (values < low) | (values > high)
+        if outside.any():
+            warn(
+                f"histories: {outside.sum():,} of {len(values):,} ratings, the first {values[outside.argmax()]:g}, lie "
+                f"outside the scale of the training data, {low:g} to {high:g}; they must be in its units"
+            )
+
+
+def as_ratings(given: Any) -> Ratings:  # noqa: ANN401
+    """What models of ratings are fitted on, of whatever they were given.
+
+    Parameters
+    ----------
+    given : Ratings, Events, Interactions, table or matrix
+        Of Events and of Interactions that were made of events, the ratings; of other Interactions the weights. A table
+        has ``user_id``, ``item_id`` and ``rating``; a users x items matrix of SciPy or cofactor numbers users and items
+        from 0.
+
+    Raises
+    ------
+    ParameterError
+        It is none of these.
+    DataError
+        It cannot be used (see ``Ratings``), all ratings are the same, or they are too large or too small for float32.
+    """
+    ratings = _made(given)
+    if ratings.is_constant:
+        raise DataError(
+            f"ratings: all {ratings.nnz:,} are {ratings.scale[0]:g}, so there is nothing to predict. A log of what "
+            "users chose, without what they disliked, is for models of implicit feedback: "
+            "ImplicitALS().fit(events.interactions()), EASE, ItemKNN ..."
+        )
+    check_weights(ratings.user_items, ratings.items, ratings.users, "rating")
+    return ratings
+
+
+def _made(given: Any) -> Ratings:  # noqa: ANN401
+    if isinstance(given, Ratings):
+        return given
+    if isinstance(given, Interactions):
+        return Ratings.of(given)
+    if isinstance(given, Log):
+        return Ratings.from_events(given)
+    if isinstance(given, CSR | sp.spmatrix | sp.sparray):
+        return Ratings.from_matrix(given)
+    ways = "Ratings, Events with rating=, a table with user_id, item_id and rating, or a sparse users x items matrix"
+    if isinstance(given, type) or given is None or isinstance(given, str | int | float):
+        raise ParameterError(f"ratings: a model of ratings is fitted on {ways}; got {shown(given)}")
+    try:
+        table = read_table(given, (), "ratings")
+    except DataError as error:
+        raise ParameterError(f"ratings: a model is fitted on {ways}; got {type(given).__name__}") from error
+    return Ratings.from_frame(table)

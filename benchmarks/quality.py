@@ -54,6 +54,7 @@ PUBLISHED = {
             "MF-CCL": (0.1837, 0.1493),
             "UltraGCN": (0.1862, 0.1580),
             "SimpleX": (0.1872, 0.1557),
+            "BSPM": (0.1920, 0.1597),
         },
     },
 }
@@ -69,9 +70,33 @@ class Candidate(NamedTuple):
 
 # Factors and iterations of ImplicitALS are what fits into a minute or two.
 IALS = {"alpha": 1.0, "regularization_exponent": 1.0, "init_std": 0.1, "iterations": 12}
+# Many negatives for each batch, the learning rate falling to zero.
+BSL = {"loss": "bsl", "negatives": 2048, "epochs": 30, "lr_schedule": "cosine"}
+# Rendle et al. 2020, "Neural collaborative filtering vs. matrix factorization revisited": their MF, in fewer epochs.
+LOGISTIC = {
+    "loss": "logistic",
+    "sampler": "uniform",
+    "negatives": 8,
+    "optimizer": "sgd",
+    "lr_schedule": "constant",
+    "deterministic": False,
+}
 MODELS: dict[str, dict[str, Candidate]] = {
     "ncf_ml-1m": {
         "Popular": Candidate(cf.Popular, {}),
+        "SampledMF": Candidate(
+            cf.SampledMF,
+            {
+                **LOGISTIC,
+                "factors": 192,
+                "init_std": 1.4,
+                "learning_rate": 0.003,
+                "epochs": 160,
+                "regularization": 0.005,
+                "bias_regularization": 0.005,
+            },
+            {"learning_rate": (0.003, 0.004), "epochs": (64, 160), "regularization": (0.005, 0.007)},
+        ),
         "ImplicitALS": Candidate(
             cf.ImplicitALS,
             {**IALS, "factors": 192, "regularization": 0.007, "unobserved_weight": 0.3, "solver": "cholesky"},
@@ -111,6 +136,14 @@ MODELS: dict[str, dict[str, Candidate]] = {
     },
     "gowalla_lightgcn": {
         "Popular": Candidate(cf.Popular, {}),
+        "SampledMF": Candidate(
+            cf.SampledMF,
+            {**BSL, "factors": 64, "temperature": 0.1, "positive_temperature": 0.125},
+            {"temperature": (0.08, 0.1, 0.12), "positive_temperature": (0.1, 0.125, 0.15), "negatives": (1024, 2048)},
+        ),
+        "SampledMF, 256 factors": Candidate(
+            cf.SampledMF, {**BSL, "factors": 256, "temperature": 0.1, "positive_temperature": 0.125}
+        ),
         "ImplicitALS": Candidate(
             cf.ImplicitALS,
             {**IALS, "factors": 512, "regularization": 0.002, "unobserved_weight": 0.015, "solver": "cg"},

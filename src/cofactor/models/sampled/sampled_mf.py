@@ -90,7 +90,7 @@ class SampledMF(SampledFactors):
         Of "softmax", "softmax@k" and "bsl": the smaller, the more the best scored negatives count. By default the one
         of some that finds most of a part of the pairs, held out.
     positive_temperature : float, optional
-        Of "bsl", for the observed pair: the larger, the less it pulls; by default 1.25 times ``temperature``.
+        Of "bsl", for the observed pair: the larger, the less it pulls; by default 1.1 times ``temperature``.
     margin : float
         Of "hinge", "adaptive_hinge", "warp" (1 is usual) and "ccl" (above 0 and below 1).
     negative_weight : float

@@ -58,6 +58,10 @@ def chosen_temperature(kernels: Kernels, matrix: CSR, use: dict[str, Any]) -> fl
 
 
 def positive_temperature(use: dict[str, Any], temperature: float) -> float:
-    """The one of "bsl" for the observed pair: a quarter above that of the others, unless it is given."""
-    given: float = use.get("positive_temperature", 1.25 * temperature)
+    """The one of "bsl" for the observed pair: a tenth above that of the others, unless it is given.
+
+    A weaker pull is a little better on sparse logs, up to a quarter above; beyond, negatives win and lists fall apart
+    (Gowalla, a tenth of train held out, temperature .1: recall@20 .205, .210, .139 at 1, 1.25 and 1.5 times it).
+    """
+    given: float = use.get("positive_temperature", 1.1 * temperature)
     return given

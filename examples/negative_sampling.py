@@ -173,8 +173,8 @@ def plot(popularity: dict[str, np.ndarray]) -> object:
     plain_axes(axes, "both")
     colours = (PALE, BLUE, "#2f855a", ORANGE, "#7b5ea7")
     for (name, shares), colour in zip(popularity.items(), colours, strict=True):
-        places = np.arange(1, len(shares) + 1) / len(shares)
-        axes.plot(100 * shares, places, color=colour, linewidth=1.8, label=name)
+        places = np.linspace(0, 1, 201)
+        axes.plot(100 * np.quantile(shares, places), places, color=colour, linewidth=1.8, label=name)
     axes.set_xlabel("users who have the item, %", color=PALE)
     axes.set_title("Share of places in lists up to that popularity", color=INK, loc="left", fontsize=11)
     axes.set(xlim=(0, None), ylim=(0, 1))

@@ -7,6 +7,7 @@ the parameter stands.
 
 import inspect
 import re
+from copy import copy
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -187,6 +188,7 @@ MODELS = {  # what a model needs to look at all of its parameters
     "HistoryRerank": {"weights": [1.0, 2.0], "type_weights": {"view": 1.0, "cart": 2.0}},
     "ImplicitALS": {"factors": 2, "iterations": 1, "solver": "cg"},
     "PureSVD": {"factors": 2},
+    "SampledMF": {"factors": 2, "epochs": 1},
 }
 INSIDE = {
     "Blend": lambda: [cf.Popular(), cf.Random()],
@@ -205,9 +207,15 @@ def more():
     yield "BiasOnly.recommend_for", RATED.recommend_for, {"histories": TABLE, "exclude_seen": False}
     als = cf.ImplicitALS(2, iterations=1).fit(X)
     svd = cf.PureSVD(2).fit(X)
+    sampled = cf.SampledMF(2, epochs=1, temperature=0.2).fit(X)
     fitted = [cf.Popular().fit(X), cf.Random().fit(X)]
     yield "ImplicitALS.explain", als.explain, {"user": 1, "item": 1}
-    for model in (als, svd):
+    yield (
+        "SampledMF.partial_fit",
+        _same(sampled.partial_fit, lambda **given: copy(sampled).partial_fit(**given)),
+        {"interactions": PAIRS},
+    )
+    for model in (als, svd, sampled):
         yield f"{type(model).__name__}.similar_users", model.similar_users, {}
         vectors = {"users": np.ones((4, 2)), "items": np.ones((4, 2)), "interactions": X}
         yield f"{type(model).__name__}.from_vectors", model.from_vectors, vectors

@@ -2,55 +2,7 @@
 
 import numpy as np
 
-MASK = 2**64 - 1
-STEP = 0x9E3779B97F4A7C15
-
-
-def mixed(x):
-    """The finaliser of SplitMix64."""
-    x &= MASK
-    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & MASK
-    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & MASK
-    return x ^ (x >> 31)
-
-
-class Random:
-    """Stream number ``stream`` of a seed."""
-
-    def __init__(self, seed, stream):
-        self.state = mixed(seed ^ mixed(stream + STEP))
-
-    def next(self):
-        self.state = (self.state + STEP) & MASK
-        return mixed(self.state)
-
-    def below(self, n):
-        return self.next() * n >> 64
-
-    def uniform(self):
-        return (self.next() >> 40) / 2**24
-
-
-def permutation(n, seed):
-    """A Feistel network over the next even power of two, walked until it is back in range."""
-    seed, half = mixed(seed), 1
-    while half < 31 and 1 << 2 * half < n:
-        half += 1
-    mask = (1 << half) - 1
-
-    def once(i):
-        left, right = i >> half, i & mask
-        for turn in range(1, 5):
-            left, right = right, left ^ (mixed(seed + (turn << 58) + right) & mask)
-        return left << half | right
-
-    def image(i):
-        i = once(i)
-        while i >= n:
-            i = once(i)
-        return i
-
-    return [image(i) for i in range(n)]
+from reference.sampling import Random, mixed, permutation
 
 
 def batches(x, *, sampler, negatives, batch_size, seed=0, epoch=0, alias=None):

@@ -26,7 +26,7 @@ PUBLIC = {
         "ImplicitALS",
         "ItemKNN",
     ),
-    *("HistoryRerank", "evaluate_by_type", "submission"),
+    *("HistoryRerank", "evaluate_by_type", "retrieval", "submission"),
     *("NextBasket", "PersonalPopular", "Popular", "PureSVD", "RP3beta", "Random", "Recommender", "Repurchase"),
     *(
         "SampledMF",

@@ -1,6 +1,6 @@
 """Recommender systems by matrix factorization, from a raw event log to ranked lists."""
 
-from cofactor import datasets
+from cofactor import datasets, retrieval
 from cofactor.data import split, weights
 from cofactor.data.events import Events, read_events
 from cofactor.data.features import Features
@@ -94,6 +94,7 @@ __all__ = [
     "load",
     "load_interactions",
     "read_events",
+    "retrieval",
     "split",
     "submission",
     "weights",

@@ -424,3 +424,42 @@ def alias_table(
 def permuted_rows(n: int, seed: int, begin: int, out: NDArray[np.int64], threads: int) -> None: ...
 def gather_int32(values: NDArray[np.int32], rows: NDArray[np.int64], out: NDArray[np.int32], threads: int) -> None: ...
 def gather_int64(values: NDArray[np.int64], rows: NDArray[np.int64], out: NDArray[np.int64], threads: int) -> None: ...
+def index_layout(factors: int) -> tuple[int, int]: ...
+def cut_blocks(
+    items: NDArray[np.float32],
+    order: NDArray[np.int32],
+    given: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    most: int,
+    threads: int,
+) -> int: ...
+def pack_index(
+    items: NDArray[np.float32],
+    bias: NDArray[np.float32] | None,
+    order: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    places: NDArray[np.int32],
+    first_panel: NDArray[np.int64],
+    directions: NDArray[np.float32],
+    blocks: NDArray[np.float64],
+    panels: NDArray[np.float64],
+    codes: NDArray[np.uint8],
+    threads: int,
+) -> None: ...
+def index_top_k(
+    queries: NDArray[np.float32],
+    items: NDArray[np.float32],
+    bias: NDArray[np.float32] | None,
+    places: NDArray[np.int32],
+    first_panel: NDArray[np.int64],
+    directions: NDArray[np.float32],
+    blocks: NDArray[np.float64],
+    panels: NDArray[np.float64],
+    codes: NDArray[np.uint8],
+    excluded_indptr: NDArray[np.int64] | None,
+    excluded_indices: NDArray[np.int32] | None,
+    allowed: NDArray[np.int32] | None,
+    best_items: NDArray[np.int32],
+    best_scores: NDArray[np.float32],
+    threads: int,
+) -> None: ...

@@ -1,0 +1,7 @@
+"""Nearest items of vectors by an index that is made once: exact, or approximate by a library."""
+
+from __future__ import annotations
+
+from cofactor.retrieval.exact import ExactIndex
+
+__all__ = ["ExactIndex"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cofactor.retrieval.ann import ApproximateIndex
 from cofactor.retrieval.exact import ExactIndex
 
-__all__ = ["ExactIndex"]
+__all__ = ["ApproximateIndex", "ExactIndex"]

@@ -55,8 +55,8 @@ class ExactIndex:
 
     Notes
     -----
-    Building takes O(n_items^2) with a small constant (under 10 s for 1.86 million vectors of 32 numbers on two cores), the
-    index 1.3 bytes for each number with AVX-512 VNNI and 4.3 without, and the space of one more copy of the vectors
+    Building takes O(n_items^2) with a small constant (under 10 s for 1.86 million vectors of 32 numbers on two cores),
+    the index 1.3 bytes for each number with AVX-512 VNNI and 4.3 without, and the space of one more copy of the vectors
     for ``cosine`` and ``euclidean``. Lists do not depend on the number of threads, nor on the CPU beyond the last bits
     of scores. ``euclidean`` finds neighbours by ``q . y - |y|^2 / 2`` in float32, from the mean of the items: of items
     whose distances are that close, either may come back.
@@ -97,6 +97,11 @@ class ExactIndex:
     def shape(self) -> tuple[int, int]:
         """Numbers of items and of factors."""
         return self._given.shape[0], self._given.shape[1]
+
+    @property
+    def space(self) -> Space:
+        """The vectors as they are compared with queries."""
+        return self._space
 
     def search(self, queries: ArrayLike, k: int = 10, *, filters: Filters = NO_FILTERS) -> TopK:
         """The k best items of every query, best first, ties by item row.

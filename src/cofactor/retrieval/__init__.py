@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from cofactor.retrieval.ann import ApproximateIndex
 from cofactor.retrieval.exact import ExactIndex
+from cofactor.retrieval.models import indexed
 
-__all__ = ["ApproximateIndex", "ExactIndex"]
+__all__ = ["ApproximateIndex", "ExactIndex", "indexed"]

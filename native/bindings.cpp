@@ -12,6 +12,7 @@ void bind_pairwise(nb::module_& m);
 void bind_products(nb::module_& m);
 void bind_sampling(nb::module_& m);
 void bind_ranks(nb::module_& m);
+void bind_retrieval(nb::module_& m);
 void bind_session_knn(nb::module_& m);
 void bind_covisitation(nb::module_& m);
 void bind_shared_negatives(nb::module_& m);
@@ -62,6 +63,7 @@ void bind(nb::module_& m) {
     bind_products(m);
     bind_sampling(m);
     bind_ranks(m);
+    bind_retrieval(m);
     bind_session_knn(m);
     bind_covisitation(m);
     bind_shared_negatives(m);

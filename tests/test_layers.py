@@ -22,7 +22,7 @@ LAYERS = [
     ["kernels"],
     ["data"],
     ["datasets", "models", "metrics"],
-    ["evaluation"],
+    ["evaluation", "retrieval"],
     ["report"],
     ["", "cli"],
 ]
@@ -31,6 +31,7 @@ FAMILIES = sorted(p.name for p in (ROOT / "models").iterdir() if p.is_dir() and 
 
 # Optional and heavy: imported inside functions, or in the places that are made for them.
 HEAVY = {"torch", "ray", "optuna", "litestar", "starlette", "fastapi", "uvicorn", "granian", "matplotlib", "pandas"}
+HEAVY |= {"faiss"}
 
 
 def layer(module):

@@ -38,11 +38,12 @@ struct FloatCodes {
         return encode_item(x, n, 1.0, to, 1);
     }
 
-    // sums: kTileRows x kPanel
+    // sums: kRows x kPanel
+    template <int kRows = kTileRows>
     static void multiply(std::ptrdiff_t steps, const float* queries, const float* items, float* sums) {
-        Vec acc[kTileRows][kTileVectors] = {};
-        tile<kTileRows, kTileVectors>(steps, queries, 1, steps, items, kPanel, acc);
-        for (int r = 0; r < kTileRows; ++r) {
+        Vec acc[kRows][kTileVectors] = {};
+        tile<kRows, kTileVectors>(steps, queries, 1, steps, items, kPanel, acc);
+        for (int r = 0; r < kRows; ++r) {
             for (int v = 0; v < kTileVectors; ++v) store(sums + r * kPanel + v * kLanes, acc[r][v]);
         }
     }
@@ -106,15 +107,16 @@ struct ByteCodes {
     }
 
     // The accumulators are vectors of int32: GCC 12 keeps those in registers, but __m512i in memory.
+    template <int kRows = kTileRows>
     static void multiply(std::ptrdiff_t steps, const Code* queries, const Code* items, std::int32_t* sums) {
         using Acc = std::int32_t __attribute__((vector_size(64)));
-        Acc acc[kTileRows][kTileVectors] = {};
+        Acc acc[kRows][kTileVectors] = {};
         for (std::ptrdiff_t t = 0; t < steps; ++t, queries += kStep, items += kPanel * kStep) {
             __m512i row[kTileVectors];
 #pragma GCC unroll 8
             for (int v = 0; v < kTileVectors; ++v) row[v] = _mm512_loadu_si512(items + v * kLanes * kStep);
 #pragma GCC unroll 16
-            for (int r = 0; r < kTileRows; ++r) {
+            for (int r = 0; r < kRows; ++r) {
                 std::int32_t four;
                 std::memcpy(&four, queries + r * steps * kStep, sizeof four);
                 const __m512i x = _mm512_set1_epi32(four);

@@ -1,6 +1,6 @@
 """Recommender systems by matrix factorization, from a raw event log to ranked lists."""
 
-from cofactor import datasets
+from cofactor import datasets, retrieval
 from cofactor.data import sampling, split, weights
 from cofactor.data.events import Events, read_events
 from cofactor.data.features import Features
@@ -109,6 +109,7 @@ __all__ = [
     "load",
     "load_interactions",
     "read_events",
+    "retrieval",
     "sampling",
     "split",
     "submission",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from cofactor.kernels.arrays import Float, Rows
 
-__all__ = ["PastSessions", "SessionKnn", "Similarity", "Table"]
+__all__ = ["PackedIndex", "PastSessions", "SessionKnn", "Similarity", "Table"]
 
 
 class Similarity(NamedTuple):
@@ -44,6 +44,19 @@ class Similarity(NamedTuple):
             for part, size in zip(self[:4], sizes, strict=True)
         )
         return row_scale, column_scale, row_add, column_add, self.overlap, self.shrink
+
+
+class PackedIndex(NamedTuple):
+    """What ``index_top_k`` searches, for one CPU level."""
+
+    items: Float  # (n_items, factors), the caller's
+    bias: Float | None  # (n_items,)
+    places: Rows  # items in panels, -1 where one is not full
+    first_panel: NDArray[np.int64]  # (n_blocks + 1,)
+    directions: Float  # unit vectors of the blocks, side by side
+    blocks: NDArray[np.float64]  # bounds of each block
+    panels: NDArray[np.float64]  # bounds of each panel
+    codes: NDArray[np.uint8]
 
 
 class PastSessions(NamedTuple):

@@ -12,6 +12,7 @@ from cofactor.kernels.cpu import (
     pairwise,
     products,
     ranks,
+    retrieval,
     sampling,
     session_knn,
     shared_negatives,
@@ -64,6 +65,10 @@ class Kernels:
     select_top_k = staticmethod(topk.select_top_k)
     top_k = staticmethod(topk.top_k)
     ranks = staticmethod(ranks.ranks)
+
+    block_order = staticmethod(retrieval.block_order)
+    pack_index = staticmethod(retrieval.pack_index)
+    index_top_k = staticmethod(retrieval.index_top_k)
 
     product_neighbours = staticmethod(neighbours.product_neighbours)
     neighbours = staticmethod(neighbours.neighbours)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from cofactor.models.base.model import Model
 from cofactor.models.base.recommender import UNKNOWN, Ids, Recommender, Unknown, is_everyone, known_rows, ranked_table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
     import polars as pl
     from numpy.typing import ArrayLike, NDArray
 
@@ -23,7 +27,32 @@ if TYPE_CHECKING:
     from cofactor.data.tables import TableLike
     from cofactor.kernels.cpu import Kernels
 
-__all__ = ["FactorModel"]
+__all__ = ["FactorModel", "Index"]
+
+
+class Index(Protocol):
+    """What a model asks of an index of vectors."""
+
+    def search(self, queries: Float, k: int, *, filters: Filters) -> TopK:
+        """The k best items of every query within the filters."""
+
+
+class _Indexes:
+    """Indexes of one model's item vectors, made when they are first asked."""
+
+    def __init__(self, of: Float, make: Callable[..., Index]) -> None:
+        self._of, self._make = of, make
+        self._made: dict[str, Index] = {}
+
+    def are_of(self, factors: Float) -> bool:
+        """Whether a model still has the vectors that these are indexes of."""
+        return factors is self._of
+
+    def get(self, vectors: Float, metric: str) -> Index:
+        """The index of the vectors as they are compared by a metric."""
+        if metric not in self._made:
+            self._made[metric] = self._make(vectors, metric=metric)
+        return self._made[metric]
 
 
 class FactorModel(Recommender):
@@ -34,6 +63,7 @@ class FactorModel(Recommender):
 
     user_factors_: Float
     item_factors_: Float
+    _indexes: _Indexes | None = None
 
     @staticmethod
     def from_vectors(
@@ -106,8 +136,22 @@ class FactorModel(Recommender):
     def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
         return self._nearest(self._fold_in(histories), np.diff(histories.indptr), k, filters)
 
+    def ranking_by(self, make: Callable[..., Index]) -> Self:
+        """Give the same model, ranking by indexes that ``make(vectors, metric=)`` makes.
+
+        :func:`cofactor.retrieval.indexed` is the way to ask for it.
+        """
+        self._fitted()
+        other = copy(self)
+        other._indexes = _Indexes(self.item_factors_, make)
+        return other
+
     def _nearest(self, vectors: Float, evidence: NDArray[np.int64], k: int, filters: Filters) -> TopK:
-        top = self._kernels().top_k(vectors, self.item_factors_, k, filters=filters, threads=self.threads)
+        items = self.item_factors_
+        if self._indexes is not None and self._indexes.are_of(items):
+            top = self._indexes.get(items, "inner_product").search(vectors, k, filters=filters)
+        else:
+            top = self._kernels().top_k(vectors, items, k, filters=filters, threads=self.threads)
         top.rows[evidence == 0] = -1  # nothing known, nothing recommended
         return top
 
@@ -143,7 +187,11 @@ class FactorModel(Recommender):
         return scores
 
     def _similar_items(self, items: Rows, k: int) -> TopK:
-        return _most_similar(self._kernels(), self._compared(self.item_factors_), items, k, self.threads)
+        compared = self._compared(self.item_factors_)
+        if self._indexes is not None and self._indexes.are_of(self.item_factors_):
+            themselves = Filters(CSR.one_each(items, len(compared)))
+            return self._indexes.get(compared, "cosine").search(compared[items], k, filters=themselves)
+        return _most_similar(self._kernels(), compared, items, k, self.threads)
 
     def _compared(self, vectors: Float) -> Float:
         """What of the vectors tells how similar two are."""

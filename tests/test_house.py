@@ -77,9 +77,11 @@ KERNELS = sorted(p.stem for p in (SOURCE / "kernels" / "cpu").glob("*.py") if p.
 # Kernels that share a folder of native/
 TOPIC = {
     "covisitation": "sessions",
+    "item_pairs": "sgd",
     "pairwise": "sgd",
     "ranks": "topk",
     "session_knn": "sessions",
+    "session_pairs": "sessions",
     "shared_negatives": "sgd",
 }
 

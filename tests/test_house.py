@@ -25,6 +25,7 @@ PUBLIC = {
         "GraphFilter",
         "ImplicitALS",
         "ItemKNN",
+        "ItemPairsMF",
     ),
     *("HistoryRerank", "evaluate_by_type", "submission"),
     *("NextBasket", "PersonalPopular", "Popular", "PureSVD", "RP3beta", "Random", "Recommender", "Repurchase"),

@@ -199,7 +199,8 @@ class Sessions:
         Examples
         --------
         >>> import cofactor as cf
-        >>> log = {"visit": [1, 1, 1, 2], "page": [10, 11, 12, 10]}
+        >>> import polars as pl
+        >>> log = pl.DataFrame({"visit": [1, 1, 1, 2], "page": [10, 11, 12, 10]})
         >>> pairs = cf.read_events(log, user=None, session="visit", item="page").sessions().pairs()
         >>> pairs.items.tolist(), pairs.next_items.tolist(), pairs.n_lone
         ([0, 1], [1, 2], 1)

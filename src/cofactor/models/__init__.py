@@ -19,6 +19,7 @@ from cofactor.models.neighbours.user_knn import UserKNN
 from cofactor.models.repeats.next_basket import NextBasket
 from cofactor.models.repeats.personal_popular import PersonalPopular
 from cofactor.models.repeats.repurchase import Repurchase
+from cofactor.models.sampled.item_pairs_mf import ItemPairsMF
 from cofactor.models.sampled.sampled_mf import SampledMF
 from cofactor.models.sessions.covisitation import CoVisitation
 from cofactor.models.sessions.covisitation_sum import CoVisitationSum
@@ -37,6 +38,7 @@ __all__ = [
     "HistoryRerank",
     "ImplicitALS",
     "ItemKNN",
+    "ItemPairsMF",
     "NextBasket",
     "PersonalPopular",
     "Popular",

@@ -6,6 +6,7 @@
 #include "core/level.hpp"
 
 void bind_als(nb::module_& m);
+void bind_item_pairs(nb::module_& m);
 void bind_linear_topk(nb::module_& m);
 void bind_neighbours(nb::module_& m);
 void bind_pairwise(nb::module_& m);
@@ -14,6 +15,7 @@ void bind_sampling(nb::module_& m);
 void bind_ranks(nb::module_& m);
 void bind_retrieval(nb::module_& m);
 void bind_session_knn(nb::module_& m);
+void bind_session_pairs(nb::module_& m);
 void bind_covisitation(nb::module_& m);
 void bind_shared_negatives(nb::module_& m);
 void bind_shuffle(nb::module_& m);
@@ -57,6 +59,7 @@ void bind(nb::module_& m) {
     m.def("transpose", &transpose, "indptr"_a, "indices"_a, "values"_a, "n_columns"_a, "out_indptr"_a.noconvert(),
           "out_indices"_a.noconvert(), "out_values"_a.noconvert());
     bind_als(m);
+    bind_item_pairs(m);
     bind_linear_topk(m);
     bind_neighbours(m);
     bind_pairwise(m);
@@ -65,6 +68,7 @@ void bind(nb::module_& m) {
     bind_ranks(m);
     bind_retrieval(m);
     bind_session_knn(m);
+    bind_session_pairs(m);
     bind_covisitation(m);
     bind_shared_negatives(m);
     bind_shuffle(m);

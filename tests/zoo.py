@@ -29,6 +29,10 @@ MODELS = {
     "HistoryRerank by factors": lambda: cf.HistoryRerank(cf.ImplicitALS(4, iterations=2), recent=1),
     "ImplicitALS": lambda: cf.ImplicitALS(8, iterations=3, regularization=0.1),
     "ImplicitALS by cg": lambda: cf.ImplicitALS(8, iterations=3, regularization=0.1, solver="cg"),
+    "ItemPairsMF": lambda: cf.ItemPairsMF(8, epochs=3, negatives=16, batch_size=32),
+    "ItemPairsMF of two vectors": lambda: cf.ItemPairsMF(
+        8, loss="logistic", shared=False, sampler="popularity", optimizer="adagrad", epochs=2
+    ),
     "NextBasket": lambda: cf.NextBasket(**UNTIMED),
     "Popular by weight": lambda: cf.Popular(by="weight"),
     "PureSVD": lambda: cf.PureSVD(8, popularity_exponent=0.2),

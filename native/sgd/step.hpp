@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <initializer_list>
+#include <vector>
 
 #include "sgd/table.hpp"
 
@@ -15,7 +16,11 @@ public:
     explicit RowSteps(const Table& table)
         : t_(table),
           log_beta1_(std::log(static_cast<double>(table.step.beta1))),
-          log_beta2_(std::log(static_cast<double>(table.step.beta2))) {}
+          log_beta2_(std::log(static_cast<double>(table.step.beta2))) {
+        if (table.step.kind != Optimizer::adam) return;
+        first_steps_.reserve(kFirstSteps);
+        for (std::int32_t n = 0; n < kFirstSteps; ++n) first_steps_.push_back(corrected(n));
+    }
 
     void prefetch(std::int64_t r) const {
         for (const float* const part : {t_.values, t_.first, t_.second}) {
@@ -23,28 +28,32 @@ public:
         }
     }
 
-    void operator()(std::int64_t r, const float* __restrict gradient) const {
+    void operator()(std::int64_t r, const float* gradient) const { step<0>(r, gradient); }
+
+    // With the width, if it is known when this is compiled.
+    template <std::ptrdiff_t kWidth>
+    void step(std::int64_t r, const float* __restrict gradient) const {
         const StepOptions& step = t_.step;
-        const std::int64_t at = r * t_.width;
+        const std::ptrdiff_t width = kWidth > 0 ? kWidth : t_.width;
+        const std::int64_t at = r * width;
         float* const __restrict values = t_.values + at;
         if (step.kind == Optimizer::sgd) {
-            for (std::ptrdiff_t j = 0; j < t_.width; ++j) values[j] -= step.learning_rate * gradient[j];
+            for (std::ptrdiff_t j = 0; j < width; ++j) values[j] -= step.learning_rate * gradient[j];
             return;
         }
         float* const __restrict second = t_.second + at;
         if (step.kind == Optimizer::adagrad) {
-            for (std::ptrdiff_t j = 0; j < t_.width; ++j) {
+            for (std::ptrdiff_t j = 0; j < width; ++j) {
                 second[j] += gradient[j] * gradient[j];
                 values[j] -= step.learning_rate * gradient[j] / (std::sqrt(second[j]) + step.epsilon);
             }
             return;
         }
         float* const __restrict first = t_.first + at;
-        const auto n = static_cast<double>(++t_.steps[r]);
-        const auto rate = static_cast<float>(step.learning_rate / -std::expm1(n * log_beta1_));
-        const auto second_scale = static_cast<float>(1 / -std::expm1(n * log_beta2_));
+        const std::int32_t n = ++t_.steps[r];
+        const auto [rate, second_scale] = n < kFirstSteps ? first_steps_[n] : corrected(n);
         const float some1 = 1 - step.beta1, some2 = 1 - step.beta2;
-        for (std::ptrdiff_t j = 0; j < t_.width; ++j) {
+        for (std::ptrdiff_t j = 0; j < width; ++j) {
             first[j] += some1 * (gradient[j] - first[j]);
             second[j] += some2 * (gradient[j] * gradient[j] - second[j]);
             values[j] -= rate * first[j] / (std::sqrt(second[j] * second_scale) + step.epsilon);
@@ -52,8 +61,21 @@ public:
     }
 
 private:
+    struct Corrected {
+        float rate, second_scale;
+    };
+
+    static constexpr std::int32_t kFirstSteps = 1 << 10;  // whose corrections are worked out in advance
+
+    // What makes up for means that began with zeros, at a row's step number n.
+    Corrected corrected(std::int32_t n) const {
+        return {static_cast<float>(t_.step.learning_rate / -std::expm1(n * log_beta1_)),
+                static_cast<float>(1 / -std::expm1(n * log_beta2_))};
+    }
+
     const Table& t_;
     double log_beta1_, log_beta2_;
+    std::vector<Corrected> first_steps_;
 };
 
 }  // namespace cofactor

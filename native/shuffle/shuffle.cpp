@@ -39,17 +39,21 @@ void permute_many(const Permutation permutation, std::int64_t n, std::int64_t be
 
 }  // namespace
 
+void permuted_places(std::int64_t n, std::uint64_t seed, std::int64_t begin, std::span<std::int64_t> out) {
+    const Permutation permutation(static_cast<std::uint64_t>(n), seed);
+    if (n > static_cast<std::int64_t>(Permutation::kFew)) {
+        permute_many(permutation, n, begin, out);
+        return;
+    }
+    for (std::int64_t k = 0; k < std::ssize(out); ++k) {
+        out[k] = static_cast<std::int64_t>(permutation(static_cast<std::uint64_t>(begin + k)));
+    }
+}
+
 void permuted_rows(std::int64_t n, std::uint64_t seed, std::int64_t begin, std::span<std::int64_t> out, int threads,
                    Interrupt& interrupt) {
-    const Permutation permutation(static_cast<std::uint64_t>(n), seed);
     parallel_for(std::ssize(out), kGrain, threads, interrupt, [&](std::int64_t from, std::int64_t to, int) {
-        if (n > static_cast<std::int64_t>(Permutation::kFew)) {
-            permute_many(permutation, n, begin + from, out.subspan(from, to - from));
-            return;
-        }
-        for (std::int64_t k = from; k < to; ++k) {
-            out[k] = static_cast<std::int64_t>(permutation(static_cast<std::uint64_t>(begin + k)));
-        }
+        permuted_places(n, seed, begin + from, out.subspan(from, to - from));
     });
 }
 

@@ -167,6 +167,7 @@ METHODS = {
     "IdMap.take": (IDS.take, {"rows": [0, 1]}),
     "Sessions.from_events": (Sessions.from_events, {"events": EVENTS}),
     "Sessions.of": (Sessions.of, {"interactions": X}),
+    "Sessions.pairs": (EVENTS.sessions().pairs, {}),
     "Sessions.with_last_positions": (Sessions.with_last_positions, {"interactions": X}),
 }
 ASKED = {
@@ -208,6 +209,7 @@ def more():
     als = cf.ImplicitALS(2, iterations=1).fit(X)
     svd = cf.PureSVD(2).fit(X)
     sampled = cf.SampledMF(2, epochs=1, temperature=0.2).fit(X)
+    pairs = cf.ItemPairsMF(2, epochs=1).fit(X)
     fitted = [cf.Popular().fit(X), cf.Random().fit(X)]
     yield "ImplicitALS.explain", als.explain, {"user": 1, "item": 1}
     yield (
@@ -215,7 +217,7 @@ def more():
         _same(sampled.partial_fit, lambda **given: copy(sampled).partial_fit(**given)),
         {"interactions": PAIRS},
     )
-    for model in (als, svd, sampled):
+    for model in (als, svd, sampled, pairs):
         yield f"{type(model).__name__}.similar_users", model.similar_users, {}
         vectors = {"users": np.ones((4, 2)), "items": np.ones((4, 2)), "interactions": X}
         yield f"{type(model).__name__}.from_vectors", model.from_vectors, vectors

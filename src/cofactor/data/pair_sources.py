@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cofactor.checks import shown
 from cofactor.data.interactions import Interactions
+from cofactor.data.session_pairs import Pairs
 from cofactor.data.sources import READ_ERRORS, Source, open_source
 from cofactor.errors import DataError, ParameterError
 from cofactor.system.forks import require_living_threads
@@ -22,19 +23,21 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK", "Column", "Columns", "Group", "PairSource", "open_pairs"]
 
-Column: TypeAlias = NDArray[np.signedinteger[Any]]
+Column: TypeAlias = NDArray[Any]  # row numbers of 32 or 64 bits, or weights as float32
 Columns: TypeAlias = tuple[Column, ...]
-Integer: TypeAlias = np.dtype[np.signedinteger[Any]]
+Number: TypeAlias = np.dtype[Any]
 
 BLOCK = 1 << 18
 """Rows of a file that are read together: a row group as polars writes it, a quarter of one of Arrow's."""
 
 Block: TypeAlias = tuple[str, int, int]  # a file, its first row, and how many
 
-_INT32: Integer = np.dtype(np.int32)
-_INT64: Integer = np.dtype(np.int64)
+_INT32: Number = np.dtype(np.int32)
+_INT64: Number = np.dtype(np.int64)
+_FLOAT32: Number = np.dtype(np.float32)
 _SMALL = (pl.Int8, pl.Int16, pl.Int32, pl.UInt8, pl.UInt16)
 _LARGE = (pl.Int64, pl.UInt32)
+_WEIGHT = "weight"  # the one column that may hold float32
 
 
 class Group(NamedTuple):
@@ -48,7 +51,7 @@ class PairSource(Protocol):
     """Pairs of row numbers by column."""
 
     names: tuple[str, ...]
-    types: tuple[Integer, ...]
+    types: tuple[Number, ...]
     n: int
 
     def groups(self, order: Callable[[int], NDArray[np.int64]]) -> list[Group]:
@@ -66,7 +69,7 @@ class HeldPairs:
             told = ", ".join(f"{name} has {n:,}" for name, n in lengths.items())
             raise DataError(f"source: columns must be of one length, but {told}")
         self.n = len(self.arrays[0])
-        self.types: tuple[Integer, ...] = tuple(array.dtype for array in self.arrays)
+        self.types: tuple[Number, ...] = tuple(array.dtype for array in self.arrays)
         for name, array in zip(self.names, self.arrays, strict=True):
             _check_rows(array, f"source: column {name}")
 
@@ -80,8 +83,7 @@ class FilePairs:
 
     def __init__(self, source: Source, columns: Sequence[str] | None, buffer_size: int) -> None:
         self.source = source
-        self.names, large = _typed(source, columns)
-        self.types: tuple[Integer, ...] = tuple(_INT64 if name in large else _INT32 for name in self.names)
+        self.names, self.types = _typed(source, columns)
         self.blocks = [
             (file, begin, min(BLOCK, rows - begin))
             for file in source.files
@@ -151,6 +153,8 @@ def _open(source: Any, columns: Sequence[str] | None, buffer_size: int) -> PairS
     if isinstance(source, Interactions):
         matrix = source.user_items
         return HeldPairs(_chosen({"user": matrix.row_index(), "item": matrix.indices}, columns))
+    if isinstance(source, Pairs):
+        return HeldPairs(_chosen(source.columns(), columns))
     if isinstance(source, pl.DataFrame):
         return HeldPairs({name: column.to_numpy() for name, column in _chosen(source.to_dict(), columns).items()})
     if isinstance(source, Mapping) and source:
@@ -189,7 +193,7 @@ def _require(there: Collection[str], names: Collection[str], where: str) -> None
 def _integers(name: str, array: Any) -> Column:  # noqa: ANN401
     if not isinstance(array, np.ndarray) or array.ndim != 1:
         raise DataError(f"source: column {name} must be an array of one dimension, got {shown(array)}")
-    if array.dtype not in (np.int32, np.int64):
+    if array.dtype not in (np.int32, np.int64) and (name, array.dtype) != (_WEIGHT, _FLOAT32):
         raise DataError(
             f"source: column {name} is {array.dtype}; row numbers are int32 or int64, without nulls: convert it by "
             "astype(np.int32), or leave it out by columns="
@@ -198,15 +202,16 @@ def _integers(name: str, array: Any) -> Column:  # noqa: ANN401
 
 
 def _check_rows(array: Column, where: str, begin: int = 0) -> None:
-    if len(array) and array.min() < 0:
-        row = int(np.argmax(array < 0))
-        raise DataError(f"{where} is {array[row]} in row {begin + row:,}; row numbers are 0 or more")
+    if len(array) and not array.min() >= 0:
+        row = int(np.argmin(array >= 0))
+        raise DataError(f"{where} is {array[row]} in row {begin + row:,}; row numbers and weights are 0 or more")
 
 
-def _typed(source: Source, columns: Sequence[str] | None) -> tuple[tuple[str, ...], set[str]]:
-    """The columns, and which of them need 64 bits in some file."""
+def _typed(source: Source, columns: Sequence[str] | None) -> tuple[tuple[str, ...], tuple[Number, ...]]:
+    """The columns and their types: 64 bits where some file needs them."""
     names: tuple[str, ...] | None = None if columns is None else tuple(columns)
     large: set[str] = set()
+    exact: set[str] = set()  # weights
     for file in source.files:
         try:
             schema = pl.scan_parquet(file, glob=False).collect_schema()
@@ -215,13 +220,15 @@ def _typed(source: Source, columns: Sequence[str] | None) -> tuple[tuple[str, ..
         names = names or tuple(schema)
         _require(schema.names(), names, file)
         for name in names:
-            if schema[name] not in (*_SMALL, *_LARGE):
+            if schema[name] not in (*_SMALL, *_LARGE) and not (name == _WEIGHT and schema[name] == pl.Float32):
                 raise DataError(
                     f"{file}: column {name} is {schema[name]}; row numbers are integers of up to 64 bits with a sign: "
                     "cast it, or leave it out by columns="
                 )
         large |= {name for name in names if schema[name] in _LARGE}
-    return names or (), large
+        exact |= {name for name in names if schema[name] == pl.Float32}
+    names = names or ()
+    return names, tuple(_FLOAT32 if name in exact else _INT64 if name in large else _INT32 for name in names)
 
 
 def _n_rows(source: Source, file: str, names: Sequence[str]) -> int:

@@ -40,10 +40,11 @@ class PairLoader:
 
     Parameters
     ----------
-    source : arrays, mapping, table, Interactions, or path(s)
+    source : arrays, mapping, table, Pairs, Interactions, or path(s)
         Arrays (n,) int32 or int64 of one length, an (n, 2) array, or columns by name: they are used where they are, and
         not copied. Interactions give the rows of users and items of all entries. Parquet files by path, glob, folder or
-        list of these. Row numbers are 0 or more.
+        list of these. Row numbers are 0 or more; a column ``weight`` of float32 may stand beside them. What
+        ``Sessions.pairs`` gives is taken as it is.
     batch_size : int
         Pairs in a batch; the last of a pass may have fewer.
     columns : sequence of str, optional

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from cofactor.checks import check_type
 from cofactor.data.interactions import Interactions
 from cofactor.data.log import Log
+from cofactor.data.pair_rules import pair_rules
 from cofactor.data.sequences import Sequences, Steps, read_sequences
+from cofactor.data.session_pairs import Pairs
+from cofactor.kernels.arguments import PairEvents
+from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
     from typing import Self
 
     import polars as pl
@@ -140,6 +146,86 @@ class Sessions:
         """
         check_type("events", events, Log, "Events")
         return cls._from(read_sequences(events))
+
+    def pairs(
+        self,
+        window: int | None = 1,
+        *,
+        max_gap: str | timedelta | None = None,
+        direction: Literal["forward", "both"] = "forward",
+        types: Sequence[str] | None = None,
+        type_weights: Mapping[str, float] | None = None,
+        distance_weights: Sequence[float] | None = None,
+        repeats: bool = True,
+        last_events: int | None = None,
+        threads: int | None = None,
+    ) -> Pairs:
+        """Pairs of events that follow each other within a session: each item with the next one, unless told otherwise.
+
+        They are counted now, O(events), and made when they are asked for.
+
+        Parameters
+        ----------
+        window : int or None
+            The second event is one of so many after the first. None for all, within ``max_gap``.
+        max_gap : str or timedelta, optional
+            And at most so much later, by whole seconds.
+        direction : {"forward", "both"}
+            Whether the reverse of every pair is a pair, too.
+        types : sequence of str, optional
+            The types of events that take part. The others are left out first, and counted: then the next event is the
+            next one of these types.
+        type_weights : mapping, optional
+            What a pair weighs by the type of its second event; every type that takes part needs a weight above 0.
+        distance_weights : sequence of numbers, optional
+            What a pair weighs by how many events the second comes after the first, from 1; one for each of ``window``.
+        repeats : bool
+            False leaves out pairs of an item with itself.
+        last_events : int, optional
+            At most so many events of a session take part, its last ones. Sessions with more are counted: bots.
+        threads : int, optional
+
+        Returns
+        -------
+        Pairs
+
+        Raises
+        ------
+        ParameterError
+            A parameter is out of its range, or a type does not occur or has no weight.
+        DataError
+            A parameter needs times or types that the events lack.
+
+        Examples
+        --------
+        >>> import cofactor as cf
+        >>> import polars as pl
+        >>> log = pl.DataFrame({"visit": [1, 1, 1, 2], "page": [10, 11, 12, 10]})
+        >>> pairs = cf.read_events(log, user=None, session="visit", item="page").sessions().pairs()
+        >>> pairs.items.tolist(), pairs.next_items.tolist(), pairs.n_lone
+        ([0, 1], [1, 2], 1)
+        """
+        rules, kept = pair_rules(
+            None if self.types is None else self.type_names,
+            has_times=self.times is not None,
+            window=window,
+            max_gap=max_gap,
+            direction=direction,
+            types=types,
+            type_weights=type_weights,
+            distance_weights=distance_weights,
+            repeats=repeats,
+            last_events=last_events,
+        )
+        resolve_threads(threads)
+        events = PairEvents(
+            self.indptr,
+            self.items,
+            self.times if max_gap is not None else None,
+            self.types if kept is not None or rules.type_weights is not None else None,
+            kept,
+        )
+        return Pairs(events, rules, self.n_items, self.item_ids, threads)
 
     @property
     def n_sessions(self) -> int:

@@ -19,22 +19,10 @@ def transpose(
 def gramian(y: F32, out: F32, threads: int) -> None: ...
 def rotate(x: F32, q: F32, threads: int) -> None: ...
 def als_sweep(
-    indptr: I64,
-    indices: I32,
-    values: F32,
-    solved: F32,
-    fixed: F32,
-    gramian: F32,
-    alpha: float,
-    unobserved_weight: float,
-    regularization: float,
-    regularization_exponent: float,
-    solver: str,
-    cg_steps: int,
-    cg_tolerance: float,
-    block_size: int,
-    threads: int,
-) -> tuple[float, int]: ...
+    indptr: I64, indices: I32, values: F32, solved: F32, fixed: F32, gramian: F32, alpha: float,
+    unobserved_weight: float, regularization: float, regularization_exponent: float, solver: str, cg_steps: int,
+    cg_tolerance: float, block_size: int, threads: int
+) -> tuple[float, int]: ...  # fmt: skip
 def sparse_product(
     a_indptr: I64,
     a_indices: I32,
@@ -74,20 +62,10 @@ def ranks(
     threads: int,
 ) -> None: ...
 def linear_top_k_sparse(
-    indptr: I64,
-    indices: I32,
-    values: F32,
-    weights_indptr: I64,
-    weights_indices: I32,
-    weights_values: F32,
-    n_columns: int,
-    excluded_indptr: I64 | None,
-    excluded_indices: I32 | None,
-    allowed: I32 | None,
-    best_columns: I32,
-    best_scores: F32,
-    threads: int,
-) -> None: ...
+    indptr: I64, indices: I32, values: F32, weights_indptr: I64, weights_indices: I32, weights_values: F32,
+    n_columns: int, excluded_indptr: I64 | None, excluded_indices: I32 | None, allowed: I32 | None, best_columns: I32,
+    best_scores: F32, threads: int
+) -> None: ...  # fmt: skip
 def linear_top_k_dense(
     indptr: I64,
     indices: I32,
@@ -150,59 +128,20 @@ def covisitation_index(
     threads: int,
 ) -> None: ...
 def covisitation_rows(
-    records: U32,
-    once: bool,
-    scale: float,
-    work: I64,
-    first: int,
-    begin: int,
-    end: int,
-    starts: I64,
-    windows: U32,
-    places: I64,
-    n_best: int,
-    lengths: I32,
-    neighbours: I32,
-    values: F32,
-    tables: NDArray[np.uint64],
-    touched: U32,
-    threads: int,
-) -> None: ...
+    records: U32, once: bool, scale: float, work: I64, first: int, begin: int, end: int, starts: I64, windows: U32,
+    places: I64, n_best: int, lengths: I32, neighbours: I32, values: F32, tables: NDArray[np.uint64], touched: U32,
+    threads: int
+) -> None: ...  # fmt: skip
 def covisitation_compact(places: I64, lengths: I32, neighbours: I32, values: F32) -> None: ...
 def gram_neighbours(
-    indptr: I64,
-    indices: I32,
-    values: F32 | None,
-    weights: F32,
-    row_scale: F32,
-    column_scale: F32,
-    row_add: F32,
-    column_add: F32,
-    overlap: float,
-    shrink: float,
-    out_columns: I32,
-    out_scores: F32,
-    threads: int,
-) -> None: ...
+    indptr: I64, indices: I32, values: F32 | None, weights: F32, row_scale: F32, column_scale: F32, row_add: F32,
+    column_add: F32, overlap: float, shrink: float, out_columns: I32, out_scores: F32, threads: int
+) -> None: ...  # fmt: skip
 def product_neighbours(
-    a_indptr: I64,
-    a_indices: I32,
-    a_values: F32,
-    b_indptr: I64,
-    b_indices: I32,
-    b_values: F32,
-    row_scale: F32,
-    column_scale: F32,
-    row_add: F32,
-    column_add: F32,
-    overlap: float,
-    shrink: float,
-    row_groups: I32 | None,
-    column_groups: I32 | None,
-    out_columns: I32,
-    out_scores: F32,
-    threads: int,
-) -> None: ...
+    a_indptr: I64, a_indices: I32, a_values: F32, b_indptr: I64, b_indices: I32, b_values: F32, row_scale: F32,
+    column_scale: F32, row_add: F32, column_add: F32, overlap: float, shrink: float, row_groups: I32 | None,
+    column_groups: I32 | None, out_columns: I32, out_scores: F32, threads: int
+) -> None: ...  # fmt: skip
 def shared_negatives_epoch(
     indptr: I64, indices: I32, weights: F32, n_items: int, values: F32, first: F32, second: F32, steps: I32,
     optimizer: str, learning_rate: float, epsilon: float, beta1: float, beta2: float, bias_values: F32,
@@ -234,21 +173,10 @@ def pairwise_epoch(
     batch_size: int, update_users: bool, update_items: bool, threads: int
 ) -> tuple[float, int, int]: ...  # fmt: skip
 def sample_negatives(
-    users: I32,
-    n_users: int,
-    n_items: int,
-    seen_indptr: I64 | None,
-    seen_indices: I32 | None,
-    disliked_indptr: I64 | None,
-    disliked_indices: I32 | None,
-    dislike_share: float,
-    keep: F32 | None,
-    alias: I32 | None,
-    seed: int,
-    first: int,
-    out: I32,
-    threads: int,
-) -> None: ...
+    users: I32, n_users: int, n_items: int, seen_indptr: I64 | None, seen_indices: I32 | None,
+    disliked_indptr: I64 | None, disliked_indices: I32 | None, dislike_share: float, keep: F32 | None,
+    alias: I32 | None, seed: int, first: int, out: I32, threads: int
+) -> None: ...  # fmt: skip
 def alias_table(weights: F64, keep: F32, alias: I32) -> None: ...
 def permuted_rows(n: int, seed: int, begin: int, out: I64, threads: int) -> None: ...
 def gather_int32(values: I32, rows: I64, out: I32, threads: int) -> None: ...
@@ -269,19 +197,75 @@ def pack_index(
     threads: int,
 ) -> None: ...
 def index_top_k(
-    queries: F32,
-    items: F32,
-    bias: F32 | None,
-    places: I32,
-    first_panel: I64,
-    directions: F32,
-    blocks: F64,
-    panels: F64,
-    codes: NDArray[np.uint8],
-    excluded_indptr: I64 | None,
-    excluded_indices: I32 | None,
-    allowed: I32 | None,
-    best_items: I32,
-    best_scores: F32,
+    queries: F32, items: F32, bias: F32 | None, places: I32, first_panel: I64, directions: F32, blocks: F64,
+    panels: F64, codes: NDArray[np.uint8], excluded_indptr: I64 | None, excluded_indices: I32 | None,
+    allowed: I32 | None, best_items: I32, best_scores: F32, threads: int
+) -> None: ...  # fmt: skip
+
+session_block: int
+
+def count_session_pairs(
+    indptr: I64,
+    items: I32,
+    times: I64 | None,
+    types: NDArray[np.uint8] | None,
+    kept: NDArray[np.uint8] | None,
+    window: int,
+    max_gap: int,
+    last_events: int,
+    both: bool,
+    repeats: bool,
+    type_weights: F32 | None,
+    distance_weights: F32 | None,
+    counts: I64,
+    threads: int,
+) -> tuple[int, int, int, int, int]: ...
+def session_pairs(
+    indptr: I64,
+    items: I32,
+    times: I64 | None,
+    types: NDArray[np.uint8] | None,
+    kept: NDArray[np.uint8] | None,
+    window: int,
+    max_gap: int,
+    last_events: int,
+    both: bool,
+    repeats: bool,
+    type_weights: F32 | None,
+    distance_weights: F32 | None,
+    first: int,
+    last: int,
+    starts: I64,
+    out_items: I32,
+    out_next_items: I32,
+    out_weights: F32,
     threads: int,
 ) -> None: ...
+def item_pairs_epoch(
+    items: I32,
+    next_items: I32,
+    weights: F32 | None,
+    n_items: int,
+    values: F32,
+    first: F32,
+    second: F32,
+    steps: I32,
+    optimizer: str,
+    learning_rate: float,
+    epsilon: float,
+    beta1: float,
+    beta2: float,
+    shared: bool,
+    loss: str,
+    in_batch: bool,
+    keep: F32 | None,
+    alias: I32 | None,
+    negatives: int,
+    log_q: F32 | None,
+    regularization: float,
+    seed: int,
+    epoch: int,
+    batch_size: int,
+    learn: bool,
+    threads: int,
+) -> tuple[float, float, int, int]: ...

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from cofactor.kernels.arrays import Float, Rows
 
-__all__ = ["PackedIndex", "PastSessions", "SessionKnn", "Similarity", "Table"]
+__all__ = ["PackedIndex", "PairEvents", "PairRules", "PastSessions", "SessionKnn", "Similarity", "Table"]
 
 
 class Similarity(NamedTuple):
@@ -81,6 +81,33 @@ class SessionKnn(NamedTuple):
     lambda3: float
     backward: float
     repeat: float
+
+
+class PairEvents(NamedTuple):
+    """Events of sessions that pairs are made of; what the pairs do not depend on is None."""
+
+    indptr: NDArray[np.int64]  # (n_sessions + 1,)
+    items: Rows  # (n_events,)
+    times: NDArray[np.int64] | None = None  # (n_events,), ascending inside a session; given, the gap is looked at
+    types: NDArray[np.uint8] | None = None  # (n_events,)
+    kept: NDArray[np.uint8] | None = None  # (256,): which types take part
+
+
+class PairRules(NamedTuple):
+    """Which two events of a session make a pair, and what it weighs; the fields are those of the kernels."""
+
+    window: int = 1  # the second is at most so many events after the first
+    max_gap: int = 0  # and so many seconds; read only with times
+    last_events: int = 2**62  # of a session that take part
+    both: bool = False  # each pair the other way round, too
+    repeats: bool = True  # pairs of an item with itself
+    type_weights: Float | None = None  # (256,), by the type of the second event
+    distance_weights: Float | None = None  # (window,), by how many events it comes after the first
+
+    @property
+    def weighted(self) -> bool:
+        """Whether pairs have weights."""
+        return self.type_weights is not None or self.distance_weights is not None
 
 
 class Table(NamedTuple):

@@ -23,6 +23,7 @@ from cofactor.models.ratings.global_mean import GlobalMean
 from cofactor.models.repeats.next_basket import NextBasket
 from cofactor.models.repeats.personal_popular import PersonalPopular
 from cofactor.models.repeats.repurchase import Repurchase
+from cofactor.models.sampled.item_pairs_mf import ItemPairsMF
 from cofactor.models.sampled.sampled_mf import SampledMF
 from cofactor.models.sessions.covisitation import CoVisitation
 from cofactor.models.sessions.covisitation_sum import CoVisitationSum
@@ -44,6 +45,7 @@ __all__ = [
     "HistoryRerank",
     "ImplicitALS",
     "ItemKNN",
+    "ItemPairsMF",
     "NextBasket",
     "PersonalPopular",
     "Popular",

@@ -8,6 +8,7 @@ from cofactor.kernels.blas import invert
 from cofactor.kernels.cpu import (
     als,
     covisitation,
+    item_pairs,
     neighbours,
     pairwise,
     products,
@@ -15,6 +16,7 @@ from cofactor.kernels.cpu import (
     retrieval,
     sampling,
     session_knn,
+    session_pairs,
     shared_negatives,
     shuffle,
     slim,
@@ -76,6 +78,7 @@ class Kernels:
 
     shared_negatives_epoch = staticmethod(shared_negatives.shared_negatives_epoch)
     alias_table = staticmethod(sampling.alias_table)
+    item_pairs_epoch = staticmethod(item_pairs.item_pairs_epoch)
     pairwise_epoch = staticmethod(pairwise.pairwise_epoch)
     sample_negatives = staticmethod(sampling.sample_negatives)
 
@@ -88,6 +91,9 @@ class Kernels:
     session_places = staticmethod(session_knn.session_places)
     session_scores = staticmethod(session_knn.session_scores)
     session_top_k = staticmethod(session_knn.session_top_k)
+
+    count_session_pairs = staticmethod(session_pairs.count_session_pairs)
+    session_pairs = staticmethod(session_pairs.session_pairs)
 
     gather = staticmethod(shuffle.gather)
     permuted_rows = staticmethod(shuffle.permuted_rows)

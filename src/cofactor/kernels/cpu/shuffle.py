@@ -26,12 +26,14 @@ def permuted_rows(n: int, seed: int, begin: int, end: int, *, threads: int | Non
 
 
 def gather(
-    values: NDArray[np.signedinteger[Any]],
+    values: NDArray[Any],
     rows: NDArray[np.int64],
     *,
-    out: NDArray[np.signedinteger[Any]],
+    out: NDArray[Any],
     threads: int | None = None,
 ) -> None:
-    """``out[:] = values[rows]`` for values (n,) int32 or int64, which need not lie together."""
+    """``out[:] = values[rows]`` for values (n,) int32, int64 or float32, which need not lie together."""
+    if values.dtype == np.float32:  # bits are bits
+        values, out = values.view(np.int32), out.view(np.int32)
     kernel = native.lib.gather_int32 if values.dtype == np.int32 else native.lib.gather_int64
     kernel(values, rows, out, resolve_threads(threads))

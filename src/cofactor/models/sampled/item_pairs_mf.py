@@ -273,8 +273,7 @@ class ItemPairsMF(FactorModel):
             known = len(held_out[0]) >= _LEAST_HELD_OUT
             plan = Plan(self.epochs, self.patience)
             course = run_epochs("ItemPairsMF", plan, one_epoch, snapshot, score if known else None, progress=progress)
-            self.loss_history_ = course["loss"].to_numpy()
-            self.epoch_ = int(course.filter("kept")["epoch"][0])
+            self.loss_history_, self.epoch_ = course.epochs["loss"].to_numpy(), course.kept
         values = kernels.fetch(table).values
         self.held_out_loss_, self.accuracy_ = np.array(losses), np.array(accuracies)
         values[:n_items][(counts + np.bincount(pairs.items, minlength=n_items)) == 0] = 0

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from reference.shared_negatives import MASK, Random
+from reference.sampling import MASK, Random
 from reference.shuffle import permuted_rows
 
 PIECE = 1 << 13

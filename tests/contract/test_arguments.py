@@ -128,6 +128,8 @@ FUNCTIONS = {
     "datasets.otto": (cf.datasets.otto, {"path": "no such file"}),
     "datasets.planted_factors": (cf.datasets.planted_factors, {"n_users": 20, "n_items": 20}),
     "datasets.synthetic": (cf.datasets.synthetic, {"n_users": 20, "n_items": 20, "n_interactions": 50}),
+    "datasets.planted_clusters": (cf.datasets.planted_clusters, {"n_items": 20}),
+    "datasets.synthetic_sessions": (cf.datasets.synthetic_sessions, {"n_sessions": 20, "n_items": 20}),
     "datasets.synthetic_events": (cf.datasets.synthetic_events, {"n_users": 20, "n_items": 20, "n_events": 50}),
     "datasets.user_item_lists": (cf.datasets.user_item_lists, {"path": "no such file"}),
 }

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from cofactor.checks import check_type
 from cofactor.errors import ParameterError
 from cofactor.system.files import check_output, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
 __all__ = ["write_parquet_parts"]
 
@@ -39,6 +40,7 @@ def write_parquet_parts(
         It is no such name, or the file cannot be written (the disk is full ...): what was there stays, and nothing of
         the new file is left. What ``parts`` raises comes as it is.
     """
+    check_type("path", path, str | Path, "a path")
     target = check_output(path, (".parquet",))
     raised: list[BaseException] = []
 

@@ -35,21 +35,20 @@ from cofactor.kernels.csr import CSR, offsets
 from cofactor.models.base.epochs import Plan, run_epochs
 from cofactor.models.base.factor import FactorModel
 from cofactor.models.base.fitting import in_one_step
+from cofactor.models.sampled.parted import parted
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, Self, TypeAlias
+    from typing import Any, Self
 
     import polars as pl
     from numpy.typing import NDArray
 
     from cofactor.data.interactions import Interactions
     from cofactor.data.tables import TableLike
-    from cofactor.kernels.arrays import Float, Rows
-
-    _Columns: TypeAlias = tuple[Rows, Rows, Float | None]
+    from cofactor.kernels.arrays import Float
 
 __all__ = ["ItemPairsMF"]
 
@@ -243,7 +242,8 @@ class ItemPairsMF(FactorModel):
         rate = _RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
         table = kernels.hold(Table.new(values, self.optimizer, rate))
         weights = None if pairs.weights is None else pairs.weights.copy()
-        trained, held_out = _parted((pairs.items.copy(), pairs.next_items.copy(), weights), self.held_out, rng)
+        n_out = min(int(len(pairs) * self.held_out), _MOST_HELD_OUT)
+        trained, held_out = parted((pairs.items.copy(), pairs.next_items.copy(), weights), n_out, rng)
         counts = np.bincount(pairs.next_items, minlength=n_items)
         options = self._options(counts, n_items)
         losses: list[float] = []
@@ -385,25 +385,3 @@ class ItemPairsMF(FactorModel):
                 check_at_least(f"type_weights[{name!r}]", weight, 0, above=True)
         resolve_threads(self.threads)
         self._kernels()
-
-
-def _parted(pairs: _Columns, share: float, rng: np.random.Generator) -> tuple[_Columns, _Columns]:
-    """What is trained on and what is held out, both views of the columns, whose pairs change places."""
-    n = len(pairs[0])
-    n_out = min(int(n * share), _MOST_HELD_OUT)
-    chosen = rng.choice(n, n_out, replace=False)
-    first = n - n_out
-    stay = np.ones(n_out, np.bool_)
-    stay[chosen[chosen >= first] - first] = False
-    to, tail = chosen[chosen < first], first + np.flatnonzero(stay)
-    for column in pairs:
-        if column is not None:
-            out = column[chosen]
-            column[to] = column[tail]
-            column[first:] = out
-    items, next_items, weights = pairs
-    trained, held_out = (
-        (items[piece], next_items[piece], None if weights is None else weights[piece])
-        for piece in (slice(first), slice(first, None))
-    )
-    return trained, held_out

@@ -13,6 +13,7 @@ std::pair<std::int64_t, std::int64_t> index_layout(std::int64_t factors) {
 
 cofactor::Vectors vectors(const InMatrix& items, const std::optional<In1<float>>& bias) {
     check(items.shape(1) >= 1, "there must be at least one factor");
+    check(items.shape(1) <= cofactor::kMostFactors, "an index is of at most 16,384 factors");
     check(items.shape(0) < INT32_MAX, "there are more items than an int32 can count");
     check(!bias || bias->size() == items.shape(0), "bias must have one value per item");
     return {items.data(), static_cast<std::int64_t>(items.shape(0)), static_cast<std::ptrdiff_t>(items.shape(1)),
@@ -67,12 +68,9 @@ void pack_index(InMatrix items, std::optional<In1<float>> bias, In1<std::int32_t
               "a block must have just the panels that its items fill");
     }
     for (const std::int32_t item : view(order)) check(item >= 0 && item < given.n, "order must hold item rows");
-    const cofactor::IndexParts index{{places.data(), places.size()},
-                                     view(first_panel),
-                                     {directions.data(), directions.size()},
-                                     {blocks.data(), blocks.size()},
-                                     {panels.data(), panels.size()},
-                                     {codes.data(), codes.size()}};
+    const cofactor::IndexParts index{{places.data(), places.size()},         view(first_panel),
+                                     {directions.data(), directions.size()}, {blocks.data(), blocks.size()},
+                                     {panels.data(), panels.size()},         {codes.data(), codes.size()}};
     check_index(index, n_panels, given.factors);
     run(threads, nullptr, 0, [&](cofactor::Interrupt& interrupt) {
         cofactor::pack_index(given, view(order), view(offsets), index, threads, interrupt);
@@ -96,14 +94,8 @@ void index_top_k(InMatrix queries, InMatrix items, std::optional<In1<float>> bia
     const std::int64_t n_panels = first_panel.data()[first_panel.size() - 1];
     check_offsets(first_panel, n_panels, "the panels of blocks must ascend from 0");
     check_index(index, n_panels, given.factors);
-    const cofactor::TopKQuery query{queries.data(),
-                                    n,
-                                    given.values,
-                                    given.n,
-                                    given.factors,
-                                    given.bias,
-                                    filter.exclude(),
-                                    filter.allowed,
+    const cofactor::TopKQuery query{queries.data(),   n,          given.values,     given.n,
+                                    given.factors,    given.bias, filter.exclude(), filter.allowed,
                                     filter.restricted};
     bool fine = true;
     run(threads, filter.exclude(), given.n, [&](cofactor::Interrupt& interrupt) {

@@ -9,10 +9,10 @@
 // with g for all its vectors. Those of a block stand by falling a in panels as wide as a register tile, coded as
 // topk/codes.hpp has it. What a query's k-th best score so far cannot be reached by is never looked at.
 //
-// q . g is computed in float32 and off by at most eta = (f + 2) u |q|: that adds eta |a| to the bound, and 2 eta |q| to
-// |q|^2 - (q . g)^2. a and b are computed in double; b^2 is taken larger by f 2^-50 |y|^2, which is more than is lost
-// by cancellation. The rest of the roundoff is that of topk/group.hpp, whose (4 f + 16) u (|q| N + A) covers all but
-// the root.
+// q . g is computed in float32 and off by at most eta = 2 (f + 1) u |q| + f 2^-149, the latter where products
+// underflow: that adds eta |a| to the bound, and 2 eta |q| to |q|^2 - (q . g)^2. a and b are computed in double; b^2 is
+// taken larger by f 2^-50 |y|^2, which is more than is lost by cancellation. The rest of the roundoff is that of
+// topk/group.hpp, whose (4 f + 16) u (|q| N + A) covers all of eta |a| but the underflow.
 #pragma once
 
 #include <cstddef>
@@ -23,6 +23,8 @@
 #include "topk/query.hpp"
 
 namespace cofactor {
+
+inline constexpr std::ptrdiff_t kMostFactors = 16384;  // the sums of bytes fit, and so does roundoff
 
 // Rows of the table of blocks, a column for each.
 enum BlockBound { kLow, kHigh, kAcross, kNorm, kBias, kBiasSize, kBlockBounds };
@@ -65,9 +67,9 @@ struct IndexArrays {
 using IndexParts = IndexArrays<std::int32_t, float, double, std::uint8_t>;
 using VectorIndex = IndexArrays<const std::int32_t, const float, const double, const std::uint8_t>;
 
-// Cuts blocks of more than `most` items where their vectors part, so that no part has less than a 16th of it. The places offsets[i] ... offsets[i + 1] of order are the
-// items of block i, before and after; returns the number of blocks. offsets has room for
-// 16 n / most + 1 more than given. The result does not depend on threads.
+// Cuts blocks of more than `most` items where their vectors part, so that no part has less than a 16th of it. The
+// places offsets[i] ... offsets[i + 1] of order are the items of block i, before and after; returns the number of
+// blocks. offsets has room for 16 n / most + 1 more than given. The result does not depend on threads.
 std::int64_t cut_blocks(const Vectors& items, std::span<std::int32_t> order, std::span<const std::int64_t> given,
                         std::span<std::int64_t> offsets, std::int64_t most, int threads, Interrupt& interrupt);
 

@@ -32,8 +32,7 @@ public:
         double bounds[kBlockBounds] = {kInfinity, -kInfinity, 0, 0, -kInfinity, 0x1p-124};
         for (std::int64_t p = index_.first_panel[b], at = 0; p < index_.first_panel[b + 1]; ++p, at += kPanel) {
             const std::int64_t left = static_cast<std::int64_t>(placed_.size()) - at;
-            const PanelBound panel =
-                fill(p, std::span(placed_).subspan(at, std::min<std::int64_t>(kPanel, left)));
+            const PanelBound panel = fill(p, std::span(placed_).subspan(at, std::min<std::int64_t>(kPanel, left)));
             bounds[kLow] = std::min(bounds[kLow], panel.low);
             bounds[kHigh] = std::max(bounds[kHigh], panel.high);
             bounds[kAcross] = std::max(bounds[kAcross], panel.across);

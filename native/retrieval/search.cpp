@@ -32,9 +32,9 @@ struct Visit {
 // What the bounds need to know of queries, side by side.
 template <int kMany>
 struct Queries {
-    alignas(64) double norm[kMany] = {}, coded[kMany] = {}, missed[kMany] = {}, roundoff[kMany] = {},
-                       lost[kMany] = {}, unsafe[kMany] = {}, per_unit[kMany] = {}, offset[kMany] = {},
-                       threshold[kMany] = {}, last[kMany] = {}, along[kMany] = {}, across[kMany] = {};
+    alignas(64) double norm[kMany] = {}, coded[kMany] = {}, missed[kMany] = {}, roundoff[kMany] = {}, lost[kMany] = {},
+                       unsafe[kMany] = {}, per_unit[kMany] = {}, offset[kMany] = {}, threshold[kMany] = {},
+                       last[kMany] = {}, along[kMany] = {}, across[kMany] = {};
 
     template <int kOthers>
     void copy(int to, const Queries<kOthers>& from, int r) {
@@ -178,10 +178,9 @@ private:
             n += bounds_[b] >= least && b != nearest;
         }
         const std::int64_t some = shared_ == nullptr ? n : std::min(kFirstBlocks, n);
-        std::partial_sort(own_.begin(), own_.begin() + some, own_.begin() + n,
-                          [](const Visit& a, const Visit& b) {
-                              return a.bound > b.bound || (a.bound == b.bound && a.block < b.block);
-                          });
+        std::partial_sort(own_.begin(), own_.begin() + some, own_.begin() + n, [](const Visit& a, const Visit& b) {
+            return a.bound > b.bound || (a.bound == b.bound && a.block < b.block);
+        });
         std::int64_t at = 0;
         for (; at < some && own_[at].bound >= of_.threshold[r]; ++at) visit(r, own_[at]);
         if (at < some) return;
@@ -276,8 +275,7 @@ private:
             const double most = (low > high ? low : high) + of.across[r] * panel.across + panel.bias + rounding;
             const double slack = of.coded[r] * panel.error + of.missed[r] * panel.norm + rounding;
             const double least = (of.threshold[r] - panel.bias - slack) * (of.per_unit[r] * panel.per_unit);
-            const bool is_open =
-                !(most < of.threshold[r]) & !((most == of.threshold[r]) & (panel.first >= of.last[r]));
+            const bool is_open = !(most < of.threshold[r]) & !((most == of.threshold[r]) & (panel.first >= of.last[r]));
             const double above = least > Codes::kLow ? least : Codes::kLow;
             const double within = above < Codes::kHigh ? above : Codes::kHigh;
             cutoff[r] = is_open ? within + of.offset[r] : static_cast<double>(kNever);

@@ -130,6 +130,7 @@ def test_arguments_are_checked():
         (lambda: cf.retrieval.ExactIndex(np.array([["a"]])), "vectors must be numbers"),
         (lambda: cf.retrieval.ExactIndex(np.ones((5, 2)), metric="dot"), "metric must be one of 'inner_product'"),
         (lambda: cf.retrieval.ExactIndex(np.ones((5, 2)), threads=0), "threads"),
+        (lambda: cf.retrieval.ExactIndex(np.ones((1, 16_385))), "16,385 numbers each; an index takes 16,384"),
         (lambda: index.search(np.ones((1, 3))), "queries have 3 numbers each; the index is of 2"),
         (lambda: index.search(np.ones((1, 2)), 0), "k must be"),
         (lambda: index.search(np.ones((1, 2)), filters=[1]), "filters must be Filters"),

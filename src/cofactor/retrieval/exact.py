@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExactIndex"]
 
+_MOST_FACTORS = 16_384  # as in native/retrieval/index.hpp
 _FEW = 16  # an index of more than so many items for each that is allowed is passed by
 
 
@@ -71,6 +72,8 @@ class ExactIndex:
 
     def __init__(self, vectors: ArrayLike, *, metric: str = "inner_product", threads: int | None = None) -> None:
         given = as_vectors("vectors", vectors)
+        if given.shape[1] > _MOST_FACTORS:
+            raise ParameterError(f"vectors have {given.shape[1]:,} numbers each; an index takes {_MOST_FACTORS:,}")
         space = Space.of(given, metric)
         self._threads = resolve_threads(threads)
         order, offsets = on("cpu").block_order(space.items, threads=self._threads)

@@ -72,30 +72,24 @@ class Candidate(NamedTuple):
 IALS = {"alpha": 1.0, "regularization_exponent": 1.0, "init_std": 0.1, "iterations": 12}
 # Many negatives for each batch, the learning rate falling to zero.
 BSL = {"loss": "bsl", "negatives": 2048, "epochs": 30, "lr_schedule": "cosine"}
-# Rendle et al. 2020, "Neural collaborative filtering vs. matrix factorization revisited": their MF, in fewer epochs.
-LOGISTIC = {
-    "loss": "logistic",
-    "sampler": "uniform",
-    "negatives": 8,
-    "optimizer": "sgd",
-    "lr_schedule": "constant",
-    "deterministic": False,
-}
 MODELS: dict[str, dict[str, Candidate]] = {
     "ncf_ml-1m": {
         "Popular": Candidate(cf.Popular, {}),
         "SampledMF": Candidate(
             cf.SampledMF,
             {
-                **LOGISTIC,
                 "factors": 192,
-                "init_std": 1.4,
-                "learning_rate": 0.003,
-                "epochs": 160,
-                "regularization": 0.005,
-                "bias_regularization": 0.005,
+                "biases": True,
+                "temperature": 0.1,
+                "negatives": 256,
+                "batch_size": 256,
+                "learning_rate": 0.001,
+                "bias_learning_rate": 0.003,
+                "regularization": 0.01,
+                "epochs": 30,
+                "lr_schedule": "cosine",
             },
-            {"learning_rate": (0.003, 0.004), "epochs": (64, 160), "regularization": (0.005, 0.007)},
+            {"temperature": (0.1, 0.13, 0.2), "epochs": (14, 30)},
         ),
         "ImplicitALS": Candidate(
             cf.ImplicitALS,

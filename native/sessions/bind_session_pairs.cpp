@@ -32,9 +32,18 @@ cofactor::SessionPairs rules(const In1<std::int64_t>& indptr, const In1<std::int
     check(window >= 1 && last_events >= 1 && max_gap >= 0, "window and last_events must be at least 1, max_gap 0");
     check(!distance_weights || static_cast<std::int64_t>(distance_weights->size()) == window,
           "distance_weights must have one value for every distance in the window");
-    return {view(indptr), view(items),  view_or_none(times), view_or_none(types),
-            view_or_none(kept), window, max_gap, last_events,
-            both, repeats, view_or_none(type_weights), view_or_none(distance_weights)};
+    return {view(indptr),
+            view(items),
+            view_or_none(times),
+            view_or_none(types),
+            view_or_none(kept),
+            window,
+            max_gap,
+            last_events,
+            both,
+            repeats,
+            view_or_none(type_weights),
+            view_or_none(distance_weights)};
 }
 
 std::int64_t n_blocks(const cofactor::SessionPairs& s) {
@@ -74,7 +83,7 @@ void session_pairs(In1<std::int64_t> indptr, In1<std::int32_t> items, Maybe<std:
     bool as_counted = true;
     run(threads, nullptr, 0, [&](cofactor::Interrupt& interrupt) {
         as_counted = cofactor::session_pairs(s, first, last, view(starts), out_items.data(), out_next_items.data(),
-                                weighted ? out_weights.data() : nullptr, threads, interrupt);
+                                             weighted ? out_weights.data() : nullptr, threads, interrupt);
     });
     check(as_counted, "starts must be those of the pairs");
 }

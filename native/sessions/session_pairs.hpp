@@ -12,15 +12,15 @@ namespace cofactor {
 struct SessionPairs {
     std::span<const std::int64_t> indptr;  // n_sessions + 1
     std::span<const std::int32_t> items;
-    std::span<const std::int64_t> times;  // or empty; ascending inside a session
-    std::span<const std::uint8_t> types;  // or empty
-    std::span<const std::uint8_t> kept;   // which types take part: 256, or empty for all
-    std::int64_t window;                  // the second is at most so many events after the first
-    std::int64_t max_gap;                 // and so much later; read only with times
-    std::int64_t last_events;             // of a session that take part, of those with a type that does
-    bool both;                            // each pair the other way round, too
-    bool repeats;                         // pairs of an item with itself
-    std::span<const float> type_weights;  // by the type of the second event: 256, or empty
+    std::span<const std::int64_t> times;      // or empty; ascending inside a session
+    std::span<const std::uint8_t> types;      // or empty
+    std::span<const std::uint8_t> kept;       // which types take part: 256, or empty for all
+    std::int64_t window;                      // the second is at most so many events after the first
+    std::int64_t max_gap;                     // and so much later; read only with times
+    std::int64_t last_events;                 // of a session that take part, of those with a type that does
+    bool both;                                // each pair the other way round, too
+    bool repeats;                             // pairs of an item with itself
+    std::span<const float> type_weights;      // by the type of the second event: 256, or empty
     std::span<const float> distance_weights;  // by how many events it comes after the first, from 1: window, or empty
 };
 

@@ -34,21 +34,21 @@ std::tuple<double, double, std::int64_t, std::int64_t> item_pairs_epoch(
     check(!log_q || static_cast<std::int64_t>(log_q->size()) == n_items, "log_q must have one number for every item");
     check(negatives >= 1 && batch_size >= 2 && batch_size <= 1 << 13 && negatives < batch_size + !in_batch,
           "batch_size must be 2 to 8192 and hold the negatives");
-    const cofactor::ItemPairs pairs{view(items),
-                                    view(next_items),
-                                    weights ? view(*weights) : std::span<const float>{},
-                                    n_items,
-                                    shared,
-                                    loss == "logistic" ? cofactor::ItemPairLoss::logistic
-                                                       : cofactor::ItemPairLoss::softmax,
-                                    in_batch,
-                                    item_sampler(n_items, keep, alias),
-                                    negatives,
-                                    log_q ? view(*log_q) : std::span<const float>{},
-                                    regularization,
-                                    cofactor::Random(seed, epoch).next(),
-                                    batch_size,
-                                    learn};
+    const cofactor::ItemPairs pairs{
+        view(items),
+        view(next_items),
+        weights ? view(*weights) : std::span<const float>{},
+        n_items,
+        shared,
+        loss == "logistic" ? cofactor::ItemPairLoss::logistic : cofactor::ItemPairLoss::softmax,
+        in_batch,
+        item_sampler(n_items, keep, alias),
+        negatives,
+        log_q ? view(*log_q) : std::span<const float>{},
+        regularization,
+        cofactor::Random(seed, epoch).next(),
+        batch_size,
+        learn};
     cofactor::ItemPairsEpoch done{};
     bool in_range = true;
     run(threads, nullptr, 0, [&](cofactor::Interrupt& interrupt) {

@@ -105,7 +105,8 @@ public:
 
     void pass(const Panels<FloatCodes>& panels) {
         for (std::int64_t p = 0; p < panels.size(); ++p) {
-            for (int first = 0; first < n_; first += kTileRows) count(panels[p], panels.codes(p), panels.items(p), first);
+            for (int first = 0; first < n_; first += kTileRows)
+                count(panels[p], panels.codes(p), panels.items(p), first);
         }
     }
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from reference.shuffle import permuted_rows
+
 MASK = 2**64 - 1
 STEP = 0x9E3779B97F4A7C15
 
@@ -32,25 +34,7 @@ class Random:
 
 
 def permutation(n, seed):
-    """A Feistel network over the next even power of two, walked until it is back in range."""
-    seed, half = mixed(seed), 1
-    while half < 31 and 1 << 2 * half < n:
-        half += 1
-    mask = (1 << half) - 1
-
-    def once(i):
-        left, right = i >> half, i & mask
-        for turn in range(1, 5):
-            left, right = right, left ^ (mixed(seed + (turn << 58) + right) & mask)
-        return left << half | right
-
-    def image(i):
-        i = once(i)
-        while i >= n:
-            i = once(i)
-        return i
-
-    return [image(i) for i in range(n)]
+    return permuted_rows(n, seed, 0, n)
 
 
 def batches(x, *, sampler, negatives, batch_size, seed=0, epoch=0, alias=None):

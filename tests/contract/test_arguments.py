@@ -103,6 +103,8 @@ FUNCTIONS = {
         {"path": "no such file"},
     ),
     "submission.write": (cf.submission.write, {"lists": ROWS, "path": "out.csv", "fill": [1, 2, 3, 4], "k": 4}),
+    "retrieval.indexed": (cf.retrieval.indexed, {"model": cf.PureSVD(2).fit(X)}),
+    "sampling.negatives": (cf.sampling.negatives, {"interactions": X, "users": [0, 1], "n": 2}),
     "split.by_time": (cf.split.by_time, {"events": EVENTS, "test": "20d"}),
     "split.cold_items": (cf.split.cold_items, {"events": EVENTS, "fraction": 0.5}),
     "split.cold_users": (cf.split.cold_users, {"events": EVENTS, "fraction": 0.5}),
@@ -300,7 +302,9 @@ def public():
 
 
 NO_PARAMETERS = {"ItemKNN.params", "Events.roles", "Features.arrays", "Features.description"}
-NOT_FOR_PEOPLE = {"Events.explained", "Features.restored"}  # take an exception, and what a file holds
+# They take an exception, what a file holds, and what retrieval.indexed has looked at.
+NOT_FOR_PEOPLE = {"Events.explained", "Features.restored"}
+NOT_FOR_PEOPLE |= {name for name in public() if name.endswith(".ranking_by")}
 EXPRESSIONS = {"Events.filter"}  # any number of them, which polars checks
 
 

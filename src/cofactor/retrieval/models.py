@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,8 +11,6 @@ from cofactor.models.base.factor import FactorModel
 from cofactor.retrieval.exact import ExactIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cofactor.models.base.factor import Index
 
 __all__ = ["indexed"]
@@ -41,7 +40,7 @@ def indexed(model: AnyFactors, make: Callable[..., Index] = ExactIndex) -> AnyFa
     Raises
     ------
     ParameterError
-        The model has no factors.
+        The model has no factors, or ``make`` cannot be called.
     NotFittedError
         It has not been fitted.
 
@@ -53,4 +52,5 @@ def indexed(model: AnyFactors, make: Callable[..., Index] = ExactIndex) -> AnyFa
     [(0, 'tea', 1.0, 1)]
     """
     check_type("model", model, FactorModel, "a model of factors, as ImplicitALS or PureSVD")
+    check_type("make", make, Callable, "what makes an index of vectors: ExactIndex, ApproximateIndex, or a function")
     return model.ranking_by(partial(make, threads=model.threads))

@@ -377,7 +377,7 @@ FOLDED = {"bpr": 0.93, "warp": 0.9, "logistic": 0.93, "softmax": 0.95, "bsl": 0.
 def test_folded_in_users_get_lists_as_good(loss, planted):
     train, test = planted
     options = PLANTED.get(loss, {"learning_rate": 0.01, "epochs": 30, "regularization": 0.03})
-    model = cf.SampledMF(8, loss=loss, **options).fit(train)
+    model = cf.SampledMF(8, loss=loss, batch_size=2048, **options).fit(train)
     known, folded = (ndcg(lists, test) for lists in (model.recommend(), model.recommend_for(train)))
     assert folded > FOLDED[loss] * known
 

@@ -6,7 +6,7 @@ measured against exact search on vectors of the index itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -54,7 +54,8 @@ class InvertedLists:
             raise MissingExtraError(
                 "an approximate index needs faiss, which is not installed; run: pip install 'cofactor[ann]'"
             ) from error
-        self._faiss, self._threads = faiss, threads
+        self._faiss: Any = faiss  # its classes take keywords that its types do not tell
+        self._threads = threads
         n, factors = vectors.shape
         n_lists = max(1, min(int(4 * np.sqrt(n)), 4096, n // 39))
         faiss.omp_set_num_threads(threads)

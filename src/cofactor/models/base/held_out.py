@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cofactor.data.tables import TableLike
     from cofactor.kernels.arrays import TopK
 
-__all__ = ["entries", "mean_ndcg", "some_entries", "wanted_pairs"]
+__all__ = ["entries", "mean_ndcg", "new_pairs", "some_entries", "wanted_pairs"]
 
 
 def some_entries(matrix: CSR, share: float, n_users: int, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -52,21 +52,30 @@ def mean_ndcg(top: TopK, wanted: CSR) -> float:
 
 def wanted_pairs(x: Interactions, held_out: TableLike | Interactions) -> CSR:
     """Held-out pairs of known users and items that are not trained on; the others are counted in a warning."""
-    pairs = as_interactions(held_out, "held_out").to_frame()
-    users = x.users.rows(pairs["user_id"], "held_out: user_id")
-    items = x.items.rows(pairs["item_id"], "held_out: item_id")
+    pairs, told = new_pairs(x, held_out, "held_out")
+    if not pairs.nnz:
+        n = len(as_interactions(held_out, "held_out").to_frame())
+        raise DataError(
+            f"held_out: none of its {n:,} pairs is of a user and an item of the interactions and new; "
+            "training cannot be stopped by it. Give pairs that were held out of these interactions"
+        )
+    if told:
+        warn(told)
+    return pairs
+
+
+def new_pairs(x: Interactions, given: TableLike | Interactions, name: str) -> tuple[CSR, str]:
+    """Pairs of known users and items that are no interactions (n_users, n_items), and what to tell of the others."""
+    pairs = as_interactions(given, name).to_frame()
+    users = x.users.rows(pairs["user_id"], f"{name}: user_id")
+    items = x.items.rows(pairs["item_id"], f"{name}: item_id")
     known = (users >= 0) & (items >= 0)
     new = known.copy()
     new[known] = x.user_items.lookup(users[known], items[known]) == 0
-    if not new.any():
-        raise DataError(
-            f"held_out: none of its {len(pairs):,} pairs is of a user and an item of the interactions and new; "
-            "training cannot be stopped by it. Give pairs that were held out of these interactions"
-        )
-    told = {
+    counts = {
         "have a user or an item that is not in the interactions": ~known,
         "are among the interactions, too": known & ~new,
     }
-    if parts := [f"{int(of.sum()):,} of {len(pairs):,} pairs {what}" for what, of in told.items() if of.any()]:
-        warn(f"held_out: {' and '.join(parts)}; they are left out")
-    return CSR.from_pairs(users[new], items[new], np.ones(int(new.sum())), x.user_items.shape)
+    parts = [f"{int(of.sum()):,} of {len(pairs):,} pairs {what}" for what, of in counts.items() if of.any()]
+    told = f"{name}: {' and '.join(parts)}; they are left out" if parts else ""
+    return CSR.from_pairs(users[new], items[new], np.ones(int(new.sum())), x.user_items.shape), told

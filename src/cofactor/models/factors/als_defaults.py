@@ -21,14 +21,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cofactor.kernels.csr import CSR, offsets
+from cofactor.models.base.held_out import entries, some_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
     from cofactor.kernels.arrays import Rows, TopK
+    from cofactor.kernels.csr import CSR
 
 __all__ = ["Settings", "chosen_share", "settings_for"]
 
@@ -119,16 +118,8 @@ def _parted(matrix: CSR, rng: np.random.Generator) -> tuple[CSR, CSR]:
     """Some users' pairs, without and with only those held out; every user keeps one at least."""
     if matrix.n_rows > _USERS:
         matrix = matrix.take(np.sort(rng.choice(matrix.n_rows, _USERS, replace=False)))
-    lengths = np.diff(matrix.indptr)
-    out = rng.random(matrix.nnz) < _HELD_OUT
-    some = lengths > 0
-    out[(matrix.indptr[:-1] + rng.random(matrix.n_rows) * lengths).astype(np.int64)[some]] = False
-    return _entries(matrix, ~out), _entries(matrix, out)
-
-
-def _entries(matrix: CSR, which: NDArray[np.bool_]) -> CSR:
-    counts = np.bincount(matrix.row_index()[which], minlength=matrix.n_rows)
-    return CSR(offsets(counts), matrix.indices[which], matrix.values[which], matrix.n_columns)
+    out = some_entries(matrix, _HELD_OUT, matrix.n_rows, rng)
+    return entries(matrix, ~out), entries(matrix, out)
 
 
 def _gain(top: TopK, wanted: CSR) -> float:

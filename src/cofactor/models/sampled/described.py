@@ -12,7 +12,7 @@ from cofactor.data.ids import IdMap
 from cofactor.data.tables import read_table
 from cofactor.errors import ParameterError
 from cofactor.kernels.csr import CSR
-from cofactor.models.base.fitting import as_interactions
+from cofactor.models.base.held_out import new_pairs
 from cofactor.models.sampled.losses import LOSSES
 
 if TYPE_CHECKING:
@@ -103,17 +103,10 @@ def disliked(x: Interactions, dislikes: TableLike | Interactions, loss: str) -> 
     if LOSSES[loss].shared:
         few = ", ".join(repr(name) for name, one in LOSSES.items() if not one.shared)
         raise ParameterError(f"dislikes are for losses with few negatives ({few}), not for loss={loss!r}")
-    pairs = as_interactions(dislikes, "dislikes").to_frame()
-    users = x.users.rows(pairs["user_id"], "dislikes: user_id")
-    items = x.items.rows(pairs["item_id"], "dislikes: item_id")
-    known = (users >= 0) & (items >= 0)
-    both = known.copy()
-    both[known] = x.user_items.lookup(users[known], items[known]) > 0
-    told = {"have a user or an item that is not in the interactions": ~known, "are among the interactions, too": both}
-    if parts := [f"{int(of.sum()):,} of {len(pairs):,} pairs {what}" for what, of in told.items() if of.any()]:
-        warn(f"dislikes: {' and '.join(parts)}; they are left out")
-    kept = known & ~both
-    return CSR.from_pairs(users[kept], items[kept], np.ones(int(kept.sum())), x.user_items.shape)
+    pairs, told = new_pairs(x, dislikes, "dislikes")
+    if told:
+        warn(told)
+    return pairs
 
 
 def _moved(matrix: CSR, ids: IdMap, to: IdMap) -> CSR:

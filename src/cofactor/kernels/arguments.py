@@ -12,8 +12,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cofactor.kernels.arrays import Float, Rows
+    from cofactor.kernels.csr import CSR
 
-__all__ = ["PackedIndex", "PairEvents", "PairRules", "PastSessions", "SessionKnn", "Similarity", "Table"]
+__all__ = [
+    "NO_BIASES",
+    "PackedIndex",
+    "PairEvents",
+    "PairRules",
+    "PastSessions",
+    "SessionKnn",
+    "Similarity",
+    "Table",
+    "optional_csr",
+]
 
 
 class Similarity(NamedTuple):
@@ -146,3 +157,12 @@ class Table(NamedTuple):
     def slower(self, rate: float) -> Self:
         """The same rows, with the learning rate multiplied."""
         return self._replace(learning_rate=self.learning_rate * rate)
+
+
+NO_BIASES = Table.new(np.zeros((0, 1), np.float32), "sgd", 0.0)
+"""What kernels get for biases where there are none."""
+
+
+def optional_csr(matrix: CSR | None) -> tuple[NDArray[np.int64] | None, Rows | None, Float | None]:
+    """Offsets, indices and values of a matrix that may be missing."""
+    return (None, None, None) if matrix is None else (matrix.indptr, matrix.indices, matrix.values)

@@ -38,21 +38,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cofactor.kernels import native
-from cofactor.kernels.arguments import Table
+from cofactor.kernels.arguments import NO_BIASES, optional_csr
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from cofactor.kernels.arguments import Table
     from cofactor.kernels.arrays import Float, Rows
     from cofactor.kernels.csr import CSR
 
 __all__ = ["pairwise_epoch"]
-
-_NO_BIASES = Table.new(np.zeros((0, 1), np.float32), "sgd", 0.0)
 
 
 def pairwise_epoch(
@@ -126,18 +121,15 @@ def pairwise_epoch(
     violations : int
         Negatives that scored above the positive ("bpr", "logistic"), or above it less the margin.
     """
-    vectors, of_biases = vectors.slower(rate), (biases or _NO_BIASES).slower(rate)
+    vectors, of_biases = vectors.slower(rate), (biases or NO_BIASES).slower(rate)
     total, skipped, violations = native.lib.pairwise_epoch(
-        x.indptr, x.indices, x.values, x.n_columns, *vectors, *of_biases, *_parts(user_parts), *_parts(item_parts),
-        loss, sampler == "exact", max_trials if loss == "warp" else negatives, *_alias(sampler, alias),
-        *_parts(dislikes)[:2], dislike_share, groups, group_discounts, margin, regularization, bias_regularization,
-        seed, epoch, deterministic, batch_size, update_users, update_items, resolve_threads(threads),
+        x.indptr, x.indices, x.values, x.n_columns, *vectors, *of_biases, *optional_csr(user_parts),
+        *optional_csr(item_parts), loss, sampler == "exact", max_trials if loss == "warp" else negatives,
+        *_alias(sampler, alias), *optional_csr(dislikes)[:2], dislike_share, groups, group_discounts, margin,
+        regularization, bias_regularization, seed, epoch, deterministic, batch_size, update_users, update_items,
+        resolve_threads(threads),
     )  # fmt: skip
     return total / max(x.nnz - skipped, 1), skipped, violations
-
-
-def _parts(parts: CSR | None) -> tuple[NDArray[np.int64] | None, Rows | None, Float | None]:
-    return (None, None, None) if parts is None else (parts.indptr, parts.indices, parts.values)
 
 
 def _alias(sampler: str, alias: tuple[Float, Rows] | None) -> tuple[Float | None, Rows | None]:

@@ -36,21 +36,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cofactor.kernels import native
-from cofactor.kernels.arguments import Table
+from cofactor.kernels.arguments import NO_BIASES, optional_csr
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from cofactor.kernels.arguments import Table
     from cofactor.kernels.arrays import Float, Rows
     from cofactor.kernels.csr import CSR
 
 __all__ = ["shared_negatives_epoch"]
-
-_NO_BIASES = Table.new(np.zeros((0, 1), np.float32), "sgd", 0.0)
 
 
 def shared_negatives_epoch(
@@ -125,15 +120,11 @@ def shared_negatives_epoch(
     float
         Mean of weight times loss, each as it was when its batch came; not finite once vectors are not.
     """
-    vectors, item_biases = vectors.slower(rate), (biases or _NO_BIASES).slower(rate)
+    vectors, item_biases = vectors.slower(rate), (biases or NO_BIASES).slower(rate)
     keep, aliases = alias or (None, None)
     return native.lib.shared_negatives_epoch(
-        x.indptr, x.indices, x.values, x.n_columns, *vectors, *item_biases, *_parts(user_parts), *_parts(item_parts),
-        loss, score, temperature, positive_temperature, margin, negative_weight, quantiles, quantile_temperature,
-        sampler, negatives, keep, aliases, log_q, groups, group_discounts, regularization, bias_regularization,
-        batch_size, seed, epoch, update_users, update_items, resolve_threads(threads),
+        x.indptr, x.indices, x.values, x.n_columns, *vectors, *item_biases, *optional_csr(user_parts),
+        *optional_csr(item_parts), loss, score, temperature, positive_temperature, margin, negative_weight, quantiles,
+        quantile_temperature, sampler, negatives, keep, aliases, log_q, groups, group_discounts, regularization,
+        bias_regularization, batch_size, seed, epoch, update_users, update_items, resolve_threads(threads),
     )  # fmt: skip
-
-
-def _parts(parts: CSR | None) -> tuple[NDArray[np.int64] | None, Rows | None, Float | None]:
-    return (None, None, None) if parts is None else (parts.indptr, parts.indices, parts.values)

@@ -4,25 +4,12 @@
 #include <vector>
 
 #include "core/random.hpp"
-#include "sampling/bind_negatives.hpp"
 #include "sgd/bind_table.hpp"
 #include "sgd/pairwise.hpp"
 
 namespace {
 
 using Groups = std::optional<nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>>;
-
-// The rows that make vectors, if they are not one each.
-std::optional<cofactor::Csr> vector_parts(const Indptr& indptr, const Indices& indices, const Values& values,
-                                          std::int64_t n, std::int64_t n_table_rows, int threads) {
-    check(indptr.has_value() == indices.has_value() && indptr.has_value() == values.has_value(),
-          "parts must have indptr, indices and values, or none of them");
-    if (!indptr) return std::nullopt;
-    const cofactor::Csr found = csr(*indptr, *indices, &*values);
-    check(found.n_rows() == n, "parts must have one row for each user or item");
-    run(threads, &found, n_table_rows, [](cofactor::Interrupt&) {});
-    return found;
-}
 
 cofactor::PairLoss pair_loss(const std::string& name) {
     using cofactor::PairLoss;

@@ -6,22 +6,6 @@
 
 namespace {
 
-using Indptr = std::optional<In1<std::int64_t>>;
-using Indices = std::optional<In1<std::int32_t>>;
-using Values = std::optional<In1<float>>;
-
-// The rows that make vectors, if they are not one each.
-std::optional<cofactor::Csr> parts(const Indptr& indptr, const Indices& indices, const Values& values, std::int64_t n,
-                                   int threads, std::int64_t n_table_rows) {
-    check(indptr.has_value() == indices.has_value() && indptr.has_value() == values.has_value(),
-          "parts must have indptr, indices and values, or none of them");
-    if (!indptr) return std::nullopt;
-    const cofactor::Csr found = csr(*indptr, *indices, &*values);
-    check(found.n_rows() == n, "parts must have one row for each user or item");
-    run(threads, &found, n_table_rows, [](cofactor::Interrupt&) {});
-    return found;
-}
-
 cofactor::SharedLoss loss_named(const std::string& name) {
     using cofactor::SharedLoss;
     check(name == "softmax" || name == "bsl" || name == "ccl" || name == "softmax@k",
@@ -55,7 +39,7 @@ double shared_negatives_epoch(
     const cofactor::Csr x = csr(indptr, indices, &weights);
     const std::int64_t n_users = x.n_rows();
     const auto n = static_cast<std::size_t>(n_items);
-    check(n_items >= 0 && n_items < 1ll << 31, "n_items must be below 2^31");
+    const cofactor::ItemSampler sampler_of_items = item_sampler(n_items, keep, alias);
     const cofactor::Table vectors =
         table(values, first, second, steps, optimizer, learning_rate, epsilon, beta1, beta2);
     const cofactor::Table biases = table(bias_values, bias_first, bias_second, bias_steps, bias_optimizer,
@@ -65,13 +49,13 @@ double shared_negatives_epoch(
     check(vectors.n_rows >= n_users + n_items, "vectors must have a row for every user and every item");
     check(!biased || (biases.width == 1 && biases.n_rows == vectors.n_rows),
           "biases must have one number for every row of vectors");
-    const auto user_parts = parts(user_indptr, user_rows, user_weights, n_users, threads, vectors.n_rows);
-    const auto item_parts = parts(item_indptr, item_rows, item_weights, n_items, threads, vectors.n_rows);
+    const auto user_parts = vector_parts(user_indptr, user_rows, user_weights, n_users, vectors.n_rows, threads);
+    const auto item_parts = vector_parts(item_indptr, item_rows, item_weights, n_items, vectors.n_rows, threads);
     check(score == "cosine" || score == "dot", "score must be cosine or dot");
     check(sampler == "exact" || sampler == "uniform" || sampler == "popularity" || sampler == "in_batch",
           "sampler must be exact, uniform, popularity or in_batch");
-    check(keep.has_value() == alias.has_value() && keep.has_value() == (sampler == "popularity"),
-          "the popularity sampler, and no other, has an alias table");
+    check(sampler == "popularity" ? keep.has_value() : sampler != "in_batch" || !keep.has_value(),
+          "the popularity sampler needs an alias table, in_batch has none");
     check(batch_size >= 1 && negatives >= 1, "batch_size and negatives must be at least 1");
     check(batch_size < 1 << 28 && negatives < 1 << 28, "batch_size and negatives must be below 2^28");
     check(groups.has_value() == group_discounts.has_value(), "groups and group_discounts come together");
@@ -82,8 +66,6 @@ double shared_negatives_epoch(
     check(quantiles.has_value() == (kind == cofactor::SharedLoss::softmax_at_k),
           "softmax@k, and no other loss, has quantiles");
     check(!log_q.has_value() || kind != cofactor::SharedLoss::ccl, "ccl estimates no sum over items and has no log_q");
-    const auto aliases = one_each(alias, n, "alias must have one item for every item");
-    for (const std::int32_t item : aliases) check(item >= 0 && item < n_items, "alias must hold items");
     const cofactor::SharedNegatives options{
         kind,
         score == "cosine",
@@ -96,7 +78,7 @@ double shared_negatives_epoch(
         negatives,
         sampler == "exact",
         sampler == "in_batch",
-        {static_cast<std::int32_t>(n_items), one_each(keep, n, "keep must have one number for every item"), aliases},
+        sampler_of_items,
         one_each(log_q, n, "log_q must have one number for every item"),
         static_cast<std::int64_t>(n_fields),
         groups ? std::span<const std::int32_t>{groups->data(), groups->size()} : std::span<const std::int32_t>{},

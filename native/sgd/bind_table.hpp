@@ -1,7 +1,7 @@
 // Tables and compositions as Python gives them.
 #pragma once
 
-#include "bindings.hpp"
+#include "sampling/bind_negatives.hpp"
 #include "sgd/table.hpp"
 
 // Arrays that the optimizer has no use for are empty.
@@ -30,4 +30,16 @@ inline cofactor::Table table(const OutMatrix<float>& values, const OutMatrix<flo
             state(second, needs_second),
             needs_first ? steps.data() : nullptr,
             {kind, learning_rate, epsilon, beta1, beta2}};
+}
+
+// The rows that make vectors, if they are not one each.
+inline std::optional<cofactor::Csr> vector_parts(const Indptr& indptr, const Indices& indices, const Values& values,
+                                                 std::int64_t n, std::int64_t n_table_rows, int threads) {
+    check(indptr.has_value() == indices.has_value() && indptr.has_value() == values.has_value(),
+          "parts must have indptr, indices and values, or none of them");
+    if (!indptr) return std::nullopt;
+    const cofactor::Csr found = csr(*indptr, *indices, &*values);
+    check(found.n_rows() == n, "parts must have one row for each user or item");
+    run(threads, &found, n_table_rows, [](cofactor::Interrupt&) {});
+    return found;
 }

@@ -98,7 +98,7 @@ public:
 
     // The gradient of the user's vector, (width).
     void by_user(std::ptrdiff_t width, float* out) const {
-        const Vec shrink = broadcast(o_.regularization);
+        const Vec shrink = broadcast(o_.regularization * times());
         for (std::ptrdiff_t j = 0; j < width; j += kLanes) {
             Vec sum = shrink * load(user_ + j);
             for (std::int64_t k = 0; k < n_; ++k) sum += broadcast(by_score(k)) * load(place(k) + j);
@@ -116,13 +116,15 @@ public:
 
     // Of the user's bias, which only a pointwise loss has, and of that of item number k.
     float by_user_bias() const {
-        float sum = o_.bias_regularization * user_bias_;
+        float sum = o_.bias_regularization * times() * user_bias_;
         for (std::int64_t k = 0; k < n_; ++k) sum += by_score(k);
         return sum;
     }
     float by_item_bias(std::int64_t k) const { return by_score(k) + o_.bias_regularization * item_bias(k); }
 
 private:
+    // How often the user takes part: with a pointwise loss every item makes a sample.
+    float times() const { return o_.loss == PairLoss::logistic ? static_cast<float>(n_) : 1; }
     float& derivative(std::int64_t k) { return numbers_.data()[k]; }
     float& score(std::int64_t k) { return numbers_.data()[o_.n_negatives + 1 + k]; }
     float& item_bias(std::int64_t k) { return numbers_.data()[2 * (o_.n_negatives + 1) + k]; }

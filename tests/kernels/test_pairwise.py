@@ -381,7 +381,6 @@ def test_bad_arguments(cpu_level):
 
     refused("loss must be", loss="softmax")
     refused("alias table", sampler="popularity")
-    refused("alias table", alias=kernels.alias_table(np.ones(12)))
     refused("negatives must be", negatives=0)
     refused("batch_size must be", batch_size=0)
     refused("a row for every user and every item", tables(20)[0])

@@ -300,7 +300,7 @@ def test_epochs_and_seeds_differ():
     [
         ({"loss": "bpr"}, "loss must be"),
         ({"score": "euclid"}, "score must be"),
-        ({"sampler": "popularity"}, "has an alias table"),
+        ({"sampler": "popularity"}, "needs an alias table"),
         ({"sampler": "no"}, "sampler must be"),
         ({"negatives": 0}, "at least 1"),
         ({"quantiles": np.zeros(N_USERS, np.float32)}, "has quantiles"),

@@ -145,10 +145,11 @@ def epoch(
             by = weight * derivatives(loss, scores, counts, margin, n_items)
             if not by.any():
                 continue
-            by_vector += np.outer(of_user, by @ v + regularization * u)
+            times = len(by) if loss == "logistic" else 1  # a pointwise loss makes a sample of every item
+            by_vector += np.outer(of_user, by @ v + regularization * times * u)
             moved |= of_user != 0
             if loss == "logistic":
-                by_bias += of_user * (by.sum() + bias_regularization * b_u)
+                by_bias += of_user * (by.sum() + bias_regularization * times * b_u)
                 biased |= of_user != 0
             for k in np.flatnonzero(by):
                 by_vector += np.outer(of_items[k], by[k] * u + regularization * v[k])

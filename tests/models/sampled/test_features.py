@@ -71,6 +71,18 @@ def test_cold_items_show_what_features_buy(loss, log, kinds):
     assert described > 2 * chance
 
 
+@pytest.mark.parametrize("loss", ["bpr", "softmax"])
+@pytest.mark.parametrize("sampler", ["exact", "uniform", "popularity"])
+def test_items_without_a_pair_are_no_negatives(loss, sampler, x, kinds):
+    """Nothing is learned against a feature that only they have."""
+    table = kinds.with_columns(age=pl.when(pl.col("item_id") < N_ITEMS).then(pl.lit("old")).otherwise(pl.lit("new")))
+    model = make(loss, sampler=sampler).fit(x, item_features=table)
+    values = model.item_features_.names["value"]
+    moved = model.feature_vectors_.any(axis=1)
+    assert moved[values != "new"].all()
+    assert not moved[values == "new"].any()
+
+
 def test_vectors_are_sums_of_those_of_features(x, kinds):
     model = make("bpr").fit(x, item_features=kinds)
     described = model.item_described_.to_scipy() @ model.feature_vectors_

@@ -49,6 +49,12 @@ def test_scores_change_little(loss, x, news):
     assert np.corrcoef(before, anew)[0, 1] < 0.7
 
 
+def test_the_temperature_that_was_found_stays(x, news):
+    model = make("softmax", temperature=None, epochs=2).fit(x)
+    model.temperature_ = 0.123  # none of those that are tried
+    assert model.partial_fit(news, epochs=1).temperature_ == 0.123
+
+
 def test_pairs_that_are_known_get_the_sum_of_both_weights(x, pairs):
     model = make(epochs=1).fit(x).partial_fit(pairs.head(7).with_columns(weight=pl.lit(2.5)), epochs=1)
     weights = model.interactions_.to_frame().join(pairs.head(7), on=["user_id", "item_id"])["weight"]

@@ -267,6 +267,13 @@ def test_divergence_later_keeps_the_last_good_epoch(x, monkeypatch):
     assert_same(model, make("bpr", optimizer="sgd", learning_rate=0.2, epochs=5).fit(x))
 
 
+@pytest.mark.parametrize("loss", ["softmax", "bsl", "ccl"])
+def test_cosines_that_learn_nothing_are_told(loss, x):
+    """They do not diverge: the larger the vectors are, the less a step turns them."""
+    with pytest.warns(CofactorWarning, match=r"vectors that know nothing have little more; .* another learning_rate"):
+        make(loss, learning_rate=1e4, epochs=3, lr_schedule="constant").fit(x)
+
+
 def interrupted(monkeypatch, at):
     """Ctrl-C in the epoch that is run as number ``at``, whatever its own number."""
     epoch, n = Training.epoch, iter(range(10**6))

@@ -21,7 +21,7 @@ user u is row u of the table, that of item i row ``n_users + i``, or a weighted 
 ``c_j`` is 1 less the ``group_discounts`` of all columns in which the groups of i and j agree, at least 0. The gradient
 of w times this loss moves the vectors that take part: those of the user and of all items whose scores have a
 derivative. Each is also drawn to 0 by ``regularization / 2`` times its squared length, its bias by
-``bias_regularization / 2`` times its square, whatever w is.
+``bias_regularization / 2`` times its square, whatever w is; with "logistic" the user's once for every item.
 
 Every entry comes once an epoch, in one of two ways:
 
@@ -94,11 +94,11 @@ def pairwise_epoch(
         Users or items x rows of ``vectors``; values are weights.
     loss : "bpr", "hinge", "adaptive_hinge", "warp" or "logistic"
     sampler : {"exact", "uniform", "popularity"}
-        "exact" never draws what the user has in ``x``; "popularity" draws from the alias table. Neither it nor
-        "uniform" looks at ``x``.
+        "exact" never draws what the user has in ``x``, the others do not look at it.
     negatives, max_trials : int
         Negatives of an entry, with repeats; the second for "warp", the first for all others. Below 65,536.
     alias : arrays of ``alias_table``, optional
+        Where items are drawn from it, and not uniformly; "popularity" needs it.
     dislikes : CSR (n_users, n_items), optional
         Items of which a user's negative is one with probability ``dislike_share``, and always where "exact" leaves
         none.
@@ -133,6 +133,6 @@ def pairwise_epoch(
 
 
 def _alias(sampler: str, alias: tuple[Float, Rows] | None) -> tuple[Float | None, Rows | None]:
-    if (sampler == "popularity") != (alias is not None):
-        raise ValueError("the popularity sampler, and no other, has an alias table")
+    if sampler == "popularity" and alias is None:
+        raise ValueError("the popularity sampler needs an alias table")
     return alias or (None, None)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cofactor.kernels import native
+from cofactor.kernels.arguments import optional_csr
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -76,11 +77,7 @@ def sample_negatives(
     out = np.empty((len(users), n), np.int32)
     keep, aliases = alias or (None, None)
     native.lib.sample_negatives(
-        users, *shape, *_pattern(seen), *_pattern(dislikes), dislike_share, keep, aliases, seed, first, out,
+        users, *shape, *optional_csr(seen)[:2], *optional_csr(dislikes)[:2], dislike_share, keep, aliases, seed, first, out,
         resolve_threads(threads),
     )  # fmt: skip
     return out
-
-
-def _pattern(matrix: CSR | None) -> tuple[NDArray[np.int64] | None, Rows | None]:
-    return (None, None) if matrix is None else (matrix.indptr, matrix.indices)

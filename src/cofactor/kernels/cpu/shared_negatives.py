@@ -97,12 +97,12 @@ def shared_negatives_epoch(
     loss : {"softmax", "bsl", "ccl", "softmax@k"}
     score : {"cosine", "dot"}
     sampler : {"exact", "uniform", "popularity", "in_batch"}
-        Negatives are drawn uniformly, from the alias table, or are the items of the batch's first pairs.
+        Negatives are drawn uniformly, from the alias table if there is one, or are items of the batch's first pairs.
     negatives, batch_size : int
         N, with repeats, and B; "in_batch" has at most B negatives.
     quantiles : (n_users,) float32, optional
     alias : (n_items,) float32 and (n_items,) int32, optional
-        For "popularity": with which probability an item is kept, and which one is taken else.
+        With which probability an item is kept, and which one is taken else; "popularity" needs it, "in_batch" has none.
     log_q : (n_items,) float32, optional
     groups : (n_items, n_fields) int32, optional
     group_discounts : (n_fields,) float32, optional

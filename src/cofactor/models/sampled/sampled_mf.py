@@ -3,7 +3,7 @@ r"""Matrix factorization trained on sampled negatives.
 Minimises, over user vectors :math:`x_u`, item vectors :math:`y_i` and biases, a loss of the scores of the observed
 pairs :math:`(u, i)` and of items :math:`j` drawn as negatives, with :math:`s_{ui} = x_u \cdot y_i + b_i` or, with
 ``score="cosine"``, the cosine of both vectors plus the bias; in addition :math:`\lambda / 2` times the squared norms of
-the vectors that take part in a sample. One or a few negatives for each pair:
+the vectors that take part in a sample ("logistic" makes one of every item). One or a few negatives for each pair:
 
 .. math::
     \text{bpr}: -\log \sigma(s_{ui} - s_{uj}) \qquad \text{hinge}: [m - s_{ui} + s_{uj}]_+ \qquad
@@ -291,13 +291,14 @@ class SampledMF(SampledFactors):
         self._require_memory(rows, matrix)
         plan = Plan(self.epochs or _EPOCHS, self.patience, self.lr_schedule == "plateau", self.lr_schedule == "cosine")
         kept, out = self._parted(x, matrix, held_out)
-        use = self._settled(matrix)
+        use = self._settled(matrix, warm_start)
         if self.category is not None:
             use["groups"] = categories(self.item_features_, self.item_described_, self.category)
         if dislikes is not None:
             use["dislikes"] = disliked(x, dislikes, self.loss)
         training = self._training(kept, rows, use, warm_start, x)
         course = training.run(plan, out, progress=progress)
+        training.tell_if_idle(course)
         epochs, self.epoch_ = course.epochs, course.kept
         self.loss_history_, self.score_history_ = epochs["loss"].to_numpy(), epochs["score"].drop_nulls().to_numpy()
         self._take(training, rows)
@@ -368,8 +369,10 @@ class SampledMF(SampledFactors):
         out = some_entries(matrix, _HELD_OUT, _SCORED_USERS, np.random.default_rng(self.seed))
         return entries(matrix, ~out), entries(matrix, out)
 
-    def _settled(self, matrix: CSR) -> dict[str, Any]:
+    def _settled(self, matrix: CSR, warm_start: SampledMF | None) -> dict[str, Any]:
         use = settled(self.params())
+        if "temperature" not in use and warm_start is not None and warm_start.loss == self.loss:
+            use["temperature"] = warm_start.temperature_  # its vectors are at home there
         if "temperature" not in use:
             cosine = use["shared"] and use["score"] == "cosine" and self.loss != "ccl"
             use["temperature"] = chosen_temperature(self._kernels(), matrix, use) if cosine else 1.0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cofactor.checks import warn
 from cofactor.kernels.arguments import Table
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Training", "fold_in", "tables"]
 
 _log = logging.getLogger(__name__)
+_SOME = 3  # epochs after which something should be learned
 _PLACES = 10  # of the lists that training is stopped by
 
 
@@ -57,8 +59,9 @@ class Training:
         self._biases = None if biases is None else kernels.hold(biases)
         self._shared, self._factors, self._cosine = settled["shared"], settled["factors"], settled["score"] == "cosine"
         self._threads = settled.get("threads")
-        self._options = _options(kernels, matrix, settled)
-        self._start = _loss_of_nothing(settled, matrix.n_columns)
+        self._options = _options(kernels, matrix, settled, described=self._parts[1] is not None)
+        self._start = None if self._shared else _loss_of_nothing(settled, matrix.n_columns)
+        self._least = _loss_of_hardly_anything(settled)
         _tell_of_full_users(matrix, settled)
         self._quantile = min(settled["k"], matrix.n_columns) if settled["loss"] == "softmax@k" else None
 
@@ -98,6 +101,15 @@ class Training:
             return mean_ndcg(top, wanted)
 
         return run_epochs("SampledMF", plan, self.epoch, self.snapshot, score, progress=progress)
+
+    def tell_if_idle(self, course: Course) -> None:
+        """Warn if some epochs taught next to nothing, as where large steps have thrown cosines' vectors far away."""
+        loss = float(course.epochs.filter("kept")["loss"][0])
+        if self._least is not None and loss > self._least and len(course.epochs) >= _SOME:
+            warn(
+                f"SampledMF: the loss is {loss:.4g} after {course.kept} epochs, and vectors that know nothing have "
+                "little more; give it more epochs, or another learning_rate"
+            )
 
     def snapshot(self) -> Callable[[], None]:
         """Keep the present values; the result brings them back."""
@@ -163,12 +175,21 @@ def tables(rows: Rows, settled: dict[str, Any]) -> tuple[Table, Table | None]:
     return vectors, Table.new(biases, settled["bias_optimizer"], settled["bias_learning_rate"])
 
 
-def _loss_of_nothing(settled: dict[str, Any], n_items: int) -> float | None:
-    """The loss of scores of zeros, about that of vectors to start from; None for cosines, which never are near zero."""
-    if settled["shared"]:
+def _loss_of_hardly_anything(settled: dict[str, Any]) -> float | None:
+    """What the loss of cosines falls below once anything is learned, a twentieth of the way that it could go."""
+    if not settled["shared"] or settled["score"] != "cosine" or settled["loss"] == "softmax@k":
         return None
+    nothing = _loss_of_nothing(settled, 0)
+    return nothing - 0.05 * (nothing if settled["loss"] == "ccl" else min(nothing, 1 / settled["temperature"]))
+
+
+def _loss_of_nothing(settled: dict[str, Any], n_items: int) -> float:
+    """The loss of scores of zeros, about that of vectors to start from."""
     n, margin = settled["negatives"], settled["margin"] or 1.0
     losses: dict[str, float] = {
+        "softmax": np.log(1 + n),
+        "bsl": np.log(n),
+        "ccl": 1.0,
         "bpr": n * np.log(2),
         "logistic": (n + 1) * np.log(2),
         "hinge": n * margin,
@@ -200,8 +221,12 @@ _ALL = (
 )
 
 
-def _options(kernels: Kernels, matrix: CSR, settled: dict[str, Any]) -> dict[str, Any]:
-    """What a kernel is told for every epoch alike."""
+def _options(kernels: Kernels, matrix: CSR, settled: dict[str, Any], *, described: bool) -> dict[str, Any]:
+    """What a kernel is told for every epoch alike.
+
+    Where features describe items those without a pair are no negatives: nobody could have liked them yet, and what
+    would be learned against them is learned against all that share their features.
+    """
     names = (*_ALL, *(_SHARED if settled["shared"] else _FEW))
     options = {name: settled[name] for name in names if settled.get(name) is not None}
     if "groups" in settled:
@@ -209,9 +234,11 @@ def _options(kernels: Kernels, matrix: CSR, settled: dict[str, Any]) -> dict[str
         options["group_discounts"] = np.array([settled["category_discount"]], np.float32)
     if "dislikes" in settled:
         options |= {name: settled[name] for name in ("dislikes", "dislike_share")}
-    if settled["sampler"] not in ("popularity", "in_batch"):
-        return options
     counts = np.bincount(matrix.indices, minlength=matrix.n_columns).astype(np.float64)
+    if settled["sampler"] not in ("popularity", "in_batch"):
+        if described and (counts == 0).any() and counts.any():
+            options["alias"] = kernels.alias_table((counts > 0).astype(np.float64))
+        return options
     drawn = counts if settled["sampler"] == "in_batch" else counts ** settled["popularity_power"]
     if settled["sampler"] == "popularity":
         options["alias"] = kernels.alias_table(drawn)

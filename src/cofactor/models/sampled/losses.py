@@ -45,7 +45,7 @@ LOSSES = {
     "softmax": Loss(shared=True, negatives=1024),
     "softmax@k": Loss(shared=True, negatives=1024),
     "bsl": Loss(shared=True, negatives=1024),
-    "ccl": Loss(shared=True, negatives=1024, margin=0.4),
+    "ccl": Loss(shared=True, negatives=1024, margin=0.7),
 }
 
 

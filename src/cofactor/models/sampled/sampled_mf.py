@@ -177,7 +177,7 @@ class SampledMF(SampledFactors):
         temperature: float | None = None,
         positive_temperature: float | None = None,
         margin: float | None = None,
-        negative_weight: float = 1.0,
+        negative_weight: float = 10.0,
         max_trials: int = 50,
         k: int = 20,
         category: str | None = None,

@@ -20,6 +20,9 @@ MODELS = {
     "Fallback": lambda: cf.Fallback(cf.PersonalPopular(), cf.Popular()),
     "Fallback of factors": lambda: cf.Fallback(cf.ImplicitALS(4, iterations=2), cf.Popular()),
     "BiasOnly, regularised": lambda: cf.BiasOnly(user_regularization=3.0, item_regularization=0.5),
+    "BayesianMF": lambda: cf.BayesianMF(3, burn_in=3, samples=2, thinning=2),
+    "BiasedMF": lambda: cf.BiasedMF(4, epochs=3),
+    "BiasedMF by sgd": lambda: cf.BiasedMF(4, method="sgd", epochs=5),
     "CoClustering": lambda: cf.CoClustering(2, 3, iterations=4, seed=1),
     "GraphFilter": lambda: cf.GraphFilter(factors=5),
     "GraphFilter, a walk": lambda: cf.GraphFilter(

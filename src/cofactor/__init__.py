@@ -28,6 +28,8 @@ from cofactor.evaluation.ratings import calibration, errors_by_rating
 from cofactor.models import (
     EASE,
     SLIM,
+    BayesianMF,
+    BiasedMF,
     BiasOnly,
     Blend,
     CoClustering,
@@ -62,7 +64,9 @@ __all__ = [
     "EASE",
     "SLIM",
     "ArtifactError",
+    "BayesianMF",
     "BiasOnly",
+    "BiasedMF",
     "Blend",
     "CoClustering",
     "CoVisitation",

@@ -17,7 +17,9 @@ from cofactor.models.item_to_item.slim import SLIM
 from cofactor.models.neighbours.item_knn import ItemKNN
 from cofactor.models.neighbours.rp3beta import RP3beta
 from cofactor.models.neighbours.user_knn import UserKNN
+from cofactor.models.ratings.bayesian_mf import BayesianMF
 from cofactor.models.ratings.bias_only import BiasOnly
+from cofactor.models.ratings.biased_mf import BiasedMF
 from cofactor.models.ratings.coclustering import CoClustering
 from cofactor.models.ratings.global_mean import GlobalMean
 from cofactor.models.repeats.next_basket import NextBasket
@@ -32,7 +34,9 @@ from cofactor.models.sessions.session_knn import SessionKNN
 __all__ = [
     "EASE",
     "SLIM",
+    "BayesianMF",
     "BiasOnly",
+    "BiasedMF",
     "Blend",
     "CoClustering",
     "CoVisitation",

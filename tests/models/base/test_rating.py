@@ -25,6 +25,8 @@ MODELS = {
     "GlobalMean": cf.GlobalMean,
     "BiasOnly": cf.BiasOnly,
     "CoClustering": lambda: cf.CoClustering(2, 2),
+    "BiasedMF": lambda: cf.BiasedMF(2),
+    "BayesianMF": lambda: cf.BayesianMF(2, burn_in=4, samples=6, thinning=1),
 }
 UNKNOWN = pl.DataFrame({"user_id": ["ann", "zoe", "zoe"], "item_id": [9, 1, 9]})
 
@@ -97,6 +99,12 @@ def test_unknown_sides_are_rated_by_the_other_one(model):
         assert [ann, item, both] == pytest.approx([mean] * 3)
     elif isinstance(model, cf.CoClustering):
         assert [ann, item, both] == pytest.approx([4.0, 14 / 3, mean])
+    elif isinstance(model, cf.BayesianMF):
+        users, items = model.user_prior_means_, model.item_prior_means_
+        pairs = ((model.user_means_[:, 0], items), (users, model.item_samples_[:, 0]), (users, items))
+        rated = [(u[:, :-1] * i[:, :-1]).sum(1) + u[:, -1] + i[:, -1] for u, i in pairs]
+        wanted = [model.mean_ + model.std_ * float(of_samples.mean()) for of_samples in rated]
+        assert [ann, item, both] == pytest.approx(wanted, rel=1e-5)
     else:
         wanted = [model.mean_ + model.user_biases_[0], model.mean_ + model.item_biases_[0], model.mean_]
         assert [ann, item, both] == pytest.approx(wanted)
@@ -142,7 +150,7 @@ def test_clipping_is_to_the_scale(model):
 
 def test_the_spread_stands_beside_the_rating(model):
     table = model.predict(TABLE)
-    assert table.columns[2:] == (["rating"] if isinstance(model, cf.CoClustering) else ["rating", "std"])
+    assert table.columns[2:] == (["rating"] if isinstance(model, cf.CoClustering | cf.BiasedMF) else ["rating", "std"])
     if "std" in table.columns:
         assert (table["std"] > 0).all()
         nothing = model.predict(UNKNOWN, unknown="skip").select("rating", "std")

@@ -20,6 +20,7 @@ IN_PLACE = {
     "mirror_scaled": (0,),
     "shared_negatives_epoch": (1, 2),
     "pairwise_epoch": (1, 2),
+    "ratings_implicit_epoch": (1, 2, 3),
     "ratings_sgd_epoch": (1, 2),
     "to_principal_axes": None,
 }

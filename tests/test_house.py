@@ -17,9 +17,9 @@ PUBLIC = """
     CofactorWarning DataError EASE Events FactorModel Fallback Features FixedFactors GlobalMean GraphFilter
     HistoryRerank IdMap ImplicitALS Interactions ItemKNN ItemPairsMF MissingExtraError NextBasket
     NotFittedError PairLoader ParameterError PersonalPopular Popular PureSVD RP3beta Random RatingModel
-    Ratings Recommender Repurchase SLIM SampledMF SessionKNN UnknownIdError UserKNN calibration compare
-    cross_validate datasets errors_by_rating evaluate evaluate_by_type load load_interactions read_events
-    retrieval sampling split submission weights
+    Ratings Recommender Repurchase SLIM SVDpp SampledMF SessionKNN UnknownIdError UserKNN calibration
+    compare cross_validate datasets errors_by_rating evaluate evaluate_by_type load load_interactions
+    read_events retrieval sampling split submission weights
 """
 
 
@@ -49,6 +49,7 @@ TOPIC = {
     "item_pairs": "sgd",
     "pairwise": "sgd",
     "ranks": "topk",
+    "ratings_implicit": "sgd",
     "ratings_sgd": "sgd",
     "session_knn": "sessions",
     "session_pairs": "sessions",

@@ -44,6 +44,7 @@ MODELS = {
     "Repurchase": lambda: cf.Repurchase(window=None),  # with times: tests/models/test_repurchase.py
     "SLIM": lambda: cf.SLIM(0.5, 5.0),
     "SLIM of both signs": lambda: cf.SLIM(0.2, 2.0, non_negative=False, top_n=20),
+    "SVDpp": lambda: cf.SVDpp(4, epochs=5),
     "SampledMF": lambda: cf.SampledMF(8, epochs=6, temperature=0.3, negatives=32, batch_size=256),
     "SampledMF by pairs": lambda: cf.SampledMF(8, loss="warp", epochs=4, learning_rate=0.05, batch_size=64),
     "SampledMF, stopped early": lambda: cf.SampledMF(8, loss="bpr", score="dot", patience=1, learning_rate=0.05),

@@ -36,14 +36,4 @@ struct RatingsSgd {
 // update_items users do not depend on each other. Sum of squared errors, each before its step.
 double ratings_sgd_epoch(const RatingsSgd& problem, int threads, Interrupt& interrupt);
 
-struct RatingsSets {
-    RatingsSgd base;
-    float* implicit;     // n_items x width: y
-    std::int64_t batch;  // ratings of a batch of users
-};
-
-// The same with x_u = p_u + |N(u)|^-1/2 sum of y_j over N(u), the items that u rated, in place of p_u. Users of a batch
-// read items as they were before it.
-double ratings_sets_epoch(const RatingsSets& problem, int threads, Interrupt& interrupt);
-
 }  // namespace cofactor

@@ -55,6 +55,7 @@ from cofactor.models import (
     RP3beta,
     SampledMF,
     SessionKNN,
+    SVDpp,
     UserKNN,
 )
 from cofactor.models.base.recommender import load
@@ -101,6 +102,7 @@ __all__ = [
     "Ratings",
     "Recommender",
     "Repurchase",
+    "SVDpp",
     "SampledMF",
     "SessionKNN",
     "UnknownIdError",

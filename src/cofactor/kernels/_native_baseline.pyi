@@ -33,6 +33,12 @@ def ratings_sgd_epoch(
     learning_rate: float, bias_learning_rate: float, regularization: float, bias_regularization: float, shift: int,
     update_items: bool, threads: int
 ) -> float: ...  # fmt: skip
+def ratings_implicit_epoch(
+    indptr: I64, indices: I32, values: F32, user_vectors: F32, user_biases: F32, user_shrinkage: F32,
+    item_vectors: F32, item_biases: F32, item_shrinkage: F32, implicit: F32, user_blocks: I32, item_blocks: I32,
+    learning_rate: float, bias_learning_rate: float, regularization: float, bias_regularization: float, batch: int,
+    threads: int
+) -> float: ...  # fmt: skip
 def sparse_product(
     a_indptr: I64,
     a_indices: I32,

@@ -22,6 +22,7 @@ from cofactor.models.ratings.bias_only import BiasOnly
 from cofactor.models.ratings.biased_mf import BiasedMF
 from cofactor.models.ratings.coclustering import CoClustering
 from cofactor.models.ratings.global_mean import GlobalMean
+from cofactor.models.ratings.svdpp import SVDpp
 from cofactor.models.repeats.next_basket import NextBasket
 from cofactor.models.repeats.personal_popular import PersonalPopular
 from cofactor.models.repeats.repurchase import Repurchase
@@ -59,6 +60,7 @@ __all__ = [
     "RatingModel",
     "Recommender",
     "Repurchase",
+    "SVDpp",
     "SampledMF",
     "SessionKNN",
     "UserKNN",

@@ -87,7 +87,7 @@ def test_sweeps_leave_the_joint_distribution_alone():
     rng, n_users, n_items, factors = np.random.default_rng(1), 5, 4, 2
     rows, columns = np.nonzero(rng.random((n_users, n_items)) < 0.6)
     x = CSR.from_pairs(rows, columns, np.zeros(len(rows)), (n_users, n_items))
-    sampler = Sampler(on("cpu"), x, factors, seed=2, threads=1)
+    sampler = Sampler(on("cpu"), x, np.zeros((n_items, factors + 1), np.float32), seed=2, threads=1)
 
     def from_the_prior():
         sampler.noise = draw_noise(0.0, 0, rng)
@@ -224,7 +224,7 @@ def test_ctrl_c_keeps_the_samples_that_there_are(monkeypatch, tmp_path):
 
 def test_what_cannot_be_solved_is_told():
     ratings, _ = planted(20, 15)
-    sampler = Sampler(on("cpu"), ratings.user_items, 2, seed=0)
+    sampler = Sampler(on("cpu"), ratings.user_items, np.zeros((15, 3), np.float32), seed=0)
     with pytest.raises(cf.CofactorError, match="cannot be solved in float32"):
         sampler.users.set(ratings.user_items, sampler.items.values(), Prior(np.zeros(3), -1e6 * np.eye(3)), 1.0)
 

@@ -14,6 +14,7 @@ from cofactor.kernels.cpu import (
     pairwise,
     products,
     ranks,
+    ratings_implicit,
     ratings_sgd,
     retrieval,
     sampling,
@@ -61,6 +62,7 @@ class Kernels:
 
     gaussian_rows = staticmethod(gaussian_rows.gaussian_rows)
     rating_blocks = staticmethod(ratings_sgd.rating_blocks)
+    ratings_implicit_epoch = staticmethod(ratings_implicit.ratings_implicit_epoch)
     ratings_sgd_epoch = staticmethod(ratings_sgd.ratings_sgd_epoch)
 
     dense_product = staticmethod(products.dense_product)

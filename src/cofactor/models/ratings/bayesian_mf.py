@@ -14,7 +14,8 @@ get, too. Its spread is that of the samples, of users around these expectations,
 
 Sources: Salakhutdinov & Mnih 2008 (full covariances); Rendle, Zhang & Koren 2019, "On the difficulty of evaluating
 baselines" (how good this is). Departures: biases are coordinates of the vectors, so that they vary with the factors;
-the noise is learned; and users are averaged over exactly, so that few samples do (Rao & Blackwell).
+the noise is learned; the chain starts from alternating least squares; and users are averaged over exactly, so that few
+samples do (Rao & Blackwell).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from cofactor.errors import DataError
 from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.rating import RatingModel
 from cofactor.models.ratings.bayesian_sampler import Prior, Sample, Sampler, Side, forms, inverse
+from cofactor.models.ratings.biased_mf import BiasedMF
 from cofactor.models.ratings.factored import standardized
 from cofactor.system.memory import require_memory
 from cofactor.system.progress import progress_bar
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BayesianMF"]
 
+_FIRST_EPOCHS = 8
 _PIECE = 1 << 14  # pairs rated at once: the rows of all samples pass through the cache
 
 
@@ -106,7 +109,7 @@ class BayesianMF(RatingModel):
         *,
         burn_in: int = 50,
         samples: int = 50,
-        thinning: int = 4,
+        thinning: int = 6,
         seed: int = 0,
         threads: int | None = None,
     ) -> None:
@@ -135,7 +138,7 @@ class BayesianMF(RatingModel):
             f"BayesianMF({self.factors}, samples={self.samples}) on {x.n_rows:,} users and {x.n_columns:,} items",
             "fewer samples or factors",
         )
-        sampler, sweeps = Sampler(self._kernels(), x, self.factors, self.seed, self.threads), self._sweeps()
+        sampler, sweeps = Sampler(self._kernels(), x, self._start(ratings), self.seed, self.threads), self._sweeps()
         kept: list[Sample] = []
         losses: list[float] = []
         with progress_bar("BayesianMF", progress, total=sweeps) as bar:
@@ -158,6 +161,13 @@ class BayesianMF(RatingModel):
         for name in Sample._fields:
             setattr(self, f"{name}_", np.stack([getattr(sample, name) for sample in kept]))
         self.loss_history_ = np.array(losses)
+
+    def _start(self, ratings: Ratings) -> Float:
+        """Items, standardized, to start from: those of a few sweeps of alternating least squares."""
+        model = BiasedMF(self.factors, epochs=_FIRST_EPOCHS, seed=self.seed, threads=self.threads)
+        model.device = self.device
+        model.fit(ratings, progress=False)
+        return np.column_stack([model.item_factors_ / np.float32(model.std_**0.5), model.item_biases_ / model.std_])
 
     def _sweeps(self) -> int:
         return self.burn_in + self.samples * self.thinning

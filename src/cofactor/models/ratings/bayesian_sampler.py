@@ -51,18 +51,19 @@ class Sampler:
     kernels : Kernels
     x : CSR (n_users, n_items)
         Standardized ratings.
-    factors : int
+    items : (n_items, factors + 1) float32
+        Factors and biases to start from: the nearer to the answer, the fewer sweeps until samples are good.
     seed : int
     threads : int, optional
     """
 
-    def __init__(self, kernels: Kernels, x: CSR, factors: int, seed: int, threads: int | None = None) -> None:
-        self._kernels, self._rng = kernels, np.random.default_rng(seed)
+    def __init__(self, kernels: Kernels, x: CSR, items: Float, seed: int, threads: int | None = None) -> None:
+        self._kernels, self._rng, factors = kernels, np.random.default_rng(seed), items.shape[1] - 1
         self.users, self.items = (Side(kernels, n, factors, threads) for n in x.shape)
         self.users_prior = self.items_prior = Prior(np.zeros(factors + 1), np.diag((factors + 3) / _scatter(factors)))
         self.noise, self.squares = 2.0, 0.0
         self.observe(x)
-        self.items.start(self._rng.normal(0, 0.1, (x.n_columns, factors + 1)).astype(np.float32))
+        self.items.start(items)
         self._draw(self.users, self._by_user, self.items, self.users_prior)
 
     def observe(self, x: CSR) -> None:

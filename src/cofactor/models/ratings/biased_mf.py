@@ -17,15 +17,15 @@ any unit; :math:`\nu` may lie between 0 and 1, and one half, the default, is bet
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from cofactor.checks import check_at_least, check_choice
 from cofactor.errors import CofactorError
-from cofactor.kernels.arguments import RatingSide, RatingStep
 from cofactor.models.base.epochs import Plan, run_epochs
 from cofactor.models.base.fitting import in_one_step
+from cofactor.models.ratings.descent import Descent, check_settings, width_of
 from cofactor.models.ratings.factored import FactoredRatings, standardized
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["BiasedMF"]
 
 _EPOCHS = {"als": 15, "sgd": 30}
-_SHIFT = 5  # blocks of items that an epoch begins further on: no order comes again and again
 
 
 class BiasedMF(FactoredRatings):
@@ -137,13 +136,12 @@ class BiasedMF(FactoredRatings):
         self._check()
         x, mean, std = standardized(ratings.user_items)
         require_memory(
-            4 * 4 * sum(x.shape) * _width(self.factors + 1) + 12 * x.nnz,
+            4 * 4 * sum(x.shape) * width_of(self.factors + 1) + 12 * x.nnz,
             f"BiasedMF({self.factors}) on {x.n_rows:,} users and {x.n_columns:,} items",
             "fewer factors",
         )
-        training = (_Alternation if self.method == "als" else _Descent)(self, self._kernels(), x)
-        plan = Plan(self._epochs(), cosine=self.method == "sgd" and self.lr_schedule == "cosine", start=1.0)
-        course = run_epochs("BiasedMF", plan, training.epoch, training.snapshot, progress=progress)
+        training = self._training(x)
+        course = run_epochs("BiasedMF", training.plan, training.epoch, training.snapshot, progress=progress)
         self.std_ = std
         self.loss_history_ = course.epochs["loss"].to_numpy()
         self._take_over(*training.sides(), mean, std)
@@ -154,43 +152,38 @@ class BiasedMF(FactoredRatings):
 
     def _check(self) -> None:
         check_choice("method", self.method, _EPOCHS)
-        check_choice("lr_schedule", self.lr_schedule, ("cosine", "constant"))
-        check_at_least("factors", self.factors, 1, whole=True)
         if self.epochs is not None:
             check_at_least("epochs", self.epochs, 1, whole=True)
-        check_at_least("seed", self.seed, 0, whole=True)
-        for name in ("regularization", "bias_regularization", "regularization_exponent", "init_std"):
-            check_at_least(name, getattr(self, name), 0)
-        for name in ("learning_rate", "bias_learning_rate"):
-            check_at_least(name, getattr(self, name), 0, above=True)
+        check_settings(self)
         resolve_threads(self.threads)
 
-    def _epochs(self) -> int:
-        return self.epochs or _EPOCHS[self.method]
+    def _training(self, x: CSR) -> _Alternation | Descent:
+        epochs = self.epochs or _EPOCHS[self.method]
+        return (_Alternation if self.method == "als" else Descent)(self, epochs, self._kernels(), x)
 
     def _fold_in(self, histories: CSR) -> Float:
         known = histories.with_values((histories.values.astype(np.float64) - self.mean_) / self.std_)
         root = np.float32(np.sqrt(self.std_))
-        training = (_Alternation if self.method == "als" else _Descent)(self, self._kernels(), known)
-        factors, biases = training.users_of(self.item_factors_ / root, self.item_biases_ / np.float32(self.std_))
+        factors, biases = self._training(known).users_of(
+            self.item_factors_ / root, self.item_biases_ / np.float32(self.std_)
+        )
         return self._of_users(factors * root, biases * np.float32(self.std_))
 
 
 class _Alternation:
     """Alternating least squares: a vector holds the factors, then the bias, which the other side's 1 multiplies."""
 
-    def __init__(self, model: BiasedMF, kernels: Kernels, x: CSR) -> None:
-        self._model, self._kernels, self._x = model, kernels, x
-        self._factors, width = model.factors, _width(model.factors + 1)
+    def __init__(self, model: BiasedMF, epochs: int, kernels: Kernels, x: CSR) -> None:
+        self._model, self._kernels, self._x, self.plan = model, kernels, x, Plan(epochs, start=1.0)
+        self._factors, width = model.factors, width_of(model.factors + 1)
         penalties = np.append(np.full(model.factors, model.regularization), model.bias_regularization)
         self._penalties = penalties.astype(np.float32)
         self._by_user, self._users = kernels.hold(x), kernels.vectors(x.n_rows, width)
         self._width = width
-        self._begun = False
 
     def epoch(self, number: int, _: float) -> float:
         """Solve for items, then users; the loss per rating."""
-        if not self._begun:
+        if number == 0:
             self._begin()
         self._solve(self._by_item, self._items, self._users, "item")
         squares = self._solve(self._by_user, self._users, self._items, "user")
@@ -210,7 +203,6 @@ class _Alternation:
         self._by_item = kernels.hold(x.transposed())
         self._items = self._with(start, np.zeros(x.n_columns, np.float32))
         self._solve(self._by_user, self._users, self._items, "user")
-        self._begun = True
 
     def snapshot(self) -> Callable[[], None]:
         kernels = self._kernels
@@ -263,76 +255,3 @@ class _Alternation:
                 f"regularization={model.regularization:g} is too small; raise it"
             )
         return squares
-
-
-class _Descent:
-    """Stochastic gradient descent."""
-
-    def __init__(self, model: BiasedMF, kernels: Kernels, x: CSR) -> None:
-        self._model, self._kernels, self._x = model, kernels, kernels.hold(x)
-        self._blocks, self._nnz = kernels.rating_blocks(x), x.nnz
-        self._counts = np.diff(x.indptr), np.bincount(x.indices, minlength=x.n_columns)
-        self._step = RatingStep(
-            model.learning_rate, model.bias_learning_rate, model.regularization, model.bias_regularization
-        )
-        self._begun = False
-
-    def _side(self, counts: NDArray[np.int64], factors: Float, biases: Float | None = None) -> RatingSide:
-        """Rows with so many ratings each, held."""
-        kernels, exponent, n = self._kernels, self._model.regularization_exponent, len(counts)
-
-        def fill(out: Float) -> None:
-            out[:, : self._model.factors] = factors
-
-        vectors = kernels.fetch(kernels.vectors(n, _width(self._model.factors), fill))
-        biases = np.zeros(n, np.float32) if biases is None else biases.copy()
-        shrinkage = np.maximum(counts, 1).astype(np.float64) ** (exponent - 1)
-        return kernels.hold(RatingSide(vectors, biases, shrinkage.astype(np.float32)))
-
-    def epoch(self, number: int, rate: float) -> float:
-        """Take a step for every rating; the mean squared error."""
-        if not self._begun:
-            model, rng = self._model, np.random.default_rng(self._model.seed)
-
-            def start(n: int) -> Float:
-                return np.float32(model.init_std) * rng.standard_normal((n, model.factors), np.float32)
-
-            self._users, self._items = (self._side(n, start(len(n))) for n in self._counts)
-            self._begun = True
-        return self._pass(self._users, self._items, rate, shift=_SHIFT * number) / self._nnz
-
-    def _pass(self, users: RatingSide, items: RatingSide, rate: float, **options: Any) -> float:  # noqa: ANN401
-        step, threads = self._step.slower(rate), self._model.threads
-        return self._kernels.ratings_sgd_epoch(self._x, users, items, step, self._blocks, threads=threads, **options)
-
-    def snapshot(self) -> Callable[[], None]:
-        kernels = self._kernels
-        kept = [RatingSide(*(part.copy() for part in kernels.fetch(side))) for side in (self._users, self._items)]
-
-        def bring_back() -> None:
-            self._users, self._items = (kernels.hold(side) for side in kept)
-
-        return bring_back
-
-    def sides(self) -> tuple[tuple[Float, Float], tuple[Float, Float]]:
-        """Factors and biases of users, and of items."""
-        users, items = (self._parts(side) for side in (self._users, self._items))
-        return users, items
-
-    def users_of(self, factors: Float, biases: Float) -> tuple[Float, Float]:
-        """As in training, but from zeros, and with items that stay as they are."""
-        model, (of_users, of_items) = self._model, self._counts
-        users = self._side(of_users, np.zeros((len(of_users), model.factors), np.float32))
-        items = self._side(of_items, factors, biases)
-        plan = Plan(model._epochs(), cosine=model.lr_schedule == "cosine")
-        for epoch in range(plan.epochs):
-            self._pass(users, items, plan.rate(epoch, 1.0), update_items=False)
-        return self._parts(users)
-
-    def _parts(self, side: RatingSide) -> tuple[Float, Float]:
-        vectors, biases, _ = self._kernels.fetch(side)
-        return vectors[:, : self._model.factors], biases
-
-
-def _width(factors: int) -> int:
-    return -(-factors // 16) * 16

@@ -21,23 +21,22 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from cofactor.checks import check_at_least, check_choice
-from cofactor.kernels.arguments import RatingSide, RatingStep
-from cofactor.models.base.epochs import Plan, run_epochs
+from cofactor.checks import check_at_least
+from cofactor.models.base.epochs import run_epochs
 from cofactor.models.base.fitting import in_one_step
+from cofactor.models.ratings.descent import Descent, check_settings, width_of
 from cofactor.models.ratings.factored import FactoredRatings, standardized
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Self
 
     from numpy.typing import NDArray
 
     from cofactor.data.ratings import Ratings
+    from cofactor.kernels.arguments import RatingStep
     from cofactor.kernels.arrays import Float
-    from cofactor.kernels.cpu import Kernels
     from cofactor.kernels.csr import CSR
 
 __all__ = ["SVDpp"]
@@ -135,16 +134,16 @@ class SVDpp(FactoredRatings):
         self._check()
         x, mean, std = standardized(ratings.user_items)
         require_memory(
-            4 * 3 * (x.n_rows + 2 * x.n_columns) * _width(self.factors) + 12 * x.nnz,
+            4 * 3 * (x.n_rows + 2 * x.n_columns) * width_of(self.factors) + 12 * x.nnz,
             f"SVDpp({self.factors}) on {x.n_rows:,} users and {x.n_columns:,} items",
             "fewer factors",
         )
-        training = _Training(self, self._kernels(), x)
-        plan = Plan(self.epochs, cosine=self.lr_schedule == "cosine", start=1.0)
-        course = run_epochs("SVDpp", plan, training.epoch, training.snapshot, progress=progress)
+        training = _Training(self, self.epochs, self._kernels(), x)
+        course = run_epochs("SVDpp", training.plan, training.epoch, training.snapshot, progress=progress)
         self.std_ = std
         self.loss_history_ = course.epochs["loss"].to_numpy()
-        (users, of_users), (items, of_items), implicit = training.parts()
+        (users, of_users), (items, of_items) = training.sides()
+        implicit = training.implicit()
         self._take_over((users + _by_items(x, implicit), of_users), (items, of_items), mean, std)
         self.implicit_factors_ = implicit * np.float32(np.sqrt(std))
         return self
@@ -157,14 +156,8 @@ class SVDpp(FactoredRatings):
         }
 
     def _check(self) -> None:
-        check_choice("lr_schedule", self.lr_schedule, ("cosine", "constant"))
-        for name in ("factors", "epochs"):
-            check_at_least(name, getattr(self, name), 1, whole=True)
-        check_at_least("seed", self.seed, 0, whole=True)
-        for name in ("regularization", "bias_regularization", "regularization_exponent", "init_std"):
-            check_at_least(name, getattr(self, name), 0)
-        for name in ("learning_rate", "bias_learning_rate"):
-            check_at_least(name, getattr(self, name), 0, above=True)
+        check_at_least("epochs", self.epochs, 1, whole=True)
+        check_settings(self)
         resolve_threads(self.threads)
 
     def _fold_in(self, histories: CSR) -> Float:
@@ -177,101 +170,38 @@ class SVDpp(FactoredRatings):
         for at in range(0, x.nnz, _PIECE):
             piece = slice(at, at + _PIECE)
             left[piece] -= np.einsum("ij,ij->i", told[rows[piece]], items[x.indices[piece]])
-        factors, of_users = _Training(self, self._kernels(), x.with_values(left)).users_of(items, biases)
+        factors, of_users = _Training(self, self.epochs, self._kernels(), x.with_values(left)).users_of(items, biases)
         return self._of_users((factors + told) * root, of_users * std)
 
 
-class _Training:
-    """Factors in training, of standardized ratings."""
+class _Training(Descent):
+    """With the vectors of what users rated."""
 
-    def __init__(self, model: SVDpp, kernels: Kernels, x: CSR) -> None:
-        self._model, self._kernels, self._x, self._nnz = model, kernels, kernels.hold(x), x.nnz
-        self._blocks = kernels.rating_blocks(x)
-        self._batch = int(np.clip(x.nnz // _BATCHES, _FEW, _MANY))
-        self._counts = np.diff(x.indptr), np.bincount(x.indices, minlength=x.n_columns)
-        self._step = RatingStep(
-            model.learning_rate, model.bias_learning_rate, model.regularization, model.bias_regularization
-        )
-        self._begun = False
+    _STATE = ("_users", "_items", "_implicit")
+    _implicit: Float
 
-    def epoch(self, _: int, rate: float) -> float:
-        """Take a step for every rating; the mean squared error."""
-        if not self._begun:
-            self._begin()
-        squares = self._kernels.ratings_implicit_epoch(
+    def _begin(self, rng: np.random.Generator) -> None:
+        super()._begin(rng)
+        self._implicit = self._vectors(self._random(rng, len(self._counts[1])))
+
+    def _pass(self, step: RatingStep, number: int) -> float:
+        return self._kernels.ratings_implicit_epoch(
             self._x,
             self._users,
             self._items,
             self._implicit,
-            self._step.slower(rate),
+            step,
             blocks=self._blocks,
-            batch=self._batch,
+            batch=int(np.clip(self._nnz // _BATCHES, _FEW, _MANY)),
             threads=self._model.threads,
         )
-        return squares / self._nnz
 
-    def _begin(self) -> None:
-        model, rng = self._model, np.random.default_rng(self._model.seed)
-
-        def start(n: int) -> Float:
-            return np.float32(model.init_std) * rng.standard_normal((n, model.factors), np.float32)
-
-        self._users, self._items = (self._side(n, start(len(n))) for n in self._counts)
-        self._implicit = self._vectors(start(len(self._counts[1])))
-        self._begun = True
-
-    def _vectors(self, factors: Float) -> Float:
-        def fill(out: Float) -> None:
-            out[:, : factors.shape[1]] = factors
-
-        return self._kernels.vectors(len(factors), _width(factors.shape[1]), fill)
-
-    def _side(self, counts: NDArray[np.int64], factors: Float, biases: Float | None = None) -> RatingSide:
-        """Rows with so many ratings each, held."""
-        vectors = self._kernels.fetch(self._vectors(factors))
-        shrinkage = np.maximum(counts, 1).astype(np.float64) ** (self._model.regularization_exponent - 1)
-        own = np.zeros(len(counts), np.float32) if biases is None else biases.copy()
-        return self._kernels.hold(RatingSide(vectors, own, shrinkage.astype(np.float32)))
-
-    def snapshot(self) -> Callable[[], None]:
-        kernels = self._kernels
-        kept = [RatingSide(*(part.copy() for part in kernels.fetch(side))) for side in (self._users, self._items)]
-        implicit = kernels.fetch(self._implicit).copy()
-
-        def bring_back() -> None:
-            self._users, self._items = (kernels.hold(side) for side in kept)
-            self._implicit = kernels.hold(implicit)
-
-        return bring_back
-
-    def parts(self) -> tuple[tuple[Float, Float], tuple[Float, Float], Float]:
-        """Factors and biases of users, of items, and the implicit factors."""
-        users, items = (self._parts(side) for side in (self._users, self._items))
-        return users, items, self._kernels.fetch(self._implicit)[:, : self._model.factors]
-
-    def users_of(self, factors: Float, biases: Float) -> tuple[Float, Float]:
-        """Users from zeros, with items that stay as they are."""
-        model, (of_users, of_items) = self._model, self._counts
-        users = self._side(of_users, np.zeros((len(of_users), model.factors), np.float32))
-        items = self._side(of_items, factors, biases)
-        plan = Plan(model.epochs, cosine=model.lr_schedule == "cosine")
-        for epoch in range(plan.epochs):
-            step = self._step.slower(plan.rate(epoch, 1.0))
-            self._kernels.ratings_sgd_epoch(
-                self._x, users, items, step, self._blocks, update_items=False, threads=model.threads
-            )
-        return self._parts(users)
-
-    def _parts(self, side: RatingSide) -> tuple[Float, Float]:
-        vectors, biases, _ = self._kernels.fetch(side)
-        return vectors[:, : self._model.factors], biases
+    def implicit(self) -> Float:
+        """What the items say of those who rated them, (n_items, factors)."""
+        return self._kernels.fetch(self._implicit)[:, : self._model.factors]
 
 
 def _by_items(x: CSR, implicit: Float) -> Float:
     """What the items of every row say of it, (n_rows, factors)."""
     scale = 1 / np.sqrt(np.maximum(np.diff(x.indptr), 1))
     return np.asarray((x.binary().to_scipy() @ implicit) * scale[:, None], np.float32)
-
-
-def _width(factors: int) -> int:
-    return -(-factors // 16) * 16

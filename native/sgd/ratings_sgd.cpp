@@ -23,35 +23,48 @@ class Steps {
 public:
     explicit Steps(const RatingsSgd& problem)
         : p_(problem),
+          columns_(problem.ratings.indices.data()),
+          values_(problem.ratings.values.data()),
+          items_(problem.items),
+          rate_(problem.step.learning_rate),
+          bias_rate_(problem.step.bias_learning_rate),
           shrink_(problem.step.learning_rate * problem.step.regularization),
           shrink_bias_(problem.step.bias_learning_rate * problem.step.bias_regularization) {}
 
     // Ratings [begin, end) of a user, of which there are some; the sum of squared errors.
     template <bool kUpdateItems>
     double run(std::int64_t user, std::int64_t begin, std::int64_t end) const {
-        float *const vector = p_.users.vectors + user * width(), *item = item_of(begin);
-        Row p(vector), q(item);
-        const float shrinkage = p_.users.shrinkage[user], keep = 1.0f - shrink_ * shrinkage;
+        // Copies, which no store to the vectors may change.
+        const Steps own = *this;
+        const float shrinkage = p_.users.shrinkage[user], keep = 1.0f - own.shrink_ * shrinkage,
+                    keep_bias = 1.0f - own.shrink_bias_ * shrinkage;
+        float *const vector = p_.users.vectors + user * width(), *item = own.item_of(begin);
+        Row p(vector);
         float bias = p_.users.biases[user], product = dot(vector, item, width());
         double total = 0.0;
         for (std::int64_t e = begin; e < end; ++e) {
-            prefetch(item_of(std::min(e + kAhead, end - 1)), width());
-            float* const next_item = item_of(std::min(e + 1, end - 1));
-            Row next(next_item);
-            const auto [of_user, of_item] = products(p, q, next);
-            const float over = step_biases<kUpdateItems>(e, product, shrinkage, bias);
+            prefetch(own.item_of(std::min(e + kAhead, end - 1)), width());
+            const std::int32_t column = own.columns_[e];
+            float* const next = own.item_of(std::min(e + 1, end - 1));
+            const auto [of_user, of_item] = own.products(p, item, next);
+            float& item_bias = own.items_.biases[column];
+            const float over = (own.values_[e] - item_bias) - (bias + product),
+                        shrinkage_item = own.items_.shrinkage[column];
             total += static_cast<double>(over) * over;
-            const float share = p_.step.learning_rate * over;
+            bias = keep_bias * bias + own.bias_rate_ * over;
+            const float share = own.rate_ * over, keep_item = 1.0f - own.shrink_ * shrinkage_item;
             product = keep * of_user + share * of_item;
-            const float keep_item = 1.0f - shrink_ * p_.items.shrinkage[p_.ratings.indices[e]];
-            each([&](auto v) {
-                const Vec before = p.get(v), y = q.get(v);
+            if constexpr (kUpdateItems) {
+                item_bias = (1.0f - own.shrink_bias_ * shrinkage_item) * item_bias + own.bias_rate_ * over;
+            }
+            own.each([&](auto v) {
+                const Vec before = p.get(v), y = load(item + v * kLanes);
                 p.set(v, broadcast(keep) * before + broadcast(share) * y);
-                if constexpr (kUpdateItems)
+                if constexpr (kUpdateItems) {
                     store(item + v * kLanes, broadcast(keep_item) * y + broadcast(share) * before);
+                }
             });
-            item = next_item;
-            q = next;
+            item = next;
         }
         p.store_to(vector);
         p_.users.biases[user] = bias;
@@ -89,7 +102,7 @@ private:
     using Row = std::conditional_t<(kWidth > 0), InRegisters, InMemory>;
 
     std::ptrdiff_t width() const { return kWidth > 0 ? kWidth : p_.width; }
-    float* item_of(std::int64_t entry) const { return p_.items.vectors + p_.ratings.indices[entry] * width(); }
+    float* item_of(std::int64_t entry) const { return items_.vectors + columns_[entry] * width(); }
 
     template <class Visit>
     void each(Visit&& visit) const {
@@ -97,30 +110,22 @@ private:
         for (std::ptrdiff_t v = 0; v < width() / kLanes; ++v) visit(v);
     }
 
-    // The error of a rating, and the steps of its biases.
-    template <bool kUpdateItems>
-    float step_biases(std::int64_t entry, float product, float shrinkage, float& bias) const {
-        const std::int32_t item = p_.ratings.indices[entry];
-        float& of_item = p_.items.biases[item];
-        const float over = (p_.ratings.values[entry] - of_item) - (bias + product);
-        const float step = p_.step.bias_learning_rate * over;
-        bias = (1.0f - shrink_bias_ * shrinkage) * bias + step;
-        if constexpr (kUpdateItems) of_item = (1.0f - shrink_bias_ * p_.items.shrinkage[item]) * of_item + step;
-        return over;
-    }
-
     // p . next and q . next
-    std::pair<float, float> products(const Row& p, const Row& q, const Row& next) const {
+    std::pair<float, float> products(const Row& p, const float* q, const float* next) const {
         Vec of_p[2] = {}, of_q[2] = {};
         each([&](auto v) {
-            of_p[v % 2] += p.get(v) * next.get(v);
-            of_q[v % 2] += q.get(v) * next.get(v);
+            const Vec y = load(next + v * kLanes);
+            of_p[v % 2] += p.get(v) * y;
+            of_q[v % 2] += load(q + v * kLanes) * y;
         });
         return {sum(of_p[0] + of_p[1]), sum(of_q[0] + of_q[1])};
     }
 
     const RatingsSgd& p_;
-    float shrink_, shrink_bias_;
+    const std::int32_t* columns_;
+    const float* values_;
+    RatingSide items_;
+    float rate_, bias_rate_, shrink_, shrink_bias_;
 };
 
 // Users of a block, items held.

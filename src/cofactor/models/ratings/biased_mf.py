@@ -99,7 +99,7 @@ class BiasedMF(FactoredRatings):
         *,
         method: Literal["als", "sgd"] = "als",
         regularization: float = 1.0,
-        bias_regularization: float = 0.5,
+        bias_regularization: float = 1.0,
         regularization_exponent: float = 0.5,
         epochs: int | None = None,
         learning_rate: float = 0.03,

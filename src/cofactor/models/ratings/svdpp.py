@@ -98,7 +98,7 @@ class SVDpp(FactoredRatings):
         factors: int = 32,
         *,
         regularization: float = 1.0,
-        bias_regularization: float = 0.5,
+        bias_regularization: float = 1.0,
         regularization_exponent: float = 0.5,
         epochs: int = 30,
         learning_rate: float = 0.03,

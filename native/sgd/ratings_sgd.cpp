@@ -48,20 +48,20 @@ public:
             float* const next = own.item_of(std::min(e + 1, end - 1));
             const auto [of_user, of_item] = own.products(p, item, next);
             float& item_bias = own.items_.biases[column];
-            const float over = (own.values_[e] - item_bias) - (bias + product),
-                        shrinkage_item = own.items_.shrinkage[column];
+            const float shrinkage_item = own.items_.shrinkage[column];
+            const float over = ((own.values_[e] - item_bias) - bias) - product;  // what is known last comes last
             total += static_cast<double>(over) * over;
-            bias = keep_bias * bias + own.bias_rate_ * over;
+            bias = own.bias_rate_ * over + keep_bias * bias;
             const float share = own.rate_ * over, keep_item = 1.0f - own.shrink_ * shrinkage_item;
-            product = keep * of_user + share * of_item;
+            product = share * of_item + keep * of_user;
             if constexpr (kUpdateItems) {
                 item_bias = (1.0f - own.shrink_bias_ * shrinkage_item) * item_bias + own.bias_rate_ * over;
             }
             own.each([&](auto v) {
                 const Vec before = p.get(v), y = load(item + v * kLanes);
-                p.set(v, broadcast(keep) * before + broadcast(share) * y);
+                p.set(v, broadcast(share) * y + broadcast(keep) * before);
                 if constexpr (kUpdateItems) {
-                    store(item + v * kLanes, broadcast(keep_item) * y + broadcast(share) * before);
+                    store(item + v * kLanes, broadcast(share) * before + broadcast(keep_item) * y);
                 }
             });
             item = next;

@@ -6,6 +6,7 @@
 #include "core/level.hpp"
 
 void bind_als(nb::module_& m);
+void bind_gaussian_rows(nb::module_& m);
 void bind_item_pairs(nb::module_& m);
 void bind_linear_topk(nb::module_& m);
 void bind_neighbours(nb::module_& m);
@@ -13,6 +14,7 @@ void bind_pairwise(nb::module_& m);
 void bind_products(nb::module_& m);
 void bind_sampling(nb::module_& m);
 void bind_ranks(nb::module_& m);
+void bind_ratings_sgd(nb::module_& m);
 void bind_retrieval(nb::module_& m);
 void bind_session_knn(nb::module_& m);
 void bind_session_pairs(nb::module_& m);
@@ -59,6 +61,7 @@ void bind(nb::module_& m) {
     m.def("transpose", &transpose, "indptr"_a, "indices"_a, "values"_a, "n_columns"_a, "out_indptr"_a.noconvert(),
           "out_indices"_a.noconvert(), "out_values"_a.noconvert());
     bind_als(m);
+    bind_gaussian_rows(m);
     bind_item_pairs(m);
     bind_linear_topk(m);
     bind_neighbours(m);
@@ -66,6 +69,7 @@ void bind(nb::module_& m) {
     bind_products(m);
     bind_sampling(m);
     bind_ranks(m);
+    bind_ratings_sgd(m);
     bind_retrieval(m);
     bind_session_knn(m);
     bind_session_pairs(m);

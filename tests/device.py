@@ -15,10 +15,13 @@ OPAQUE = "opaque"
 # Positions of the dense arguments that a kernel changes in place (all of them for None).
 IN_PLACE = {
     "als_sweep": (1,),
+    "gaussian_rows": (1,),
     "invert": (0,),
     "mirror_scaled": (0,),
     "shared_negatives_epoch": (1, 2),
     "pairwise_epoch": (1, 2),
+    "ratings_implicit_epoch": (1, 2, 3),
+    "ratings_sgd_epoch": (1, 2),
     "to_principal_axes": None,
 }
 # Kernels whose dense results stay where they were computed.

@@ -13,13 +13,13 @@ ROOT = HERE.parent
 SOURCE = ROOT / "src" / "cofactor"
 
 PUBLIC = """
-    ArtifactError BiasOnly Blend CoClustering CoVisitation CoVisitationSum CofactorError CofactorWarning
-    DataError EASE Events FactorModel Fallback Features FixedFactors GlobalMean GraphFilter HistoryRerank IdMap
-    ImplicitALS Interactions ItemKNN ItemPairsMF MissingExtraError NextBasket NotFittedError PairLoader
-    ParameterError PersonalPopular Popular PureSVD RP3beta Random RatingModel Ratings Recommender Repurchase
-    SLIM SampledMF SessionKNN UnknownIdError UserKNN calibration compare cross_validate datasets
-    errors_by_rating evaluate evaluate_by_type load load_interactions read_events retrieval sampling split
-    submission weights
+    ArtifactError BayesianMF BiasOnly BiasedMF Blend CoClustering CoVisitation CoVisitationSum CofactorError
+    CofactorWarning DataError EASE Events FactorModel Fallback Features FixedFactors GlobalMean GraphFilter
+    HistoryRerank IdMap ImplicitALS Interactions ItemKNN ItemPairsMF MissingExtraError NextBasket
+    NotFittedError PairLoader ParameterError PersonalPopular Popular PureSVD RP3beta Random RatingModel
+    Ratings Recommender Repurchase SLIM SVDpp SampledMF SessionKNN UnknownIdError UserKNN calibration
+    compare cross_validate datasets errors_by_rating evaluate evaluate_by_type load load_interactions
+    read_events retrieval sampling split submission weights
 """
 
 
@@ -45,9 +45,12 @@ KERNELS = sorted(p.stem for p in (SOURCE / "kernels" / "cpu").glob("*.py") if p.
 # Kernels that share a folder of native/
 TOPIC = {
     "covisitation": "sessions",
+    "gaussian_rows": "als",
     "item_pairs": "sgd",
     "pairwise": "sgd",
     "ranks": "topk",
+    "ratings_implicit": "sgd",
+    "ratings_sgd": "sgd",
     "session_knn": "sessions",
     "session_pairs": "sessions",
     "shared_negatives": "sgd",

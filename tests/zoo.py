@@ -20,6 +20,9 @@ MODELS = {
     "Fallback": lambda: cf.Fallback(cf.PersonalPopular(), cf.Popular()),
     "Fallback of factors": lambda: cf.Fallback(cf.ImplicitALS(4, iterations=2), cf.Popular()),
     "BiasOnly, regularised": lambda: cf.BiasOnly(user_regularization=3.0, item_regularization=0.5),
+    "BayesianMF": lambda: cf.BayesianMF(3, burn_in=3, samples=2, thinning=2),
+    "BiasedMF": lambda: cf.BiasedMF(4, epochs=3),
+    "BiasedMF by sgd": lambda: cf.BiasedMF(4, method="sgd", epochs=5),
     "CoClustering": lambda: cf.CoClustering(2, 3, iterations=4, seed=1),
     "GraphFilter": lambda: cf.GraphFilter(factors=5),
     "GraphFilter, a walk": lambda: cf.GraphFilter(
@@ -41,6 +44,7 @@ MODELS = {
     "Repurchase": lambda: cf.Repurchase(window=None),  # with times: tests/models/test_repurchase.py
     "SLIM": lambda: cf.SLIM(0.5, 5.0),
     "SLIM of both signs": lambda: cf.SLIM(0.2, 2.0, non_negative=False, top_n=20),
+    "SVDpp": lambda: cf.SVDpp(4, epochs=5),
     "SampledMF": lambda: cf.SampledMF(8, epochs=6, temperature=0.3, negatives=32, batch_size=256),
     "SampledMF by pairs": lambda: cf.SampledMF(8, loss="warp", epochs=4, learning_rate=0.05, batch_size=64),
     "SampledMF, stopped early": lambda: cf.SampledMF(8, loss="bpr", score="dot", patience=1, learning_rate=0.05),

@@ -28,6 +28,8 @@ from cofactor.evaluation.ratings import calibration, errors_by_rating
 from cofactor.models import (
     EASE,
     SLIM,
+    BayesianMF,
+    BiasedMF,
     BiasOnly,
     Blend,
     CoClustering,
@@ -53,6 +55,7 @@ from cofactor.models import (
     RP3beta,
     SampledMF,
     SessionKNN,
+    SVDpp,
     UserKNN,
 )
 from cofactor.models.base.recommender import load
@@ -62,7 +65,9 @@ __all__ = [
     "EASE",
     "SLIM",
     "ArtifactError",
+    "BayesianMF",
     "BiasOnly",
+    "BiasedMF",
     "Blend",
     "CoClustering",
     "CoVisitation",
@@ -97,6 +102,7 @@ __all__ = [
     "Ratings",
     "Recommender",
     "Repurchase",
+    "SVDpp",
     "SampledMF",
     "SessionKNN",
     "UnknownIdError",

@@ -23,6 +23,22 @@ def als_sweep(
     unobserved_weight: float, regularization: float, regularization_exponent: float, solver: str, cg_steps: int,
     cg_tolerance: float, block_size: int, threads: int
 ) -> tuple[float, int]: ...  # fmt: skip
+def gaussian_rows(
+    indptr: I64, indices: I32, values: F32, solved: F32, fixed: F32, offsets: F32, factors: int, prior: F32, side: F32,
+    exponent: float, deviation: float, seed: int, threads: int
+) -> tuple[float, int]: ...  # fmt: skip
+def ratings_sgd_epoch(
+    indptr: I64, indices: I32, values: F32, user_vectors: F32, user_biases: F32, user_shrinkage: F32,
+    item_vectors: F32, item_biases: F32, item_shrinkage: F32, user_blocks: I32, item_blocks: I32,
+    learning_rate: float, bias_learning_rate: float, regularization: float, bias_regularization: float, shift: int,
+    update_items: bool, threads: int
+) -> float: ...  # fmt: skip
+def ratings_implicit_epoch(
+    indptr: I64, indices: I32, values: F32, user_vectors: F32, user_biases: F32, user_shrinkage: F32,
+    item_vectors: F32, item_biases: F32, item_shrinkage: F32, implicit: F32, user_blocks: I32, item_blocks: I32,
+    learning_rate: float, bias_learning_rate: float, regularization: float, bias_regularization: float, batch: int,
+    threads: int
+) -> float: ...  # fmt: skip
 def sparse_product(
     a_indptr: I64,
     a_indices: I32,

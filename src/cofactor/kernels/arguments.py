@@ -20,6 +20,8 @@ __all__ = [
     "PairEvents",
     "PairRules",
     "PastSessions",
+    "RatingSide",
+    "RatingStep",
     "SessionKnn",
     "Similarity",
     "Table",
@@ -119,6 +121,27 @@ class PairRules(NamedTuple):
     def weighted(self) -> bool:
         """Whether pairs have weights."""
         return self.type_weights is not None or self.distance_weights is not None
+
+
+class RatingSide(NamedTuple):
+    """Users, or items, that ratings are explained by."""
+
+    vectors: Float  # (n, width), width a multiple of 16, filled with zeros
+    biases: Float  # (n,)
+    shrinkage: Float  # (n,): what regularization is multiplied by
+
+
+class RatingStep(NamedTuple):
+    """What gradient descent on ratings steps with; regularization is that of a rating, times shrinkages."""
+
+    learning_rate: float
+    bias_learning_rate: float
+    regularization: float
+    bias_regularization: float
+
+    def slower(self, rate: float) -> Self:
+        """The same with the learning rates multiplied."""
+        return self._replace(learning_rate=self.learning_rate * rate, bias_learning_rate=self.bias_learning_rate * rate)
 
 
 class Table(NamedTuple):

@@ -17,9 +17,12 @@ from cofactor.models.item_to_item.slim import SLIM
 from cofactor.models.neighbours.item_knn import ItemKNN
 from cofactor.models.neighbours.rp3beta import RP3beta
 from cofactor.models.neighbours.user_knn import UserKNN
+from cofactor.models.ratings.bayesian_mf import BayesianMF
 from cofactor.models.ratings.bias_only import BiasOnly
+from cofactor.models.ratings.biased_mf import BiasedMF
 from cofactor.models.ratings.coclustering import CoClustering
 from cofactor.models.ratings.global_mean import GlobalMean
+from cofactor.models.ratings.svdpp import SVDpp
 from cofactor.models.repeats.next_basket import NextBasket
 from cofactor.models.repeats.personal_popular import PersonalPopular
 from cofactor.models.repeats.repurchase import Repurchase
@@ -32,7 +35,9 @@ from cofactor.models.sessions.session_knn import SessionKNN
 __all__ = [
     "EASE",
     "SLIM",
+    "BayesianMF",
     "BiasOnly",
+    "BiasedMF",
     "Blend",
     "CoClustering",
     "CoVisitation",
@@ -55,6 +60,7 @@ __all__ = [
     "RatingModel",
     "Recommender",
     "Repurchase",
+    "SVDpp",
     "SampledMF",
     "SessionKNN",
     "UserKNN",

@@ -8,11 +8,14 @@ from cofactor.kernels.blas import invert
 from cofactor.kernels.cpu import (
     als,
     covisitation,
+    gaussian_rows,
     item_pairs,
     neighbours,
     pairwise,
     products,
     ranks,
+    ratings_implicit,
+    ratings_sgd,
     retrieval,
     sampling,
     session_knn,
@@ -56,6 +59,11 @@ class Kernels:
     squared_norms = staticmethod(als.squared_norms)
     to_principal_axes = staticmethod(als.to_principal_axes)
     vectors = staticmethod(als.vectors)
+
+    gaussian_rows = staticmethod(gaussian_rows.gaussian_rows)
+    rating_blocks = staticmethod(ratings_sgd.rating_blocks)
+    ratings_implicit_epoch = staticmethod(ratings_implicit.ratings_implicit_epoch)
+    ratings_sgd_epoch = staticmethod(ratings_sgd.ratings_sgd_epoch)
 
     dense_product = staticmethod(products.dense_product)
     invert = staticmethod(invert)

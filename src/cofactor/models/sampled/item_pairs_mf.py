@@ -20,6 +20,7 @@ its negative loses nothing by it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - the command line reads the types of parameters
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -39,7 +40,7 @@ from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import Any, Self
 
     import polars as pl

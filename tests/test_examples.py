@@ -116,6 +116,23 @@ def test_the_story_of_sessions_on_the_format_of_otto(example, tmp_path):
     assert found["score"]["recall"].min() > 0
 
 
+def test_next_items_of_sessions(example, tmp_path, capsys):
+    """Models of sessions know more than popularity, and the blend is one of the tried ones."""
+    found = example("sessions")["synthetic"]
+    hit = dict(found.select("model", "P@20").iter_rows())
+    assert hit["SessionKNN"] > 1.2 * hit["Popular"]
+    assert hit["ItemPairsMF"] > 1.2 * hit["Popular"]
+    assert any(name.startswith("Blend, weights 1 and ") for name in hit)
+    assert "| SessionKNN | " in capsys.readouterr().out
+    sessions = [[s % 5, (s + 1) % 5, (s + 2) % 5] for s in range(60)]
+    folder = tmp_path / "split"
+    folder.mkdir()
+    pl.DataFrame({"items": sessions}).write_parquet(folder / "train_sessions.parquet")
+    tests = {"prefix": [[s % 5, (s + 1) % 5] for s in range(9)], "target": [(s + 2) % 5 for s in range(9)]}
+    pl.DataFrame(tests).write_parquet(folder / "test.parquet")
+    assert example("sessions", folder)["split"]["P@20"].max() == 100
+
+
 def test_a_model_of_ones_own_learns_and_comes_back(monkeypatch, capsys):
     """It knows more than chance and popularity after a few epochs."""
     pytest.importorskip("torch", reason="the model is one of PyTorch")

@@ -4,7 +4,7 @@
     python examples/otto.py otto-recsys-train.jsonl              # the OTTO log, its last week held out
     python examples/otto.py --sessions 14_750_000 --items 1_855_603 --days 31.6 --test 95h --folder FOLDER
 
-The last one is as large as the competition: 223 million events to learn from, 1.36 million sessions to go on with. The
+The last one is as large as the competition: 237 million events to learn from, 1.36 million sessions to go on with. The
 folder keeps the log and its split, so that a second run starts from there. --compare adds simpler models.
 
 Items that follow each other in sessions make pairs, and the pairs an item-item factorization; an index finds the

@@ -1,12 +1,17 @@
-"""The examples of the page on reading logs run as they stand."""
+"""The examples of the pages on reading logs and on sessions run as they stand."""
 
 import re
+import shlex
 from pathlib import Path
 
+import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 import cofactor as cf
+from cofactor.cli import app
 
+SESSIONS = (Path(__file__).parents[1] / "docs" / "sessions.md").read_text()
 PAGE = (Path(__file__).parents[1] / "docs" / "reading-logs.md").read_text()
 
 
@@ -31,3 +36,19 @@ def test_examples_of_reading_logs_run(tmp_path, monkeypatch, capsys):
 def test_the_page_names_every_option():
     options = set(cf.read_events.__kwdefaults__) - {"session", "event_type", "rating", "time"}
     assert options == set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
+
+
+@pytest.mark.filterwarnings("ignore::cofactor.CofactorWarning")
+def test_examples_of_sessions_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", SESSIONS, re.DOTALL)
+    exec(compile(block, "sessions.md", "exec"), {})
+    assert pl.read_csv("submission.csv")["labels"].str.count_matches(" ").unique().to_list() == [19]
+    Path("submission.csv").unlink()
+    cf.datasets.synthetic_sessions(500, 150, path="log.parquet")
+    commands = [line for line in SESSIONS.splitlines() if line.startswith("cofactor ")]
+    assert len(commands) == 5
+    for command in commands:
+        result = CliRunner().invoke(app, shlex.split(command)[1:])
+        assert result.exit_code == 0, result.output
+    assert {"submission.csv", "pairs.parquet", "pairs.items.parquet"} <= {path.name for path in tmp_path.iterdir()}

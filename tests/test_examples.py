@@ -1,7 +1,9 @@
 """The examples run as they stand, on a small part of their data."""
 
 import importlib.util
+import json
 import sys
+import warnings
 from pathlib import Path
 
 import polars as pl
@@ -63,16 +65,72 @@ def test_validation_does_not_look_at_the_test_weeks(study):
     assert before.train.n_events + before.test.n_events == train.n_events
 
 
-def test_co_visitation_runs_on_a_log_of_its_own(monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("covisitation_otto", EXAMPLES / "covisitation_otto.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(sys, "argv", ["covisitation_otto.py"])
-    module.main()
-    out = capsys.readouterr().out
-    assert "| own items, then three matrices, then popular |" in out
-    rows = [line.split(" | ") for line in out.splitlines() if line.startswith(("| popular", "| own items"))]
-    assert all(0 < float(cell) < 1 for row in rows for cell in row[1:5])
+@pytest.fixture
+def example(monkeypatch):
+    """An example by name, and a way to run it."""
+
+    def run(name, *arguments):
+        spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+        with pl.Config(), warnings.catch_warnings():
+            return module.main()
+
+    return run
+
+
+def test_the_story_of_sessions_on_a_log_of_its_own(example, tmp_path, capsys):
+    """What comes of it is a full submission, better than simpler models; deeper lists hold more."""
+    options = ["--sessions", 2000, "--items", 500, "--folder", tmp_path, "--candidates", 200, "--compare"]
+    found = example("otto", *options)
+    submitted = pl.read_csv(tmp_path / "submission.csv")
+    labels = pl.read_parquet(tmp_path / "labels.parquet")
+    sessions = pl.read_parquet(tmp_path / "test.parquet")["session"].unique()
+    assert submitted.height == 3 * len(sessions)
+    assert (submitted["labels"].str.split(" ").list.n_unique() == 20).all()
+    assert set(labels["user_id"]) <= set(sessions)
+    total = dict(found["score"].select("event_type", "recall").iter_rows())["total"]
+    others = dict(found["others"].select("model", "total").iter_rows())
+    assert total > 1.05 * others["own items, then popular"] > others["popular"] > 0
+    deeper = found["candidates"].filter(event_type="total")["recall"].to_list()
+    assert deeper == sorted(deeper)
+    assert found["stages"]["seconds"].min() >= 0
+    told = capsys.readouterr().out
+    assert "all of it" in told
+    again = example("otto", *options[:-1])
+    assert again["score"]["possible"].to_list() == found["score"]["possible"].to_list()
+    assert "make the split" not in capsys.readouterr().out
+
+
+def test_the_story_of_sessions_on_the_format_of_otto(example, tmp_path):
+    rows = [
+        {"session": s, "events": [{"aid": (s * 7 + at * at) % 40, "ts": 10**12 + s * 3_600_000 + at * 1000,
+                                   "type": ["clicks", "carts", "orders"][(s + at) % 3]} for at in range(6)]}
+        for s in range(400)
+    ]  # fmt: skip
+    log = tmp_path / "log.jsonl"
+    log.write_text("\n".join(map(json.dumps, rows)))
+    found = example("otto", log, "--folder", tmp_path / "out", "--candidates", 20)
+    assert found["score"]["recall"].min() > 0
+
+
+def test_next_items_of_sessions(example, tmp_path, capsys):
+    """Models of sessions know more than popularity, and the blend is one of the tried ones."""
+    found = example("sessions")["synthetic"]
+    hit = dict(found.select("model", "P@20").iter_rows())
+    assert hit["SessionKNN"] > 1.2 * hit["Popular"]
+    assert hit["ItemPairsMF"] > 1.2 * hit["Popular"]
+    assert any(name.startswith("Blend, weights 1 and ") for name in hit)
+    assert "| SessionKNN | " in capsys.readouterr().out
+    sessions = [[s % 5, (s + 1) % 5, (s + 2) % 5] for s in range(60)]
+    folder = tmp_path / "split"
+    folder.mkdir()
+    pl.DataFrame({"items": sessions}).write_parquet(folder / "train_sessions.parquet")
+    tests = {"prefix": [[s % 5, (s + 1) % 5] for s in range(9)], "target": [(s + 2) % 5 for s in range(9)]}
+    pl.DataFrame(tests).write_parquet(folder / "test.parquet")
+    assert example("sessions", folder)["split"]["P@20"].max() == 100
 
 
 def test_a_model_of_ones_own_learns_and_comes_back(monkeypatch, capsys):

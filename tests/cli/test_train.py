@@ -2,6 +2,7 @@ import polars as pl
 import pytest
 
 import cofactor as cf
+from cofactor.cli.models import build_models, model_names
 
 TYPES = "type:view=1,cart=3,order=9"
 
@@ -127,3 +128,36 @@ def test_none_is_a_value(log, run, tmp_path):
     run("train", log, "-o", tmp_path / "m", "-m", "als+popular", "-p", "threads=none", "-p", "factors=2")
     als, popular = cf.load(tmp_path / "m").models
     assert (als.threads, als.factors, popular.threads) == (None, 2, None)
+
+
+def test_numbers_by_name(log, run, tmp_path):
+    options = [
+        "--time",
+        "time",
+        "--event-type",
+        "event_type",
+        "-m",
+        "item-pairs-mf",
+        "-p",
+        "epochs=1",
+        "-p",
+        "factors=4",
+    ]
+    types = pl.read_parquet(log)["event_type"].cast(pl.String).unique().to_list()
+    weights = {name: at + 1.5 for at, name in enumerate(sorted(types))}
+    text = ",".join(f"{name}:{weight}" for name, weight in weights.items())
+    run("train", log, "-o", tmp_path / "m", *options, "-p", f"type_weights={text}")
+    assert cf.load(tmp_path / "m").type_weights == weights
+    told = run("train", log, "-o", tmp_path / "n", *options, "-p", "type_weights=clicks", expect=2).stderr
+    assert "numbers by name are expected, as clicks:1,carts:6" in " ".join(told.split())
+
+
+def test_a_list_of_texts(log, run, tmp_path):
+    run("train", log, "-o", tmp_path / "m", "--time", "time", "-m", "repurchase", "-p", "half_lives=7d,30d")
+    assert cf.load(tmp_path / "m").half_lives == ["7d", "30d"]
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_parameters_of_every_model_have_types(name):
+    """Also those that its module imports for type checkers alone."""
+    assert isinstance(build_models([name], [])[name], cf.models.Recommender)

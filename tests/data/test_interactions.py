@@ -332,3 +332,24 @@ def test_events_are_weighed_once_more():
 def test_a_dense_matrix_is_a_matrix():
     x = Interactions.from_csr(np.array([[0, 2], [1, 0]], np.uint8), users=["zoe", "adam"])
     assert x.to_frame().rows() == [("adam", 0, 1.0), ("zoe", 1, 2.0)]
+
+
+@pytest.mark.parametrize("by_user", [True, False])
+@given(
+    st.lists(st.tuples(st.integers(-4, 9), st.integers(100, 105)), min_size=1, max_size=60),
+    st.integers(1, 8),
+)
+def test_events_are_counted_by_sorting_as_by_grouping(by_user, rows, piece):
+    rows = sorted(rows, key=lambda row: row[0]) if by_user else rows
+    log = pl.DataFrame(rows, schema=["who", "what"], orient="row")
+    events = read_events(log, user="who", item="what")
+    grouped = events.interactions(pl.len() + 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cofactor.data.aggregate._PIECE", piece)
+        counted = events.interactions()
+    assert counted.users == grouped.users
+    assert counted.items == grouped.items
+    for name in ("indptr", "indices", "values"):
+        found, wanted = getattr(counted.user_items, name), getattr(grouped.user_items, name)
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found, wanted)

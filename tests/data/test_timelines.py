@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cofactor as cf
-from cofactor.data.timelines import read_timelines, timelines_of
+from cofactor.data.timelines import Timelines, histories_of, read_timelines, timelines_of
+from cofactor.kernels.csr import offsets
 
 ROLES = {"item": "item", "time": "at", "event_type": "type", "time_unit": "s", "implausible_times": "allow"}
 EVENTS = st.lists(
@@ -76,3 +77,51 @@ def test_interactions_without_events_are_their_pairs():
     assert t.weights.tolist() == [1, 2, 3]
     assert t.types is None
     np.testing.assert_array_equal(t.indptr, [0, 2, 3])
+
+
+ROWS = st.lists(st.lists(st.integers(0, 6), max_size=12), max_size=7)
+
+
+def of_rows(rows):
+    """Timelines of lists of items, whose weights are their numbers."""
+    items = np.array([item for row in rows for item in row], np.int32)
+    weights = np.arange(1.0, len(items) + 1)
+    types = (items % 3).astype(np.uint8)
+    indptr = offsets(np.array([len(row) for row in rows], np.int64))
+    return Timelines(pl.Series(range(len(rows)), dtype=pl.Int64), indptr, items, weights, types, ("a", "b", "c"))
+
+
+@given(ROWS, st.integers(1, 9))
+def test_pieces_are_whole_users_one_after_the_other(rows, size):
+    whole = of_rows(rows)
+    pieces = list(whole.pieces(size))
+    assert len(pieces) >= 1
+    assert [user for piece in pieces for user in piece.users] == whole.users.to_list()
+    for name in ("items", "weights", "types"):
+        np.testing.assert_array_equal(np.concatenate([getattr(p, name) for p in pieces]), getattr(whole, name))
+    np.testing.assert_array_equal(np.concatenate([np.diff(p.indptr) for p in pieces]), np.diff(whole.indptr))
+    assert all(len(p.items) <= size or len(p.users) == 1 for p in pieces)
+    place, length = whole.places()
+    assert place.tolist() == [at for row in rows for at in range(len(row))]
+    assert length.tolist() == [len(row) for row in rows for _ in row]
+
+
+@given(ROWS, st.sampled_from([63, 8]), st.booleans())
+def test_events_sum_up_to_histories(rows, bits, narrow):
+    """Also where user, item and place do not fit into one number, and users are looked at by halves."""
+    events = of_rows(rows)
+    weights = events.weights.astype(np.float32) if narrow else events.weights
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cofactor.data.timelines._KEY_BITS", bits)
+        h = histories_of(events, weights, 7)
+    h.check()
+    assert h.shape == (len(rows), 7)
+    number = iter(weights)
+    for at, row in enumerate(rows):
+        summed, last = {}, {}
+        for place, item in enumerate(row, start=1):
+            summed[item] = summed.get(item, 0) + next(number)
+            last[item] = place
+        mine = slice(h.indptr[at], h.indptr[at + 1])
+        assert dict(zip(h.indices[mine].tolist(), h.values[mine].tolist(), strict=True)) == summed
+        assert dict(zip(h.indices[mine].tolist(), h.positions[mine].tolist(), strict=True)) == last

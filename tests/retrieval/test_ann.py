@@ -7,6 +7,7 @@ import pytest
 
 import cofactor as cf
 from cofactor.kernels.filters import Filters
+from cofactor.retrieval import InvertedLists
 from halves import Halves
 from vectors import normal, pattern
 
@@ -84,7 +85,7 @@ def test_arguments_are_checked():
 def test_inverted_lists_of_faiss(metric):
     pytest.importorskip("faiss", reason="needs the extra ann")
     items = clustered(20_000)
-    index = cf.retrieval.ApproximateIndex(items, metric=metric, recall=0.95, threads=2)
+    index = cf.retrieval.ApproximateIndex(items, metric=metric, recall=0.95, threads=2, library=InvertedLists)
     assert index.recall >= 0.95
     queries = items[::100]
     got, wanted = index.search(queries, 20), cf.retrieval.ExactIndex(items, metric=metric).search(queries, 20)
@@ -103,4 +104,38 @@ def test_without_faiss_the_extra_is_named(monkeypatch):
     real = builtins.__import__
     monkeypatch.setattr(builtins, "__import__", no_faiss)
     with pytest.raises(cf.MissingExtraError, match=r"cofactor\[ann\]"):
-        cf.retrieval.ApproximateIndex(clustered(100))
+        cf.retrieval.ApproximateIndex(clustered(100), library=InvertedLists)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_lowered_bounds(metric):
+    """They find what was asked for with less effort than exact search, which is their most."""
+    rng = np.random.default_rng(1)
+    items = clustered(30_000, 24)
+    items[7] = 0
+    index = cf.retrieval.ApproximateIndex(items, metric=metric, recall=0.9)
+    exact = cf.retrieval.ExactIndex(items, metric=metric)
+    assert index.recall >= 0.9
+    assert index.effort < 100
+    queries = items[rng.integers(0, len(items), 300)] + 0.1 * normal(rng, 300, 24)
+    got, wanted = index.search(queries, 20), exact.search(queries, 20)
+    assert np.mean([len(np.intersect1d(a, b)) for a, b in zip(got.rows, wanted.rows, strict=True)]) >= 0.85 * 20
+    assert (np.diff(got.scores, axis=1) <= 0).all()
+    best = got.rows[:, 0] == wanted.rows[:, 0]
+    assert best.mean() > 0.9
+    np.testing.assert_allclose(got.scores[best, 0], wanted.scores[best, 0], rtol=1e-6)
+    whole = cf.retrieval.ApproximateIndex(items, metric=metric, recall=0.999)
+    assert whole.recall >= index.recall
+    assert whole.effort >= index.effort
+    filters = Filters(pattern(rng, 300, 30_000, 0.001), np.arange(0, 30_000, 2, dtype=np.int32))
+    rows = index.search(queries, 9, filters=filters).rows
+    assert (rows >= 0).all()
+    assert not (rows % 2).any()
+
+
+def test_bounds_that_are_not_lowered_are_exact():
+    items = clustered(5000, 16)
+    exact = cf.retrieval.ExactIndex(items)
+    whole, some = (exact.search_lowered(items[:200], 10, share) for share in (1.0, 0.05))
+    assert np.array_equal(whole.rows, exact.search(items[:200], 10).rows)
+    assert (some.rows == whole.rows).mean() < 1

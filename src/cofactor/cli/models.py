@@ -1,10 +1,10 @@
 """Models by the names and parameters of the command line."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -13,6 +13,7 @@ from cofactor.models import Blend, CoVisitationSum, Fallback, FixedFactors, Hist
 __all__ = ["build_models", "model_names"]
 
 _SHORT = {"implicit-als": "als"}
+_RERANK = "history-rerank"
 
 
 def model_names() -> dict[str, type[Recommender]]:
@@ -34,7 +35,8 @@ def build_models(names: Iterable[str], params: Sequence[str]) -> dict[str, Recom
     Parameters
     ----------
     names : iterable of str
-        Such as ``als``; ``personal-popular+popular`` is a chain, in which each fills what those before left empty.
+        Such as ``als``; ``personal-popular+popular`` is a chain, in which each fills what those before left empty;
+        ``history-rerank:item-pairs-mf:co-visitation`` fills histories up from the neighbours of both.
     params : sequence of str
         ``name=value`` for every model that has the parameter, ``model.name=value`` for one.
 
@@ -55,20 +57,41 @@ def build_models(names: Iterable[str], params: Sequence[str]) -> dict[str, Recom
 
 
 def _chain(name: str, given: Iterable[tuple[str, str, str]], used: set[tuple[str, str, str]]) -> Recommender:
-    links = [_one(link, given, used) for link in name.split("+")]
+    links = [_link(link, given, used) for link in name.split("+")]
     return links[0] if len(links) == 1 else Fallback(*links)
+
+
+def _link(name: str, given: Iterable[tuple[str, str, str]], used: set[tuple[str, str, str]]) -> Recommender:
+    whole, *parts = name.split(":")
+    if whole != _RERANK:
+        return _one(name, given, used)
+    if not parts:
+        raise typer.BadParameter(f"{_RERANK} needs models of neighbours, as {_RERANK}:item-pairs-mf:co-visitation")
+    models = [_one(part, given, used) for part in parts]
+    return HistoryRerank(*models, **_given(_RERANK, given, used))
 
 
 def _one(name: str, given: Iterable[tuple[str, str, str]], used: set[tuple[str, str, str]]) -> Recommender:
     known = model_names()
     if name not in known:
         raise typer.BadParameter(
-            f"there is no model {name!r}; the models are {', '.join(known)}, or a chain such as als+popular"
+            f"there is no model {name!r}; the models are {', '.join(known)}, a chain such as als+popular, or "
+            f"{_RERANK}:item-pairs-mf"
         )
-    hints = _parameters(known[name])
+    return known[name](**_given(name, given, used))
+
+
+def _given(name: str, given: Iterable[tuple[str, str, str]], used: set[tuple[str, str, str]]) -> dict[str, Any]:
+    """The parameters that are meant for a model."""
+    hints = _hints(name)
     mine = [one for one in given if one[0] in ("", name) and one[1] in hints]
     used.update(mine)
-    return known[name](**{key: _value(hints[key], key, text) for _, key, text in mine})
+    return {key: _value(hints[key], key, text) for _, key, text in mine}
+
+
+def _hints(name: str) -> dict[str, Any]:
+    """Types of the parameters that a model takes here."""
+    return dict.fromkeys(("recent", "neighbours"), int) if name == _RERANK else _parameters(model_names()[name])
 
 
 def _assignment(text: str) -> tuple[str, str, str]:
@@ -81,15 +104,13 @@ def _assignment(text: str) -> tuple[str, str, str]:
 
 
 def _refuse(model: str, name: str, value: str, models: Iterable[str]) -> None:
-    links = list(dict.fromkeys(link for chain in models for link in chain.split("+")))
+    links = list(dict.fromkeys(link for chain in models for link in re.split("[+:]", chain)))
     if model and model not in links:
         raise typer.BadParameter(
             f"--param {model}.{name}={value}: no model {model!r} was asked for, but {', '.join(links)}"
         )
     valid = "; ".join(
-        f"{link} has {', '.join(_parameters(model_names()[link])) or 'no parameters'}"
-        for link in links
-        if model in ("", link)
+        f"{link} has {', '.join(_hints(link)) or 'no parameters'}" for link in links if model in ("", link)
     )
     raise typer.BadParameter(f"--param {name}={value}: there is no such parameter; {valid}")
 
@@ -105,15 +126,28 @@ def _value(hint: Any, name: str, text: str) -> Any:  # noqa: ANN401
         if text in get_args(hint):
             return text
         raise typer.BadParameter(f"--param {name}={text}: choose one of {', '.join(get_args(hint))}")
-    choices = [c for c in get_args(hint) or (hint,) if c is not NoneType]
+    several = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    choices = [c for c in several if c is not NoneType]
     if NoneType in get_args(hint) and text.lower() == "none":
         return None
     if choices[0] is bool:
         if text.lower() in ("true", "false"):
             return text.lower() == "true"
         raise typer.BadParameter(f"--param {name}={text}: true or false is expected")
+    if get_origin(choices[0]) is Mapping:
+        return _numbers(name, text)
+    if get_origin(choices[0]) is Sequence:
+        return [part.strip() for part in text.split(",")]
     for choice in choices:  # of "a number or text", a number where it is one
         with suppress(ValueError):
             return choice(text)
     kind = {int: "a whole number", float: "a number"}.get(choices[0], choices[0].__name__)
     raise typer.BadParameter(f"--param {name}={text}: {kind} is expected")
+
+
+def _numbers(name: str, text: str) -> dict[str, float]:
+    """Read ``clicks:1,carts:6``."""
+    try:
+        return {key.strip(): float(value) for key, _, value in (part.rpartition(":") for part in text.split(","))}
+    except ValueError:
+        raise typer.BadParameter(f"--param {name}={text}: numbers by name are expected, as clicks:1,carts:6") from None

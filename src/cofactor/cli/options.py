@@ -17,6 +17,7 @@ from cofactor.cli.wording import in_options
 from cofactor.data import weights
 from cofactor.data.aggregate import Weight
 from cofactor.data.events import Events, read_events
+from cofactor.datasets import otto
 from cofactor.errors import CofactorWarning
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Places",
     "Repeats",
     "Weighing",
+    "by_name",
     "unfold",
 ]
 
@@ -59,6 +61,7 @@ class _Format(StrEnum):
     TSV = "tsv"
     JSONL = "jsonl"
     ARROW = "arrow"
+    OTTO = "otto"
 
 
 class OnUnknown(StrEnum):
@@ -136,6 +139,8 @@ class Columns:
 
     def read(self, source: Any) -> Events:  # noqa: ANN401
         """Read an event log and tell what was inferred or left out."""
+        if self.format is _Format.OTTO:
+            return otto(source)
         options = {f.name: getattr(self, f.name) for f in fields(self)}
         plain: dict[str, Any] = {
             name: value.value if isinstance(value, StrEnum) else value for name, value in options.items()
@@ -173,7 +178,7 @@ class Weighing:
         elif self.weight == "one":
             pair = pl.lit(1.0) if age is None else age.max()
         elif kind in ("type", "sum") and rest:
-            event = weights.by_type(_by_name(rest)) if kind == "type" else pl.col(rest)
+            event = weights.by_type(by_name("--weight", rest, "type:")) if kind == "type" else pl.col(rest)
             pair = (event if age is None else event * age).sum()
         else:
             raise typer.BadParameter(f"--weight {self.weight}: give count, one, sum:COLUMN or type:NAME=NUMBER,...")
@@ -200,11 +205,11 @@ def unfold(command: Callable[..., None]) -> Callable[..., None]:
     return unfolded
 
 
-def _by_name(text: str) -> dict[str | int, float]:
-    """Read ``clicks=1,carts=3``."""
+def by_name(option: str, text: str, before: str = "") -> dict[Any, float]:
+    """Read ``clicks=1,carts=3``, which follows ``before`` in the value of an option."""
     try:
         return {name.strip(): float(number) for name, number in (part.split("=") for part in text.split(","))}
     except ValueError:
         raise typer.BadParameter(
-            f"--weight type:{text}: give a number for every type, as type:clicks=1,carts=3"
+            f"{option} {before}{text}: give a number for every type, as {before}clicks=1,carts=3"
         ) from None

@@ -22,7 +22,12 @@ def train(
     weighing: Weighing,
     model: Annotated[
         str,
-        typer.Option("--model", "-m", help=f"One of {', '.join(model_names())}; or a chain such as als+popular."),
+        typer.Option(
+            "--model",
+            "-m",
+            help=f"One of {', '.join(model_names())}; a chain such as als+popular; or history-rerank and the models of "
+            "its neighbours, as history-rerank:item-pairs-mf:co-visitation.",
+        ),
     ] = "als",
     param: Params = None,
     min_user_count: Annotated[int, typer.Option(help="Least number of items of a user.")] = 0,

@@ -13,9 +13,11 @@ from cofactor.data.interactions import Interactions
 from cofactor.data.sessions import Sessions
 from cofactor.data.tables import TableLike, read_table
 from cofactor.errors import DataError
-from cofactor.kernels.csr import CSR
+from cofactor.kernels.csr import CSR, offsets
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import ArrayLike, NDArray
 
     from cofactor.data.ids import IdMap
@@ -42,6 +44,19 @@ class Histories(CSR):
         some = CSR.take(self, rows)
         where = CSR(self.indptr, self.positions, self.values, self.n_columns)
         return Histories(some.indptr, some.indices, some.values, some.n_columns, CSR.take(where, rows).indices)
+
+    @classmethod
+    def stacked(cls, parts: Iterable[Histories], n_columns: int, most: int) -> Histories:
+        """The rows of all parts, one after the other: at most ``most`` entries. One part is held at a time."""
+        indices, positions, values = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.float32)
+        counts, end = [np.zeros(0, np.int64)], 0
+        for part in parts:
+            begin, end = end, end + part.nnz
+            indices[begin:end], positions[begin:end], values[begin:end] = part.indices, part.positions, part.values
+            counts.append(np.diff(part.indptr))
+        for array in (indices, positions, values):
+            array.resize(end, refcheck=False)  # gives memory back where it is, without a copy
+        return cls(offsets(np.concatenate(counts)), indices, values, n_columns, positions)
 
     @classmethod
     def of(cls, interactions: UserItems, positions: NDArray[np.int32]) -> Histories:

@@ -90,12 +90,17 @@ def read_sequences(
         raise log.explained(error, []) from error
     if not steps:
         table = _with_session(table, session)
-    table, names = (table, ()) if type_codes is None else _with_types(table, type_codes)
-    rows, items = item_codes.own(table[_ITEM]) if items is None else (item_codes.among(items, table[_ITEM]), items)
+    names: tuple[str, ...] = ()
+    if type_codes is not None:
+        types, names = _typed(table.drop_in_place(_TYPE), type_codes)
+        table = table.with_columns(pl.Series(_TYPE, types))
+    codes = table.drop_in_place(_ITEM)
+    rows, items = item_codes.own(codes) if items is None else (item_codes.among(items, codes), items)
     table, known = table.with_columns(pl.Series(_ITEM, rows)), rows >= 0
     if users is not None:
-        rows = user_codes.among(users, table[_USER])
+        rows = user_codes.among(users, table.drop_in_place(_USER))
         table, known = table.with_columns(pl.Series(_USER, rows)), known & (rows >= 0)
+    del codes, rows
     table = table if known.all() else table.filter(pl.Series(known))
     of_users = None
     if steps and log.session is not None:  # events without a session are steps too
@@ -104,22 +109,47 @@ def read_sequences(
         table = _with_session(table, session)
     if table.is_empty():
         raise DataError("there are no events to make sessions of")
-    read = _in_order(table.drop(_USER, strict=False), sessions, names, items)
+    if users is not None:
+        table.drop_in_place(_USER)
+    read = _in_order(table, sessions, names, items)
     if steps and of_users is None and users is not None:  # sessions are users, and they are all of them in their order
         of_users = _steps(np.repeat(users.rows(read.session_ids), np.diff(read.indptr)), read.items)
     return read._replace(steps=of_users)
 
 
 def _in_order(table: pl.DataFrame, sessions: Codes, names: tuple[str, ...], items: IdMap) -> Sequences:
-    """Sort the events; ``table`` has codes of sessions, rows of items, and perhaps times and types."""
-    table, ids_of = _numbered(table, sessions)
-    table, seconds = _sorted(table)
+    """Sort the events; ``table`` has codes of sessions, rows of items, and perhaps times and types, and loses them.
+
+    A log in order, as most are that come by session, costs one look and no further copy of its columns.
+    """
+    codes = table.drop_in_place(_SESSION)
+    numbers, ids_of = _numbered(codes, sessions)
+    del codes
+    times = table.drop_in_place(_TIME).to_numpy() if _TIME in table.columns else None
+    if _ascends(numbers, times):
+        seconds = None if times is None else _seconds(times, 1, 0)
+        del times
+    else:
+        columns = {_SESSION: numbers} if times is None else {_SESSION: numbers, _TIME: times}
+        table = table.with_columns(pl.Series(name, values) for name, values in columns.items())
+        del columns, times
+        table, seconds = _sorted(table)
+        numbers = table.drop_in_place(_SESSION).to_numpy()
     rows = table.drop_in_place(_ITEM).to_numpy()
     types = table.drop_in_place(_TYPE).to_numpy() if _TYPE in table.columns else None
-    numbers = table[_SESSION].to_numpy()
     first = _starts(numbers)
     ids = ids_of(numbers[first]).rename("session_id")
     return Sequences(np.append(first, len(rows)), rows, seconds, types, names, ids, items, None)
+
+
+def _ascends(numbers: NDArray[np.int64], times: NDArray[np.int64] | None) -> bool:
+    """Whether events are in the order of session and time."""
+    for at in range(0, len(numbers) - 1, _CHUNK):
+        piece = slice(at, at + _CHUNK + 1)
+        step = np.diff(numbers[piece])
+        if (step < 0).any() or (times is not None and (np.diff(times[piece])[step == 0] < 0).any()):
+            return False
+    return True
 
 
 def _as_text(column: str, dtype: pl.DataType) -> pl.Expr:
@@ -138,19 +168,19 @@ def _with_session(table: pl.DataFrame, session: str) -> pl.DataFrame:
     return table.filter(pl.col(_SESSION).is_not_null())
 
 
-def _with_types(table: pl.DataFrame, codes: Codes) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def _typed(codes: pl.Series, of: Codes) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Types as positions among their names, these in the order of their text; a missing type is called "null"."""
-    missing, top = table[_TYPE].null_count() > 0, table[_TYPE].max()
+    missing, top = codes.null_count() > 0, codes.max()
     size = 0 if top is None else int(top) + 1  # type: ignore[arg-type]
-    numbers = table[_TYPE].fill_null(size).to_numpy() if missing else table[_TYPE].to_numpy()
+    numbers = codes.fill_null(size).to_numpy() if missing else codes.to_numpy()
     occurs = np.zeros(size + 1, np.bool_)
     occurs[numbers] = True
     present = np.flatnonzero(occurs[:size])
-    names = dict(zip(present.tolist(), codes.texts(pl.Series(present)).cast(pl.String).to_list(), strict=True))
+    names = dict(zip(present.tolist(), of.texts(pl.Series(present)).cast(pl.String).to_list(), strict=True))
     wanted = sorted({*names.values(), *(["null"] if missing else [])})
     if len(wanted) > _MAX_TYPES:
         raise DataError(
-            f"event_type={codes.column!r} has {len(wanted):,} types, at most {_MAX_TYPES} can be told apart; "
+            f"event_type={of.column!r} has {len(wanted):,} types, at most {_MAX_TYPES} can be told apart; "
             f"the first: {', '.join(wanted[:3])}. Is it the right column?"
         )
     places = np.zeros(size + 1, np.uint8)
@@ -158,27 +188,26 @@ def _with_types(table: pl.DataFrame, codes: Codes) -> tuple[pl.DataFrame, tuple[
         places[code] = wanted.index(name)
     if missing:
         places[size] = wanted.index("null")
-    return table.with_columns(pl.Series(_TYPE, np.take(places, numbers))), tuple(wanted)
+    return np.take(places, numbers), tuple(wanted)
 
 
-def _numbered(table: pl.DataFrame, sessions: Codes) -> tuple[pl.DataFrame, Callable[[NDArray[np.int64]], pl.Series]]:
+def _numbered(codes: pl.Series, sessions: Codes) -> tuple[NDArray[np.int64], Callable[[NDArray[np.int64]], pl.Series]]:
     """Sessions as whole numbers from 0 in the order of their ids, and the way back to the ids."""
-    codes, dtype = table[_SESSION], sessions.dtype
+    dtype = sessions.dtype
     if dtype.is_integer():
         low, high = int(codes.min()), int(codes.max())  # type: ignore[arg-type]
         if high - low < 2**62:
             wide = pl.Int64 if high < 2**63 else pl.Int128
-            numbers = (pl.col(_SESSION).cast(wide) - low).cast(pl.Int64)
-            return table.with_columns(numbers), lambda found: (pl.Series(found).cast(wide) + low).cast(dtype)
+            numbers = (codes.cast(wide) - low).cast(pl.Int64).to_numpy()
+            return numbers, lambda found: (pl.Series(found).cast(wide) + low).cast(dtype)
     rows, ids = sessions.own(codes)
-    return table.with_columns(pl.Series(_SESSION, rows, dtype=pl.Int64)), ids.take
+    return rows.astype(np.int64), ids.take
 
 
 def _sorted(table: pl.DataFrame) -> tuple[pl.DataFrame, NDArray[np.int64] | None]:
     """The events by session and time, and the seconds of all; stable.
 
-    Session and time are packed into one integer of 64 bits where they fit: sorting handles a single column, and a log
-    in order, as most are that come by session, costs one look.
+    Session and time are packed into one integer of 64 bits where they fit: sorting handles a single column.
     """
     if _TIME not in table.columns:
         return _stable(table, [_SESSION]), None

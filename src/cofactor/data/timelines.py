@@ -1,4 +1,4 @@
-"""Timelines: every event of every user, in the order of time, with weights and types."""
+"""Timelines: every event of every user, in the order of time, with weights and types; and what they sum up to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from cofactor.checks import warn
-from cofactor.data.histories import event_times, event_weights
+from cofactor.data.histories import Histories, event_times, event_weights
 from cofactor.data.interactions import Interactions
 from cofactor.data.sequences import read_sequences
 from cofactor.data.sessions import Sessions
@@ -18,13 +18,17 @@ from cofactor.errors import DataError
 from cofactor.kernels.csr import offsets
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from cofactor.data.ids import IdMap
 
-__all__ = ["Timelines", "read_timelines", "timelines_of"]
+__all__ = ["Timelines", "histories_of", "read_timelines", "timelines_of"]
 
 _MAX_TYPES = 256
+_PIECE = 1 << 20  # events that are in hand together
+_KEY_BITS = 63
 
 
 class Timelines(NamedTuple):
@@ -33,9 +37,32 @@ class Timelines(NamedTuple):
     users: pl.Series  # ids
     indptr: NDArray[np.int64]  # (n_users + 1,)
     items: NDArray[np.int32]  # (n_events,), of a user the oldest first
-    weights: NDArray[np.float64]  # (n_events,)
+    weights: NDArray[np.floating]  # (n_events,)
     types: NDArray[np.uint8] | None  # (n_events,), positions in type_names
     type_names: tuple[str, ...]
+
+    def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Of every event its place in its timeline, from 0, and how many events that has."""
+        lengths = np.diff(self.indptr)
+        return np.arange(len(self.items)) - np.repeat(self.indptr[:-1], lengths), np.repeat(lengths, lengths)
+
+    def pieces(self, n_events: int = _PIECE) -> Iterator[Timelines]:
+        """Some users after the other, with about so many events; one piece at least."""
+        last, n_users = 0, len(self.indptr) - 1
+        while last < n_users or not n_users:
+            first = last
+            last = int(np.searchsorted(self.indptr, self.indptr[first] + n_events, side="right")) - 1
+            last = min(max(last, first + 1), n_users)
+            yield self.some(first, last)
+            if not n_users:
+                return
+
+    def some(self, first: int, last: int) -> Timelines:
+        """The users from one row to another; views."""
+        at = slice(int(self.indptr[first]), int(self.indptr[last]))
+        indptr, types = self.indptr[first : last + 1] - self.indptr[first], self.types
+        types = None if types is None else types[at]
+        return Timelines(self.users[first:last], indptr, self.items[at], self.weights[at], types, self.type_names)
 
 
 def timelines_of(interactions: Interactions, items: IdMap) -> Timelines:
@@ -53,6 +80,8 @@ def timelines_of(interactions: Interactions, items: IdMap) -> Timelines:
     log, rows = x.events, items.rows(x.items.ids)
     if log is None or not (rows >= 0).any():
         matrix = x.user_items
+        if items == x.items:
+            return Timelines(x.users.ids, matrix.indptr, matrix.indices, matrix.values, None, ())
         at = rows[matrix.indices]
         known = at >= 0
         counts = np.bincount(matrix.row_index()[known], minlength=x.n_users)
@@ -63,7 +92,8 @@ def timelines_of(interactions: Interactions, items: IdMap) -> Timelines:
     assert read.session_ids is not None
     counts = np.zeros(x.n_users, np.int64)
     counts[x.users.rows(read.session_ids)] = np.diff(read.indptr)
-    return Timelines(x.users.ids, offsets(counts), read.items, np.ones(len(read.items)), read.types, read.type_names)
+    ones = np.broadcast_to(1.0, len(read.items))  # takes no memory
+    return Timelines(x.users.ids, offsets(counts), read.items, ones, read.types, read.type_names)
 
 
 def read_timelines(histories: TableLike | Interactions, items: IdMap) -> Timelines:
@@ -108,6 +138,33 @@ def read_timelines(histories: TableLike | Interactions, items: IdMap) -> Timelin
         types,
         tuple(names.to_list()) if types is not None else (),
     )
+
+
+def histories_of(events: Timelines, weights: NDArray[np.floating], n_items: int) -> Histories:
+    """What events that weigh ``weights`` (n_events,) sum up to: an entry for each user and item.
+
+    User, item and place are packed into one number of 64 bits, which sorts many times quicker than an order is found.
+    """
+    lengths = np.diff(events.indptr)
+    n_users, longest = len(lengths), int(lengths.max(initial=0))
+    place_bits, item_bits = max(longest - 1, 1).bit_length(), max(n_items - 1, 1).bit_length()
+    if max(n_users - 1, 1).bit_length() + place_bits + item_bits > _KEY_BITS:
+        weighed, half = events._replace(weights=weights), n_users // 2
+        parts = [weighed.some(0, half), weighed.some(half, n_users)]
+        found = (histories_of(part, part.weights, n_items) for part in parts)
+        return Histories.stacked(found, n_items, len(events.items))
+    of = np.repeat(np.arange(n_users), lengths)
+    keys = (of << item_bits | events.items) << place_bits | (np.arange(len(of)) - events.indptr[of])
+    keys.sort()
+    pairs = keys >> place_bits
+    new = np.flatnonzero(np.diff(pairs, prepend=-1))
+    rows, items = pairs[new] >> item_bits, (pairs[new] & (2**item_bits - 1)).astype(np.int32)
+    places = keys & (2**place_bits - 1)
+    values = weights[events.indptr[pairs >> item_bits] + places]
+    summed = np.add.reduceat(values, new, dtype=np.float64) if len(new) else np.empty(0)
+    positions = places[np.append(new[1:], len(keys)) - 1] + 1 if len(new) else np.empty(0)  # of several, the last
+    indptr = offsets(np.bincount(rows, minlength=n_users))
+    return Histories(indptr, items, summed.astype(np.float32), n_items, positions.astype(np.int32))
 
 
 def _types(table: pl.DataFrame) -> pl.Series | pl.Expr:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cofactor.retrieval.ann import ApproximateIndex
+from cofactor.retrieval.ann import ApproximateIndex, InvertedLists
 from cofactor.retrieval.exact import ExactIndex
 from cofactor.retrieval.models import indexed
 
-__all__ = ["ApproximateIndex", "ExactIndex", "indexed"]
+__all__ = ["ApproximateIndex", "ExactIndex", "InvertedLists", "indexed"]

@@ -1,7 +1,8 @@
-"""Approximate nearest items by a library: inverted lists of faiss, or whatever else keeps to :class:`Library`.
+"""Approximate nearest items: by the blocks of exact search with lowered bounds, or by a library.
 
-How many lists a query looks into is found when the index is made: the fewest that reach the recall that was asked for,
-measured against exact search on vectors of the index itself.
+Libraries are inverted lists of faiss, or whatever else keeps to :class:`Library`. How hard a search tries is found when
+the index is made: as little as reaches the recall that was asked for, measured against exact search on vectors of the
+index itself.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from cofactor.kernels.arrays import Float, Rows
 
 __all__ = ["ApproximateIndex", "InvertedLists", "Library"]
+
+_EFFORTS = tuple(range(10, 101, 10))  # percent of what bounds must be to hold
 
 _TESTED = 1000  # queries that recall is measured with
 _DEEPEST = 1000  # items that a library is asked for, so that enough are left after filters
@@ -76,7 +79,7 @@ class InvertedLists:
 class ApproximateIndex:
     """The best items of any query, nearly all of them.
 
-    On vectors that cluster :class:`ExactIndex` may well be as quick; try it first.
+    On vectors that cluster :class:`ExactIndex` is nearly as quick; try it first.
 
     Parameters
     ----------
@@ -89,8 +92,10 @@ class ApproximateIndex:
     recall_k : int
     exact_below : float
         Where a smaller share of the items is allowed search is exact: approximate search finds too few of them.
-    library : callable
-        Makes a :class:`Library` of vectors and a number of threads.
+    library : callable, optional
+        Makes a :class:`Library` of vectors and a number of threads, such as :class:`InvertedLists` (of faiss, the extra
+        ``ann``). Without it the index is that of exact search, whose bounds are lowered so that more blocks are passed
+        by than may be.
     threads : int, optional
 
     Attributes
@@ -98,7 +103,7 @@ class ApproximateIndex:
     recall : float
         Reached when the index was made, on what it was chosen with.
     effort : int
-        How hard the library tries for that.
+        How hard the library tries for that; without one, percent of the bounds that would be exact.
 
     Raises
     ------
@@ -118,7 +123,7 @@ class ApproximateIndex:
         recall: float = 0.98,
         recall_k: int = 20,
         exact_below: float = 0.2,
-        library: Callable[[Float, int], Library] = InvertedLists,
+        library: Callable[[Float, int], Library] | None = None,
         threads: int | None = None,
     ) -> None:
         check_fraction("recall", recall)
@@ -129,7 +134,8 @@ class ApproximateIndex:
         if not self._exact.shape[0]:
             raise ParameterError("vectors holds no item; an approximate index needs some")
         self._exact_below = exact_below
-        self._library = library(self._comparable(self._exact.space.items, self._exact.space.bias), self._threads)
+        space = self._exact.space
+        self._library = None if library is None else library(self._comparable(space.items, space.bias), self._threads)
         self.effort, self.recall = self._tuned(recall, int(recall_k))
 
     @property
@@ -176,6 +182,8 @@ class ApproximateIndex:
         return vectors if bias is None else np.column_stack([vectors, bias])
 
     def _found(self, asked: Float, depth: int, effort: int) -> TopK:
+        if self._library is None:
+            return self._exact.search_lowered(asked, depth, effort / 100)
         ones = None if self._exact.space.bias is None else np.ones(len(asked), np.float32)
         return self._library.search(self._comparable(asked, ones), depth, effort)
 
@@ -206,12 +214,14 @@ class ApproximateIndex:
         sample = space.items[np.arange(_TESTED) * n_items // _TESTED] if n_items > _TESTED else space.items
         true = on("cpu").top_k(sample, space.items, k, bias=space.bias, threads=self._threads).rows
         recall = 0.0
-        for effort in self._library.efforts:
+        efforts = _EFFORTS if self._library is None else self._library.efforts
+        for effort in efforts:
             recall = _recall(self._found(sample, k, effort).rows, true)
             if recall >= wanted:
                 return effort, recall
-        warn(f"the most that the library reaches is a recall of {recall:.3f}, less than the {wanted} asked for")
-        return self._library.efforts[-1], recall
+        if recall < wanted - 1e-9:
+            warn(f"the most that the library reaches is a recall of {recall:.3f}, less than the {wanted} asked for")
+        return efforts[-1], recall
 
 
 def _recall(rows: Rows, true: Rows) -> float:

@@ -25,6 +25,7 @@ from cofactor.system.threads import resolve_threads
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from cofactor.kernels.arguments import PackedIndex
     from cofactor.kernels.arrays import Float, Rows, TopK
     from cofactor.system.arrays import Arrays
 
@@ -69,6 +70,8 @@ class ExactIndex:
     >>> index.search([[2.0, 0.1]], k=2).rows.tolist()
     [[0, 1]]
     """
+
+    _lowered: tuple[tuple[float, str], PackedIndex] | None = None
 
     def __init__(self, vectors: ArrayLike, *, metric: str = "inner_product", threads: int | None = None) -> None:
         given = as_vectors("vectors", vectors)
@@ -136,6 +139,14 @@ class ExactIndex:
         else:
             top = on("cpu").index_top_k(asked, self._packed, int(k), filters=filters, threads=threads)
         return self._space.finished(vectors, top)
+
+    def search_lowered(self, asked: Float, k: int, share: float) -> TopK:
+        """Lists of queries of :attr:`space` by bounds that need not hold, see ``lowered_bounds``; for that share."""
+        if native.level != self._level:
+            self._pack()
+        if self._lowered is None or self._lowered[0] != (share, self._level):
+            self._lowered = (share, self._level), on("cpu").lowered_bounds(self._packed, share)
+        return on("cpu").index_top_k(asked, self._lowered[1], k, threads=1 if len(asked) == 1 else self._threads)
 
     def _scan(self, asked: Float, k: int, filters: Filters, threads: int) -> TopK:
         """Lists of few allowed items, by their scores."""

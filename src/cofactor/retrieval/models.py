@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cofactor.checks import check_type
+from cofactor.errors import ParameterError
 from cofactor.models.base.factor import FactorModel
+from cofactor.models.base.model import Model
 from cofactor.retrieval.exact import ExactIndex
 
 if TYPE_CHECKING:
     from cofactor.models.base.factor import Index
 
-__all__ = ["indexed"]
+__all__ = ["has_factors", "indexed"]
 
-AnyFactors = TypeVar("AnyFactors", bound=FactorModel)
+AnyModel = TypeVar("AnyModel", bound=Model)
 
 
-def indexed(model: AnyFactors, make: Callable[..., Index] = ExactIndex) -> AnyFactors:
+def has_factors(model: Model) -> bool:
+    """Whether a model is one of factors, or made of models of which one is."""
+    return isinstance(model, FactorModel) or any(map(has_factors, _parts(model)))
+
+
+def indexed(model: AnyModel, make: Callable[..., Index] = ExactIndex) -> AnyModel:
     """Give a fitted model that ranks and finds similar items by indexes, which are made when they are first asked.
 
     Everything else is the given model's, arrays and all: tables, filters, evaluation, saving (of the model; an index is
@@ -26,8 +34,9 @@ def indexed(model: AnyFactors, make: Callable[..., Index] = ExactIndex) -> AnyFa
 
     Parameters
     ----------
-    model : FactorModel
-        Fitted; it stays as it is.
+    model : FactorModel, or one made of such
+        Fitted; it stays as it is. Of a model made of models (``HistoryRerank``, ``Blend``, ``Fallback``) those of
+        factors rank by indexes.
     make : callable
         Makes an index of vectors and ``metric=``, ``threads=``: :class:`ExactIndex`, whose lists are those of the model
         itself; :class:`ApproximateIndex`, or a ``functools.partial`` of it; or anything with their ``search``.
@@ -51,6 +60,20 @@ def indexed(model: AnyFactors, make: Callable[..., Index] = ExactIndex) -> AnyFa
     >>> cf.retrieval.indexed(model).recommend(k=1).rows()
     [(0, 'tea', 1.0, 1)]
     """
-    check_type("model", model, FactorModel, "a model of factors, as ImplicitALS or PureSVD")
     check_type("make", make, Callable, "what makes an index of vectors: ExactIndex, ApproximateIndex, or a function")
-    return model.ranking_by(partial(make, threads=model.threads))
+    check_type("model", model, Model, "a model of factors, as ImplicitALS or PureSVD, or one made of such")
+    if isinstance(model, FactorModel):
+        return model.ranking_by(partial(make, threads=model.threads))
+    if not has_factors(model):
+        raise ParameterError(
+            f"model must be a model of factors, as ImplicitALS or PureSVD, or one made of such; {model!r} has none"
+        )
+    model._fitted()
+    whole: Any = copy(model)
+    whole.models = tuple(indexed(part, make) if has_factors(part) else part for part in _parts(model))
+    return cast("AnyModel", whole)
+
+
+def _parts(model: Model) -> tuple[Model, ...]:
+    models = getattr(model, "models", ())
+    return models if isinstance(models, tuple) and all(isinstance(part, Model) for part in models) else ()

@@ -165,6 +165,72 @@ def test_inside_a_chain():
     assert table["item_id"].to_list() == [2, 1, 3, 4]
 
 
+def test_models_that_are_fitted_already():
+    log = log_of()
+    whole = cf.HistoryRerank(cf.CoVisitation(), cf.ItemKNN(), weights=[2, 1], recent=3, neighbours=4).fit(read(log))
+    x = read(log).interactions()
+    parts = cf.CoVisitation().fit(x), cf.ItemKNN().fit(x)
+    made = cf.HistoryRerank.fitted(*parts, weights=[2, 1], recent=3, neighbours=4)
+    assert made.models == parts
+    sessions = log.select(user_id="visit", item_id="item", time="at", event_type="type")
+    wanted = whole.recommend_for(sessions, k=20, exclude_seen=False)
+    assert_frame_equal(made.recommend_for(sessions, k=20, exclude_seen=False), wanted)
+    pairs = x.to_frame().rename({"weight": "w"}).select("user_id", "item_id", weight="w")
+    assert_frame_equal(made.recommend(k=9, exclude_seen=False), made.recommend_for(pairs, k=9, exclude_seen=False))
+    other = cf.ItemKNN().fit(read(log.filter(pl.col("item") != 3)))
+    with pytest.raises(
+        cf.ParameterError, match=r"needs models trained on the same items: .* knows 30, .* 29, and they"
+    ):
+        cf.HistoryRerank.fitted(parts[0], other)
+    with pytest.raises(cf.NotFittedError):
+        cf.HistoryRerank.fitted(cf.ItemKNN())
+    with pytest.raises(cf.ParameterError, match="one number for each of 1 models"):
+        cf.HistoryRerank.fitted(parts[0], weights=[1, 2])
+
+
+def test_neighbours_by_an_index_are_the_models_own():
+    log = log_of()
+    factors = cf.ItemPairsMF(8, epochs=2, negatives=2).fit(read(log))
+    sessions = log.select(user_id="visit", item_id="item", time="at", event_type="type")
+    by_index, plain = (
+        cf.HistoryRerank.fitted(m).recommend_for(sessions, exclude_seen=False)
+        for m in (cf.retrieval.indexed(factors), factors)
+    )
+    assert_frame_equal(by_index, plain)
+
+
+def test_every_item_is_asked_about_once():
+    """Until the model is fitted again, or something else is asked of it."""
+    log = log_of()
+    asked = []
+
+    class Counted(cf.ItemKNN):
+        def _similar_items(self, items, k):
+            asked.extend((int(item), k) for item in items)
+            return super()._similar_items(items, k)
+
+    try:
+        model = cf.HistoryRerank(Counted(), neighbours=3).fit(read(log))
+        first = model.recommend(k=20, exclude_seen=False)
+        assert len(asked) == len(set(asked)) == 30
+        assert_frame_equal(model.recommend(k=20, exclude_seen=False), first)
+        assert len(asked) == 30
+        model.neighbours = 4
+        model.recommend([1], k=20, exclude_seen=False)
+        assert {k for _, k in asked[30:]} == {4}
+        n = len(asked)
+        model.fit(read(log.filter(pl.col("visit") > 60)))
+        assert_frame_equal(
+            model.recommend(k=20, exclude_seen=False),
+            cf.HistoryRerank(cf.ItemKNN(), neighbours=4)
+            .fit(read(log.filter(pl.col("visit") > 60)))
+            .recommend(k=20, exclude_seen=False),
+        )
+        assert len(asked) > n
+    finally:
+        del cf.models.Recommender.registry["Counted"]
+
+
 # Bad input
 
 

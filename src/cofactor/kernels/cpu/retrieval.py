@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
     from cofactor.kernels.arrays import Float, Rows, TopK
 
-__all__ = ["block_order", "index_top_k", "pack_index"]
+__all__ = ["block_order", "index_top_k", "lowered_bounds", "pack_index"]
 
 _BLOCK_BOUNDS, _PANEL_BOUNDS = 6, 10  # as in native/retrieval/index.hpp
+_ACROSS = 2  # which of both is the part across
 _BLOCK_ITEMS, _USUAL_ITEMS = 768, 512  # of a block, at most and on average
 _SAMPLE, _ROUNDS = 64, 4  # of k-means: items for each block, and passes over them
 
@@ -125,6 +126,18 @@ def pack_index(
     )
     native.lib.pack_index(items, bias, order, offsets, *index[2:], resolve_threads(threads))
     return index
+
+
+def lowered_bounds(index: PackedIndex, share: float) -> PackedIndex:
+    """The same index with bounds that need not hold: of what vectors have across the direction of their block a share.
+
+    A query and a vector hardly ever point the same way across that direction, as the bounds take for granted, and the
+    less so the more factors there are. With smaller bounds more blocks are passed by, and now and then a best item.
+    """
+    blocks, panels = index.blocks.reshape(_BLOCK_BOUNDS, -1).copy(), index.panels.reshape(-1, _PANEL_BOUNDS).copy()
+    blocks[_ACROSS] *= share
+    panels[:, _ACROSS] *= share
+    return index._replace(blocks=blocks.ravel(), panels=panels.ravel())
 
 
 def index_top_k(

@@ -27,14 +27,15 @@ import scipy.sparse as sp
 
 from cofactor.checks import check_at_least
 from cofactor.data.histories import Histories
-from cofactor.data.timelines import Timelines, read_timelines, timelines_of
+from cofactor.data.timelines import Timelines, histories_of, read_timelines, timelines_of
 from cofactor.errors import DataError, ParameterError
 from cofactor.kernels.arrays import TopK
-from cofactor.kernels.csr import CSR, offsets
+from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
 from cofactor.models.base.fitting import fitted_copies, in_one_step
 from cofactor.models.base.learned import check_range
 from cofactor.models.base.recommender import Recommender
+from cofactor.models.combined._votes import Votes
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -46,12 +47,12 @@ if TYPE_CHECKING:
 
     from cofactor.data.interactions import Interactions
     from cofactor.data.tables import TableLike
+    from cofactor.data.user_items import UserItems
     from cofactor.kernels.arrays import Float, Rows
 
 __all__ = ["HistoryRerank"]
 
 _USUAL = {"clicks": 1.0, "carts": 6.0, "orders": 3.0}
-_FIRST_RANKS = 60  # damps the difference between the first ranks (Cormack et al.)
 _ROWS = 1 << 15  # histories that are looked at together
 _CELLS = 1 << 24  # of tables of histories and popular items
 _OWN, _NEAR, _REST = 2.0, 1.0, 0.0  # what scores begin with
@@ -117,6 +118,7 @@ class HistoryRerank(Recommender):
     positions_: Rows
     popular_: Rows
     popularity_: Float
+    _known_votes: Votes | None = None
 
     def __init__(
         self,
@@ -162,32 +164,66 @@ class HistoryRerank(Recommender):
         """
         self._check()
         self.models = fitted_copies(self, self.models, lambda model: model.fit(interactions, progress=progress))
-        scored = self._scored(timelines_of(interactions, interactions.items), interactions.n_items)
-        self.histories_ = CSR(scored.indptr, scored.indices, scored.values, scored.n_columns)
-        self.positions_ = scored.positions
-        counts = np.bincount(interactions.user_items.indices, minlength=interactions.n_items)
+        self._learn(interactions, timelines_of(interactions, interactions.items))
+        return self
+
+    @classmethod
+    def fitted(
+        cls,
+        *models: Recommender,
+        weights: Sequence[float] | None = None,
+        type_weights: Mapping[str, float] | None = None,
+        recent: int = 5,
+        neighbours: int = 50,
+        threads: int | None = None,
+    ) -> Self:
+        """Take models that are fitted already, with an index perhaps, for sessions that ``recommend_for`` is given.
+
+        A fitted model keeps nothing of the log: ``recommend`` knows the pairs of the first model's training data, in
+        the order of the item rows.
+
+        Raises
+        ------
+        ParameterError
+            The models were trained on different items, or as the constructor.
+        NotFittedError
+            One has not been fitted.
+        """
+        given = {"weights": weights, "type_weights": type_weights, "recent": recent, "neighbours": neighbours}
+        whole = cls(*models, threads=threads, **given)  # type: ignore[arg-type]
+        whole._check()
+        x = models[0]._fitted()
+        for other in models[1:]:
+            if (theirs := other._fitted().items) != x.items:
+                raise ParameterError(
+                    f"HistoryRerank needs models trained on the same items: {models[0]!r} knows {x.n_items:,}, "
+                    f"{other!r} {len(theirs):,}, and they are not the same; fit both on the same interactions"
+                )
+        matrix = x.user_items
+        whole._learn(x, Timelines(x.users.ids, matrix.indptr, matrix.indices, matrix.values, None, ()))
+        whole.interactions_ = x
+        return whole
+
+    def _learn(self, x: UserItems, events: Timelines) -> None:
+        scored = (self._scored(piece, x.n_items) for piece in events.pieces())
+        own = Histories.stacked(scored, x.n_items, len(events.items))
+        self.histories_, self.positions_ = CSR(own.indptr, own.indices, own.values, own.n_columns), own.positions
+        counts = np.zeros(x.n_items, np.int64)
+        for begin in range(0, x.nnz, _CELLS):  # the counts of NumPy want 8 bytes an entry
+            counts += np.bincount(x.user_items.indices[begin : begin + _CELLS], minlength=x.n_items)
         self.popularity_ = _tier(_REST, (counts + 1) / (counts.max(initial=0) + 1)).astype(np.float32)
         self.popular_ = np.argsort(-self.popularity_, kind="stable").astype(np.int32)
-        return self
 
     def _read_histories(self, histories: TableLike | Interactions) -> tuple[pl.Series, CSR]:
         read = read_timelines(histories, self.interactions_.items)
         return read.users, self._scored(read, self.interactions_.n_items)
 
     def _scored(self, events: Timelines, n_items: int) -> _Scored:
-        lengths = np.diff(events.indptr)
-        row = np.repeat(np.arange(len(lengths)), lengths)
-        place = np.arange(len(row)) - events.indptr[row]
-        weights = events.weights * _recency(place, lengths[row])
+        weights = events.weights * _recency(*events.places())
         if events.types is not None:
             weights *= self._type_table(events.type_names)[events.types]
-        keys, at = np.unique(row * np.int64(max(n_items, 1)) + events.items, return_inverse=True)
-        rows, items = np.divmod(keys, max(n_items, 1))
-        positions = np.zeros(len(keys), np.int32)
-        positions[at] = place + 1  # of several, the last one stays
-        own = _relative(rows, np.bincount(at, weights, len(keys)), len(lengths))
-        indptr = offsets(np.bincount(rows, minlength=len(lengths)))
-        return _Scored(indptr, items.astype(np.int32), own, n_items, positions)
+        h = histories_of(events, weights, n_items)
+        return _Scored(h.indptr, h.indices, _relative(h, h.values), n_items, h.positions)
 
     def _type_table(self, names: tuple[str, ...]) -> NDArray[np.float64]:
         """Weight of every type."""
@@ -208,7 +244,7 @@ class HistoryRerank(Recommender):
         if not isinstance(histories, _Scored):  # inside another model: weights of pairs, and where each item stood last
             h, row = histories, histories.row_index()
             weights = h.values * _recency(h.positions - 1.0, _last(h)[row])
-            own = _relative(row, weights, h.n_rows)
+            own = _relative(h, weights)
             histories = _Scored(h.indptr, h.indices, own, h.n_columns, h.positions)
         return self._lists(histories, k, filters)
 
@@ -238,21 +274,17 @@ class HistoryRerank(Recommender):
         items, at = np.unique(histories.indices[newest], return_inverse=True)
         say = _recency(n_of - 1 - nth[nth < self.recent], n_of)
         asked = sp.csr_matrix((say, (row[newest], at)), (shape[0], len(items)))
-        near = (asked @ self._votes(items, self.neighbours)).tocoo()
-        near.data = _tier(_NEAR, _relative(near.row, near.data, shape[0]))
-        return CSR.from_scipy(own.maximum(near.tocsr()))
+        near = CSR.from_scipy(asked @ self._votes(self.neighbours).of(items.astype(np.int32)).to_scipy())
+        near = near.with_values(_tier(_NEAR, _relative(near, near.values)))
+        return CSR.from_scipy(own.maximum(near.to_scipy()))
 
-    def _votes(self, items: Rows, depth: int) -> Any:  # noqa: ANN401 - a sparse matrix of SciPy
-        """What all models together say of the neighbours of items, (len(items), n_items)."""
-        n_items = self.interactions_.n_items
-        votes: Any = sp.csr_matrix((len(items), n_items))
-        weights = [1.0] * len(self.models) if self.weights is None else self.weights
-        for model, weight in zip(self.models, weights, strict=True) if len(items) else ():
-            top = model._similar_items(items, min(depth, n_items))
-            row, rank = np.nonzero(top.rows >= 0)
-            points = weight / (_FIRST_RANKS + 1.0 + rank)
-            votes += sp.csr_matrix((points, (row, top.rows[row, rank])), votes.shape)
-        return votes
+    def _votes(self, depth: int) -> Votes:
+        """What all models together say of the neighbours of items; asked again, it knows what it was asked before."""
+        weights = [1.0] * len(self.models) if self.weights is None else [float(weight) for weight in self.weights]
+        votes = Votes(self.models, weights, depth, self.interactions_.n_items)
+        if self._known_votes is None or not self._known_votes.are(votes):
+            self._known_votes = votes
+        return self._known_votes
 
     def _fill(self, top: TopK, known: CSR, filters: Filters) -> None:
         """Put popular items into the places that are left, in place."""
@@ -285,7 +317,7 @@ class HistoryRerank(Recommender):
         return np.where(scores > 0, scores, self.popularity_[items])
 
     def _similar_items(self, items: Rows, k: int) -> TopK:
-        votes = CSR.from_scipy(self._votes(items, max(self.neighbours, k)))
+        votes = self._votes(max(self.neighbours, k)).of(items)
         itself = CSR.one_each(np.arange(len(items), dtype=np.int32), len(items))
         others = Filters(exclude=CSR.one_each(items, self.interactions_.n_items))
         return self._kernels().linear_top_k(itself, votes, k, filters=others, threads=self.threads)
@@ -342,11 +374,12 @@ def _last(histories: Histories) -> NDArray[np.int64]:
     return last
 
 
-def _relative(rows: NDArray[np.integer], values: NDArray[Any], n_rows: int) -> Float:
-    """Values, all positive, by the largest of their row."""
-    largest = np.zeros(n_rows)
-    np.maximum.at(largest, rows, values)
-    relative: Float = (values / largest[rows]).astype(np.float32)
+def _relative(rows: CSR, values: NDArray[Any]) -> Float:
+    """A value for each entry, all positive, by the largest of its row."""
+    lengths = np.diff(rows.indptr)
+    filled = lengths > 0
+    largest = np.maximum.reduceat(values, rows.indptr[:-1][filled]) if filled.any() else values[:0]
+    relative: Float = (values / np.repeat(largest, lengths[filled])).astype(np.float32)
     return relative
 
 

@@ -16,6 +16,7 @@ distribution derived from them; several half-lives instead of one rate; the pace
 
 from __future__ import annotations
 
+from collections.abc import Sequence  # noqa: TC003 - the command line reads the types of parameters
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,7 +40,6 @@ from cofactor.models.base.recommender import Recommender
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Self
 
     import polars as pl

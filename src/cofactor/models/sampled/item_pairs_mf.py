@@ -20,6 +20,7 @@ its negative loses nothing by it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - the command line reads the types of parameters
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -28,10 +29,9 @@ from cofactor.checks import check_at_least, check_choice, check_flag, check_type
 from cofactor.data.histories import Histories
 from cofactor.data.session_pairs import Pairs
 from cofactor.data.sessions import Sessions
-from cofactor.data.timelines import Timelines, read_timelines, timelines_of
+from cofactor.data.timelines import Timelines, histories_of, read_timelines, timelines_of
 from cofactor.errors import DataError, ParameterError
 from cofactor.kernels.arguments import Table
-from cofactor.kernels.csr import CSR, offsets
 from cofactor.models.base.epochs import Plan, run_epochs
 from cofactor.models.base.factor import FactorModel
 from cofactor.models.base.fitting import in_one_step
@@ -40,7 +40,7 @@ from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import Any, Self
 
     import polars as pl
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from cofactor.data.interactions import Interactions
     from cofactor.data.tables import TableLike
     from cofactor.kernels.arrays import Float
+    from cofactor.kernels.csr import CSR
 
 __all__ = ["ItemPairsMF"]
 
@@ -231,7 +232,10 @@ class ItemPairsMF(FactorModel):
             "fewer factors, or a later part of the log",
         )
         self._train(pairs, n_rows, progress)
-        self.user_factors_ = self._fold_in(self._histories(timelines_of(x, x.items), x.n_items))
+        self.user_factors_, end = np.empty((x.n_users, self.factors), np.float32), 0
+        for piece in timelines_of(x, x.items).pieces():
+            begin, end = end, end + len(piece.users)
+            self.user_factors_[begin:end] = self._fold_in(self._histories(piece, x.n_items))
         return self
 
     def _train(self, pairs: Pairs, n_rows: int, progress: bool | None) -> None:
@@ -310,18 +314,10 @@ class ItemPairsMF(FactorModel):
 
     def _histories(self, events: Timelines, n_items: int) -> Histories:
         """Histories of the weights of events and their types."""
-        lengths = np.diff(events.indptr)
-        row = np.repeat(np.arange(len(lengths)), lengths)
         weights = events.weights
         if events.types is not None and self.type_weights is not None:
             weights = weights * self._type_table(events.type_names)[events.types]
-        keys, at = np.unique(row * np.int64(max(n_items, 1)) + events.items, return_inverse=True)
-        rows, items = np.divmod(keys, max(n_items, 1))
-        positions = np.zeros(len(keys), np.int32)
-        positions[at] = np.arange(len(row)) - events.indptr[row] + 1  # of several, the last one stays
-        summed = np.bincount(at, weights, len(keys)).astype(np.float32)
-        indptr = offsets(np.bincount(rows, minlength=len(lengths)))
-        return Histories(indptr, items.astype(np.int32), summed, n_items, positions)
+        return histories_of(events, weights, n_items)
 
     def _type_table(self, names: tuple[str, ...]) -> NDArray[np.float64]:
         given = self.type_weights or {}
@@ -334,12 +330,12 @@ class ItemPairsMF(FactorModel):
 
     def _fold_in(self, histories: CSR) -> Float:
         assert isinstance(histories, Histories)
-        row = histories.row_index()
-        last = np.zeros(histories.n_rows, np.int64)
-        np.maximum.at(last, row, histories.positions)
-        age = last[row] - histories.positions
+        lengths = np.diff(histories.indptr)
+        starts = histories.indptr[:-1][lengths > 0]
+        last = np.maximum.reduceat(histories.positions, starts) if len(starts) else np.empty(0, np.int32)
+        age = np.repeat(last, lengths[lengths > 0]) - histories.positions
         weights = histories.values * np.maximum(self.recency ** np.minimum(age, 1e4), 1e-30)  # a history has a vector
-        shares = (weights / np.bincount(row, weights, histories.n_rows)[row]).astype(np.float32)
+        shares = weights / np.repeat(histories.row_sums(weights), lengths)
         vectors = self.item_factors_ if self.shared else self.query_factors_
         found: Float = histories.with_values(shares).to_scipy() @ vectors
         return found

@@ -6,6 +6,7 @@
 #include "core/level.hpp"
 
 void bind_als(nb::module_& m);
+void bind_fm(nb::module_& m);
 void bind_item_pairs(nb::module_& m);
 void bind_linear_topk(nb::module_& m);
 void bind_neighbours(nb::module_& m);
@@ -59,6 +60,7 @@ void bind(nb::module_& m) {
     m.def("transpose", &transpose, "indptr"_a, "indices"_a, "values"_a, "n_columns"_a, "out_indptr"_a.noconvert(),
           "out_indices"_a.noconvert(), "out_values"_a.noconvert());
     bind_als(m);
+    bind_fm(m);
     bind_item_pairs(m);
     bind_linear_topk(m);
     bind_neighbours(m);

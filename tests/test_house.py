@@ -14,9 +14,9 @@ SOURCE = ROOT / "src" / "cofactor"
 
 PUBLIC = """
     ArtifactError BiasOnly Blend CoClustering CoVisitation CoVisitationSum CofactorError CofactorWarning
-    DataError EASE Events FactorModel Fallback Features FixedFactors GlobalMean GraphFilter HistoryRerank IdMap
-    ImplicitALS Interactions ItemKNN ItemPairsMF MissingExtraError NextBasket NotFittedError PairLoader
-    ParameterError PersonalPopular Popular PureSVD RP3beta Random RatingModel Ratings Recommender Repurchase
+    DataError EASE Events FactorModel FactorizationMachine Fallback Features FixedFactors GlobalMean GraphFilter
+    HistoryRerank IdMap ImplicitALS Interactions ItemKNN ItemPairsMF MissingExtraError NextBasket NotFittedError
+    PairLoader ParameterError PersonalPopular Popular PureSVD RP3beta Random RatingModel Ratings Recommender Repurchase
     SLIM SampledMF SessionKNN UnknownIdError UserKNN calibration compare cross_validate datasets
     errors_by_rating evaluate evaluate_by_type load load_interactions read_events retrieval sampling split
     submission weights

@@ -21,6 +21,9 @@ MODELS = {
     "Fallback of factors": lambda: cf.Fallback(cf.ImplicitALS(4, iterations=2), cf.Popular()),
     "BiasOnly, regularised": lambda: cf.BiasOnly(user_regularization=3.0, item_regularization=0.5),
     "CoClustering": lambda: cf.CoClustering(2, 3, iterations=4, seed=1),
+    "FactorizationMachine": lambda: cf.FactorizationMachine(3, implicit=True, iterations=12, samples=4),
+    "FactorizationMachine, a point": lambda: cf.FactorizationMachine(3, method="als", iterations=5),
+    "FactorizationMachine, ordinal": lambda: cf.FactorizationMachine(2, task="ordinal", iterations=9, samples=3),
     "GraphFilter": lambda: cf.GraphFilter(factors=5),
     "GraphFilter, a walk": lambda: cf.GraphFilter(
         low_pass=0, amplification=1.5, history_exponent=0.6, item_exponent=0.3

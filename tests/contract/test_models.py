@@ -26,8 +26,15 @@ NEVER_ITSELF = {
 }
 REACHED_ONLY = {*NEVER_ITSELF, "SessionKNN", "SessionKNN by cosine"}  # lists hold only what neighbours reach
 SIMILAR_SHARE_USERS = {*REACHED_ONLY, "ItemPairsMF of two vectors", "EASE", "EASE of users", "HistoryRerank"}
-# Known users were trained; new ones are folded in, and come near (tests/models/sampled/test_sampled_mf.py).
-TRAINED = {"SampledMF", "SampledMF by pairs", "SampledMF, stopped early"}
+# Known users were trained, or drawn; new ones are folded in, and come near (tests/models/sampled/test_sampled_mf.py and
+# tests/models/ratings/test_factorization_machine.py).
+TRAINED = {
+    "FactorizationMachine",
+    "FactorizationMachine, ordinal",
+    "SampledMF",
+    "SampledMF by pairs",
+    "SampledMF, stopped early",
+}
 PAIRS = {"ItemPairsMF", "ItemPairsMF of two vectors"}  # come in the order of users
 BY_USER_ROW = {"Random", "Random by popularity", *TRAINED, *PAIRS}  # what is random depends on the user's row
 

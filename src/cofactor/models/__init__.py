@@ -19,6 +19,7 @@ from cofactor.models.neighbours.rp3beta import RP3beta
 from cofactor.models.neighbours.user_knn import UserKNN
 from cofactor.models.ratings.bias_only import BiasOnly
 from cofactor.models.ratings.coclustering import CoClustering
+from cofactor.models.ratings.factorization_machine import FactorizationMachine
 from cofactor.models.ratings.global_mean import GlobalMean
 from cofactor.models.repeats.next_basket import NextBasket
 from cofactor.models.repeats.personal_popular import PersonalPopular
@@ -38,6 +39,7 @@ __all__ = [
     "CoVisitation",
     "CoVisitationSum",
     "FactorModel",
+    "FactorizationMachine",
     "Fallback",
     "FixedFactors",
     "GlobalMean",

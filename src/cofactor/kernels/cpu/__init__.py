@@ -8,6 +8,7 @@ from cofactor.kernels.blas import invert
 from cofactor.kernels.cpu import (
     als,
     covisitation,
+    fm,
     item_pairs,
     neighbours,
     pairwise,
@@ -94,6 +95,9 @@ class Kernels:
 
     count_session_pairs = staticmethod(session_pairs.count_session_pairs)
     session_pairs = staticmethod(session_pairs.session_pairs)
+
+    fm_ratings = staticmethod(fm.fm_ratings)
+    fm_sweep = staticmethod(fm.fm_sweep)
 
     gather = staticmethod(shuffle.gather)
     permuted_rows = staticmethod(shuffle.permuted_rows)

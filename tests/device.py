@@ -15,6 +15,7 @@ OPAQUE = "opaque"
 # Positions of the dense arguments that a kernel changes in place (all of them for None).
 IN_PLACE = {
     "als_sweep": (1,),
+    "fm_epoch": (1,),
     "fm_sweep": (1,),
     "invert": (0,),
     "mirror_scaled": (0,),

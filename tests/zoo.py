@@ -23,6 +23,9 @@ MODELS = {
     "CoClustering": lambda: cf.CoClustering(2, 3, iterations=4, seed=1),
     "FactorizationMachine": lambda: cf.FactorizationMachine(3, implicit=True, iterations=12, samples=4),
     "FactorizationMachine, a point": lambda: cf.FactorizationMachine(3, method="als", iterations=5),
+    "FactorizationMachine, by batches": lambda: cf.FactorizationMachine(
+        3, method="sgd", iterations=4, batch_size=64, learning_rate=0.05
+    ),
     "FactorizationMachine, ordinal": lambda: cf.FactorizationMachine(2, task="ordinal", iterations=9, samples=3),
     "GraphFilter": lambda: cf.GraphFilter(factors=5),
     "GraphFilter, a walk": lambda: cf.GraphFilter(

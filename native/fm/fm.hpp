@@ -6,6 +6,7 @@
 
 #include "core/csr.hpp"
 #include "core/parallel.hpp"
+#include "sgd/table.hpp"
 
 namespace cofactor {
 
@@ -46,6 +47,19 @@ struct FmOptions {
 void fm_sweep(const Csr& targets, const FmSide& own, std::span<const float> other_totals, const FmPrior& prior,
               const FmOptions& options, std::span<float> residuals, std::span<double> row_sums, int threads,
               Interrupt& interrupt);
+
+struct FmEpoch {
+    float offset;
+    float weight_decay;
+    std::int64_t batch_size;
+    std::uint64_t seed;
+};
+
+// One pass over the entries of `targets` in random order, by batches: every row that a batch touches takes one step
+// against the gradient of the batch's mean squared error plus weight_decay / 2 times its squared length. The table
+// holds users, then items, a weight and a vector each; they have no other features. The mean squared error, each as it
+// was when its batch came. O(6 width) a rating, and an optimizer's step for each touched row.
+double fm_epoch(const Csr& targets, const Table& rows, const FmEpoch& options, int threads, Interrupt& interrupt);
 
 // What samples of the parameters say of pairs: totals n x n_samples x n_coordinates, and those of a row of -1.
 struct FmSamples {

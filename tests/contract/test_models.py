@@ -30,6 +30,7 @@ SIMILAR_SHARE_USERS = {*REACHED_ONLY, "ItemPairsMF of two vectors", "EASE", "EAS
 # tests/models/ratings/test_factorization_machine.py).
 TRAINED = {
     "FactorizationMachine",
+    "FactorizationMachine, by batches",
     "FactorizationMachine, ordinal",
     "SampledMF",
     "SampledMF by pairs",

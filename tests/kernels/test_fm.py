@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cofactor.kernels.arguments import FmSamples, FmSide
+from cofactor.kernels.arguments import FmSamples, FmSide, Table
 from cofactor.kernels.csr import CSR
 from device import kernels
 from reference import fm
@@ -252,3 +252,72 @@ def test_what_does_not_fit_together_is_refused(change, message):
     x.sides[0] = change(x.sides[0])
     with pytest.raises(ValueError, match=message):
         kernels.fm_sweep(x.targets, x.sides[0], x.sides[1].totals, x.means[0], x.precisions[0])
+
+
+# Batches
+
+
+def batches(n_users=7, n_items=5, factors=6, seed=0, optimizer="sgd", learning_rate=0.1):
+    rng = np.random.default_rng(seed)
+    rows = np.zeros((n_users + n_items, WIDTH), np.float32)
+    rows[:, : factors + 1] = rng.normal(0, 0.5, (len(rows), factors + 1))
+    return sparse(rng, n_users, n_items, 0.6), Table.new(rows, optimizer, learning_rate)
+
+
+def pairs_of(x):
+    return np.column_stack([x.row_index(), x.n_rows + x.indices])
+
+
+def test_a_batch_of_everything_is_one_step_down_the_gradient(cpu_level):
+    x, table = batches()
+    before = table.values.astype(float)
+    gradient, errors = fm.epoch_gradient(before, pairs_of(x), x.values, 0.4, 0.3)
+    found = kernels.fm_epoch(x, table, offset=0.4, weight_decay=0.3, batch_size=x.nnz + 3, rate=0.5)
+    assert found == pytest.approx((errors**2).mean(), rel=1e-5)
+    np.testing.assert_allclose(table.values, before - 0.05 * gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_an_epoch_goes_through_every_entry_once(cpu_level):
+    """With a vanishing step, the mean squared error is that of all entries, whatever the batches are."""
+    x, table = batches(30, 20, learning_rate=1e-20)
+    _, errors = fm.epoch_gradient(table.values.astype(float), pairs_of(x), x.values, 0.0, 0.0)
+    for size in (1, 7, 10_000):
+        found = kernels.fm_epoch(x, table, offset=0.0, weight_decay=0.0, batch_size=size, seed=size)
+        assert found == pytest.approx((errors**2).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adagrad"])
+def test_epochs_do_not_depend_on_the_number_of_threads(cpu_level, optimizer):
+    found = []
+    for threads in (1, 2, 5):
+        x, table = batches(300, 100, seed=1, optimizer=optimizer, learning_rate=0.01)
+        losses = [
+            kernels.fm_epoch(x, table, offset=0.0, weight_decay=1e-3, batch_size=512, seed=e, threads=threads)
+            for e in range(3)
+        ]
+        found.append((losses, table.values))
+    for losses, values in found[1:]:
+        assert losses == found[0][0]
+        assert np.array_equal(values, found[0][1])
+    assert found[0][0][2] < found[0][0][0]
+
+
+def test_rows_without_entries_stay(cpu_level):
+    x, table = batches(optimizer="adam")
+    x = CSR.from_pairs([0, 0], [1, 2], [1.0, 2.0], (7, 5))
+    before = table.values.copy()
+    kernels.fm_epoch(x, table, offset=0.0, weight_decay=0.5, batch_size=2)
+    moved = np.flatnonzero((table.values != before).any(axis=1))
+    assert moved.tolist() == [0, 8, 9]
+
+
+def test_tables_of_batches_are_checked():
+    x, table = batches()
+    for wrong, message in (
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"table": Table.new(table.values[:-1].copy(), "sgd", 0.1)}, "a row for every user and every item"),
+        ({"table": Table.new(table.values[:, :1].copy(), "sgd", 0.1)}, "rows must be padded"),
+    ):
+        of = wrong.pop("table", table)
+        with pytest.raises(ValueError, match=message):
+            kernels.fm_epoch(x, of, **{"offset": 0.0, "weight_decay": 0.0, "batch_size": 4} | wrong)

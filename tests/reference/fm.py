@@ -83,3 +83,16 @@ def ratings(users, items, samples):
         means.append(np.mean(first))
         variances.append(np.mean(second) - np.mean(first) ** 2)
     return np.array(means), np.array(variances)
+
+
+def epoch_gradient(rows, pairs, targets, offset, weight_decay):
+    """Of a batch's mean squared error, for every row, a weight and a vector; and the errors."""
+    errors = np.array([offset + rows[u, 0] + rows[i, 0] + rows[u, 1:] @ rows[i, 1:] for u, i in pairs]) - targets
+    gradient = np.zeros_like(rows)
+    for (u, i), error in zip(pairs, errors, strict=True):
+        for own, other in ((u, i), (i, u)):
+            gradient[own, 0] += 2 / len(pairs) * error
+            gradient[own, 1:] += 2 / len(pairs) * error * rows[other, 1:]
+    touched = np.unique(pairs)
+    gradient[touched] += weight_decay * rows[touched]
+    return gradient, errors

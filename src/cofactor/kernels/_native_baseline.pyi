@@ -275,6 +275,11 @@ def fm_sweep(
     other: F32, means: F32, precisions: F32, offset: float, noise_precision: float, seed: int, sampled: bool,
     passes: int, residuals: F32, row_sums: F64, threads: int
 ) -> None: ...  # fmt: skip
+def fm_epoch(
+    indptr: I64, indices: I32, values: F32, n_items: int, rows: F32, first: F32, second: F32, steps: I32,
+    optimizer: str, learning_rate: float, epsilon: float, beta1: float, beta2: float, offset: float,
+    weight_decay: float, batch_size: int, seed: int, threads: int
+) -> float: ...  # fmt: skip
 def fm_ratings(
     users: I32, items: I32, user_samples: F32, item_samples: F32, unknown_user: F32, unknown_item: F32, offsets: F64,
     cutpoints: F64, levels: F64, means: F32, variances: F32, threads: int

@@ -12,6 +12,7 @@ KINDS = {
     "regression": {},
     "ordinal": {"task": "ordinal"},
     "als": {"method": "als", "regularization": 2.0},
+    "sgd": {"method": "sgd", "iterations": 60, "batch_size": 128, "learning_rate": 0.02},
 }
 
 
@@ -133,8 +134,7 @@ def test_what_users_rated_tells_of_them():
 # New and unknown users
 
 
-@pytest.mark.parametrize("implicit", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "implicit"), [(k, i) for k in KINDS for i in (False, True) if k != "sgd" or not i])
 def test_users_known_by_their_ratings_alone_are_rated_as_if_they_had_been_there(kind, implicit):
     matrix, _ = planted(150, 60, noise=0.5)
     matrix = stars(matrix)
@@ -219,7 +219,7 @@ def test_the_seed_is_all_that_is_random():
 
 @pytest.mark.parametrize("task", ["regression", "ordinal"])
 def test_threads_change_no_digit(task):
-    matrix, _ = planted(400, 90)
+    matrix, _ = planted(400, 90)  # of "sgd" see tests/contract
     models = [
         cf.FactorizationMachine(3, task=task, implicit=True, iterations=8, samples=3, threads=n).fit(stars(matrix))
         for n in (1, 2, 5)
@@ -258,9 +258,12 @@ def test_any_unit_gives_the_same():
     ("parameters", "message"),
     [
         ({"factors": 0}, "factors must be a whole number of at least 1, got 0"),
-        ({"method": "gibbs"}, "method must be one of 'mcmc', 'als', got 'gibbs'"),
+        ({"method": "gibbs"}, "method must be one of 'mcmc', 'als', 'sgd', got 'gibbs'"),
         ({"task": "ranking"}, "task must be one of 'regression', 'ordinal', got 'ranking'"),
         ({"task": "ordinal", "method": "als"}, "task='ordinal' needs method='mcmc', got method='als'"),
+        ({"implicit": True, "method": "sgd"}, "implicit=True needs method='mcmc' or 'als', got method='sgd'"),
+        ({"learning_rate": 0}, "learning_rate must be a finite number above 0, got 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
         ({"iterations": 1}, "iterations must be a whole number of at least 2, got 1"),
         ({"samples": 0}, "samples must be a whole number of at least 1, got 0"),
         ({"regularization": 0.0}, "regularization must be a finite number above 0, got 0"),
@@ -289,6 +292,18 @@ TABLE = pl.DataFrame({"user_id": [1, 1, 2, 2], "item_id": [1, 2, 1, 3], "rating"
 def test_features_that_cannot_be_used(features, message):
     with pytest.raises(cf.DataError, match=message):
         cf.FactorizationMachine(1, iterations=3).fit(TABLE, item_features=pl.DataFrame(features))
+
+
+def test_batches_know_no_features():
+    items = pl.DataFrame({"item_id": [1, 2, 3], "genre": ["a", "b", "a"]})
+    with pytest.raises(cf.ParameterError, match="method='sgd' takes no user_features and item_features"):
+        cf.FactorizationMachine(2, method="sgd").fit(TABLE, item_features=items)
+
+
+@pytest.mark.filterwarnings("ignore:.*overflow")
+def test_a_descent_that_goes_astray_says_what_to_do():
+    with pytest.raises(cf.CofactorError, match="training diverged; lower learning_rate"):
+        cf.FactorizationMachine(2, method="sgd", learning_rate=1e30, iterations=3, batch_size=16).fit(planted()[0])
 
 
 def test_items_without_features_have_none_which_is_told():

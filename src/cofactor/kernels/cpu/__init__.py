@@ -96,6 +96,7 @@ class Kernels:
     count_session_pairs = staticmethod(session_pairs.count_session_pairs)
     session_pairs = staticmethod(session_pairs.session_pairs)
 
+    fm_epoch = staticmethod(fm.fm_epoch)
     fm_ratings = staticmethod(fm.fm_ratings)
     fm_sweep = staticmethod(fm.fm_sweep)
 

@@ -18,11 +18,11 @@ from cofactor.system.threads import resolve_threads
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cofactor.kernels.arguments import FmSamples, FmSide
+    from cofactor.kernels.arguments import FmSamples, FmSide, Table
     from cofactor.kernels.arrays import Float, Rows
     from cofactor.kernels.csr import CSR
 
-__all__ = ["fm_ratings", "fm_sweep"]
+__all__ = ["fm_epoch", "fm_ratings", "fm_sweep"]
 
 
 def fm_sweep(
@@ -82,6 +82,45 @@ def fm_sweep(
         seed, sampled, passes, residuals, row_sums, resolve_threads(threads),
     )  # fmt: skip
     return residuals, row_sums
+
+
+def fm_epoch(
+    targets: CSR,
+    rows: Table,
+    *,
+    offset: float,
+    weight_decay: float,
+    batch_size: int,
+    seed: int = 0,
+    rate: float = 1.0,
+    threads: int | None = None,
+) -> float:
+    """One pass of gradient descent over the entries of ``targets`` in random order; changes ``rows`` in place.
+
+    A machine of ids alone. Every row that a batch touches takes one step of its optimizer against the gradient of the
+    batch's mean squared error plus ``weight_decay / 2`` times the row's squared length; others stay as they are.
+
+    Parameters
+    ----------
+    targets : CSR (n_users, n_items)
+    rows : Table
+        Of users, then of items: a weight and a vector each, the width a multiple of 16.
+    offset, weight_decay : float
+    batch_size : int
+    seed : int
+        Of the order; the result does not depend on the number of threads.
+    rate : float
+        What the learning rate is multiplied by.
+
+    Returns
+    -------
+    float
+        Mean squared error, of each entry as it was when its batch came.
+    """
+    return native.lib.fm_epoch(
+        targets.indptr, targets.indices, targets.values, targets.n_columns, *rows.slower(rate), offset, weight_decay,
+        batch_size, seed, resolve_threads(threads),
+    )  # fmt: skip
 
 
 def fm_ratings(users: Rows, items: Rows, samples: FmSamples, *, threads: int | None = None) -> tuple[Float, Float]:

@@ -13,6 +13,8 @@ steps without noise:
 
 .. math:: \min \sum (y - \hat y(x))^2 + w_0^2 + \lambda \sum_j (w_j^2 + |v_j|^2)
 
+``method="sgd"`` descends on batches of ratings, by Adam, with ids alone: many factors in few passes.
+
 Features of a user or an item are computed once for it, not for every rating (Rendle 2013, "Scaling factorization
 machines to relational data"). With ``task="ordinal"`` a rating is what a hidden normal number around
 :math:`\hat y(x)` was cut into (ordered probit), so that levels need not be equally far from each other; what is
@@ -32,6 +34,7 @@ from cofactor.models.base.batches import top_k_in_batches
 from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.rating import RatingModel
 from cofactor.models.ratings.fm_chain import Chain
+from cofactor.models.ratings.fm_descent import Descent
 from cofactor.models.ratings.fm_samples import Kept, folded_in
 from cofactor.models.ratings.fm_sides import Side, described, rated
 from cofactor.system.memory import require_memory
@@ -51,9 +54,16 @@ if TYPE_CHECKING:
     from cofactor.kernels.csr import CSR
     from cofactor.kernels.filters import Filters
 
+    Sides = tuple[Side, Side]
+
 __all__ = ["FactorizationMachine"]
 
-_SWEEPS = {"mcmc": 300, "als": 30}
+_SWEEPS = {"mcmc": 500, "als": 30, "sgd": 8}
+_REGULARIZATION = {"mcmc": 0.0, "als": 10.0, "sgd": 5e-5}
+_KEPT = (
+    "user_samples_", "item_samples_", "rated_item_samples_", "prior_means_", "prior_precisions_", "offsets_",
+    "noise_precisions_", "cutpoints_",
+)  # fmt: skip
 _BURN_IN = 1 / 3  # of the sweeps
 _MOST_LEVELS = 50
 
@@ -65,22 +75,25 @@ class FactorizationMachine(RatingModel):
     ----------
     factors : int
         Length of the vectors. Sampled vectors do not overfit, so that more is rarely worse.
-    method : {"mcmc", "als"}
+    method : {"mcmc", "als", "sgd"}
         Samples of the posterior, whose predictions are averaged: nothing to tune, and a standard deviation of every
-        prediction. Or coordinate descent to one set of parameters: quicker to predict with, and as good as
-        ``regularization`` is.
+        prediction. Or coordinate descent, or stochastic gradient descent, to one set of parameters: quicker to predict
+        with, and as good as ``regularization`` is. "sgd" knows no features.
     task : {"regression", "ordinal"}
         Ratings as numbers, or as ordered levels such as stars (at most 50; only with "mcmc").
     implicit : bool
         Which items a user rated, and which users rated an item, are features of the user and of the item.
     iterations : int, optional
-        Sweeps over all parameters; by default 300 for "mcmc" and 30 for "als".
+        Sweeps over all parameters, by default 500 for "mcmc" and 30 for "als"; passes over the ratings, 8, for "sgd".
     samples : int
         Of "mcmc": how many sweeps of the last two thirds, evenly spaced, are kept to predict with.
-    regularization : float
-        Of "als".
+    regularization : float, optional
+        Of "als", by default 10; of "sgd", where it is that of each step, 5e-5.
+    learning_rate : float
+    batch_size : int
+        Of "sgd".
     init_std : float
-        Of the vectors to start with.
+        Vectors start normal with standard deviation ``init_std / sqrt(factors)``.
     seed : int
     threads : int, optional
         The result does not depend on it.
@@ -138,12 +151,14 @@ class FactorizationMachine(RatingModel):
         self,
         factors: int = 16,
         *,
-        method: Literal["mcmc", "als"] = "mcmc",
+        method: Literal["mcmc", "als", "sgd"] = "mcmc",
         task: Literal["regression", "ordinal"] = "regression",
         implicit: bool = False,
         iterations: int | None = None,
         samples: int = 100,
-        regularization: float = 10.0,
+        regularization: float | None = None,
+        learning_rate: float = 0.002,
+        batch_size: int = 1024,
         init_std: float = 0.1,
         seed: int = 0,
         threads: int | None = None,
@@ -155,6 +170,8 @@ class FactorizationMachine(RatingModel):
         self.iterations = iterations
         self.samples = samples
         self.regularization = regularization
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
         self.init_std = init_std
         self.seed = seed
         self.threads = threads
@@ -186,6 +203,8 @@ class FactorizationMachine(RatingModel):
             would not fit into memory.
         """
         self._check()
+        if self.method == "sgd" and not (user_features is item_features is None):
+            raise ParameterError("method='sgd' takes no user_features and item_features; take method='mcmc' or 'als'")
         x, self.user_features_, of_users = described(ratings, "user", user_features)
         x, self.item_features_, of_items = described(x, "item", item_features)
         if self.implicit:
@@ -193,23 +212,12 @@ class FactorizationMachine(RatingModel):
             of_items.append((rated(x.item_users), np.zeros(x.n_users, np.int32)))
         sides = Side.of(x.n_users, of_users), Side.of(x.n_items, of_items)
         targets = self._standardised(x.user_items)
-        n_samples, c, n_levels = self._n_samples, self.factors + 1, len(self.levels_)
         self._require_memory(x, sides)
         n_rows = x.n_users, x.n_items, self.implicit * x.n_items
-        kept = Kept.room(n_rows, n_samples, c, max(n_levels - 1, 0))
-        chain = Chain(
-            self._kernels(),
-            targets,
-            sides,
-            c,
-            n_levels=n_levels or None,
-            regularization=None if self.method == "mcmc" else self.regularization,
-            init_std=self.init_std,
-            seed=self.seed,
-            threads=self.threads,
-        )
-        self.error_history_ = self._run(chain, kept, progress)
-        self._take(kept)
+        kept = Kept.room(n_rows, self._n_samples, self.factors + 1, max(len(self.levels_) - 1, 0))
+        run = self._descend if self.method == "sgd" else self._sweep
+        self.error_history_ = self.std_ * run(targets, sides, kept, progress)
+        vars(self).update(zip(_KEPT, kept, strict=True))
         self.unknown_user_, self.unknown_item_ = (
             rows[np.diff(by.indptr) > 0].mean(axis=0, dtype=np.float64).astype(np.float32)
             for rows, by in ((kept.users, x.user_items), (kept.items, x.item_users))
@@ -217,19 +225,29 @@ class FactorizationMachine(RatingModel):
         self.interactions_ = x.without_log
         return self
 
-    def _run(self, chain: Chain, kept: Kept, progress: bool | None) -> NDArray[np.float64]:
+    def _sweep(self, targets: CSR, sides: tuple[Side, Side], kept: Kept, progress: bool | None) -> NDArray[np.float64]:
+        chain = Chain(
+            self._kernels(), targets, sides, self.factors + 1,
+            n_levels=len(self.levels_) or None,
+            regularization=None if self.method == "mcmc" else self._penalty,
+            init_std=self._init_std, seed=self.seed, threads=self.threads,
+        )  # fmt: skip
         n, errors = self._iterations, []
         wanted = np.linspace(n * _BURN_IN, n, len(kept.offsets) + 1)[1:].astype(int) if self.method == "mcmc" else [n]
         places = {int(sweep): at for at, sweep in enumerate(wanted)}
         with progress_bar("FactorizationMachine", progress, total=n) as bar:
             for sweep in range(1, n + 1):
                 chain.sweep()
-                errors.append(chain.error * self.std_)
+                errors.append(chain.error)
                 if sweep in places:
                     kept.keep(places[sweep], chain)
-                bar.set_postfix(rmse=f"{errors[-1]:.4f}", refresh=False)
+                bar.set_postfix(rmse=f"{errors[-1] * self.std_:.4f}", refresh=False)
                 bar.update()
         return np.array(errors)
+
+    def _descend(self, targets: CSR, _: object, kept: Kept, progress: bool | None) -> NDArray[np.float64]:
+        rates = self._iterations, self.learning_rate, self.batch_size, self._penalty
+        return Descent(*rates, self._init_std, self.seed, self.threads).run(self._kernels(), targets, kept, progress)
 
     def _standardised(self, matrix: CSR) -> CSR:
         """Targets; and what they are brought back by."""
@@ -255,17 +273,17 @@ class FactorizationMachine(RatingModel):
     def _n_samples(self) -> int:
         return min(self.samples, self._iterations - int(self._iterations * _BURN_IN)) if self.method == "mcmc" else 1
 
-    def _take(self, kept: Kept) -> None:
-        self.user_samples_, self.item_samples_, self.rated_item_samples_ = kept[:3]
-        self.prior_means_, self.prior_precisions_ = kept.means, kept.precisions
-        self.offsets_, self.noise_precisions_, self.cutpoints_ = kept[5:]
+    @property
+    def _penalty(self) -> float:
+        return _REGULARIZATION[self.method] if self.regularization is None else self.regularization
+
+    @property
+    def _init_std(self) -> float:
+        return float(self.init_std / np.sqrt(self.factors))
 
     @property
     def _kept(self) -> Kept:
-        return Kept(
-            self.user_samples_, self.item_samples_, self.rated_item_samples_, self.prior_means_,
-            self.prior_precisions_, self.offsets_, self.noise_precisions_, self.cutpoints_,
-        )  # fmt: skip
+        return Kept(*(getattr(self, name) for name in _KEPT))
 
     def _learned(self) -> dict[str, str]:
         n, c = self._n_samples, self.factors + 1
@@ -284,7 +302,7 @@ class FactorizationMachine(RatingModel):
             "noise_precisions_": f"float64 {n}",
             "cutpoints_": f"float64 {n} {'cutpoints' if self.task == 'ordinal' else 0}",
             "levels_": f"float64 {levels}",
-            "error_history_": f"float64 {self._iterations}",
+            "error_history_": "float64 sweeps",
             "user_features_": "features g or nothing",
             "item_features_": "features h or nothing",
         }
@@ -303,14 +321,19 @@ class FactorizationMachine(RatingModel):
         if self.iterations is not None:
             check_at_least("iterations", self.iterations, 2, whole=True)
         check_at_least("samples", self.samples, 1, whole=True)
-        check_at_least("regularization", self.regularization, 0, above=True)
+        if self.regularization is not None:
+            check_at_least("regularization", self.regularization, 0, above=True)
+        check_at_least("learning_rate", self.learning_rate, 0, above=True)
+        check_at_least("batch_size", self.batch_size, 1, whole=True)
         check_at_least("init_std", self.init_std, 0, above=True)
         check_at_least("seed", self.seed, 0, whole=True)
         if self.task == "ordinal" and self.method != "mcmc":
             raise ParameterError(f"task='ordinal' needs method='mcmc', got method={self.method!r}")
+        if self.implicit and self.method == "sgd":
+            raise ParameterError("implicit=True needs method='mcmc' or 'als', got method='sgd'")
         resolve_threads(self.threads)
 
-    def _require_memory(self, x: Ratings, sides: tuple[Side, Side]) -> None:
+    def _require_memory(self, x: Ratings, sides: Sides) -> None:
         c, rows = self.factors + 17, x.n_users + x.n_items * (1 + self.implicit)
         parts = sum(side.features.n_columns for side in sides)
         entries = sum(side.features.nnz for side in sides)
@@ -350,7 +373,7 @@ class FactorizationMachine(RatingModel):
         return self.mean_ + np.float32(self.std_) * self._moments(users, items)[0]
 
     def _stds(self, users: Rows, items: Rows) -> Float | None:
-        if self.method == "als":
+        if self.method != "mcmc":
             return None
         variances = self._moments(users, items)[1].astype(np.float64)
         noise = 0.0 if self.task == "ordinal" else float((1 / self.noise_precisions_).mean())

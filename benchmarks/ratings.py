@@ -55,7 +55,10 @@ MODELS: dict[str, Callable[[], cf.RatingModel]] = {
     "FactorizationMachine": cf.FactorizationMachine,
     "FactorizationMachine, sets": lambda: cf.FactorizationMachine(implicit=True),
     "FactorizationMachine, sets and features": lambda: Described(implicit=True),
-    "FactorizationMachine, sets and features, ordinal": lambda: Described(implicit=True, task="ordinal"),
+    "FactorizationMachine, sets and features, ordinal": lambda: Described(
+        8, implicit=True, task="ordinal", iterations=1000, samples=200
+    ),
+    "FactorizationMachine, by batches": lambda: cf.FactorizationMachine(120, method="sgd"),
 }
 PUBLISHED = {
     "ml-100k": {

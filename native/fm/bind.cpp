@@ -9,9 +9,10 @@ namespace {
 void fm_sweep(In1<std::int64_t> indptr, In1<std::int32_t> indices, In1<float> values, OutMatrix<float> totals,
               OutMatrix<float> ids, OutMatrix<float> parts, In1<std::int64_t> feature_indptr,
               In1<std::int32_t> feature_indices, In1<float> feature_values, In1<std::int64_t> column_indptr,
-              In1<std::int32_t> column_indices, In1<float> column_values, In1<std::int32_t> groups, InMatrix other,
-              InMatrix means, InMatrix precisions, float offset, float noise_precision, std::uint64_t seed,
-              bool sampled, int passes, Out1<float> residuals, OutMatrix<double> row_sums, int threads) {
+              In1<std::int32_t> column_indices, In1<float> column_values, In1<std::int32_t> groups, In1<float> weights,
+              InMatrix other, In1<float> other_weights, InMatrix means, InMatrix precisions, float offset,
+              float noise_precision, std::uint64_t seed, bool sampled, int passes, Out1<float> residuals,
+              OutMatrix<double> row_sums, int threads) {
     const cofactor::Csr targets = csr(indptr, indices, &values);
     const cofactor::Csr features = csr(feature_indptr, feature_indices, &feature_values);
     const cofactor::Csr columns = csr(column_indptr, column_indices, &column_values);
@@ -39,9 +40,13 @@ void fm_sweep(In1<std::int64_t> indptr, In1<std::int32_t> indices, In1<float> va
     }
     check(residuals.size() == indices.size(), "residuals must hold a number for every target");
     check(row_sums.shape(0) == n && row_sums.shape(1) == 2, "row_sums must be n x 2");
+    check(weights.size() == 0 || weights.size() == n, "weights must hold a number for every row, or none");
+    check(other_weights.size() == 0 || other_weights.size() == other.shape(0),
+          "other_weights must be as other, or none");
+    for (const float weight : view(other_weights)) check(weight > 0.0f, "weights must be above 0");
     check(passes >= 1, "passes must be at least 1");
-    const cofactor::FmSide own{
-        totals.data(), ids.data(), parts.data(), features, columns, view(groups), static_cast<std::int64_t>(n)};
+    const cofactor::FmSide own{totals.data(), ids.data(),   parts.data(),  features,
+                               columns,       view(groups), view(weights), static_cast<std::int64_t>(n)};
     const cofactor::FmPrior prior{{means.data(), means.size()}, {precisions.data(), precisions.size()}};
     const cofactor::FmOptions options{static_cast<std::int64_t>(means.shape(1)),
                                       static_cast<std::int64_t>(width),
@@ -51,7 +56,7 @@ void fm_sweep(In1<std::int64_t> indptr, In1<std::int32_t> indices, In1<float> va
                                       sampled,
                                       passes};
     run(threads, &targets, other.shape(0), [&](cofactor::Interrupt& interrupt) {
-        cofactor::fm_sweep(targets, own, {other.data(), other.size()}, prior, options,
+        cofactor::fm_sweep(targets, own, {other.data(), other.size()}, view(other_weights), prior, options,
                            {residuals.data(), residuals.size()}, {row_sums.data(), row_sums.size()}, threads,
                            interrupt);
     });
@@ -109,9 +114,9 @@ void fm_ratings(In1<std::int32_t> users, In1<std::int32_t> items, InMatrix user_
 void bind_fm(nb::module_& m) {
     m.def("fm_sweep", &fm_sweep, "indptr"_a, "indices"_a, "values"_a, "totals"_a.noconvert(), "ids"_a.noconvert(),
           "parts"_a.noconvert(), "feature_indptr"_a, "feature_indices"_a, "feature_values"_a, "column_indptr"_a,
-          "column_indices"_a, "column_values"_a, "groups"_a, "other"_a, "means"_a, "precisions"_a, "offset"_a,
-          "noise_precision"_a, "seed"_a, "sampled"_a, "passes"_a, "residuals"_a.noconvert(), "row_sums"_a.noconvert(),
-          "threads"_a);
+          "column_indices"_a, "column_values"_a, "groups"_a, "weights"_a, "other"_a, "other_weights"_a, "means"_a,
+          "precisions"_a, "offset"_a, "noise_precision"_a, "seed"_a, "sampled"_a, "passes"_a, "residuals"_a.noconvert(),
+          "row_sums"_a.noconvert(), "threads"_a);
     m.def("fm_epoch", &fm_epoch, "indptr"_a, "indices"_a, "values"_a, "n_items"_a, "rows"_a.noconvert(),
           "first"_a.noconvert(), "second"_a.noconvert(), "steps"_a.noconvert(), "optimizer"_a, "learning_rate"_a,
           "epsilon"_a, "beta1"_a, "beta2"_a, "offset"_a, "weight_decay"_a, "batch_size"_a, "seed"_a, "threads"_a);

@@ -30,9 +30,16 @@ inline Vec gather(const float* from, const std::int32_t* at) {
 // coordinate at once, in the pass that makes these numbers for the next one.
 class FmFeatureStep {
 public:
-    FmFeatureStep(const Csr& targets, const FmSide& own, std::span<const float> other, const FmPrior& prior,
-                  const FmOptions& options, std::span<float> residuals)
-        : targets_(targets), own_(own), prior_(prior), options_(options), residuals_(residuals), rows_(own.n) {
+    FmFeatureStep(const Csr& targets, const FmSide& own, std::span<const float> other,
+                  std::span<const float> other_weights, const FmPrior& prior, const FmOptions& options,
+                  std::span<float> residuals)
+        : targets_(targets),
+          own_(own),
+          other_weights_(other_weights),
+          prior_(prior),
+          options_(options),
+          residuals_(residuals),
+          rows_(own.n) {
         n_other_ = static_cast<std::int64_t>(other.size()) / options.width;
         by_coordinate_ = Buffer(static_cast<std::size_t>(n_other_ * options.n_coordinates));
         for (std::int64_t i = 0; i < n_other_; ++i) {
@@ -81,25 +88,31 @@ private:
             totals[0] += row.bias_change;
             if (c > 1) totals[c - 1] += row.change;
         }
-        Vec se{}, seq{}, sq{}, sqq{};
+        Vec sn{}, se{}, seq{}, sq{}, sqq{};
         const Vec bias = broadcast(row.bias_change), by = broadcast(c > 1 ? row.change : 0.0f);
+        const float* weights = other_weights_.empty() ? nullptr : other_weights_.data();
         std::int64_t i = 0;
         for (; i + kLanes <= n; i += kLanes) {
             const Vec left = load(e + i) - bias - by * gather(before, items + i), q = gather(now, items + i);
             store(e + i, left);
-            se += left;
-            seq += left * q;
-            sq += q;
-            sqq += q * q;
+            const Vec w = weights == nullptr ? broadcast(1.0f) : gather(weights, items + i);
+            sn += w;
+            se += w * left;
+            seq += w * left * q;
+            sq += w * q;
+            sqq += w * q * q;
         }
-        row.e = sum(se), row.eq = sum(seq), row.q = sum(sq), row.qq = sum(sqq);
+        row.n = sum(sn), row.e = sum(se), row.eq = sum(seq), row.q = sum(sq), row.qq = sum(sqq);
         for (; i < n; ++i) {
             const float left = e[i] - row.bias_change - (c > 1 ? row.change : 0.0f) * before[items[i]];
-            const float q = now[items[i]];
+            const float q = now[items[i]], w = weights == nullptr ? 1.0f : weights[items[i]];
             e[i] = left;
-            row.e += left, row.eq += left * q, row.q += q, row.qq += q * q;
+            row.n += w, row.e += w * left, row.eq += w * left * q, row.q += w * q, row.qq += w * q * q;
         }
-        row.n = static_cast<float>(n);
+        if (!own_.weights.empty()) {
+            const float w = own_.weights[u];
+            row.n *= w, row.e *= w, row.eq *= w, row.q *= w, row.qq *= w;
+        }
         row.total = c < options_.n_coordinates ? totals[c] : 0.0f;
         row.bias_change = row.change = 0.0f;
     }
@@ -155,6 +168,7 @@ private:
 
     const Csr& targets_;
     const FmSide& own_;
+    std::span<const float> other_weights_;
     const FmPrior& prior_;
     const FmOptions& options_;
     std::span<float> residuals_;

@@ -22,6 +22,7 @@ struct FmSide {
     Csr features;                          // n x n_features
     Csr columns;                           // n_features x n, the same entries; no rows where features stay
     std::span<const std::int32_t> groups;  // of the features; ids are group 0
+    std::span<const float> weights;        // n, of all ratings of a row; empty for 1
     std::int64_t n;
 };
 
@@ -43,10 +44,11 @@ struct FmOptions {
 // One coordinate after the other of one side, all else held. Residuals (target - predicted) of the entries of `targets`
 // (own rows x other rows) are computed anew. Rows are independent given the rest but for features that they share:
 // O(nnz n_coordinates), parallel over rows, and O(entries of features x n_coordinates) on one thread.
-// row_sums: of every row the sum of its residuals and of their squares, n x 2.
-void fm_sweep(const Csr& targets, const FmSide& own, std::span<const float> other_totals, const FmPrior& prior,
-              const FmOptions& options, std::span<float> residuals, std::span<double> row_sums, int threads,
-              Interrupt& interrupt);
+// A rating counts as often as both its row and its other row say (other_weights, empty for 1).
+// row_sums: of every row the sum of its residuals and of their squares by the other rows' weights, n x 2.
+void fm_sweep(const Csr& targets, const FmSide& own, std::span<const float> other_totals,
+              std::span<const float> other_weights, const FmPrior& prior, const FmOptions& options,
+              std::span<float> residuals, std::span<double> row_sums, int threads, Interrupt& interrupt);
 
 struct FmEpoch {
     float offset;

@@ -63,6 +63,22 @@ def sweep(x, side, **options):
     return kernels.fm_sweep(targets, x.sides[side], other, x.means[side], x.precisions[side], **options)
 
 
+@pytest.mark.parametrize("side", [0, 1])
+def test_ratings_of_weighed_rows_count_more(cpu_level, side):
+    """Of rows of either side; in the residuals of rows longer than a vector, too."""
+    x = problem(9, 23, 40, factors=4, share=0.8, scale=0.2)
+    rng = np.random.default_rng(1)
+    user_weights, item_weights = (rng.uniform(0.2, 4, n).astype(np.float32) for n in (23, 40))
+    own, other = (user_weights, item_weights)[:: 1 - 2 * side]
+    _, sums = sweep(x, side, weights=own, other_weights=other)
+    x.noise_precision = 1.7 * user_weights[x.targets.row_index()] * item_weights[x.targets.indices]
+    residuals = fm.sweep(x, side)
+    np.testing.assert_allclose(parameters(x.sides[side], 4), of_twin(x, side), rtol=5e-3, atol=5e-4)
+    rows, columns = (x.targets.row_index(), x.targets.indices)[:: 1 - 2 * side]
+    wanted = np.bincount(rows, other[columns] * residuals**2, len(own))
+    np.testing.assert_allclose(sums[:, 1], wanted, rtol=1e-2, atol=1e-3)
+
+
 def parameters(side, factors):
     return np.vstack([side.ids, side.parts])[:, : factors + 1]
 
@@ -171,7 +187,7 @@ def test_sampling_parameters_and_ratings_in_turn_gives_the_prior_back():
     for of in x.precisions:
         of[:] = 4.0
     rng, squares, values = np.random.default_rng(0), [], []
-    for at in range(6000):
+    for at in range(3000):
         predicted = fm.predicted(fm.design(x), *machine(x), x.offset)
         noise = rng.normal(0, x.noise_precision**-0.5, x.targets.nnz)
         x.targets = x.targets.with_values(predicted + noise)
@@ -309,6 +325,19 @@ def test_rows_without_entries_stay(cpu_level):
     kernels.fm_epoch(x, table, offset=0.0, weight_decay=0.5, batch_size=2)
     moved = np.flatnonzero((table.values != before).any(axis=1))
     assert moved.tolist() == [0, 8, 9]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"weights": np.ones(5, np.float32)}, "weights must hold a number for every row"),
+        ({"other_weights": np.ones(6, np.float32)}, "other_weights must be as other"),
+        ({"other_weights": np.zeros(5, np.float32)}, "weights must be above 0"),
+    ],
+)
+def test_weights_are_checked(given, message):
+    with pytest.raises(ValueError, match=message):
+        sweep(problem(), 0, **given)
 
 
 def test_tables_of_batches_are_checked():

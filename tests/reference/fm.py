@@ -30,12 +30,12 @@ def derivative(design, vectors, j, c):
 
 
 def conditional(design, targets, weights, vectors, offset, j, c, noise_precision, prior_mean, prior_precision):
-    """Mean and precision of one coordinate given all others."""
+    """Mean and precision of one coordinate given all others; the noise has one precision, or one for each rating."""
     h = derivative(design, vectors, j, c)
     e = targets - predicted(design, weights, vectors, offset)
     value = weights[j] if c == 0 else vectors[j, c - 1]
-    precision = noise_precision * (h @ h) + prior_precision
-    mean = noise_precision * (h @ (e + value * h)) + prior_precision * prior_mean
+    precision = h @ (noise_precision * h) + prior_precision
+    mean = h @ (noise_precision * (e + value * h)) + prior_precision * prior_mean
     return (mean / precision if precision > 0 else value), precision
 
 

@@ -272,8 +272,8 @@ def item_pairs_epoch(
 def fm_sweep(
     indptr: I64, indices: I32, values: F32, totals: F32, ids: F32, parts: F32, feature_indptr: I64,
     feature_indices: I32, feature_values: F32, column_indptr: I64, column_indices: I32, column_values: F32, groups: I32,
-    other: F32, means: F32, precisions: F32, offset: float, noise_precision: float, seed: int, sampled: bool,
-    passes: int, residuals: F32, row_sums: F64, threads: int
+    weights: F32, other: F32, other_weights: F32, means: F32, precisions: F32, offset: float, noise_precision: float,
+    seed: int, sampled: bool, passes: int, residuals: F32, row_sums: F64, threads: int
 ) -> None: ...  # fmt: skip
 def fm_epoch(
     indptr: I64, indices: I32, values: F32, n_items: int, rows: F32, first: F32, second: F32, steps: I32,

@@ -56,6 +56,22 @@ def test_a_planted_machine_is_found_and_its_noise():
     assert model.error_history_[-1] == pytest.approx(0.3, rel=0.1)
 
 
+def test_users_who_rate_at_random_are_known_for_it():
+    matrix, dense = planted(noise=0.0)
+    rng = np.random.default_rng(3)
+    careless = rng.random(150) < 0.3
+    spreads = np.where(careless, 1.5, 0.3)
+    said = matrix.with_values(matrix.values + rng.normal(0, 1, matrix.nnz) * spreads[matrix.row_index()])
+    users, items = unseen(matrix)
+    one, own = (cf.FactorizationMachine(2, user_noise=noise).fit(said) for noise in (False, True))
+    errors = [rmse(model.rate(users, items)[0], dense[users, items]) for model in (one, own)]
+    assert errors[1] < 0.9 * errors[0]
+    found = own.std_ * np.sqrt(own.user_noises_)
+    assert found[careless].min() > 2 * found[~careless].max()
+    assert own.rate([-1], [3])[1][0] > found[~careless].max()
+    np.testing.assert_allclose(one.user_noises_, (1 / one.noise_precisions_).mean(), rtol=1e-3)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_more_is_found_than_biases_tell(kind):
     matrix, dense = planted()
@@ -267,6 +283,7 @@ def test_any_unit_gives_the_same():
         ({"iterations": 1}, "iterations must be a whole number of at least 2, got 1"),
         ({"samples": 0}, "samples must be a whole number of at least 1, got 0"),
         ({"regularization": 0.0}, "regularization must be a finite number above 0, got 0"),
+        ({"user_noise": 1}, "user_noise must be True or False, got 1"),
         ({"implicit": 1}, "implicit must be True or False, got 1"),
     ],
 )
@@ -337,7 +354,7 @@ def test_what_was_learned_of_features_is_saved(tmp_path):
     ("name", "change", "message"),
     [
         ("cutpoints_", lambda a: a[:, :-1].copy(), "there are 3 cutpoints of 5 levels"),
-        ("noise_precisions_", lambda a: 0 * a, "precisions of a FactorizationMachine must be above 0"),
+        ("noise_precisions_", lambda a: 0 * a, "precisions and noises of a FactorizationMachine must be above 0"),
         ("user_samples_", lambda a: a[:, 1:].copy(), "user_samples_ is float32 of shape"),
     ],
 )

@@ -71,6 +71,35 @@ def test_noise_and_offset_are_drawn_from_their_conditionals():
     assert kstest(offsets, norm.cdf).pvalue > 1e-4
 
 
+def test_how_precise_users_are_is_drawn_from_its_conditional():
+    x = matrix(40, 30)
+    chain = Chain(on("cpu"), x, (side(40, 0), side(30, 0)), 3, noise_freedom=6.0)
+    chain.noise_precision, squares = 1.5, np.linspace(1, 60, 40)
+    drawn = []
+    for seed in range(3000):
+        chain._draw_weights(squares, 6.0, np.random.default_rng(seed))
+        drawn.append(chain.weights)
+    n = np.diff(x.indptr)
+    np.testing.assert_allclose(np.mean(drawn, axis=0), (6 + n) / (6 + 1.5 * squares), rtol=0.05)
+    np.testing.assert_allclose(np.var(drawn, axis=0), 2 * (6 + n) / (6 + 1.5 * squares) ** 2, rtol=0.2)
+
+
+def test_offset_and_noise_know_the_weights_of_users():
+    x = matrix(40, 30)
+    chain = Chain(on("cpu"), x, (side(40, 0), side(30, 0)), 3, noise_freedom=6.0)
+    chain.weights = np.linspace(0.5, 2, 40).astype(np.float32)
+    chain.residual_sum, chain.squares, all_weights = 12.0, 500.0, np.diff(x.indptr) @ chain.weights
+    noises, offsets = [], []
+    for seed in range(3000):
+        chain.offset = 0.4
+        chain._draw_noise_and_offset(np.random.default_rng(seed))
+        noises.append(chain.noise_precision)
+        precision = noises[-1] * all_weights + 1
+        offsets.append((chain.offset - noises[-1] * (12 + all_weights * 0.4) / precision) * np.sqrt(precision))
+    assert np.mean(noises) == pytest.approx((x.nnz + 1) / 501, rel=0.01)
+    assert kstest(offsets, norm.cdf).pvalue > 1e-4
+
+
 def test_what_is_predicted_goes_with_the_residuals():
     x = matrix(40, 30)
     classes = x.with_values(np.searchsorted([-0.5, 0.5], x.values).astype(np.float32))

@@ -34,6 +34,8 @@ def fm_sweep(
     *,
     offset: float = 0.0,
     noise_precision: float = 1.0,
+    weights: Float | None = None,
+    other_weights: Float | None = None,
     seed: int = 0,
     sampled: bool = True,
     passes: int = 1,
@@ -58,6 +60,8 @@ def fm_sweep(
     means, precisions : (n_groups, n_coordinates) float32
         Priors, weights first.
     offset, noise_precision : float
+    weights, other_weights : (n,), (n_other,) float32, above 0, optional
+        What the precision of the noise of each row's ratings is multiplied by; both count for a rating.
     seed : int
         Of the draws, which do not depend on the number of threads.
     sampled : bool
@@ -69,8 +73,9 @@ def fm_sweep(
     -------
     residuals : (nnz,) float32
     row_sums : (n, 2) float64
-        Of each row the sum of its residuals, and of their squares.
+        Of each row the sum of its residuals, and of their squares, times the weights of the other rows.
     """
+    none = np.empty(0, np.float32)
     features, columns = own.features, own.columns
     by_column = (np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
     if columns is not None:
@@ -78,8 +83,9 @@ def fm_sweep(
     residuals, row_sums = np.empty(targets.nnz, np.float32), np.zeros((targets.n_rows, 2))
     native.lib.fm_sweep(
         targets.indptr, targets.indices, targets.values, own.totals, own.ids, own.parts, features.indptr,
-        features.indices, features.values, *by_column, own.groups, other, means, precisions, offset, noise_precision,
-        seed, sampled, passes, residuals, row_sums, resolve_threads(threads),
+        features.indices, features.values, *by_column, own.groups, none if weights is None else weights, other,
+        none if other_weights is None else other_weights, means, precisions, offset, noise_precision, seed, sampled,
+        passes, residuals, row_sums, resolve_threads(threads),
     )  # fmt: skip
     return residuals, row_sums
 

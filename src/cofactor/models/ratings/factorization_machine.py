@@ -18,8 +18,9 @@ steps without noise:
 Features of a user or an item are computed once for it, not for every rating (Rendle 2013, "Scaling factorization
 machines to relational data"). With ``task="ordinal"`` a rating is what a hidden normal number around
 :math:`\hat y(x)` was cut into (ordered probit), so that levels need not be equally far from each other; what is
-predicted is the expected rating. Departures: hyperpriors are for standardised ratings, all coordinates of a user's or
-an item's id come before the next one's, and cutpoints move with the hidden numbers integrated out.
+predicted is the expected rating. Departures: hyperpriors are for standardised ratings, users have noise of their own
+(as in Lakshminarayanan, Bouchard & Archambeau 2011, "Robust Bayesian matrix factorisation"), all coordinates of an id
+come before the next one's, and cutpoints move with the hidden numbers integrated out.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ import numpy as np
 
 from cofactor.checks import check_at_least, check_choice, check_flag
 from cofactor.errors import DataError, ParameterError
-from cofactor.models.base.batches import top_k_in_batches
+from cofactor.kernels.arrays import TopK
 from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.rating import RatingModel
 from cofactor.models.ratings.fm_chain import Chain
 from cofactor.models.ratings.fm_descent import Descent
-from cofactor.models.ratings.fm_samples import Kept, folded_in
+from cofactor.models.ratings.fm_lists import lists_of_products, lists_of_ratings
+from cofactor.models.ratings.fm_samples import BURN_IN, Kept, folded_in, sampled
 from cofactor.models.ratings.fm_sides import Side, described, rated
 from cofactor.system.memory import require_memory
-from cofactor.system.progress import progress_bar
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from cofactor.data.features import Features
     from cofactor.data.ratings import Ratings
     from cofactor.data.tables import TableLike
-    from cofactor.kernels.arrays import Float, Rows, TopK
+    from cofactor.kernels.arrays import Float, Rows
     from cofactor.kernels.csr import CSR
     from cofactor.kernels.filters import Filters
 
@@ -62,10 +63,10 @@ _SWEEPS = {"mcmc": 500, "als": 30, "sgd": 8}
 _REGULARIZATION = {"mcmc": 0.0, "als": 10.0, "sgd": 5e-5}
 _KEPT = (
     "user_samples_", "item_samples_", "rated_item_samples_", "prior_means_", "prior_precisions_", "offsets_",
-    "noise_precisions_", "cutpoints_",
+    "noise_precisions_", "cutpoints_", "user_noises_",
 )  # fmt: skip
-_BURN_IN = 1 / 3  # of the sweeps
 _MOST_LEVELS = 50
+_NOISE_FREEDOM = 20.0  # degrees of freedom of a user's noise around that of all
 
 
 class FactorizationMachine(RatingModel):
@@ -83,6 +84,9 @@ class FactorizationMachine(RatingModel):
         Ratings as numbers, or as ordered levels such as stars (at most 50; only with "mcmc").
     implicit : bool
         Which items a user rated, and which users rated an item, are features of the user and of the item.
+    user_noise : bool
+        Some users rate more consistently than others: every user has noise of its own. Only for "mcmc" and
+        "regression".
     iterations : int, optional
         Sweeps over all parameters, by default 500 for "mcmc" and 30 for "als"; passes over the ratings, 8, for "sgd".
     samples : int
@@ -103,6 +107,8 @@ class FactorizationMachine(RatingModel):
     user_samples_, item_samples_ : (n_users, n), (n_items, n) float32
         For each sample, side by side, a bias and a vector.
     offsets_, noise_precisions_ : (samples,) float64
+    user_noises_ : (n_users,) float32
+        Variances of the noise, in units of standardised ratings.
     error_history_ : (iterations,) float64
         Root of the mean squared error on the training ratings, by the parameters of each sweep; with "ordinal" that of
         the hidden numbers.
@@ -139,6 +145,7 @@ class FactorizationMachine(RatingModel):
     prior_precisions_: Float
     offsets_: NDArray[np.float64]
     noise_precisions_: NDArray[np.float64]
+    user_noises_: Float
     cutpoints_: NDArray[np.float64]
     levels_: NDArray[np.float64]
     error_history_: NDArray[np.float64]
@@ -154,6 +161,7 @@ class FactorizationMachine(RatingModel):
         method: Literal["mcmc", "als", "sgd"] = "mcmc",
         task: Literal["regression", "ordinal"] = "regression",
         implicit: bool = False,
+        user_noise: bool = True,
         iterations: int | None = None,
         samples: int = 100,
         regularization: float | None = None,
@@ -167,6 +175,7 @@ class FactorizationMachine(RatingModel):
         self.method = method
         self.task = task
         self.implicit = implicit
+        self.user_noise = user_noise
         self.iterations = iterations
         self.samples = samples
         self.regularization = regularization
@@ -230,20 +239,10 @@ class FactorizationMachine(RatingModel):
             self._kernels(), targets, sides, self.factors + 1,
             n_levels=len(self.levels_) or None,
             regularization=None if self.method == "mcmc" else self._penalty,
+            noise_freedom=_NOISE_FREEDOM if self._has_user_noise else None,
             init_std=self._init_std, seed=self.seed, threads=self.threads,
         )  # fmt: skip
-        n, errors = self._iterations, []
-        wanted = np.linspace(n * _BURN_IN, n, len(kept.offsets) + 1)[1:].astype(int) if self.method == "mcmc" else [n]
-        places = {int(sweep): at for at, sweep in enumerate(wanted)}
-        with progress_bar("FactorizationMachine", progress, total=n) as bar:
-            for sweep in range(1, n + 1):
-                chain.sweep()
-                errors.append(chain.error)
-                if sweep in places:
-                    kept.keep(places[sweep], chain)
-                bar.set_postfix(rmse=f"{errors[-1] * self.std_:.4f}", refresh=False)
-                bar.update()
-        return np.array(errors)
+        return sampled(chain, kept, self._iterations, unit=self.std_, progress=progress)
 
     def _descend(self, targets: CSR, _: object, kept: Kept, progress: bool | None) -> NDArray[np.float64]:
         rates = self._iterations, self.learning_rate, self.batch_size, self._penalty
@@ -271,7 +270,11 @@ class FactorizationMachine(RatingModel):
 
     @property
     def _n_samples(self) -> int:
-        return min(self.samples, self._iterations - int(self._iterations * _BURN_IN)) if self.method == "mcmc" else 1
+        return min(self.samples, self._iterations - int(self._iterations * BURN_IN)) if self.method == "mcmc" else 1
+
+    @property
+    def _has_user_noise(self) -> bool:
+        return self.user_noise and self.method == "mcmc" and self.task == "regression"
 
     @property
     def _penalty(self) -> float:
@@ -289,17 +292,14 @@ class FactorizationMachine(RatingModel):
         n, c = self._n_samples, self.factors + 1
         levels = "levels" if self.task == "ordinal" else "0"
         return {
-            "mean_": "number",
-            "std_": "number",
+            **dict.fromkeys(("mean_", "std_"), "number"),
+            **dict.fromkeys(("unknown_user_", "unknown_item_"), f"float32 {n * c}"),
+            **dict.fromkeys(("prior_means_", "prior_precisions_"), f"float32 {n} {c}"),
+            **dict.fromkeys(("offsets_", "noise_precisions_"), f"float64 {n}"),
             "user_samples_": f"float32 users {n * c}",
             "item_samples_": f"float32 items {n * c}",
             "rated_item_samples_": f"float32 {'items' if self.implicit else 0} {n * c}",
-            "unknown_user_": f"float32 {n * c}",
-            "unknown_item_": f"float32 {n * c}",
-            "prior_means_": f"float32 {n} {c}",
-            "prior_precisions_": f"float32 {n} {c}",
-            "offsets_": f"float64 {n}",
-            "noise_precisions_": f"float64 {n}",
+            "user_noises_": "float32 users",
             "cutpoints_": f"float64 {n} {'cutpoints' if self.task == 'ordinal' else 0}",
             "levels_": f"float64 {levels}",
             "error_history_": "float64 sweeps",
@@ -308,8 +308,8 @@ class FactorizationMachine(RatingModel):
         }
 
     def _check_state(self) -> None:
-        if (self.prior_precisions_ < 0).any() or (self.noise_precisions_ <= 0).any():
-            raise DataError("precisions of a FactorizationMachine must be above 0")
+        if min(self.prior_precisions_.min(), self.user_noises_.min()) < 0 or (self.noise_precisions_ <= 0).any():
+            raise DataError("precisions and noises of a FactorizationMachine must be above 0")
         if self.task == "ordinal" and self.cutpoints_.shape[1] != len(self.levels_) - 1:
             raise DataError(f"there are {self.cutpoints_.shape[1]} cutpoints of {len(self.levels_)} levels")
 
@@ -318,6 +318,7 @@ class FactorizationMachine(RatingModel):
         check_choice("method", self.method, _SWEEPS)
         check_choice("task", self.task, ("regression", "ordinal"))
         check_flag("implicit", self.implicit)
+        check_flag("user_noise", self.user_noise)
         if self.iterations is not None:
             check_at_least("iterations", self.iterations, 2, whole=True)
         check_at_least("samples", self.samples, 1, whole=True)
@@ -376,8 +377,11 @@ class FactorizationMachine(RatingModel):
         if self.method != "mcmc":
             return None
         variances = self._moments(users, items)[1].astype(np.float64)
-        noise = 0.0 if self.task == "ordinal" else float((1 / self.noise_precisions_).mean())
-        stds: Float = (self.std_ * np.sqrt(variances + noise)).astype(np.float32)
+        if self.task == "regression":
+            common = float((1 / self.noise_precisions_).mean())
+            unknown = common * _NOISE_FREEDOM / (_NOISE_FREEDOM - 2) if self._has_user_noise else common
+            variances += np.where(users < 0, unknown, self.user_noises_[users])
+        stds: Float = (self.std_ * np.sqrt(variances)).astype(np.float32)
         return stds
 
     def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
@@ -387,14 +391,9 @@ class FactorizationMachine(RatingModel):
         return self._lists(lambda rows: self._fold_in(histories.take(rows)), histories.n_rows, k, filters)
 
     def _lists(self, rows_of: Callable[[Rows], Float], n: int, k: int, filters: Filters) -> TopK:
-        n_items = self.interactions_.n_items
-        every = np.arange(n_items, dtype=np.int32)
-
-        def scores(at: Rows) -> Float:
-            rows = np.ascontiguousarray(rows_of(at))
-            users = np.repeat(np.arange(len(rows), dtype=np.int32), n_items)
-            found = self._moments(users, np.tile(every, len(rows)), rows)[0].reshape(len(rows), n_items)
-            return self.mean_ + np.float32(self.std_) * found
-
-        width = 6 * n_items + 2 * self.user_samples_.shape[1]
-        return top_k_in_batches(scores, n, width, k, kernels=self._kernels(), filters=filters, threads=self.threads)
+        kernels, kept = self._kernels(), self._kept
+        if self.task == "regression":
+            top = lists_of_products(kernels, kept, rows_of, n, k, filters=filters, threads=self.threads)
+            return TopK(top.rows, self.mean_ + np.float32(self.std_) * top.scores)
+        rate = lambda users, items, rows: self._moments(users, items, rows)[0]  # noqa: E731
+        return lists_of_ratings(kernels, kept, rows_of, n, k, rate=rate, filters=filters, threads=self.threads)

@@ -76,6 +76,9 @@ class Chain:
         Of ordinal ratings.
     regularization : float, optional
         Descend, with this penalty; without it everything is sampled.
+    noise_freedom : float, optional
+        Every user has noise of its own: the precision of the noise of all times a weight with a Gamma prior of mean 1
+        and so many degrees of freedom.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Chain:
         *,
         n_levels: int | None = None,
         regularization: float | None = None,
+        noise_freedom: float | None = None,
         init_std: float = 0.1,
         seed: int = 0,
         threads: int | None = None,
@@ -106,6 +110,9 @@ class Chain:
             self._order = np.argsort(targets.indices, kind="stable")  # of the entries, item by item
             self._users = targets.row_index()
             self.cutpoints = Cutpoints(self._classes, n_levels)
+        self._counts = np.diff(targets.indptr)
+        self._freedom = noise_freedom
+        self.weights: Float | None = None if noise_freedom is None else np.ones(targets.n_rows, np.float32)
         self._at = 0
 
     @property
@@ -133,11 +140,20 @@ class Chain:
                 *self.priors[side].as_floats(),
                 offset=self.offset,
                 noise_precision=self.noise_precision,
+                weights=None if side else self.weights,
+                other_weights=self.weights if side else None,
                 seed=int(rng.integers(2**63)),
                 sampled=self._sampled,
                 threads=self._threads,
             )
+            if side == 0 and self._freedom is not None:
+                self._draw_weights(sums[:, 1], self._freedom, rng)
         self.residual_sum, self.squares = sums.sum(axis=0).tolist()
+
+    def _draw_weights(self, squares: NDArray[np.float64], freedom: float, rng: np.random.Generator) -> None:
+        """How precise each user is, with a Gamma prior of mean 1; n is the number of its ratings."""
+        shape, rate = (freedom + self._counts) / 2, (freedom + self.noise_precision * squares) / 2
+        self.weights = (rng.gamma(shape) / rate).astype(np.float32)
 
     def predicted(self) -> Float:
         """Of every entry, by the present parameters."""
@@ -148,11 +164,13 @@ class Chain:
         return self._kernels.fm_ratings(self._users, self._targets.indices, samples, threads=self._threads)[0]
 
     def _draw_noise_and_offset(self, rng: np.random.Generator) -> None:
-        n = self._targets.nnz
+        n, all_weights = self._targets.nnz, float(self._targets.nnz)
+        if self.weights is not None:
+            all_weights = float(self._counts @ self.weights.astype(np.float64))
         if self._sampled:
             self.noise_precision = float(rng.gamma((1 + n) / 2) / ((1 + self.squares) / 2))
-        precision = self.noise_precision * n + 1
-        self.offset = self.noise_precision * (self.residual_sum + n * self.offset) / precision
+        precision = self.noise_precision * all_weights + 1
+        self.offset = self.noise_precision * (self.residual_sum + all_weights * self.offset) / precision
         if self._sampled:
             self.offset += float(rng.normal() / np.sqrt(precision))
 

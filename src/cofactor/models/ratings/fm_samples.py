@@ -9,6 +9,7 @@ import numpy as np
 from cofactor.kernels.arguments import FmSamples, FmSide
 from cofactor.kernels.csr import CSR
 from cofactor.models.ratings.fm_ordinal import expected_hidden
+from cofactor.system.progress import progress_bar
 
 if TYPE_CHECKING:
     from typing import Self
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from cofactor.kernels.cpu import Kernels
     from cofactor.models.ratings.fm_chain import Chain
 
-__all__ = ["Kept", "folded_in"]
+__all__ = ["BURN_IN", "Kept", "folded_in", "sampled"]
+
+BURN_IN = 1 / 3  # of the sweeps
 
 _PASSES = 20  # over the coordinates of a new user's id, of which one or two settle most
 
@@ -35,6 +38,7 @@ class Kept(NamedTuple):
     offsets: NDArray[np.float64]
     noise_precisions: NDArray[np.float64]
     cutpoints: NDArray[np.float64]  # (n_samples, n_levels - 1)
+    noises: Float  # (n_users,), variances, the mean over samples
 
     @classmethod
     def room(cls, n_rows: tuple[int, int, int], n_samples: int, c: int, n_cutpoints: int) -> Self:
@@ -43,7 +47,8 @@ class Kept(NamedTuple):
         means, precisions = np.empty((2, n_samples, c), np.float32)
         offsets, noise_precisions = np.empty((2, n_samples))
         cutpoints = np.empty((n_samples, n_cutpoints))
-        return cls(users, items, rated_items, means, precisions, offsets, noise_precisions, cutpoints)
+        noises = np.zeros(n_rows[0], np.float32)
+        return cls(users, items, rated_items, means, precisions, offsets, noise_precisions, cutpoints, noises)
 
     def keep(self, at: int, chain: Chain) -> None:
         """Take what a chain has now as sample number ``at``."""
@@ -57,6 +62,8 @@ class Kept(NamedTuple):
         prior = chain.priors[0]
         self.means[at], self.precisions[at] = prior.means[0], prior.precisions[0]
         self.offsets[at], self.noise_precisions[at] = chain.offset, chain.noise_precision
+        weights = np.ones(1, np.float32) if chain.weights is None else chain.weights
+        self.noises[:] += 1 / (len(self.offsets) * np.float32(chain.noise_precision) * weights)
         if chain.cutpoints is not None:
             self.cutpoints[at] = chain.cutpoints.values
 
@@ -64,6 +71,25 @@ class Kept(NamedTuple):
         """As kernels take them."""
         cutpoints = None if levels is None else self.cutpoints
         return FmSamples(self.users, self.items, *unknown, self.offsets, levels, cutpoints)
+
+
+def sampled(chain: Chain, kept: Kept, sweeps: int, *, unit: float, progress: bool | None) -> NDArray[np.float64]:
+    """Run a chain; keep what it has after sweeps that are evenly spaced, the last one among them.
+
+    Gives the error of every sweep, (sweeps,), in units of the targets, one of which is ``unit`` in the progress bar.
+    """
+    errors, n_samples = [], len(kept.offsets)
+    first = sweeps * BURN_IN if n_samples > 1 else 0
+    places = {int(sweep): at for at, sweep in enumerate(np.linspace(first, sweeps, n_samples + 1)[1:])}
+    with progress_bar("FactorizationMachine", progress, total=sweeps) as bar:
+        for sweep in range(1, sweeps + 1):
+            chain.sweep()
+            errors.append(chain.error)
+            if sweep in places:
+                kept.keep(places[sweep], chain)
+            bar.set_postfix(rmse=f"{errors[-1] * unit:.4f}", refresh=False)
+            bar.update()
+    return np.array(errors)
 
 
 def folded_in(

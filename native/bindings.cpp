@@ -7,6 +7,7 @@
 
 void bind_als(nb::module_& m);
 void bind_gaussian_rows(nb::module_& m);
+void bind_fm(nb::module_& m);
 void bind_item_pairs(nb::module_& m);
 void bind_linear_topk(nb::module_& m);
 void bind_neighbours(nb::module_& m);
@@ -62,6 +63,7 @@ void bind(nb::module_& m) {
           "out_indices"_a.noconvert(), "out_values"_a.noconvert());
     bind_als(m);
     bind_gaussian_rows(m);
+    bind_fm(m);
     bind_item_pairs(m);
     bind_linear_topk(m);
     bind_neighbours(m);

@@ -16,6 +16,8 @@ OPAQUE = "opaque"
 IN_PLACE = {
     "als_sweep": (1,),
     "gaussian_rows": (1,),
+    "fm_epoch": (1,),
+    "fm_sweep": (1,),
     "invert": (0,),
     "mirror_scaled": (0,),
     "shared_negatives_epoch": (1, 2),

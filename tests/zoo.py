@@ -24,6 +24,12 @@ MODELS = {
     "BiasedMF": lambda: cf.BiasedMF(4, epochs=3),
     "BiasedMF by sgd": lambda: cf.BiasedMF(4, method="sgd", epochs=5),
     "CoClustering": lambda: cf.CoClustering(2, 3, iterations=4, seed=1),
+    "FactorizationMachine": lambda: cf.FactorizationMachine(3, implicit=True, iterations=12, samples=4),
+    "FactorizationMachine, a point": lambda: cf.FactorizationMachine(3, method="als", iterations=5),
+    "FactorizationMachine, by batches": lambda: cf.FactorizationMachine(
+        3, method="sgd", iterations=4, batch_size=64, learning_rate=0.05
+    ),
+    "FactorizationMachine, ordinal": lambda: cf.FactorizationMachine(2, task="ordinal", iterations=9, samples=3),
     "GraphFilter": lambda: cf.GraphFilter(factors=5),
     "GraphFilter, a walk": lambda: cf.GraphFilter(
         low_pass=0, amplification=1.5, history_exponent=0.6, item_exponent=0.3

@@ -26,9 +26,18 @@ NEVER_ITSELF = {
 }
 REACHED_ONLY = {*NEVER_ITSELF, "SessionKNN", "SessionKNN by cosine"}  # lists hold only what neighbours reach
 SIMILAR_SHARE_USERS = {*REACHED_ONLY, "ItemPairsMF of two vectors", "EASE", "EASE of users", "HistoryRerank"}
-# Known users were trained; new ones are folded in, and come near (tests/models/sampled/test_sampled_mf.py and
-# tests/models/ratings/test_biased_mf.py).
-TRAINED = {"BiasedMF by sgd", "SVDpp", "SampledMF", "SampledMF by pairs", "SampledMF, stopped early"}
+# Known users were trained, or drawn; new ones are folded in, and come near (tests/models/sampled/test_sampled_mf.py,
+# tests/models/ratings/test_biased_mf.py and test_factorization_machine.py).
+TRAINED = {
+    "BiasedMF by sgd",
+    "FactorizationMachine",
+    "FactorizationMachine, by batches",
+    "FactorizationMachine, ordinal",
+    "SVDpp",
+    "SampledMF",
+    "SampledMF by pairs",
+    "SampledMF, stopped early",
+}
 PAIRS = {"ItemPairsMF", "ItemPairsMF of two vectors"}  # come in the order of users
 BY_USER_ROW = {
     "BayesianMF",

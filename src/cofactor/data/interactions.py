@@ -142,11 +142,7 @@ class Interactions(UserItems):
         DataError
             They are of another type.
         """
-        (users, at), (items, to) = _joined(self.users, users, "users"), _joined(self.items, items, "items")
-        matrix = self.user_items
-        counts = np.zeros(len(users), np.int64)
-        counts[at] = np.diff(matrix.indptr)  # both orders ascend, so that rows and entries stay in theirs
-        csr = CSR(offsets(counts), to[matrix.indices], matrix.values, len(items))
+        users, items, csr = self._among(users, items)
         return type(self)(users, items, csr, self.events)
 
     def per_pair(self, weight: Weight) -> NDArray[np.float32]:
@@ -289,15 +285,6 @@ class Interactions(UserItems):
             f"Interactions({self.n_users:,} users x {self.n_items:,} items, {self.nnz:,} entries, "
             f"density {self.nnz / cells if cells else 0:.3%})"
         )
-
-
-def _joined(known: IdMap, added: IdMap | None, what: str) -> tuple[IdMap, NDArray[np.int32]]:
-    """Known and added ids, and where the known ones are among them."""
-    check_type(what, added, IdMap | None, "an IdMap, or None")
-    if added is not None and added.dtype != known.dtype:
-        raise DataError(f"{what}: ids of {added.dtype} are added to ids of {known.dtype}; cast them to that type first")
-    joined = known if added is None else IdMap.from_values(pl.concat([known.ids, added.ids]))
-    return joined, joined.rows(known.ids)
 
 
 def _frequent(matrix: CSR, min_user_count: int, min_item_count: int, *, k_core: bool) -> NDArray[np.bool_]:

@@ -177,6 +177,11 @@ class Ratings(UserItems):
             return ratings
         return cls(x.users, x.items, x.user_items.with_values(x.per_pair(_last(events, pl.col(events.rating)))))
 
+    def widened(self, users: IdMap | None = None, items: IdMap | None = None) -> Self:
+        """The same ratings among more users and items, who have none; see ``Interactions.widened``."""
+        users, items, csr = self._among(users, items)
+        return type(self)(users, items, csr, scale=self.declared_scale, n_duplicates=self.n_duplicates)
+
     @property
     def scale(self) -> Scale:
         """The lowest and the highest rating: as declared, or else of those that there are."""

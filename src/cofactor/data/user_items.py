@@ -12,7 +12,7 @@ import polars as pl
 from cofactor.checks import check_type
 from cofactor.data.ids import IdMap, IdValues
 from cofactor.errors import DataError
-from cofactor.kernels.csr import CSR
+from cofactor.kernels.csr import CSR, offsets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,6 +99,14 @@ class UserItems(ABC):
             }
         )
 
+    def _among(self, users: IdMap | None, items: IdMap | None) -> tuple[IdMap, IdMap, CSR]:
+        """The same entries among more users and items: the ids, and the matrix with empty rows and columns."""
+        (users, at), (items, to) = _joined(self.users, users, "users"), _joined(self.items, items, "items")
+        matrix = self.user_items
+        counts = np.zeros(len(users), np.int64)
+        counts[at] = np.diff(matrix.indptr)  # both orders ascend, so that rows and entries stay in theirs
+        return users, items, CSR(offsets(counts), to[matrix.indices], matrix.values, len(items))
+
     def _refuse(self, kinds: dict[str, NDArray[np.bool_]], wanted: str, way_out: str) -> None:
         """Raise DataError if there is any bad value: how many of each kind, (nnz,) bool, and the first of them."""
         values = self.user_items.values
@@ -118,3 +126,12 @@ class UserItems(ABC):
             f"the {self.value} of {bad.size:,} of {len(values):,} (user, item) pairs is not {wanted} "
             f"({counts}); the first: {first}. {way_out}"
         )
+
+
+def _joined(known: IdMap, added: IdMap | None, what: str) -> tuple[IdMap, NDArray[np.int32]]:
+    """Known and added ids, and where the known ones are among them."""
+    check_type(what, added, IdMap | None, "an IdMap, or None")
+    if added is not None and added.dtype != known.dtype:
+        raise DataError(f"{what}: ids of {added.dtype} are added to ids of {known.dtype}; cast them to that type first")
+    joined = known if added is None else IdMap.from_values(pl.concat([known.ids, added.ids]))
+    return joined, joined.rows(known.ids)

@@ -285,3 +285,18 @@ def item_pairs_epoch(
     learn: bool,
     threads: int,
 ) -> tuple[float, float, int, int]: ...
+def fm_sweep(
+    indptr: I64, indices: I32, values: F32, totals: F32, ids: F32, parts: F32, feature_indptr: I64,
+    feature_indices: I32, feature_values: F32, column_indptr: I64, column_indices: I32, column_values: F32, groups: I32,
+    weights: F32, other: F32, other_weights: F32, means: F32, precisions: F32, offset: float, noise_precision: float,
+    seed: int, sampled: bool, passes: int, residuals: F32, row_sums: F64, threads: int
+) -> None: ...  # fmt: skip
+def fm_epoch(
+    indptr: I64, indices: I32, values: F32, n_items: int, rows: F32, first: F32, second: F32, steps: I32,
+    optimizer: str, learning_rate: float, epsilon: float, beta1: float, beta2: float, offset: float,
+    weight_decay: float, batch_size: int, seed: int, threads: int
+) -> float: ...  # fmt: skip
+def fm_ratings(
+    users: I32, items: I32, user_samples: F32, item_samples: F32, unknown_user: F32, unknown_item: F32, offsets: F64,
+    cutpoints: F64, levels: F64, means: F32, variances: F32, threads: int
+) -> None: ...  # fmt: skip

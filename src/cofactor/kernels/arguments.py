@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NO_BIASES",
+    "FmSamples",
+    "FmSide",
     "PackedIndex",
     "PairEvents",
     "PairRules",
@@ -57,6 +59,29 @@ class Similarity(NamedTuple):
             for part, size in zip(self[:4], sizes, strict=True)
         )
         return row_scale, column_scale, row_add, column_add, self.overlap, self.shrink
+
+
+class FmSide(NamedTuple):
+    """Users, or items, of a factorization machine: a row of parameters is a weight and a vector, then zeros."""
+
+    totals: Float  # (n, width), width a multiple of 16: what the parameters of a row's id and features add up to
+    ids: Float  # (n, width)
+    parts: Float  # (n_features, width)
+    features: CSR  # n x n_features
+    columns: CSR | None  # n_features x n, the same entries; None where parts stay
+    groups: Rows  # (n_features,), which prior each has; ids have that of group 0
+
+
+class FmSamples(NamedTuple):
+    """Totals of a factorization machine, side by side in several samples of its parameters."""
+
+    users: Float  # (n_users, n_samples x n_coordinates)
+    items: Float  # (n_items, n_samples x n_coordinates)
+    unknown_user: Float  # (n_samples x n_coordinates,), for a row of -1
+    unknown_item: Float
+    offsets: NDArray[np.float64]  # (n_samples,)
+    levels: NDArray[np.float64] | None = None  # (n_levels,), ratings of an ordered probit
+    cutpoints: NDArray[np.float64] | None = None  # (n_samples, n_levels - 1)
 
 
 class PackedIndex(NamedTuple):

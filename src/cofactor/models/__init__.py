@@ -21,6 +21,7 @@ from cofactor.models.ratings.bayesian_mf import BayesianMF
 from cofactor.models.ratings.bias_only import BiasOnly
 from cofactor.models.ratings.biased_mf import BiasedMF
 from cofactor.models.ratings.coclustering import CoClustering
+from cofactor.models.ratings.factorization_machine import FactorizationMachine
 from cofactor.models.ratings.global_mean import GlobalMean
 from cofactor.models.ratings.svdpp import SVDpp
 from cofactor.models.repeats.next_basket import NextBasket
@@ -43,6 +44,7 @@ __all__ = [
     "CoVisitation",
     "CoVisitationSum",
     "FactorModel",
+    "FactorizationMachine",
     "Fallback",
     "FixedFactors",
     "GlobalMean",

@@ -8,6 +8,7 @@ from cofactor.kernels.blas import invert
 from cofactor.kernels.cpu import (
     als,
     covisitation,
+    fm,
     gaussian_rows,
     item_pairs,
     neighbours,
@@ -103,6 +104,10 @@ class Kernels:
 
     count_session_pairs = staticmethod(session_pairs.count_session_pairs)
     session_pairs = staticmethod(session_pairs.session_pairs)
+
+    fm_epoch = staticmethod(fm.fm_epoch)
+    fm_ratings = staticmethod(fm.fm_ratings)
+    fm_sweep = staticmethod(fm.fm_sweep)
 
     gather = staticmethod(shuffle.gather)
     permuted_rows = staticmethod(shuffle.permuted_rows)

@@ -1,0 +1,126 @@
+// Factorization machines for Python.
+#include "bindings.hpp"
+#include "core/padded.hpp"
+#include "fm/fm.hpp"
+#include "sgd/bind_table.hpp"
+
+namespace {
+
+void fm_sweep(In1<std::int64_t> indptr, In1<std::int32_t> indices, In1<float> values, OutMatrix<float> totals,
+              OutMatrix<float> ids, OutMatrix<float> parts, In1<std::int64_t> feature_indptr,
+              In1<std::int32_t> feature_indices, In1<float> feature_values, In1<std::int64_t> column_indptr,
+              In1<std::int32_t> column_indices, In1<float> column_values, In1<std::int32_t> groups, In1<float> weights,
+              InMatrix other, In1<float> other_weights, InMatrix means, InMatrix precisions, float offset,
+              float noise_precision, std::uint64_t seed, bool sampled, int passes, Out1<float> residuals,
+              OutMatrix<double> row_sums, int threads) {
+    const cofactor::Csr targets = csr(indptr, indices, &values);
+    const cofactor::Csr features = csr(feature_indptr, feature_indices, &feature_values);
+    const cofactor::Csr columns = csr(column_indptr, column_indices, &column_values);
+    const std::size_t width = totals.shape(1), n = totals.shape(0);
+    check(static_cast<std::int64_t>(n) == targets.n_rows(), "totals must have a row for every row of targets");
+    check(ids.shape(0) == n && features.n_rows() == static_cast<std::int64_t>(n), "ids and features must have n rows");
+    check(ids.shape(1) == width && parts.shape(1) == width && other.shape(1) == width, "widths must agree");
+    check(width % cofactor::kPad == 0 && width > 0, "the width must be a multiple of 16");
+    check(groups.size() == parts.shape(0), "groups must hold a number for every feature");
+    if (columns.n_rows() > 0) {  // else features stay
+        check(columns.n_rows() == static_cast<std::int64_t>(parts.shape(0)), "columns need a row for every feature");
+        check(column_indices.size() == feature_indices.size(), "features and columns must hold the same entries");
+    }
+    check(means.shape(0) == precisions.shape(0) && means.shape(1) == precisions.shape(1),
+          "means and precisions differ");
+    check(means.shape(0) >= 1 && means.shape(1) >= 1 && means.shape(1) <= width, "means must be groups x coordinates");
+    for (const std::int32_t group : view(groups)) {
+        check(group >= 0 && group < static_cast<std::int64_t>(means.shape(0)), "a group has no prior");
+    }
+    for (const std::int32_t feature : view(feature_indices)) {
+        check(feature >= 0 && feature < static_cast<std::int64_t>(parts.shape(0)), "a feature is out of range");
+    }
+    for (const std::int32_t row : view(column_indices)) {
+        check(row >= 0 && row < static_cast<std::int64_t>(n), "a row of columns is out of range");
+    }
+    check(residuals.size() == indices.size(), "residuals must hold a number for every target");
+    check(row_sums.shape(0) == n && row_sums.shape(1) == 2, "row_sums must be n x 2");
+    check(weights.size() == 0 || weights.size() == n, "weights must hold a number for every row, or none");
+    check(other_weights.size() == 0 || other_weights.size() == other.shape(0),
+          "other_weights must be as other, or none");
+    for (const float weight : view(other_weights)) check(weight > 0.0f, "weights must be above 0");
+    check(passes >= 1, "passes must be at least 1");
+    const cofactor::FmSide own{totals.data(), ids.data(),   parts.data(),  features,
+                               columns,       view(groups), view(weights), static_cast<std::int64_t>(n)};
+    const cofactor::FmPrior prior{{means.data(), means.size()}, {precisions.data(), precisions.size()}};
+    const cofactor::FmOptions options{static_cast<std::int64_t>(means.shape(1)),
+                                      static_cast<std::int64_t>(width),
+                                      offset,
+                                      noise_precision,
+                                      seed,
+                                      sampled,
+                                      passes};
+    run(threads, &targets, other.shape(0), [&](cofactor::Interrupt& interrupt) {
+        cofactor::fm_sweep(targets, own, {other.data(), other.size()}, view(other_weights), prior, options,
+                           {residuals.data(), residuals.size()}, {row_sums.data(), row_sums.size()}, threads,
+                           interrupt);
+    });
+}
+
+double fm_epoch(In1<std::int64_t> indptr, In1<std::int32_t> indices, In1<float> values, std::int64_t n_items,
+                OutMatrix<float> rows, OutMatrix<float> first, OutMatrix<float> second, Out1<std::int32_t> steps,
+                const std::string& optimizer, float learning_rate, float epsilon, float beta1, float beta2,
+                float offset, float weight_decay, std::int64_t batch_size, std::uint64_t seed, int threads) {
+    const cofactor::Csr targets = csr(indptr, indices, &values);
+    const cofactor::Table table_of = table(rows, first, second, steps, optimizer, learning_rate, epsilon, beta1, beta2);
+    check(table_of.n_rows == targets.n_rows() + n_items, "the table must have a row for every user and every item");
+    check(rows.shape(1) % cofactor::kPad == 0, "rows must be padded");
+    check(batch_size >= 1, "batch_size must be at least 1");
+    const cofactor::FmEpoch options{offset, weight_decay, batch_size, seed};
+    double squares = 0.0;
+    run(threads, &targets, n_items, [&](cofactor::Interrupt& interrupt) {
+        squares = cofactor::fm_epoch(targets, table_of, options, threads, interrupt);
+    });
+    return squares;
+}
+
+void fm_ratings(In1<std::int32_t> users, In1<std::int32_t> items, InMatrix user_samples, InMatrix item_samples,
+                In1<float> unknown_user, In1<float> unknown_item, In1<double> offsets, In1<double> cutpoints,
+                In1<double> levels, Out1<float> means, Out1<float> variances, int threads) {
+    const std::size_t n_samples = offsets.size(), size = unknown_user.size();
+    check(n_samples >= 1 && size % n_samples == 0 && size > 0, "a row must hold as many numbers in every sample");
+    check(user_samples.shape(1) == size && item_samples.shape(1) == size && unknown_item.size() == size,
+          "rows of users and items differ in length");
+    check(cutpoints.size() == 0 || cutpoints.size() == n_samples * (levels.size() - 1),
+          "cutpoints must be samples x (levels - 1)");
+    check(users.size() == items.size() && means.size() == users.size() && variances.size() == users.size(),
+          "users, items, means and variances differ in length");
+    for (std::size_t p = 0; p < users.size(); ++p) {
+        check(users.data()[p] >= -1 && users.data()[p] < static_cast<std::int64_t>(user_samples.shape(0)) &&
+                  items.data()[p] >= -1 && items.data()[p] < static_cast<std::int64_t>(item_samples.shape(0)),
+              "a user or an item is out of range");
+    }
+    const cofactor::FmSamples samples{{user_samples.data(), user_samples.size()},
+                                      {item_samples.data(), item_samples.size()},
+                                      view(unknown_user),
+                                      view(unknown_item),
+                                      view(offsets),
+                                      view(cutpoints),
+                                      view(levels),
+                                      static_cast<std::int64_t>(size / n_samples)};
+    run(threads, nullptr, 0, [&](cofactor::Interrupt& interrupt) {
+        cofactor::fm_ratings(view(users), view(items), samples, {means.data(), means.size()},
+                             {variances.data(), variances.size()}, threads, interrupt);
+    });
+}
+
+}  // namespace
+
+void bind_fm(nb::module_& m) {
+    m.def("fm_sweep", &fm_sweep, "indptr"_a, "indices"_a, "values"_a, "totals"_a.noconvert(), "ids"_a.noconvert(),
+          "parts"_a.noconvert(), "feature_indptr"_a, "feature_indices"_a, "feature_values"_a, "column_indptr"_a,
+          "column_indices"_a, "column_values"_a, "groups"_a, "weights"_a, "other"_a, "other_weights"_a, "means"_a,
+          "precisions"_a, "offset"_a, "noise_precision"_a, "seed"_a, "sampled"_a, "passes"_a, "residuals"_a.noconvert(),
+          "row_sums"_a.noconvert(), "threads"_a);
+    m.def("fm_epoch", &fm_epoch, "indptr"_a, "indices"_a, "values"_a, "n_items"_a, "rows"_a.noconvert(),
+          "first"_a.noconvert(), "second"_a.noconvert(), "steps"_a.noconvert(), "optimizer"_a, "learning_rate"_a,
+          "epsilon"_a, "beta1"_a, "beta2"_a, "offset"_a, "weight_decay"_a, "batch_size"_a, "seed"_a, "threads"_a);
+    m.def("fm_ratings", &fm_ratings, "users"_a, "items"_a, "user_samples"_a, "item_samples"_a, "unknown_user"_a,
+          "unknown_item"_a, "offsets"_a, "cutpoints"_a, "levels"_a, "means"_a.noconvert(), "variances"_a.noconvert(),
+          "threads"_a);
+}

@@ -1,0 +1,182 @@
+"""A Markov chain over the parameters of a factorization machine, or coordinate descent, which is one without noise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from cofactor.kernels.arguments import FmSamples
+from cofactor.models.ratings.fm_ordinal import Cutpoints, hidden
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from cofactor.kernels.arguments import FmSide
+    from cofactor.kernels.arrays import Float
+    from cofactor.kernels.cpu import Kernels
+    from cofactor.kernels.csr import CSR
+    from cofactor.models.ratings.fm_sides import Side
+
+__all__ = ["Chain", "Prior", "draw_prior"]
+
+
+class Prior(NamedTuple):
+    """Normal priors, a row for every field, a column for every coordinate; float64."""
+
+    means: NDArray[np.float64]
+    precisions: NDArray[np.float64]
+
+    @classmethod
+    def constant(cls, n_fields: int, n_coordinates: int, precision: float) -> Self:
+        """Around 0."""
+        return cls(np.zeros((n_fields, n_coordinates)), np.full((n_fields, n_coordinates), precision))
+
+    def as_floats(self) -> tuple[Float, Float]:
+        """As kernels take them."""
+        return self.means.astype(np.float32), self.precisions.astype(np.float32)
+
+
+def draw_prior(own: FmSide, before: Prior, rng: np.random.Generator) -> Prior:
+    """Draw means and precisions of every field and coordinate, given its parameters.
+
+    With n parameters theta of a field: the precision from Gamma((n + 2) / 2, (1 + sum (theta - mean)^2 + mean^2) / 2),
+    then the mean from N(sum theta / (n + 1), 1 / ((n + 1) precision)): equations of Freudenthaler, Schmidt-Thieme &
+    Rendle 2011, with hyperpriors of 1 and 0.
+    """
+    n_fields, c = before.means.shape
+    ends = np.searchsorted(own.groups, np.arange(1, n_fields + 1))
+    means, precisions = np.empty_like(before.means), np.empty_like(before.precisions)
+    for field in range(n_fields):
+        rows = (own.ids if field == 0 else own.parts[ends[field - 1] : ends[field]])[:, :c]
+        n, sums = len(rows), rows.sum(axis=0, dtype=np.float64)
+        squares = np.einsum("ij,ij->j", rows, rows, dtype=np.float64)
+        mean = before.means[field]
+        away = np.maximum(squares - 2 * mean * sums + n * mean**2, 0)
+        precisions[field] = rng.gamma((n + 2) / 2, size=c) / ((1 + away + mean**2) / 2)
+        means[field] = sums / (n + 1) + rng.normal(size=c) / np.sqrt((n + 1) * precisions[field])
+    return Prior(means, precisions)
+
+
+class Chain:
+    """Parameters, priors and noise, and the sweep that changes them.
+
+    Parameters
+    ----------
+    kernels : Kernels
+    targets : CSR
+        Users x items. Of ordinal ratings, the values are classes, numbered from 0.
+    sides : (Side, Side)
+        Of users and of items.
+    n_coordinates : int
+        Factors and the weight.
+    n_levels : int, optional
+        Of ordinal ratings.
+    regularization : float, optional
+        Descend, with this penalty; without it everything is sampled.
+    noise_freedom : float, optional
+        Every user has noise of its own: the precision of the noise of all times a weight with a Gamma prior of mean 1
+        and so many degrees of freedom.
+    """
+
+    def __init__(
+        self,
+        kernels: Kernels,
+        targets: CSR,
+        sides: tuple[Side, Side],
+        n_coordinates: int,
+        *,
+        n_levels: int | None = None,
+        regularization: float | None = None,
+        noise_freedom: float | None = None,
+        init_std: float = 0.1,
+        seed: int = 0,
+        threads: int | None = None,
+    ) -> None:
+        self._kernels, self._seed, self._threads = kernels, seed, threads
+        self._sampled, self.n_coordinates = regularization is None, n_coordinates
+        rng = np.random.default_rng([seed, 0])
+        self.sides = tuple(side.parameters(n_coordinates, init_std, rng) for side in sides)
+        penalty = 1.0 if regularization is None else float(regularization)
+        self.priors = [Prior.constant(side.n_fields, n_coordinates, penalty) for side in sides]
+        self.offset, self.noise_precision = 0.0, 1.0
+        self._targets, self._of_items = targets, targets.transposed()
+        self.residual_sum, self.squares = float(targets.values.sum(dtype=np.float64)), float(targets.nnz)
+        self.cutpoints: Cutpoints | None = None
+        if n_levels is not None:
+            self._classes = targets.values.astype(np.intp)
+            self._order = np.argsort(targets.indices, kind="stable")  # of the entries, item by item
+            self._users = targets.row_index()
+            self.cutpoints = Cutpoints(self._classes, n_levels)
+        self._counts = np.diff(targets.indptr)
+        self._freedom = noise_freedom
+        self.weights: Float | None = None if noise_freedom is None else np.ones(targets.n_rows, np.float32)
+        self._at = 0
+
+    @property
+    def error(self) -> float:
+        """Root of the mean squared residual of the last sweep, in units of the targets."""
+        return float(np.sqrt(self.squares / self._targets.nnz))
+
+    def sweep(self) -> None:
+        """Everything once: hidden numbers and cutpoints, or noise and offset; then, side by side, priors and rows."""
+        self._at += 1
+        rng = np.random.default_rng([self._seed, self._at])
+        if self.cutpoints is not None:
+            self._hide(self.cutpoints, rng)
+        else:
+            self._draw_noise_and_offset(rng)
+        for side in (0, 1):
+            own = self.sides[side]
+            if self._sampled:
+                self.priors[side] = draw_prior(own, self.priors[side], rng)
+            held = self._kernels.hold(own)
+            _, sums = self._kernels.fm_sweep(
+                self._of_items if side else self._targets,
+                held,
+                self.sides[1 - side].totals,
+                *self.priors[side].as_floats(),
+                offset=self.offset,
+                noise_precision=self.noise_precision,
+                weights=None if side else self.weights,
+                other_weights=self.weights if side else None,
+                seed=int(rng.integers(2**63)),
+                sampled=self._sampled,
+                threads=self._threads,
+            )
+            if side == 0 and self._freedom is not None:
+                self._draw_weights(sums[:, 1], self._freedom, rng)
+        self.residual_sum, self.squares = sums.sum(axis=0).tolist()
+
+    def _draw_weights(self, squares: NDArray[np.float64], freedom: float, rng: np.random.Generator) -> None:
+        """How precise each user is, with a Gamma prior of mean 1; n is the number of its ratings."""
+        shape, rate = (freedom + self._counts) / 2, (freedom + self.noise_precision * squares) / 2
+        self.weights = (rng.gamma(shape) / rate).astype(np.float32)
+
+    def predicted(self) -> Float:
+        """Of every entry, by the present parameters."""
+        c = self.n_coordinates
+        users, items = (np.ascontiguousarray(side.totals[:, :c]) for side in self.sides)
+        nobody = np.zeros(c, np.float32)
+        samples = FmSamples(users, items, nobody, nobody, np.array([self.offset]))
+        return self._kernels.fm_ratings(self._users, self._targets.indices, samples, threads=self._threads)[0]
+
+    def _draw_noise_and_offset(self, rng: np.random.Generator) -> None:
+        n, all_weights = self._targets.nnz, float(self._targets.nnz)
+        if self.weights is not None:
+            all_weights = float(self._counts @ self.weights.astype(np.float64))
+        if self._sampled:
+            self.noise_precision = float(rng.gamma((1 + n) / 2) / ((1 + self.squares) / 2))
+        precision = self.noise_precision * all_weights + 1
+        self.offset = self.noise_precision * (self.residual_sum + all_weights * self.offset) / precision
+        if self._sampled:
+            self.offset += float(rng.normal() / np.sqrt(precision))
+
+    def _hide(self, cutpoints: Cutpoints, rng: np.random.Generator) -> None:
+        z = self.predicted().astype(np.float64)
+        cutpoints.move(z, rng)
+        drawn = hidden(cutpoints.values, self._classes, z, rng).astype(np.float32)
+        self._targets = self._targets.with_values(drawn)
+        self._of_items = self._of_items.with_values(drawn[self._order])

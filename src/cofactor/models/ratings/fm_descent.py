@@ -1,0 +1,75 @@
+"""Stochastic gradient descent of a factorization machine of ids."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from cofactor.kernels.arguments import Table
+from cofactor.models.base.epochs import Plan, run_epochs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from cofactor.kernels.cpu import Kernels
+    from cofactor.kernels.csr import CSR
+    from cofactor.models.ratings.fm_samples import Kept
+
+__all__ = ["Descent"]
+
+_LEAST_VARIANCE = 1e-8  # of a coordinate over users
+
+
+class Descent(NamedTuple):
+    """How to descend: by Adam, in batches, with a learning rate that falls to zero as half a cosine wave."""
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    weight_decay: float
+    init_std: float
+    seed: int
+    threads: int | None
+
+    def run(self, kernels: Kernels, targets: CSR, kept: Kept, progress: bool | None) -> NDArray[np.float64]:
+        """Train, and keep what comes out as the only sample; the root mean squared error of each epoch."""
+        c, n_users = kept.means.shape[1], targets.n_rows
+        values = np.zeros((n_users + targets.n_columns, -(-c // 16) * 16), np.float32)
+        values[:, 1:c] = np.random.default_rng(self.seed).normal(0, self.init_std, (len(values), c - 1))
+        rows = kernels.hold(Table.new(values, "adam", self.learning_rate))
+
+        def one_epoch(epoch: int, rate: float) -> float:
+            seed = int(np.random.default_rng([self.seed, epoch]).integers(2**63))
+            return kernels.fm_epoch(
+                targets,
+                rows,
+                offset=0.0,
+                weight_decay=self.weight_decay,
+                batch_size=self.batch_size,
+                seed=seed,
+                rate=rate,
+                threads=self.threads,
+            )
+
+        def snapshot() -> Callable[[], None]:
+            before = tuple(part.copy() for part in kernels.fetch(rows)[:4])
+
+            def bring_back() -> None:
+                for part, old in zip(kernels.fetch(rows)[:4], before, strict=True):
+                    part[:] = old
+
+            return bring_back
+
+        plan = Plan(self.epochs, cosine=True)
+        course = run_epochs("FactorizationMachine", plan, one_epoch, snapshot, progress=progress)
+        found, losses = kernels.fetch(rows).values[:, :c], course.epochs["loss"].to_numpy()
+        kept.users[:], kept.items[:] = found[:n_users], found[n_users:]
+        # New users are folded in by what the trained ones say of the spread of users, and of the noise.
+        kept.means[0] = kept.users.mean(axis=0)
+        kept.precisions[0] = 1 / np.maximum(kept.users.var(axis=0), _LEAST_VARIANCE)
+        kept.offsets[0], kept.noise_precisions[0] = 0.0, 1 / max(losses[course.kept - 1], _LEAST_VARIANCE)
+        errors: NDArray[np.float64] = np.sqrt(losses)
+        return errors

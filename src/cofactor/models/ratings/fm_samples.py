@@ -1,0 +1,143 @@
+"""Samples of a factorization machine that are kept: what they say of pairs, of lists and of new users."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from cofactor.kernels.arguments import FmSamples, FmSide
+from cofactor.kernels.csr import CSR
+from cofactor.models.ratings.fm_ordinal import expected_hidden
+from cofactor.system.progress import progress_bar
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from cofactor.kernels.arrays import Float
+    from cofactor.kernels.cpu import Kernels
+    from cofactor.models.ratings.fm_chain import Chain
+
+__all__ = ["BURN_IN", "Kept", "folded_in", "sampled"]
+
+BURN_IN = 1 / 3  # of the sweeps
+
+_PASSES = 20  # over the coordinates of a new user's id, of which one or two settle most
+
+
+class Kept(NamedTuple):
+    """Rows of all samples side by side, (n, n_samples x n_coordinates), and what each sample has besides."""
+
+    users: Float
+    items: Float
+    rated_items: Float  # what an item adds to users who rated it; no rows where users have no such features
+    means: Float  # (n_samples, n_coordinates): prior of ids of users
+    precisions: Float
+    offsets: NDArray[np.float64]
+    noise_precisions: NDArray[np.float64]
+    cutpoints: NDArray[np.float64]  # (n_samples, n_levels - 1)
+    noises: Float  # (n_users,), variances, the mean over samples
+
+    @classmethod
+    def room(cls, n_rows: tuple[int, int, int], n_samples: int, c: int, n_cutpoints: int) -> Self:
+        """For so many samples of ``c`` coordinates; ``n_rows`` of users, of items and of what these add to users."""
+        users, items, rated_items = (np.empty((n, n_samples * c), np.float32) for n in n_rows)
+        means, precisions = np.empty((2, n_samples, c), np.float32)
+        offsets, noise_precisions = np.empty((2, n_samples))
+        cutpoints = np.empty((n_samples, n_cutpoints))
+        noises = np.zeros(n_rows[0], np.float32)
+        return cls(users, items, rated_items, means, precisions, offsets, noise_precisions, cutpoints, noises)
+
+    def keep(self, at: int, chain: Chain) -> None:
+        """Take what a chain has now as sample number ``at``."""
+        c = chain.n_coordinates
+        here = slice(at * c, at * c + c)
+        users, items = chain.sides
+        self.users[:, here] = users.totals[:, :c]
+        self.items[:, here] = items.totals[:, :c]
+        if len(self.rated_items):
+            self.rated_items[:, here] = users.parts[-len(self.rated_items) :, :c]
+        prior = chain.priors[0]
+        self.means[at], self.precisions[at] = prior.means[0], prior.precisions[0]
+        self.offsets[at], self.noise_precisions[at] = chain.offset, chain.noise_precision
+        weights = np.ones(1, np.float32) if chain.weights is None else chain.weights
+        self.noises[:] += 1 / (len(self.offsets) * np.float32(chain.noise_precision) * weights)
+        if chain.cutpoints is not None:
+            self.cutpoints[at] = chain.cutpoints.values
+
+    def asked(self, levels: NDArray[np.float64] | None, unknown: tuple[Float, Float]) -> FmSamples:
+        """As kernels take them."""
+        cutpoints = None if levels is None else self.cutpoints
+        return FmSamples(self.users, self.items, *unknown, self.offsets, levels, cutpoints)
+
+
+def sampled(chain: Chain, kept: Kept, sweeps: int, *, unit: float, progress: bool | None) -> NDArray[np.float64]:
+    """Run a chain; keep what it has after sweeps that are evenly spaced, the last one among them.
+
+    Gives the error of every sweep, (sweeps,), in units of the targets, one of which is ``unit`` in the progress bar.
+    """
+    errors, n_samples = [], len(kept.offsets)
+    first = sweeps * BURN_IN if n_samples > 1 else 0
+    places = {int(sweep): at for at, sweep in enumerate(np.linspace(first, sweeps, n_samples + 1)[1:])}
+    with progress_bar("FactorizationMachine", progress, total=sweeps) as bar:
+        for sweep in range(1, sweeps + 1):
+            chain.sweep()
+            errors.append(chain.error)
+            if sweep in places:
+                kept.keep(places[sweep], chain)
+            bar.set_postfix(rmse=f"{errors[-1] * unit:.4f}", refresh=False)
+            bar.update()
+    return np.array(errors)
+
+
+def folded_in(
+    kernels: Kernels, kept: Kept, targets: CSR, features: CSR | None, *, ordinal: bool, threads: int | None
+) -> Float:
+    """Totals of users known only by their ratings, in every sample: the mean of their id given all else.
+
+    Parameters
+    ----------
+    targets : CSR (n, n_items)
+        As the chain had them: standardised ratings, or classes.
+    features : CSR (n, n_items), optional
+        The users' weights of ``rated_items``.
+
+    Notes
+    -----
+    Of ordinal ratings the hidden numbers are replaced by their expectations in turn (expectation-maximization), so that
+    ids are where their posterior is highest.
+    """
+    (n_samples, c), n = kept.means.shape, targets.n_rows
+    width = -(-c // 16) * 16
+    out = np.empty((n, n_samples * c), np.float32)
+    nothing = CSR(np.zeros(n + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), 0)
+    for at in range(n_samples):
+        here = slice(at * c, at * c + c)
+        rows = [np.zeros((n_rows, width), np.float32) for n_rows in (n, n, kept.items.shape[0], len(kept.rated_items))]
+        totals, ids, items, parts = rows
+        ids[:, :c], items[:, :c], parts[:, :c] = kept.means[at], kept.items[:, here], kept.rated_items[:, here]
+        own = FmSide(totals, ids, parts, features or nothing, None, np.zeros(len(parts), np.int32))
+        held = kernels.hold(own)
+        now, passes = targets, _PASSES
+        if ordinal:
+            now, passes = targets.with_values(kept.cutpoints[at].mean() + 0 * targets.values), 1
+        for _ in range(_PASSES if ordinal else 1):
+            left, _ = kernels.fm_sweep(
+                now,
+                held,
+                items,
+                kept.means[at : at + 1],
+                kept.precisions[at : at + 1],
+                offset=float(kept.offsets[at]),
+                noise_precision=float(kept.noise_precisions[at]),
+                sampled=False,
+                passes=passes,
+                threads=threads,
+            )
+            if ordinal:
+                z = (now.values - left).astype(np.float64)
+                now = now.with_values(expected_hidden(kept.cutpoints[at], targets.values.astype(np.intp), z))
+        out[:, here] = kernels.fetch(held).totals[:, :c]
+    return out

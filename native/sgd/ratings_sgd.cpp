@@ -31,44 +31,32 @@ public:
           shrink_(problem.step.learning_rate * problem.step.regularization),
           shrink_bias_(problem.step.bias_learning_rate * problem.step.bias_regularization) {}
 
-    // Ratings [begin, end) of a user, of which there are some; the sum of squared errors.
+    // Ratings [begin, end) of a user; the sum of squared errors.
     template <bool kUpdateItems>
     double run(std::int64_t user, std::int64_t begin, std::int64_t end) const {
-        // Copies, which no store to the vectors may change.
-        const Steps own = *this;
-        const float shrinkage = p_.users.shrinkage[user], keep = 1.0f - own.shrink_ * shrinkage,
-                    keep_bias = 1.0f - own.shrink_bias_ * shrinkage;
-        float *const vector = p_.users.vectors + user * width(), *item = own.item_of(begin);
-        Row p(vector);
-        float bias = p_.users.biases[user], product = dot(vector, item, width());
-        double total = 0.0;
-        for (std::int64_t e = begin; e < end; ++e) {
-            prefetch(own.item_of(std::min(e + kAhead, end - 1)), width());
-            const std::int32_t column = own.columns_[e];
-            float* const next = own.item_of(std::min(e + 1, end - 1));
-            const auto [of_user, of_item] = own.products(p, item, next);
-            float& item_bias = own.items_.biases[column];
-            const float shrinkage_item = own.items_.shrinkage[column];
-            const float over = ((own.values_[e] - item_bias) - bias) - product;  // what is known last comes last
-            total += static_cast<double>(over) * over;
-            bias = own.bias_rate_ * over + keep_bias * bias;
-            const float share = own.rate_ * over, keep_item = 1.0f - own.shrink_ * shrinkage_item;
-            product = share * of_item + keep * of_user;
-            if constexpr (kUpdateItems) {
-                item_bias = (1.0f - own.shrink_bias_ * shrinkage_item) * item_bias + own.bias_rate_ * over;
-            }
-            own.each([&](auto v) {
-                const Vec before = p.get(v), y = load(item + v * kLanes);
-                p.set(v, broadcast(share) * y + broadcast(keep) * before);
-                if constexpr (kUpdateItems) {
-                    store(item + v * kLanes, broadcast(share) * before + broadcast(keep_item) * y);
-                }
-            });
-            item = next;
+        const Steps own = *this;  // a copy, which no store to the vectors may change
+        if (begin == end) return 0.0;
+        Stream one(own, user, begin, end);
+        while (one.left()) one.template step<kUpdateItems>();
+        return one.finish();
+    }
+
+    // The same of two users without an item in common, by turns: neither has to wait for its own step before.
+    template <bool kUpdateItems>
+    double run(std::int64_t user, std::int64_t begin, std::int64_t end, std::int64_t other, std::int64_t other_begin,
+               std::int64_t other_end) const {
+        if (begin == end || other_begin == other_end) {
+            return run<kUpdateItems>(user, begin, end) + run<kUpdateItems>(other, other_begin, other_end);
         }
-        p.store_to(vector);
-        p_.users.biases[user] = bias;
-        return total;
+        const Steps own = *this;
+        Stream one(own, user, begin, end), two(own, other, other_begin, other_end);
+        while (one.left() && two.left()) {
+            one.template step<kUpdateItems>();
+            two.template step<kUpdateItems>();
+        }
+        while (one.left()) one.template step<kUpdateItems>();
+        while (two.left()) two.template step<kUpdateItems>();
+        return one.finish() + two.finish();
     }
 
     // Brings closer what a user's steps from an entry on begin with.
@@ -121,6 +109,66 @@ private:
         return {sum(of_p[0] + of_p[1]), sum(of_q[0] + of_q[1])};
     }
 
+    // A user on its way through some of its ratings.
+    class Stream {
+    public:
+        [[gnu::always_inline]] Stream(const Steps& steps, std::int64_t user, std::int64_t begin, std::int64_t end)
+            : s_(steps),
+              vector_(s_.p_.users.vectors + user * s_.width()),
+              user_bias_(s_.p_.users.biases + user),
+              item_(s_.item_of(begin)),
+              p_(vector_),
+              at_(begin),
+              end_(end),
+              keep_(1.0f - s_.shrink_ * s_.p_.users.shrinkage[user]),
+              keep_bias_(1.0f - s_.shrink_bias_ * s_.p_.users.shrinkage[user]),
+              bias_(*user_bias_),
+              product_(dot(vector_, item_, s_.width())) {}
+
+        bool left() const { return at_ < end_; }
+
+        template <bool kUpdateItems>
+        [[gnu::always_inline]] void step() {
+            prefetch(s_.item_of(std::min(at_ + kAhead, end_ - 1)), s_.width());
+            float* const next = s_.item_of(std::min(at_ + 1, end_ - 1));
+            const auto [of_user, of_item] = s_.products(p_, item_, next);
+            const std::int32_t column = s_.columns_[at_];
+            float& item_bias = s_.items_.biases[column];
+            const float shrinkage = s_.items_.shrinkage[column];
+            const float over = ((s_.values_[at_] - item_bias) - bias_) - product_;  // what is known last comes last
+            total_ += static_cast<double>(over) * over;
+            bias_ = s_.bias_rate_ * over + keep_bias_ * bias_;
+            const float share = s_.rate_ * over, keep = keep_, keep_item = 1.0f - s_.shrink_ * shrinkage;
+            product_ = share * of_item + keep * of_user;
+            if constexpr (kUpdateItems) {
+                item_bias = (1.0f - s_.shrink_bias_ * shrinkage) * item_bias + s_.bias_rate_ * over;
+            }
+            s_.each([&](auto v) {
+                const Vec before = p_.get(v), y = load(item_ + v * kLanes);
+                p_.set(v, broadcast(share) * y + broadcast(keep) * before);
+                if constexpr (kUpdateItems) {
+                    store(item_ + v * kLanes, broadcast(share) * before + broadcast(keep_item) * y);
+                }
+            });
+            item_ = next;
+            ++at_;
+        }
+
+        [[gnu::always_inline]] double finish() {
+            p_.store_to(vector_);
+            *user_bias_ = bias_;
+            return total_;
+        }
+
+    private:
+        const Steps& s_;
+        float *vector_, *user_bias_, *item_;
+        Row p_;
+        std::int64_t at_, end_;
+        float keep_, keep_bias_, bias_, product_;
+        double total_ = 0.0;
+    };
+
     const RatingsSgd& p_;
     const std::int32_t* columns_;
     const float* values_;
@@ -136,7 +184,6 @@ double users_epoch(const RatingsSgd& p, int threads, Interrupt& interrupt) {
     parallel_for(blocks, 1, threads, interrupt, [&](std::int64_t block, std::int64_t, int) {
         const Steps<kWidth> steps(p);
         for (std::int64_t u = p.users.blocks[block]; u < p.users.blocks[block + 1]; ++u) {
-            if (p.ratings.length(u) == 0) continue;
             totals[block] += steps.template run<false>(u, p.ratings.indptr[u], p.ratings.indptr[u + 1]);
         }
     });
@@ -145,6 +192,11 @@ double users_epoch(const RatingsSgd& p, int threads, Interrupt& interrupt) {
     return total;
 }
 
+struct Places {
+    std::int64_t begin, middle, end;
+};
+
+// Two users at a time: one takes the first half of a block of items, the other the second, and then they change places.
 template <int kWidth>
 double strata_epoch(const RatingsSgd& p, int threads, Interrupt& interrupt) {
     const std::int64_t blocks = std::ssize(p.users.blocks) - 1, n_users = p.ratings.n_rows();
@@ -155,20 +207,35 @@ double strata_epoch(const RatingsSgd& p, int threads, Interrupt& interrupt) {
         parallel_for(blocks, 1, threads, interrupt, [&](std::int64_t block, std::int64_t, int) {
             const Steps<kWidth> steps(p);
             const std::int64_t of_items = (block + turn + p.shift) % blocks;
-            const std::int32_t first = p.items.blocks[of_items], limit = p.items.blocks[of_items + 1];
-            const std::int64_t limit_of_users = p.users.blocks[block + 1];
-            for (std::int64_t u = p.users.blocks[block]; u < limit_of_users; ++u) {
-                const std::int64_t end = p.ratings.indptr[u + 1];
+            const std::int32_t *cut = &p.items.blocks[2 * of_items], *const from = columns;
+            // Where the ratings of a user in both halves of the block of items begin and end.
+            const auto places = [&](std::int64_t u) {
+                const std::int64_t begin = p.ratings.indptr[u], end = p.ratings.indptr[u + 1];
                 if (turn == 0) {
-                    at[u] = std::lower_bound(columns + p.ratings.indptr[u], columns + end, first) - columns;
+                    at[u] = std::lower_bound(from + begin, from + end, cut[0]) - from;
                 } else if (of_items == 0) {
-                    at[u] = p.ratings.indptr[u];
+                    at[u] = begin;
                 }
-                if (u + 2 < limit_of_users) steps.fetch(u + 2, turn == 0 ? p.ratings.indptr[u + 2] : at[u + 2]);
-                std::int64_t to = at[u];
-                while (to < end && columns[to] < limit) ++to;
-                if (to > at[u]) totals[block] += steps.template run<true>(u, at[u], to);
-                at[u] = to;
+                Places of{at[u], at[u], at[u]};
+                while (of.middle < end && columns[of.middle] < cut[1]) ++of.middle;
+                of.end = of.middle;
+                while (of.end < end && columns[of.end] < cut[2]) ++of.end;
+                return at[u] = of.end, of;
+            };
+            const std::int64_t last = p.users.blocks[block + 1];
+            double& total = totals[block];
+            for (std::int64_t u = p.users.blocks[block]; u < last; u += 2) {
+                for (std::int64_t v = u + 2; v < std::min(u + 4, last); ++v) {
+                    steps.fetch(v, turn == 0 ? p.ratings.indptr[v] : at[v]);
+                }
+                const Places a = places(u);
+                if (u + 1 == last) {
+                    total += steps.template run<true>(u, a.begin, a.end);
+                    break;
+                }
+                const Places b = places(u + 1);
+                total += steps.template run<true>(u, a.begin, a.middle, u + 1, b.middle, b.end);
+                total += steps.template run<true>(u, a.middle, a.end, u + 1, b.begin, b.middle);
             }
         });
     }

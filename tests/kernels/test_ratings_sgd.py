@@ -57,7 +57,7 @@ def assert_close(found, wanted):
 @pytest.mark.parametrize("n_blocks", [1, 3])
 def test_steps_are_those_of_a_loop(cpu_level, factors, n_blocks):
     problem = make(factors=factors, seed=factors)
-    blocks = evenly(23, n_blocks), evenly(17, n_blocks)
+    blocks = evenly(23, n_blocks), evenly(17, 2 * n_blocks)
     for options in ({"shift": 0}, {"shift": 4}, {"update_items": False}):
         assert_close(run(*problem, blocks, **options), twin(*problem, blocks, **options))
 
@@ -86,7 +86,7 @@ def test_a_step_goes_down_the_gradient(where):
 
 def test_the_number_of_threads_changes_no_bit(cpu_level):
     problem = make(90, 70, 0.3, factors=20)
-    blocks = evenly(90, 8), evenly(70, 8)
+    blocks = evenly(90, 8), evenly(70, 16)
     for options in ({}, {"update_items": False}):
         total, *sides = run(*problem, blocks, threads=1, **options)
         for threads in (2, 5, 64):
@@ -112,21 +112,21 @@ def test_blocks_have_about_as_many_ratings(where, nnz):
     keys = np.unique((n_items * (rng.random(nnz) ** 2) * n_users).astype(np.int64))
     x = CSR.from_pairs(keys // n_items, keys % n_items, np.ones(len(keys)), (n_users, n_items))
     users, items = kernels.rating_blocks(x)
-    assert len(users) == len(items)
+    assert len(items) == 2 * len(users) - 1
     assert (users[0], users[-1], items[0], items[-1]) == (0, n_users, 0, n_items)
     n = len(users) - 1
     assert n == (1 if nnz < 140_000 else 2 if x.nnz < 524_288 else 4)
     counts = np.diff(x.indptr[users]), np.diff(np.searchsorted(np.sort(x.indices), items))
-    for count in counts:
-        assert np.abs(count - x.nnz / n).max() <= 0.02 * x.nnz + 5
+    for count, parts in zip(counts, (n, 2 * n), strict=True):
+        assert np.abs(count - x.nnz / parts).max() <= 0.02 * x.nnz + 5
 
 
 def test_wrong_shapes_are_refused(where):
     ratings, users, items = make()
-    blocks = evenly(23, 2), evenly(17, 2)
-    with pytest.raises(ValueError, match="as many blocks of users as of items"):
+    blocks = evenly(23, 2), evenly(17, 4)
+    with pytest.raises(ValueError, match="twice as many blocks of items as of users"):
         run(ratings, users, items, (blocks[0], evenly(17, 3)))
     with pytest.raises(ValueError, match="blocks must go from 0"):
-        run(ratings, users, items, (blocks[0], evenly(16, 2)))
+        run(ratings, users, items, (blocks[0], evenly(16, 4)))
     with pytest.raises(ValueError, match="a vector, a bias and a shrinkage"):
         run(ratings, users._replace(biases=users.biases[1:]), items, blocks)

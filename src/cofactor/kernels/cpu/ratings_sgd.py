@@ -23,20 +23,20 @@ _LEAST = 1 << 15  # ratings of a pair of blocks, on average: with fewer, users a
 
 
 def rating_blocks(ratings: CSR) -> tuple[Rows, Rows]:
-    """Where blocks of users, and of items, with about as many ratings each begin and end; as many of both.
+    """Where blocks of users, and twice as many of items, with about as many ratings each begin and end.
 
     They depend on the ratings alone, so that results do not depend on the number of threads.
     """
     blocks = 1
     while blocks < _MOST_BLOCKS and ratings.nnz >= (2 * blocks) ** 2 * _LEAST:
         blocks *= 2
-    shares = np.arange(1, blocks) * (ratings.nnz / blocks)
 
-    def cut(ends: NDArray[np.int64], n: int) -> Rows:
+    def cut(ends: NDArray[np.int64], n: int, parts: int) -> Rows:
+        shares = np.arange(1, parts) * (ratings.nnz / parts)
         return np.concatenate([[0], np.searchsorted(ends, shares), [n]]).astype(np.int32)
 
     of_items = np.cumsum(np.bincount(ratings.indices, minlength=ratings.n_columns))
-    return cut(ratings.indptr[1:], ratings.n_rows), cut(of_items, ratings.n_columns)
+    return cut(ratings.indptr[1:], ratings.n_rows, blocks), cut(of_items, ratings.n_columns, 2 * blocks)
 
 
 def ratings_sgd_epoch(
@@ -64,7 +64,7 @@ def ratings_sgd_epoch(
     blocks : (n_blocks + 1,) int32 of users, and of items
         See :func:`rating_blocks`.
     shift : int
-        The block of items that the first block of users begins with; the second begins with the next one.
+        The pair of blocks of items that the first block of users begins with; the second begins with the next one.
     """
     return native.lib.ratings_sgd_epoch(
         ratings.indptr, ratings.indices, ratings.values, *users, *items, *blocks, *step,

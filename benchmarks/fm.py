@@ -7,11 +7,16 @@ The peer is what a program does that sees a table of features with a row for eve
 coordinate after the other, each a pass over the ratings that have the feature. It runs on some of the factors, and its
 time is scaled up. "sets" adds the items that a user rated and the users who rated an item: as many features for each
 rating as both have ratings, which the peer cannot hold.
+
+Where PyTorch is installed a pass by batches of 1,024 follows (120 factors, Adam), beside a loop over two embeddings;
+the loop runs for some of the batches and its time is scaled up. Its Adam moves every row in every step, the kernel's
+those that the batch touches.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import statistics
 from typing import TYPE_CHECKING
 
@@ -21,11 +26,14 @@ from _measure import interleaved, print_header, print_row
 
 import cofactor as cf
 from cofactor.kernels import native, on
+from cofactor.kernels.arguments import Table
 from cofactor.models.ratings.fm_chain import Chain
 from cofactor.models.ratings.fm_sides import Side, rated
 from cofactor.system.threads import available_threads
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cofactor.kernels.csr import CSR
 
 
@@ -56,6 +64,50 @@ class RowByRow:
                 vector[j] = new
 
 
+def kernel_pass(x: CSR, factors: int, batch: int, threads: int) -> Callable[[], object]:
+    rows = np.zeros((x.n_rows + x.n_columns, -(-(factors + 1) // 16) * 16), np.float32)
+    rows[:, 1 : factors + 1] = np.random.default_rng(0).normal(0, 0.01, (len(rows), factors))
+    table = Table.new(rows, "adam", 1e-3)
+    return lambda: on("cpu").fm_epoch(x, table, offset=0.0, weight_decay=1e-5, batch_size=batch, threads=threads)
+
+
+def torch_pass(x: CSR, factors: int, batch: int, threads: int, n_batches: int) -> Callable[[], object]:
+    import torch
+
+    torch.set_num_threads(threads)
+    sizes = (x.n_rows, factors), (x.n_columns, factors), (x.n_rows, 1), (x.n_columns, 1)
+    users, items, user_biases, item_biases = tables = [torch.nn.Embedding(*size) for size in sizes]
+    optimizer = torch.optim.Adam([t.weight for t in tables], lr=1e-3, weight_decay=1e-5)
+    rows, columns = (torch.from_numpy(of.astype(np.int64)) for of in (x.row_index(), x.indices))
+    values, order = torch.from_numpy(x.values), torch.randperm(x.nnz)
+
+    def some() -> None:
+        for at in range(n_batches):
+            chosen = order[at * batch : (at + 1) * batch]
+            u, i = rows[chosen], columns[chosen]
+            predicted = (users(u) * items(i)).sum(1) + user_biases(u)[:, 0] + item_biases(i)[:, 0]
+            loss = ((predicted - values[chosen]) ** 2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    return some
+
+
+def by_batches(
+    x: CSR, rounds: int, threads: int, *, factors: int = 120, batch: int = 1024, n_batches: int = 40
+) -> None:
+    steps = {"by batches": kernel_pass(x, factors, batch, threads)}
+    steps["PyTorch"] = torch_pass(x, factors, batch, threads, n_batches)
+    seconds, _ = interleaved(steps, rounds)
+    times = {name: statistics.median(of) for name, of in seconds.items()}
+    times["PyTorch"] *= x.nnz / (batch * n_batches)
+    print(f"\nA pass over the ratings, {factors} factors\n")
+    print_header(["pass", "seconds", "of PyTorch's"], n_texts=1)
+    for name, time in times.items():
+        print_row(name, f"{time:.2f}", f"{times['PyTorch'] / time:.0f}x")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, default=6040)
@@ -82,6 +134,8 @@ def main() -> None:
     print_header(["sweep", "seconds", "of SciPy's"], n_texts=1)
     for name, time in times.items():
         print_row(name, f"{time:.3f}", f"{times['SciPy, ids'] / time:.1f}x")
+    if importlib.util.find_spec("torch") is not None:
+        by_batches(x, args.rounds, args.threads)
 
 
 if __name__ == "__main__":

@@ -246,3 +246,16 @@ def test_train_and_test_of_a_split_are_rated_apart():
     for split in (cf.split.random(events, 0.1), *cf.split.k_fold(events, 3), cf.split.by_time(events, "3d")):
         parts = pl.concat([split.train.ratings().to_frame(), split.test.ratings().to_frame()])
         assert_frame_equal(parts.sort("user_id", "item_id"), whole)
+
+
+def test_more_users_and_items_have_no_ratings():
+    table = pl.DataFrame({"user_id": [2, 2, 4], "item_id": [7, 9, 7], "rating": [0.0, 2.0, 3.0]})
+    ratings = cf.Ratings.from_frame(table, scale=(0, 5))
+    wider = ratings.widened(users=cf.IdMap([1, 4]), items=cf.IdMap([8]))
+    assert wider.users.ids.to_list() == [1, 2, 4]
+    assert wider.items.ids.to_list() == [7, 8, 9]
+    assert wider.to_frame().equals(ratings.to_frame())
+    assert wider.scale == (0, 5)
+    assert ratings.widened().to_frame().equals(ratings.to_frame())
+    with pytest.raises(cf.DataError, match="users: ids of String are added to ids of Int64"):
+        ratings.widened(users=cf.IdMap(["a"]))

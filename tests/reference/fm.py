@@ -14,12 +14,8 @@ def design(x):
 
 def predicted(design, weights, vectors, offset):
     """By the definition, over all pairs of features: Rendle 2010, equation 1."""
-    out = offset + design @ weights
-    n = design.shape[1]
-    for j in range(n):
-        for k in range(j + 1, n):
-            out = out + design[:, j] * design[:, k] * (vectors[j] @ vectors[k])
-    return out
+    products = np.triu(vectors @ vectors.T, 1)  # of each pair j < k once
+    return offset + design @ weights + ((design @ products) * design).sum(axis=1)
 
 
 def derivative(design, vectors, j, c):

@@ -77,7 +77,7 @@ def sample_negatives(
     out = np.empty((len(users), n), np.int32)
     keep, aliases = alias or (None, None)
     native.lib.sample_negatives(
-        users, *shape, *optional_csr(seen)[:2], *optional_csr(dislikes)[:2], dislike_share, keep, aliases, seed, first, out,
-        resolve_threads(threads),
+        users, *shape, *optional_csr(seen)[:2], *optional_csr(dislikes)[:2], dislike_share, keep, aliases, seed, first,
+        out, resolve_threads(threads),
     )  # fmt: skip
     return out

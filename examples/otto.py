@@ -134,7 +134,7 @@ def main() -> dict[str, pl.DataFrame]:
     parser.add_argument("--folder", type=Path, help="where the split and the submission go; by default a temporary one")
     parser.add_argument("--factors", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--recall", type=float, default=0.9, help="of the index that finds neighbours of vectors")
+    parser.add_argument("--recall", type=float, default=0.8, help="of the index that finds neighbours of vectors")
     parser.add_argument("--recent", type=int, default=3, help="items of a session whose neighbours are candidates")
     parser.add_argument("--neighbours", type=int, default=30, help="of each of these items")
     parser.add_argument("--candidates", type=int, default=20_000, help="sessions whose longer lists are measured")

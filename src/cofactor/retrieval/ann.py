@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ApproximateIndex", "InvertedLists", "Library"]
 
-_EFFORTS = tuple(range(10, 101, 10))  # percent of what bounds must be to hold
+_EFFORTS = tuple(range(10, 101, 5))  # percent of what bounds must be to hold
 
 _TESTED = 1000  # queries that recall is measured with
 _DEEPEST = 1000  # items that a library is asked for, so that enough are left after filters

@@ -49,7 +49,7 @@ def with_exact(items: Any, threads: int) -> dict[str, Search]:
 
 def with_approximate(items: Any, threads: int) -> dict[str, Search]:
     index = cf.retrieval.ApproximateIndex(items, threads=threads)
-    return {f"cofactor approximate, {index.effort} lists": lambda queries, k: index.search(queries, k).rows}
+    return {f"cofactor approximate, {index.effort} % of the bounds": lambda queries, k: index.search(queries, k).rows}
 
 
 def with_top_k(items: Any, threads: int) -> dict[str, Search]:
@@ -113,7 +113,7 @@ def with_hnswlib(items: Any, threads: int) -> dict[str, Search]:
 # What is built, and the package that it needs.
 LIBRARIES: dict[str, tuple[Callable[[Any, int], dict[str, Search]], str]] = {
     "exact": (with_exact, "cofactor"),
-    "approximate": (with_approximate, "faiss"),
+    "approximate": (with_approximate, "cofactor"),
     "top_k": (with_top_k, "cofactor"),
     "flat": (with_flat, "faiss"),
     "ivf": (with_ivf, "faiss"),

@@ -23,6 +23,7 @@ import tempfile
 import time
 import warnings
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -133,6 +134,9 @@ def main() -> dict[str, pl.DataFrame]:
     parser.add_argument("--folder", type=Path, help="where the split and the submission go; by default a temporary one")
     parser.add_argument("--factors", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--recall", type=float, default=0.8, help="of the index that finds neighbours of vectors")
+    parser.add_argument("--recent", type=int, default=3, help="items of a session whose neighbours are candidates")
+    parser.add_argument("--neighbours", type=int, default=30, help="of each of these items")
     parser.add_argument("--candidates", type=int, default=20_000, help="sessions whose longer lists are measured")
     parser.add_argument("--compare", action="store_true", help="measure simpler models as well, and three matrices")
     parser.add_argument("--seed", type=int, default=0)
@@ -152,8 +156,8 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, pl.DataFrame]:
         stages.clear()
     factorization, counts = models(stages, files, args)
     with stages("index"):
-        factorization = cf.retrieval.indexed(factorization)
-        model = cf.HistoryRerank.fitted(factorization, counts)
+        factorization = cf.retrieval.indexed(factorization, partial(cf.retrieval.ApproximateIndex, recall=args.recall))
+        model = cf.HistoryRerank.fitted(factorization, counts, recent=args.recent, neighbours=args.neighbours)
     sessions = cf.read_events(files[1:], **ROLES)
     submission = folder / "submission.csv"
     with stages("candidates, ranking, submission"):

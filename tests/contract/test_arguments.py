@@ -227,6 +227,9 @@ def more():
         yield f"{type(model).__name__}.similar_users", model.similar_users, {}
         vectors = {"users": np.ones((4, 2)), "items": np.ones((4, 2)), "interactions": X}
         yield f"{type(model).__name__}.from_vectors", model.from_vectors, vectors
+    near = cf.ItemKNN().fit(X)
+    rerank = _same(cf.HistoryRerank.fitted, lambda **given: cf.HistoryRerank.fitted(near, **given))
+    yield "HistoryRerank.fitted", rerank, {"weights": [1]}
     yield "Blend.fitted", _same(cf.Blend.fitted, lambda **given: cf.Blend.fitted(*fitted, **given)), {"weights": [1, 2]}
     yield "CoVisitation.count", cf.CoVisitation().count, {"sessions": EVENTS.sessions()}
     for preset in ("buy_to_buy", "time_weighted", "type_weighted"):

@@ -83,8 +83,37 @@ def test_any_index(interactions):
     assert len(cf.retrieval.indexed(model, partial(cf.retrieval.ExactIndex)).recommend(k=1))
 
 
+@pytest.mark.parametrize("make", [cf.Blend, cf.Fallback, cf.HistoryRerank])
+def test_models_made_of_models(interactions, make):
+    """Those of factors among them rank by indexes, at any depth; the others are the same ones."""
+    asked = []
+
+    def counted(vectors, **options):
+        asked.append(options["metric"])
+        return cf.retrieval.ExactIndex(vectors, **options)
+
+    factors = cf.ImplicitALS(8, iterations=2, seed=0)
+    inner = factors if make is cf.HistoryRerank else cf.Fallback(factors, cf.Popular())
+    model = make(inner, cf.ItemKNN()).fit(interactions, progress=False)
+    fast = cf.retrieval.indexed(model, counted)
+    assert asked == []
+    assert_frame_equal(fast.recommend(k=7, exclude_seen=False), model.recommend(k=7, exclude_seen=False))
+    assert asked
+    n = len(asked)
+    model.recommend(k=3)
+    assert len(asked) == n
+    assert fast.models[1] is model.models[1]
+    assert type(fast) is make
+
+
 def test_what_cannot_be_indexed_is_refused(interactions):
     with pytest.raises(cf.ParameterError, match="model must be a model of factors"):
         cf.retrieval.indexed(cf.Popular().fit(interactions, progress=False))
     with pytest.raises(cf.NotFittedError):
         cf.retrieval.indexed(cf.ImplicitALS(8))
+    with pytest.raises(cf.NotFittedError):
+        cf.retrieval.indexed(cf.Fallback(cf.ImplicitALS(8), cf.Popular()))
+    with pytest.raises(cf.ParameterError, match="has none"):
+        cf.retrieval.indexed(cf.Fallback(cf.ItemKNN(), cf.Popular()).fit(interactions, progress=False))
+    with pytest.raises(cf.ParameterError, match="model must be a model of factors"):
+        cf.retrieval.indexed("als")

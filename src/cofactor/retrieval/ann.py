@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ApproximateIndex", "InvertedLists", "Library"]
 
-_EFFORTS = tuple(range(10, 101, 10))  # percent of what bounds must be to hold
+_EFFORTS = tuple(range(10, 101, 5))  # percent of what bounds must be to hold
 
 _TESTED = 1000  # queries that recall is measured with
 _DEEPEST = 1000  # items that a library is asked for, so that enough are left after filters
@@ -163,6 +163,11 @@ class ApproximateIndex:
         filters.arrays(len(vectors), n_items)  # checks their shape
         share = filters.n_choices(n_items) / n_items
         most_excluded = 0 if filters.exclude is None else int(np.diff(filters.exclude.indptr).max(initial=0))
+        if self._library is None and share >= self._exact_below:
+            asked, bounds = self._exact.space.queries(vectors), self.effort / 100
+            return self._exact.space.finished(
+                vectors, self._exact.search_lowered(asked, int(k), bounds, filters=filters)
+            )
         k = max(1, min(int(k), filters.n_choices(n_items)))
         all_may = filters.exclude is None and filters.allowed is None and self._exact.space.left_out is None
         depth = k if all_may else int((k + most_excluded) * 1.25 / max(share, 1e-9)) + 8

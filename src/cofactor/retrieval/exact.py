@@ -140,13 +140,14 @@ class ExactIndex:
             top = on("cpu").index_top_k(asked, self._packed, int(k), filters=filters, threads=threads)
         return self._space.finished(vectors, top)
 
-    def search_lowered(self, asked: Float, k: int, share: float) -> TopK:
+    def search_lowered(self, asked: Float, k: int, share: float, *, filters: Filters = NO_FILTERS) -> TopK:
         """Lists of queries of :attr:`space` by bounds that need not hold, see ``lowered_bounds``; for that share."""
         if native.level != self._level:
             self._pack()
         if self._lowered is None or self._lowered[0] != (share, self._level):
             self._lowered = (share, self._level), on("cpu").lowered_bounds(self._packed, share)
-        return on("cpu").index_top_k(asked, self._lowered[1], k, threads=1 if len(asked) == 1 else self._threads)
+        threads = 1 if len(asked) == 1 else self._threads
+        return on("cpu").index_top_k(asked, self._lowered[1], k, filters=filters, threads=threads)
 
     def _scan(self, asked: Float, k: int, filters: Filters, threads: int) -> TopK:
         """Lists of few allowed items, by their scores."""

@@ -340,7 +340,8 @@ class HistoryRerank(Recommender):
             check_at_least(name, getattr(self, name), 1, whole=True)
         resolve_threads(self.threads)
         if self.type_weights is not None:
-            if not isinstance(self.type_weights, Mapping) or not all(isinstance(n, str) for n in self.type_weights):
+            given = self.type_weights
+            if not isinstance(given, Mapping) or not given or not all(isinstance(name, str) for name in given):
                 raise ParameterError(
                     f"type_weights={self.type_weights!r}; it must be a mapping such as {{'clicks': 1, 'carts': 6}}"
                 )

@@ -6,6 +6,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -186,3 +187,31 @@ def test_sampled_negatives_on_groceries(negative_sampling):
         found = negative_sampling("--users", 60)
     assert "the notebook, adaptive_hinge" not in found["models"]["model"]
     assert found["similar"]["similar"].null_count() == 0
+
+
+def test_ratings_from_a_folder_to_films_for_somebody_new(example, tmp_path, capsys):
+    """On planted ratings: models of factors err less than means, and titles come with their lists."""
+    rng = np.random.default_rng(0)
+    users, films = rng.standard_normal((400, 2)), rng.standard_normal((60, 2))
+    user, film = (a.ravel() for a in np.nonzero(rng.random((400, 60)) < 0.5))
+    stars = np.clip(np.rint(3 + (users[user] * films[film]).sum(1) + 0.3 * rng.standard_normal(len(user))), 1, 5)
+    folder = tmp_path / "ml"
+    folder.mkdir()
+    rows = pl.DataFrame({"userId": user + 1, "movieId": film + 1, "rating": stars, "timestamp": 88 * 10**7 + user})
+    rows.write_csv(folder / "ratings.csv")
+    names = [f"Film {n}, The (1990)" for n in range(60)]
+    kinds = [("Horror" if n % 2 else "Sci-Fi|Romance") for n in range(60)]
+    pl.DataFrame({"movieId": range(1, 61), "title": names, "genres": kinds}).write_csv(folder / "movies.csv")
+    out = tmp_path / "out"
+    found = example("ratings", folder, "--models", "GlobalMean", "BiasOnly", "BiasedMF", "BayesianMF",
+                    "--like", "The Film 3", "--liked", "The Film 1", "The Film 2", "--out", out)  # fmt: skip
+    error = dict(found["models"].select("model", "RMSE").iter_rows())
+    assert max(error["BiasedMF"], error["BayesianMF"]) < 0.7 * error["BiasOnly"] < error["GlobalMean"]
+    inside = dict(found["models"].select("model", "in 90 % interval").iter_rows())
+    assert 0.8 < inside["BayesianMF"] < 1
+    assert len(found["like The Film 3"]) == len(found["for somebody new"]) == 10
+    assert not set(found["for somebody new"]["title"]) & {"The Film 1", "The Film 2"}
+    assert "## models" in capsys.readouterr().out
+    assert "</svg>" in (out / "ratings.svg").read_text()
+    with pytest.raises(SystemExit, match="no rated film has the title 'Nothing'"):
+        example("ratings", folder, "--models", "BiasedMF", "--like", "Nothing")

@@ -236,6 +236,24 @@ def test_models_of_ratings_in_chains_and_blends(tmp_path):
     assert set(chain.recommend(["ann"])["item_id"]) == {3}
 
 
+def test_vectors_of_items_tell_which_are_similar(model):
+    if type(model) in (cf.GlobalMean, cf.BiasOnly, cf.CoClustering):
+        for ask, told in ((model.item_vectors, "no vectors of items"), (model.similar_items, "no notion of similar")):
+            with pytest.raises(cf.ParameterError, match=told):
+                ask()
+        return
+    table = model.item_vectors()
+    vectors = table["vector"].to_numpy().astype(np.float64)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosine = dict(
+        zip([(i, j) for i in table["item_id"] for j in table["item_id"]], (unit @ unit.T).ravel(), strict=True)
+    )
+    near = model.similar_items(k=2)
+    assert len(near) == 6
+    for row in near.iter_rows(named=True):
+        assert row["score"] == pytest.approx(cosine[row["item_id"], row["similar_item_id"]], abs=1e-5)
+
+
 # The recipe
 
 

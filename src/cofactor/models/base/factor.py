@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from cofactor.checks import check_at_least, check_choice
-from cofactor.kernels.arrays import Float, Ranks, Rows, TopK
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
 from cofactor.models.base.model import Model
+from cofactor.models.base.nearest import most_similar
 from cofactor.models.base.recommender import UNKNOWN, Ids, Recommender, Unknown, is_everyone, known_rows, ranked_table
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cofactor.data.ids import IdMap
     from cofactor.data.interactions import Interactions
     from cofactor.data.tables import TableLike
-    from cofactor.kernels.cpu import Kernels
+    from cofactor.kernels.arrays import Float, Ranks, Rows, TopK
 
 __all__ = ["FactorModel", "Index"]
 
@@ -191,7 +191,7 @@ class FactorModel(Recommender):
         if self._indexes is not None and self._indexes.are_of(self.item_factors_):
             themselves = Filters(CSR.one_each(items, len(compared)))
             return self._indexes.get(compared, "cosine").search(compared[items], k, filters=themselves)
-        return _most_similar(self._kernels(), compared, items, k, self.threads)
+        return most_similar(self._kernels(), compared, items, k, self.threads)
 
     def _compared(self, vectors: Float) -> Float:
         """What of the vectors tells how similar two are."""
@@ -209,18 +209,5 @@ class FactorModel(Recommender):
         check_at_least("k", k, 1, whole=True)
         check_choice("unknown", unknown, UNKNOWN)
         rows = np.arange(x.n_users, dtype=np.int32) if users is None else known_rows(x.users, users, "user", unknown)
-        top = _most_similar(self._kernels(), self._compared(self.user_factors_), rows, int(k), self.threads)
+        top = most_similar(self._kernels(), self._compared(self.user_factors_), rows, int(k), self.threads)
         return ranked_table(x.users.take(rows), "user_id", x.users, "similar_user_id", top)
-
-
-def _most_similar(kernels: Kernels, vectors: Float, rows: Rows, k: int, threads: int | None) -> TopK:
-    """Cosine neighbours of some rows of ``vectors``, themselves left out; zero vectors are similar to nothing."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32, copy=False)
-    allowed = None if (norms > 0).all() else np.flatnonzero(norms > 0).astype(np.int32)
-    if allowed is not None and not len(allowed):
-        return TopK.empty(len(rows), 1)
-    filters = Filters(CSR.one_each(rows, len(vectors)), allowed)
-    top = kernels.top_k(unit[rows], unit, k, filters=filters, threads=threads)
-    top.rows[norms[rows, 0] == 0] = -1
-    return top

@@ -18,6 +18,7 @@ from cofactor.data.tables import TableLike, read_table
 from cofactor.errors import DataError, ParameterError
 from cofactor.kernels.csr import CSR
 from cofactor.models.base.fitting import LARGEST_WEIGHT, check_weights
+from cofactor.models.base.nearest import most_similar
 from cofactor.models.base.recommender import Recommender
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class RatingModel(Recommender):
     :meth:`_user_vectors` and :meth:`_item_vectors`, biases included, such as ``[p, mean + b, 1]`` and ``[q, 1, b]``.
     Users known only by their ratings get theirs from :meth:`_fold_in`. One whose ratings are no inner products
     overrides :meth:`_ratings`, :meth:`_top_k` and :meth:`_top_k_for`. One that knows how far off it may be gives
-    :meth:`_stds`.
+    :meth:`_stds`, one that knows what items are alike :meth:`_compared`.
     """
 
     _data_class = Ratings
@@ -65,6 +66,10 @@ class RatingModel(Recommender):
         """Standard deviation of each (user, item) pair's rating around the predicted one, rows as in ``_ratings``."""
         return None
 
+    def _compared(self) -> Float | None:
+        """Vectors (n_items, f), biases left out, whose cosines tell how similar items are, where there are any."""
+        return None
+
     # What every model of ratings does.
 
     def _ratings(self, users: Rows, items: Rows) -> Float:
@@ -78,6 +83,11 @@ class RatingModel(Recommender):
 
     def _scores(self, users: Rows, items: Rows) -> Float:
         return self._ratings(users, items)
+
+    def _similar_items(self, items: Rows, k: int) -> TopK:
+        if (vectors := self._compared()) is None:
+            return super()._similar_items(items, k)
+        return most_similar(self._kernels(), vectors, items, k, self.threads)
 
     def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
         return self._best(self._user_vectors(users), k, filters)
@@ -160,6 +170,24 @@ class RatingModel(Recommender):
         if clip:
             np.clip(ratings, *self.interactions_.scale, out=ratings)
         return ratings, self._stds(u, i)
+
+    def item_vectors(self) -> pl.DataFrame:
+        """What was learned of the items, biases left out: their cosines tell how similar they are.
+
+        Returns
+        -------
+        DataFrame
+            ``item_id`` and ``vector`` (Array of Float32), a row for each item of the training data.
+
+        Raises
+        ------
+        ParameterError
+            The model has no vectors.
+        """
+        x = self._fitted_for_tables()
+        if (vectors := self._compared()) is None:
+            raise ParameterError(f"{type(self).__name__} has no vectors of items; use a model that has, as BiasedMF")
+        return pl.DataFrame({"item_id": x.items.ids, "vector": np.ascontiguousarray(vectors)})
 
     # What it is given.
 

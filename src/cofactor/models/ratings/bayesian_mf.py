@@ -212,6 +212,9 @@ class BayesianMF(RatingModel):
         vectors[:, -1] = self.std_ * of_items[:, :, -1].mean(0, dtype=np.float64)
         return vectors
 
+    def _compared(self) -> Float:
+        return _side_by_side(self.item_samples_[:, :, :-1])
+
     def _fold_in(self, histories: CSR) -> Float:
         kernels = self._kernels()
         x = histories.with_values((histories.values.astype(np.float64) - self.mean_) / self.std_)

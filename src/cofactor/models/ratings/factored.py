@@ -40,6 +40,9 @@ class FactoredRatings(RatingModel):
         ones = np.ones(len(items), np.float32)
         return np.column_stack([self.item_factors_[items] * known[:, None], ones, self.item_biases_[items] * known])
 
+    def _compared(self) -> Float:
+        return self.item_factors_
+
     def _of_users(self, factors: Float, biases: Float) -> Float:
         """Vectors of users with these factors and biases."""
         means = np.asarray(self.mean_ + biases.astype(np.float64), np.float32)

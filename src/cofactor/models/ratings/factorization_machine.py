@@ -37,7 +37,7 @@ from cofactor.models.base.rating import RatingModel
 from cofactor.models.ratings.fm_chain import Chain
 from cofactor.models.ratings.fm_descent import Descent
 from cofactor.models.ratings.fm_lists import lists_of_products, lists_of_ratings
-from cofactor.models.ratings.fm_samples import BURN_IN, Kept, folded_in, sampled
+from cofactor.models.ratings.fm_samples import BURN_IN, Kept, folded_in, sampled, without_biases
 from cofactor.models.ratings.fm_sides import Side, described, rated
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
@@ -93,8 +93,7 @@ class FactorizationMachine(RatingModel):
         Of "mcmc": how many sweeps of the last two thirds, evenly spaced, are kept to predict with.
     regularization : float, optional
         Of "als", by default 10; of "sgd", where it is that of each step, 5e-5.
-    learning_rate : float
-    batch_size : int
+    learning_rate, batch_size : float and int
         Of "sgd".
     init_std : float
         Vectors start normal with standard deviation ``init_std / sqrt(factors)``.
@@ -352,6 +351,9 @@ class FactorizationMachine(RatingModel):
     def _item_vectors(self, items: Rows) -> Float:
         return np.where(items[:, None] < 0, self.unknown_item_, self.item_samples_[items])
 
+    def _compared(self) -> Float:
+        return without_biases(self.item_samples_, self.factors)
+
     def _fold_in(self, histories: CSR) -> Float:
         kernels, ordinal = self._kernels(), self.task == "ordinal"
         if ordinal:
@@ -381,8 +383,7 @@ class FactorizationMachine(RatingModel):
             common = float((1 / self.noise_precisions_).mean())
             unknown = common * _NOISE_FREEDOM / (_NOISE_FREEDOM - 2) if self._has_user_noise else common
             variances += np.where(users < 0, unknown, self.user_noises_[users])
-        stds: Float = (self.std_ * np.sqrt(variances)).astype(np.float32)
-        return stds
+        return np.asarray(self.std_ * np.sqrt(variances), np.float32)
 
     def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
         return self._lists(lambda rows: self.user_samples_[users[rows]], len(users), k, filters)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cofactor.kernels.cpu import Kernels
     from cofactor.models.ratings.fm_chain import Chain
 
-__all__ = ["BURN_IN", "Kept", "folded_in", "sampled"]
+__all__ = ["BURN_IN", "Kept", "folded_in", "sampled", "without_biases"]
 
 BURN_IN = 1 / 3  # of the sweeps
 
@@ -141,3 +141,8 @@ def folded_in(
                 now = now.with_values(expected_hidden(kept.cutpoints[at], targets.values.astype(np.intp), z))
         out[:, here] = kernels.fetch(held).totals[:, :c]
     return out
+
+
+def without_biases(samples: Float, factors: int) -> Float:
+    """Of rows of samples, each a bias and a vector, the vectors alone, side by side."""
+    return samples.reshape(len(samples), -1, factors + 1)[:, :, 1:].reshape(len(samples), -1)

@@ -45,7 +45,7 @@ LOSSES: dict[str, dict[str, Any]] = {
     "softmax": {"temperature": 0.15},
     "softmax@k": {"temperature": 0.1},
     "bsl": {"temperature": 0.15},
-    "ccl": {"negative_weight": 30.0, "margin": 0.7},
+    "ccl": {},
 }
 
 

@@ -5,7 +5,7 @@
     python examples/otto.py --sessions 14_750_000 --items 1_855_603 --days 31.6 --test 95h --folder FOLDER
 
 The last one is as large as the competition: 237 million events to learn from, 1.36 million sessions to go on with. The
-folder keeps the log and its split, so that a second run starts from there. --compare adds simpler models.
+folder keeps the log and its split: a second run of the same log starts from there. --compare adds simpler models.
 
 Items that follow each other in sessions make pairs, and the pairs an item-item factorization; an index finds the
 neighbours of its vectors. Co-visitation counts what occurs near what. A session is answered by what it had already, by
@@ -17,6 +17,7 @@ what a second stage could reach.
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import sys
 import tempfile
@@ -79,6 +80,21 @@ def split(args: argparse.Namespace, folder: Path) -> None:
         part.frame.select(**columns).sink_parquet(folder / f"{name}.parquet")
     labels.write_parquet(folder / "labels.parquet")
     print(*test.notes, sep="\n")
+
+
+def has_split(args: argparse.Namespace, folder: Path) -> bool:
+    """Whether a split of the same arguments lies there; if not, they are written beside the one to come."""
+    made = {"log": [str(Path(file).resolve()) for file in args.log], "test": args.test, "seed": args.seed}
+    if not args.log:
+        made |= {"sessions": args.sessions, "items": args.items, "days": args.days}
+    written = folder / "split.json"
+    if not (folder / "labels.parquet").exists():
+        written.write_text(json.dumps(made))
+        return False
+    found = json.loads(written.read_text()) if written.exists() else "unknown arguments"
+    if found != made:
+        raise SystemExit(f"{folder} holds a split of {found}, not of {made}; give another --folder, or empty this one")
+    return True
 
 
 def models(stages: Stages, files: list[Path], args: argparse.Namespace) -> tuple[cf.ItemPairsMF, cf.CoVisitation]:
@@ -150,7 +166,7 @@ def main() -> dict[str, pl.DataFrame]:
 
 def run(args: argparse.Namespace, folder: Path) -> dict[str, pl.DataFrame]:
     stages, files = Stages(), [folder / "train.parquet", folder / "test.parquet"]
-    if not (folder / "labels.parquet").exists():
+    if not has_split(args, folder):
         with stages("make the split (not part of the story)"):
             split(args, folder)
         stages.clear()

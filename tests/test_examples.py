@@ -103,6 +103,12 @@ def test_the_story_of_sessions_on_a_log_of_its_own(example, tmp_path, capsys):
     again = example("otto", *options[:-1])
     assert again["score"]["possible"].to_list() == found["score"]["possible"].to_list()
     assert "make the split" not in capsys.readouterr().out
+    for other in (["--seed", 1], ["--test", "5d"], ["--items", 400], [tmp_path / "log.jsonl"]):
+        with pytest.raises(SystemExit, match=r"holds a split of \{.*\}, not of \{.*\}; give another --folder"):
+            example("otto", *options[:-1], *other)
+    (tmp_path / "split.json").unlink()
+    with pytest.raises(SystemExit, match="holds a split of unknown arguments"):
+        example("otto", *options[:-1])
 
 
 def test_the_story_of_sessions_on_the_format_of_otto(example, tmp_path):

@@ -94,6 +94,34 @@ def test_sessions_that_no_model_knows_have_popular_items(folder, run, tmp_path):
     assert rows["labels"].unique().to_list() == [" ".join(map(str, popular))]
 
 
+def test_sessions_without_a_list_are_in_order(folder, run, tmp_path):
+    ids = pl.int_range(5000, eager=True).shuffle(seed=1)
+    pl.DataFrame({"user_id": ids, "item_id": [-5] * 5000}).write_parquet(tmp_path / "new.parquet")
+    run("train", folder / "train.parquet", "-m", "item-knn", "-o", tmp_path / "m")
+    run("submit", tmp_path / "m", tmp_path / "new.parquet", "-k", 3, "--types", "x", "-o", tmp_path / "s.csv")
+    assert pl.read_csv(tmp_path / "s.csv")["session_type"].to_list() == [f"{id}_x" for id in range(5000)]
+
+
+def test_events_without_a_session_are_left_out_of_a_submission(folder, run, tmp_path):
+    table = pl.read_parquet(folder / "test.parquet")
+    extra = table.head(3).with_columns(user_id=pl.lit(None, table.schema["user_id"]))
+    both = pl.concat([extra, table]).rename({"user_id": "visit"}).with_columns(person=pl.lit(1))
+    both.write_parquet(tmp_path / "events.parquet")
+    told = run(
+        "submit", folder / "model", tmp_path / "events.parquet", "--user", "person", "--session", "visit",
+        *ROLES, "-o", tmp_path / "s.csv",
+    )  # fmt: skip
+    assert "3 events have no session, null in visit; left out" in told.stderr
+    assert (tmp_path / "s.csv").read_bytes() == (folder / "submission.csv").read_bytes()
+
+
+@pytest.mark.parametrize("header", ["session_type,labels\n", "user_id,item_id,rank\n"])
+def test_lists_that_are_no_text_are_told_with_their_path(folder, run, tmp_path, header):
+    (tmp_path / "lists.csv").write_bytes(header.encode() + b"1_clicks,\xff\xfe,1\n")
+    told = run("score", tmp_path / "lists.csv", folder / "labels.parquet", expect=1).stderr
+    assert str(tmp_path / "lists.csv") in told
+
+
 def test_pairs_are_those_of_the_library(sessions, run_json, tmp_path):
     out = tmp_path / "pairs.parquet"
     options = ["--window", 2, "--max-gap", "10m", "--both", "--types", "clicks,carts", "--last-events", 50]
@@ -133,6 +161,18 @@ def test_the_log_of_otto(run, tmp_path):
         (["pairs", "LOG", *SESSIONS, "-o", "OUT.parquet", "--window", "0"], 1, "window must be a whole number"),
         (["pairs", "LOG", *SESSIONS, "-o", "OUT.parquet", "--type-weights", "x"], 2, "give a number for every type"),
         (["submit", "MODEL", "TEST", *ROLES, "-o", "OUT.txt"], 1, "must end in one of .csv"),
+        (
+            ["submit", "MODEL", "TEST", *ROLES, "-o", "OUT.csv", "-k", "500"],
+            1,
+            "-k 500: the model knows 120 items; take",
+        ),
+        (["score", "MISSING.csv", "LABELS"], 1, "MISSING.csv"),
+        (["score", "SUBMISSION", "MISSING.csv"], 1, "MISSING.csv"),
+        (
+            ["cut", "LOG", "--format", "otto", "-o", "OUT", "--item", "aid", "--null-value", "NA"],
+            2,
+            "--format otto has columns of its own; leave out --item, --null-value",
+        ),
         (["submit", "LOG", "TEST", *ROLES, "-o", "OUT.csv"], 1, "LOG"),
         (["score", "SUBMISSION", "LOG"], 1, "there is no column user_id"),
         (["score", "LOG", "LABELS"], 1, "user_id"),
@@ -147,6 +187,7 @@ def test_the_log_of_otto(run, tmp_path):
 def test_what_goes_wrong_is_told(sessions, folder, run, tmp_path, command, code, message):
     names = {"LOG": sessions[1], "OUT": tmp_path / "out", "OUT.csv": tmp_path / "o.csv", "OUT.txt": tmp_path / "o.txt"}
     names |= {"OUT.parquet": tmp_path / "o.parquet", "MODEL": folder / "model", "TEST": folder / "test.parquet"}
+    names |= {"MISSING.csv": tmp_path / "missing.csv"}
     names |= {"SUBMISSION": folder / "submission.csv", "LABELS": folder / "labels.parquet"}
     told = run(*(names.get(word, word) for word in command), expect=code).stderr
     assert str(names.get(message, message)) in " ".join(told.split())

@@ -106,6 +106,18 @@ def test_what_is_left_out_is_counted():
     assert "1 of items that train does not hold, and 2 of 3 sessions have one event" in test.notes[-1]
 
 
+def test_events_without_a_type_are_no_labels():
+    rows = [(0, i, 0, "clicks") for i in range(3)] + [(1, 0, 300, "clicks"), (1, 1, 301, None), (1, 2, 302, "carts")]
+    for seed in range(4):
+        _, test, labels = cut_sessions(read(table(rows)), "1d", seed=seed)
+        begun = len(test.collect())
+        assert labels.rows() == [(1, 2, "carts")]
+        told = "1 of 2 events after the cuts have no type, and are no labels"
+        assert test.notes[-1].endswith(told) == (begun == 1)
+    with pytest.raises(cf.ParameterError, match=r"no events of \['null'\]; the types are carts, clicks"):
+        cut_sessions(read(table(rows)), "1d", next_only=["null"])
+
+
 def test_types_of_which_all_count():
     rows = [(0, i, 0, "view") for i in range(3)] + [(1, i % 3, 300 + i, "view") for i in range(2)]
     assert len(cut_sessions(read(table(rows)), "1d", next_only=["view"]).labels) == 1

@@ -135,6 +135,7 @@ def test_bad_parameters(tmp_path):
         ({"types": "clicks"}, "types="),
         ({"fill": 3}, "fill must be ids"),
         ({"sessions": [1.5]}, "sessions must be ids"),
+        ({"sessions": [1, None, None]}, r"sessions holds 2 null\(s\), the first at place 1; leave them out"),
     ):
         with pytest.raises(cf.ParameterError, match=message):
             submission.write(LISTS, tmp_path / "out.csv", **given)

@@ -140,6 +140,11 @@ class Columns:
     def read(self, source: Any) -> Events:  # noqa: ANN401
         """Read an event log and tell what was inferred or left out."""
         if self.format is _Format.OTTO:
+            more = [f.name for f in fields(self) if f.name != "format" and getattr(self, f.name) != f.default]
+            if more:
+                raise typer.BadParameter(
+                    f"--format otto has columns of its own; leave out {', '.join(map(_option, more))}"
+                )
             return otto(source)
         options = {f.name: getattr(self, f.name) for f in fields(self)}
         plain: dict[str, Any] = {
@@ -151,6 +156,10 @@ class Columns:
         for line in events.notes:
             note(in_options(line, [f"--{name.replace('_', '-')}" for name in options]))
         return events
+
+
+def _option(name: str) -> str:
+    return "--null-value" if name == "null_values" else f"--{name.replace('_', '-')}"
 
 
 @dataclass(frozen=True)

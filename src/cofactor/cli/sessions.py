@@ -126,15 +126,20 @@ def submit(
     """
     target = check_output(output, (".csv",))
     fitted = load(model)
+    x = fitted.interactions_
+    if k > x.n_items:
+        raise ParameterError(f"-k {k}: the model knows {x.n_items:,} items; take a smaller -k")
     if has_factors(fitted):
         fitted = indexed(fitted)
     events = columns.read(sessions)
-    x = fitted.interactions_
+    owner = events.session if events.session is not None else events.user
+    if nobodys := events.frame.select(pl.col(owner).null_count()).collect().item():
+        note(f"{nobodys:,} events have no session, null in {owner}; left out")
+        events = events.filter(pl.col(owner).is_not_null())
     counts = x.user_items.binary().transposed().row_sums()
     fill = x.items.take((-counts).argsort(kind="stable")[: 2 * max(k, 1)])
     lists = submission.lists_for(fitted, events, k, part=part)
-    owner = events.session if events.session is not None else events.user
-    asked = events.frame.select(pl.col(owner).unique()).collect()[owner]
+    asked = events.frame.select(pl.col(owner).unique().sort()).collect()[owner]
     n = submission.write(lists, target, k=k, types=_listed(types), sessions=asked, fill=fill)
     if as_json:
         print_json({"output": str(target), "sessions": n, "rows": n * len(_listed(types))})
@@ -176,11 +181,17 @@ def _by_role(events: Events) -> pl.LazyFrame:
 
 def _lists(path: Path, dtype: pl.DataType) -> object:
     """Tables of a submission, or a table."""
-    if path.suffix.lower() == ".csv":
-        with path.expanduser().open() as file:
-            if file.readline().strip() == "session_type,labels":
-                return submission.read(path.expanduser(), dtype=dtype)
+    if path.suffix.lower() == ".csv" and _is_submission(path.expanduser()):
+        return submission.read(path.expanduser(), dtype=dtype)
     return _table(path)
+
+
+def _is_submission(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.readline(1000).strip() == b"session_type,labels"
+    except OSError:
+        return False  # a table that cannot be read, as will be told
 
 
 def _table(path: Path) -> pl.DataFrame:

@@ -58,10 +58,10 @@ def cut_sessions(
     """Make a labelled test set of the sessions of the last days, as the OTTO competition does.
 
     Train is everything before the cut. Test sessions are those that begin at or after it. Events of theirs on items
-    that train does not hold are left out, then sessions of fewer than two events. Each session left is cut at random:
-    1 to all but one of its events are its beginning, in ``test``. Labels are, of the types in ``next_only``, the next
-    item after the cut, and of all other types every item after it. What is left out, later events of sessions that
-    began before the cut among it, is counted in ``test.notes``.
+    that train does not hold are left out, then sessions of fewer than two events. Each session left is cut at random: 1
+    to all but one of its events are its beginning, in ``test``. Labels are, of the types in ``next_only``, the next
+    item after the cut, and of all other types every item after it; events without a type are none. What is left out,
+    later events of sessions that began before the cut among it, is counted in ``test.notes``.
 
     Departures from the competition (Normann et al. 2023, ``otto-de/recsys-dataset``): sessions of one event stay in
     train, and a session that begins at the very moment of the cut is a test session. The events at or after the cut
@@ -99,20 +99,19 @@ def cut_sessions(
     time, session = time_of(events, "cut_sessions"), events.session if events.session is not None else events.user
     cut = cut_of(test, *time_range(events, time))
     train = events.filter(pl.col(time) < cut)
-    kind = pl.col(str(events.event_type)).cast(pl.String).fill_null("null")
+    kind = pl.col(str(events.event_type)).cast(pl.String)
     old, items, types, later = pl.collect_all(
         [
             train.frame.select(pl.col(session).unique()),
             train.frame.select(pl.col(events.item).unique()),
-            events.frame.select(kind.unique().sort()),
+            events.frame.select(kind.drop_nulls().unique().sort()),
             events.frame.filter((pl.col(time) >= cut) & pl.col(session).is_not_null()),
         ],
         engine="streaming",
     )
     _check_occur(wanted, types.to_series())
     new = later.join(old, on=session, how="anti", maintain_order="left")
-    known = new.join(items, on=events.item, how="semi", maintain_order="left")
-    known = known.sort(session, time, maintain_order=True)
+    known = new.join(items, on=events.item, how="semi", maintain_order="left").sort(session, time, maintain_order=True)
     lengths = known.group_by(session, maintain_order=True).len()
     kept = lengths.filter(pl.col("len") > 1)
     if kept.is_empty():
@@ -125,9 +124,10 @@ def cut_sessions(
     )
     known = known.join(kept.select(session), on=session, how="semi", maintain_order="left")
     is_begun = _begun(kept["len"].to_numpy().astype(np.int64), rng)
-    labels = _labels(known.filter(~is_begun).select(user_id=session, item_id=events.item, event_type=kind), wanted)
-    beginnings = events.with_frame(known.filter(is_begun))
-    return SessionSplit(train, replace(beginnings, user=session, notes=(*events.notes, notes)), labels)
+    after = known.filter(~is_begun).select(user_id=session, item_id=events.item, event_type=kind)
+    notes += _untyped(after)
+    beginnings = replace(events.with_frame(known.filter(is_begun)), user=session, notes=(*events.notes, notes))
+    return SessionSplit(train, beginnings, _labels(after.drop_nulls("event_type"), wanted))
 
 
 def _check_occur(wanted: list[str], types: pl.Series) -> None:
@@ -140,6 +140,12 @@ def _begun(sizes: NDArray[np.int64], rng: np.random.Generator) -> pl.Series:
     begun = 1 + (rng.random(len(sizes)) * (sizes - 1)).astype(np.int64)
     place = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return pl.Series(place < np.repeat(begun, sizes))
+
+
+def _untyped(after: pl.DataFrame) -> str:
+    """What the note adds where there are events without a type."""
+    n = after["event_type"].null_count()
+    return f"; {n:,} of {len(after):,} events after the cuts have no type, and are no labels" if n else ""
 
 
 def _labels(after: pl.DataFrame, next_only: list[str]) -> pl.DataFrame:

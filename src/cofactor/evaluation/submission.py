@@ -262,7 +262,10 @@ def _ids(values: Any, what: str) -> pl.Series | None:  # noqa: ANN401
         ids = values if isinstance(values, pl.Series) else pl.Series(list(values))
     except (TypeError, ValueError) as error:
         raise ParameterError(f"{what} must be ids, got {shown(values)}") from error
-    if ids.null_count() or not (ids.dtype.is_integer() or ids.dtype in (pl.String, pl.Categorical, pl.Enum)):
+    if n := ids.null_count():
+        first = ids.is_null().arg_max()
+        raise ParameterError(f"{what} holds {n:,} null(s), the first at place {first}; leave them out")
+    if not (ids.dtype.is_integer() or ids.dtype in (pl.String, pl.Categorical, pl.Enum)):
         raise ParameterError(f"{what} must be ids, whole numbers or texts, got {ids.dtype}")
     return ids
 

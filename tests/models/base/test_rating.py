@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 
 import cofactor as cf
 from cofactor.kernels.csr import CSR
+from cofactor.models.base import rating
 from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.rating import RatingModel, as_ratings
 
@@ -203,6 +204,28 @@ def test_many_pairs_are_rated_in_pieces():
     users, items = rng.integers(-1, 300, 150_000), rng.integers(-1, 20, 150_000)
     wanted = model.mean_ + np.append(model.user_biases_, 0)[users] + np.append(model.item_biases_, 0)[items]
     np.testing.assert_allclose(model.rate(users, items)[0], wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("allowed", [None, [1, 3]])
+def test_lists_of_many_users_are_made_in_pieces(model, monkeypatch, allowed):
+    """Item vectors once a question, vectors of a few users at a time, and the same lists and ranks."""
+    test = pl.DataFrame({"user_id": ["ann", "bob", "cid"], "item_id": [3, 2, 1]})
+
+    def answers():
+        board = cf.evaluate(model, test, "mrr@3", n_bootstrap=0, exclude_seen=False)
+        lists = model.recommend(k=3, items=allowed), model.recommend(k=3, exclude_seen=False)
+        return *lists, model.recommend_for(TABLE, k=3, items=allowed), board
+
+    wanted, sizes, calls = answers(), [], []
+    of_users, of_items, fold_in = model._user_vectors, model._item_vectors, model._fold_in
+    monkeypatch.setattr(rating, "_FLOATS", 1)
+    monkeypatch.setattr(model, "_user_vectors", lambda users: (sizes.append(len(users)), of_users(users))[1])
+    monkeypatch.setattr(model, "_fold_in", lambda rows: (sizes.append(rows.n_rows), fold_in(rows))[1])
+    monkeypatch.setattr(model, "_item_vectors", lambda items: (calls.append(len(items)), of_items(items))[1])
+    for found, before in zip(answers(), wanted, strict=True):
+        assert_frame_equal(found, before)
+    assert set(sizes) == {1}
+    assert calls == [3] * 4
 
 
 # Saving

@@ -1,6 +1,10 @@
 """HistoryRerank against a loop over sessions: recency and types, neighbours, popular items; bad input."""
 
 import json
+import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 
 import numpy as np
 import polars as pl
@@ -229,6 +233,49 @@ def test_every_item_is_asked_about_once():
         assert len(asked) > n
     finally:
         del cf.models.Recommender.registry["Counted"]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_models_that_are_fitted_again_are_asked_again(inside):
+    """Fit leaves the model the same object; so it does with one that another model is made of."""
+    log = log_of()
+    x, other = read(log).interactions(), read(log.with_columns(item=pl.col("item") * 7 % 30)).interactions()
+    knn = cf.ItemKNN().fit(x)
+    part = knn
+    if inside:
+        part = cf.Fallback(knn, cf.Popular()).fit(x)
+        knn = part.models[0]
+    model = cf.HistoryRerank.fitted(part, neighbours=5)
+    before = model.similar_items(k=5)
+    knn.fit(other)
+    after = model.similar_items(k=5)
+    assert not after.equals(before)
+    assert_frame_equal(after, cf.HistoryRerank.fitted(part, neighbours=5).similar_items(k=5))
+
+
+def test_threads_may_ask_at_the_same_time(monkeypatch):
+    """One is not answered when others come."""
+    x = read(log_of()).interactions()
+    knn = cf.ItemKNN(threads=1).fit(x)
+    wanted = cf.HistoryRerank.fitted(knn, neighbours=5).similar_items(k=5)
+    model, append = cf.HistoryRerank.fitted(knn, neighbours=5), np.append
+
+    def slow(*parts):
+        time.sleep(0.005)
+        return append(*parts)
+
+    monkeypatch.setattr(np, "append", slow)  # of the offsets of what is kept
+    with ThreadPoolExecutor(4) as threads:
+        parts = list(threads.map(lambda item: model.similar_items([item], k=5), range(30)))
+    assert_frame_equal(pl.concat(parts), wanted)
+
+
+def test_copies_and_pickles_keep_no_answers():
+    model = cf.HistoryRerank.fitted(cf.ItemKNN().fit(read(log_of()).interactions()))
+    wanted = model.recommend(k=5, exclude_seen=False)
+    for other in (pickle.loads(pickle.dumps(model)), deepcopy(model)):  # noqa: S301
+        assert (other._known_votes._row_of == -1).all()
+        assert_frame_equal(other.recommend(k=5, exclude_seen=False), wanted)
 
 
 # Bad input

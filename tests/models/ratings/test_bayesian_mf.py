@@ -1,11 +1,15 @@
 """Gibbs sampling: its conditionals, the joint distribution it leaves alone, what was planted, spreads, new users."""
 
+import tracemalloc
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import cofactor as cf
 from cofactor.kernels import on
 from cofactor.kernels.csr import CSR
+from cofactor.models.ratings import bayesian_mf
 from cofactor.models.ratings.bayesian_sampler import Prior, Sampler, draw_noise, draw_prior
 from reference import gaussian_rows as reference
 
@@ -227,6 +231,31 @@ def test_what_cannot_be_solved_is_told():
     sampler = Sampler(on("cpu"), ratings.user_items, np.zeros((15, 3), np.float32), seed=0)
     with pytest.raises(cf.CofactorError, match="cannot be solved in float32"):
         sampler.users.set(ratings.user_items, sampler.items.values(), Prior(np.zeros(3), -1e6 * np.eye(3)), 1.0)
+
+
+def test_errors_that_are_not_finite_are_told_without_a_row(monkeypatch):
+    ratings, _ = planted(20, 15)
+    sampler = Sampler(on("cpu"), ratings.user_items, np.zeros((15, 3), np.float32), seed=0)
+    kernels = SimpleNamespace(vectors=on("cpu").vectors, gaussian_rows=lambda *_, **__: (np.inf, -1))
+    monkeypatch.setattr(sampler.users, "_kernels", kernels)
+    with pytest.raises(cf.CofactorError, match="BayesianMF: squared errors are not finite in float32; divide"):
+        sampler.users.set(ratings.user_items, sampler.items.values(), Prior(np.zeros(3), np.eye(3)), 1.0)
+
+
+@pytest.mark.parametrize(("n_users", "n_items"), [(3000, 200), (200, 3000)])
+def test_no_more_memory_is_taken_than_was_asked_for(monkeypatch, n_users, n_items):
+    ratings, _ = planted(n_users, n_items, share=0.05)
+    asked = []
+    monkeypatch.setattr(bayesian_mf, "require_memory", lambda needed, *_: asked.append(needed))
+    model = cf.BayesianMF(15, burn_in=1, samples=30, thinning=1)
+    tracemalloc.start()
+    try:
+        model.fit(ratings)
+        taken = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    kept = model.item_samples_.nbytes + model.user_samples_.nbytes + model.user_means_.nbytes
+    assert kept < taken <= asked[0] < 2 * kept
 
 
 def test_damaged_samples_are_refused(tmp_path):

@@ -116,6 +116,12 @@ def test_descent_that_diverges_is_told_at_once():
         cf.BiasedMF(4, method="sgd", learning_rate=20.0, init_std=3.0).fit(ratings)
 
 
+def test_a_start_too_large_for_float32_is_told():
+    ratings, _ = planted(60, 50)
+    with pytest.raises(cf.CofactorError, match=r"no unique solution .*init_std=1e\+20 is too large; lower it"):
+        cf.BiasedMF(4, init_std=1e20).fit(ratings)
+
+
 def test_equations_without_a_unique_solution_are_told():
     ratings = cf.Ratings.from_frame(pl.DataFrame({"user_id": [1, 2], "item_id": [1, 2], "rating": [1.0, 2.0]}))
     with pytest.raises(cf.CofactorError, match=r"no unique solution .*regularization=0 is too small; raise it"):

@@ -16,16 +16,19 @@ from cofactor.data.log import Log
 from cofactor.data.ratings import Ratings, rated_table
 from cofactor.data.tables import TableLike, read_table
 from cofactor.errors import DataError, ParameterError
+from cofactor.kernels.arrays import Ranks, TopK
 from cofactor.kernels.csr import CSR
 from cofactor.models.base.fitting import LARGEST_WEIGHT, check_weights
 from cofactor.models.base.nearest import most_similar
 from cofactor.models.base.recommender import Recommender
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from numpy.typing import ArrayLike
 
     from cofactor.data.user_items import UserItems
-    from cofactor.kernels.arrays import Float, Rows, TopK
+    from cofactor.kernels.arrays import Float, Rows
     from cofactor.kernels.filters import Filters
 
 __all__ = ["RatingModel", "UnknownRated", "as_ratings"]
@@ -33,6 +36,7 @@ __all__ = ["RatingModel", "UnknownRated", "as_ratings"]
 UnknownRated: TypeAlias = Literal["estimate", "error", "skip"]
 _PAIR = ("user_id", "item_id")
 _PIECE = 1 << 16  # pairs rated at once
+_FLOATS = 1 << 24  # of the vectors of users whose lists are made at once
 
 
 class RatingModel(Recommender):
@@ -90,14 +94,33 @@ class RatingModel(Recommender):
         return most_similar(self._kernels(), vectors, items, k, self.threads)
 
     def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
-        return self._best(self._user_vectors(users), k, filters)
+        return self._best(lambda some: self._user_vectors(users[some]), len(users), k, filters)
 
     def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
-        return self._best(self._fold_in(histories), k, filters)
+        return self._best(lambda some: self._fold_in(histories.take(some)), histories.n_rows, k, filters)
 
-    def _best(self, vectors: Float, k: int, filters: Filters) -> TopK:
-        items = self._item_vectors(np.arange(self.interactions_.n_items, dtype=np.int32))
-        return self._kernels().top_k(vectors, items, k, filters=filters, threads=self.threads)
+    def _best(self, vectors_of: Callable[[Rows], Float], n: int, k: int, filters: Filters) -> TopK:
+        """Lists of ``n`` users; ``vectors_of`` gives the vectors of some of 0 ... n - 1."""
+        items, kernels = self._every_item(), self._kernels()
+        return TopK.stacked(
+            [
+                kernels.top_k(vectors_of(some), items, k, filters=filters.take(some), threads=self.threads)
+                for some in _slices(n, items.shape[1])
+            ]
+        )
+
+    def _ranks(self, users: Rows, wanted: CSR, filters: Filters) -> Ranks:
+        if type(self)._top_k is not RatingModel._top_k:
+            return super()._ranks(users, wanted, filters)  # lists of a subclass that ranks otherwise
+        items, kernels = self._every_item(), self._kernels()
+        parts = []
+        for some in _slices(len(users), items.shape[1]):
+            vectors, asked = self._user_vectors(users[some]), wanted.take(some)
+            parts.append(kernels.ranks(vectors, items, asked, filters=filters.take(some), threads=self.threads))
+        return Ranks.stacked(parts)
+
+    def _every_item(self) -> Float:
+        return self._item_vectors(np.arange(self.interactions_.n_items, dtype=np.int32))
 
     def predict(self, pairs: TableLike, *, unknown: UnknownRated = "estimate", clip: bool = False) -> pl.DataFrame:
         """Rate given (user_id, item_id) rows, in their order.
@@ -220,6 +243,13 @@ class RatingModel(Recommender):
                 f"histories: {outside.sum():,} of {len(values):,} ratings, the first {values[outside.argmax()]:g}, lie "
                 f"outside the scale of the training data, {low:g} to {high:g}; they must be in its units"
             )
+
+
+def _slices(n: int, width: int) -> Iterator[Rows]:
+    """Users whose vectors, of so many numbers, are made at once; at least one slice."""
+    size = max(1, _FLOATS // width)
+    for begin in range(0, max(n, 1), size):
+        yield np.arange(begin, min(n, begin + size), dtype=np.int32)
 
 
 def as_ratings(given: Any) -> Ratings:  # noqa: ANN401

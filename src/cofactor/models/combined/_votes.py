@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,8 @@ _FIRST_RANKS = 60  # damps the difference between the first ranks (Cormack et al
 class Votes:
     """Points of the neighbours of items: the sum of ``weight / (60 + rank)`` over the models.
 
-    Those of items that were asked about are kept: 8 bytes each, at most ``depth`` an item and model.
+    Those of items that were asked about are kept: 8 bytes each, at most ``depth`` an item and model. Threads may ask
+    at the same time. Copies and pickles begin with nothing kept.
 
     Parameters
     ----------
@@ -36,23 +38,32 @@ class Votes:
 
     def __init__(self, models: Sequence[Recommender], weights: Sequence[float], depth: int, n_items: int) -> None:
         self.models, self.weights, self.depth, self.n_items = tuple(models), tuple(weights), depth, n_items
+        self._states = [state for model in self.models for state in _states(model)]
+        self._lock = Lock()
         self._row_of = np.full(n_items, -1, np.int32)  # in the table, of items that were asked about
         self._indptr = np.zeros(1, np.int64)
         self._indices, self._values = np.empty(0, np.int32), np.empty(0, np.float32)
 
+    def __reduce__(self) -> tuple[type[Votes], tuple[Any, ...]]:
+        """Without what is kept, and the lock."""
+        return Votes, (self.models, self.weights, self.depth, self.n_items)
+
     def are(self, other: Votes) -> bool:
         """Whether both would say the same."""
-        mine, theirs = ((v.weights, v.depth, v.n_items, [id(model) for model in v.models]) for v in (self, other))
+        mine, theirs = (
+            (v.weights, v.depth, v.n_items, [id(state) for state in v._states]) for v in (self, other)
+        )  # the states are held, so that no other can have such an id
         return mine == theirs
 
     def of(self, items: Rows) -> CSR:
         """The points of all items by each of some items, (len(items), n_items)."""
-        new = np.unique(items[self._row_of[items] < 0])
-        if len(new):
-            self._keep(new, self._ask(new))
-        nnz = int(self._indptr[-1])
-        table = CSR(self._indptr, self._indices[:nnz], self._values[:nnz], self.n_items)
-        return table.take(self._row_of[items])
+        with self._lock:
+            new = np.unique(items[self._row_of[items] < 0])
+            if len(new):
+                self._keep(new, self._ask(new))
+            nnz = int(self._indptr[-1])
+            table = CSR(self._indptr, self._indices[:nnz], self._values[:nnz], self.n_items)
+            return table.take(self._row_of[items])
 
     def _keep(self, items: Rows, found: CSR) -> None:
         begin, end = int(self._indptr[-1]), int(self._indptr[-1]) + found.nnz
@@ -63,8 +74,9 @@ class Votes:
                 longer[:begin] = getattr(self, name)[:begin]
                 setattr(self, name, longer)
         self._indices[begin:end], self._values[begin:end] = found.indices, found.values
-        self._row_of[items] = len(self._indptr) - 1 + np.arange(len(items))
+        first = len(self._indptr) - 1
         self._indptr = np.append(self._indptr, found.indptr[1:] + begin)
+        self._row_of[items] = first + np.arange(len(items))  # last: what ends this early leaves nothing half known
 
     def _ask(self, items: Rows) -> CSR:
         votes: Any = sp.csr_matrix((len(items), self.n_items))
@@ -75,3 +87,8 @@ class Votes:
             indptr = np.append(0, np.cumsum(filled.sum(axis=1)))
             votes = votes + sp.csr_matrix((points[filled], top.rows[filled], indptr), votes.shape)
         return CSR.from_scipy(votes)
+
+
+def _states(model: Recommender) -> list[dict[str, Any]]:
+    """What the model, and those that it is made of, have learned: ``fit`` replaces it and leaves the model the same."""
+    return [vars(model), *(state for part in getattr(model, "models", ()) for state in _states(part))]

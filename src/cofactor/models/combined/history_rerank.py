@@ -282,9 +282,10 @@ class HistoryRerank(Recommender):
         """What all models together say of the neighbours of items; asked again, it knows what it was asked before."""
         weights = [1.0] * len(self.models) if self.weights is None else [float(weight) for weight in self.weights]
         votes = Votes(self.models, weights, depth, self.interactions_.n_items)
-        if self._known_votes is None or not self._known_votes.are(votes):
-            self._known_votes = votes
-        return self._known_votes
+        if (known := self._known_votes) is not None and known.are(votes):
+            return known
+        self._known_votes = votes
+        return votes
 
     def _fill(self, top: TopK, known: CSR, filters: Filters) -> None:
         """Put popular items into the places that are left, in place."""

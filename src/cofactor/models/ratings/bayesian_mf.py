@@ -30,6 +30,7 @@ from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.rating import RatingModel
 from cofactor.models.ratings.bayesian_sampler import Prior, Sample, Sampler, Side, forms, inverse
 from cofactor.models.ratings.biased_mf import BiasedMF
+from cofactor.models.ratings.descent import width_of
 from cofactor.models.ratings.factored import standardized
 from cofactor.system.memory import require_memory
 from cofactor.system.progress import progress_bar
@@ -134,33 +135,45 @@ class BayesianMF(RatingModel):
         self._check()
         x, self.mean_, self.std_ = standardized(ratings.user_items)
         require_memory(
-            4 * (self.factors + 1) * (self.samples + 4) * (2 * x.n_rows + x.n_columns) + 12 * x.nnz,
+            _bytes(self.factors, self.samples, x),
             f"BayesianMF({self.factors}, samples={self.samples}) on {x.n_rows:,} users and {x.n_columns:,} items",
             "fewer samples or factors",
         )
         sampler, sweeps = Sampler(self._kernels(), x, self._start(ratings), self.seed, self.threads), self._sweeps()
-        kept: list[Sample] = []
+        self._make_room(*x.shape)
         losses: list[float] = []
+        n_kept = 0
         with progress_bar("BayesianMF", progress, total=sweeps) as bar:
             try:
                 for sweep in range(1, sweeps + 1):
                     sampler.sweep()
                     losses.append(sampler.squares / x.nnz)
                     if sweep > self.burn_in and (sweep - self.burn_in) % self.thinning == 0:
-                        kept.append(sampler.sample())
+                        self._keep(n_kept, sampler.sample())
+                        n_kept += 1
                     bar.set_postfix(loss=f"{losses[-1]:.4g}", refresh=False)
                     bar.update()
             except KeyboardInterrupt:
-                if not kept:
+                if not n_kept:
                     raise
-                warn(f"BayesianMF: stopped by Ctrl-C after {len(kept)} of {self.samples} samples, which are kept")
-        self._take_over(kept, losses)
+                warn(f"BayesianMF: stopped by Ctrl-C after {n_kept} of {self.samples} samples, which are kept")
+                for name in Sample._fields:
+                    setattr(self, f"{name}_", getattr(self, f"{name}_")[:n_kept])
+        self.loss_history_ = np.array(losses)
         return self
 
-    def _take_over(self, kept: list[Sample], losses: list[float]) -> None:
-        for name in Sample._fields:
-            setattr(self, f"{name}_", np.stack([getattr(sample, name) for sample in kept]))
-        self.loss_history_ = np.array(losses)
+    def _make_room(self, n_users: int, n_items: int) -> None:
+        """Arrays for all samples, into which each is written once: nothing is held twice."""
+        of, n = self.samples, self.factors + 1
+        self.item_samples_ = np.empty((of, n_items, n), np.float32)
+        self.user_means_, self.user_samples_ = (np.empty((of, n_users, n), np.float32) for _ in range(2))
+        self.user_prior_means_, self.item_prior_means_ = (np.empty((of, n), np.float32) for _ in range(2))
+        self.user_precisions_, self.item_precisions_ = (np.empty((of, n, n), np.float32) for _ in range(2))
+        self.noise_precisions_ = np.empty(of, np.float64)
+
+    def _keep(self, at: int, sample: Sample) -> None:
+        for name, part in sample._asdict().items():
+            getattr(self, f"{name}_")[at] = part
 
     def _start(self, ratings: Ratings) -> Float:
         """Items, standardized, to start from: those of a few sweeps of alternating least squares."""
@@ -268,6 +281,13 @@ class BayesianMF(RatingModel):
                 around[items < 0] += forms(drawn[items < 0], of_item)
                 around[(users < 0) & (items < 0)] += np.sum(of_user[:-1, :-1] * of_item[:-1, :-1])
             yield np.einsum("ij,ij->i", p, with_one) + q[:, -1], around
+
+
+def _bytes(factors: int, samples: int, x: CSR) -> int:
+    """What training takes: the samples; vectors, padded, and the copies of them that a step makes; both orders of x."""
+    n, width = factors + 1, width_of(factors + 1)
+    kept = samples * (n * (2 * x.n_rows + x.n_columns) + 2 * n**2)
+    return 4 * (kept + 6 * width * sum(x.shape)) + 24 * x.nnz
 
 
 def _rows(of_known: Float, of_strangers: Float, rows: Rows) -> Float:

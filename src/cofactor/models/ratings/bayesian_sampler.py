@@ -80,14 +80,14 @@ class Sampler:
         self.squares = self._draw(self.users, self._by_user, self.items, self.users_prior)
 
     def sample(self) -> Sample:
-        """What is drawn now, and the expectations of users given all else."""
+        """What is drawn now, until the next sweep, and the expectations of users given all else."""
         means = self.users.like()
         means.set(self._by_user, self.items.values(), self.users_prior, self.noise)
         (user_mean, user_precision), (item_mean, item_precision) = (
             (prior.mean.astype(np.float32), prior.precision.astype(np.float32))
             for prior in (self.users_prior, self.items_prior)
         )
-        rows = self.items.values().copy(), means.values(), self.users.values().copy()
+        rows = self.items.values(), means.values(), self.users.values()
         return Sample(*rows, user_mean, item_mean, user_precision, item_precision, self.noise)
 
     def _draw(self, side: Side, ratings: CSR, other: Side, prior: Prior) -> float:
@@ -131,9 +131,10 @@ class Side:
             threads=self._threads,
         )
         if failed >= 0 or not np.isfinite(squares):
+            what = f"the equations of row {failed} cannot be solved" if failed >= 0 else "squared errors are not finite"
             raise CofactorError(
-                f"BayesianMF: the equations of row {failed} cannot be solved in float32; divide all ratings by a "
-                "number, or leave out those that are far from all others"
+                f"BayesianMF: {what} in float32; divide all ratings by a number, or leave out those that are far from "
+                "all others"
             )
         return squares
 

@@ -250,8 +250,8 @@ class _Alternation:
             threads=model.threads,
         )
         if failed >= 0:
-            raise CofactorError(
-                f"the equations of {of} row {failed} have no unique solution in float32: "
-                f"regularization={model.regularization:g} is too small; raise it"
-            )
+            cause = f"regularization={model.regularization:g} is too small; raise it"
+            if 0 < model.regularization < float(np.finfo(np.float32).eps) * model.init_std**2:  # rounded away
+                cause = f"init_std={model.init_std:g} is too large; lower it"
+            raise CofactorError(f"the equations of {of} row {failed} have no unique solution in float32: {cause}")
         return squares

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
-    from numpy.typing import NDArray
-
     from cofactor.data.ratings import Ratings
     from cofactor.kernels.arrays import Float
     from cofactor.kernels.cpu import Kernels
@@ -90,9 +88,6 @@ class BiasedMF(FactoredRatings):
     ['user_id', 'item_id', 'rating']
     """
 
-    std_: float
-    loss_history_: NDArray[np.float64]
-
     def __init__(
         self,
         factors: int = 32,
@@ -142,13 +137,9 @@ class BiasedMF(FactoredRatings):
         )
         training = self._training(x)
         course = run_epochs("BiasedMF", training.plan, training.epoch, training.snapshot, progress=progress)
-        self.std_ = std
         self.loss_history_ = course.epochs["loss"].to_numpy()
         self._take_over(*training.sides(), mean, std)
         return self
-
-    def _learned(self) -> dict[str, str]:
-        return super()._learned() | {"std_": "number", "loss_history_": "float64 epochs"}
 
     def _check(self) -> None:
         check_choice("method", self.method, _EPOCHS)

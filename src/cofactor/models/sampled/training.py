@@ -11,7 +11,7 @@ from cofactor.checks import warn
 from cofactor.kernels.arguments import Table
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
-from cofactor.models.base.epochs import run_epochs
+from cofactor.models.base.epochs import require_finite, run_epochs
 from cofactor.models.base.held_out import mean_ndcg
 from cofactor.models.sampled.rows import composed, unit
 
@@ -91,7 +91,9 @@ class Training:
         """Train as planned, with ``held_out`` pairs (n_users, n_items) to stop by; see :func:`run_epochs`."""
         plan = plan._replace(start=self._start)
         if held_out is None or not held_out.nnz:
-            return run_epochs("SampledMF", plan, self.epoch, self.snapshot, progress=progress)
+            course = run_epochs("SampledMF", plan, self.epoch, self.snapshot, progress=progress)
+            _require_finite(self.tables())  # the last epoch's, which may be none that a snapshot was taken of
+            return course
         users = np.flatnonzero(np.diff(held_out.indptr)).astype(np.int32)
         wanted, seen = held_out.take(users), Filters(self._pairs.take(users))
 
@@ -114,6 +116,7 @@ class Training:
     def snapshot(self) -> Callable[[], None]:
         """Keep the present values; the result brings them back."""
         kernels, (vectors, biases) = self._kernels, self.tables()
+        _require_finite((vectors, biases))
         vectors = vectors._replace(values=vectors.values.copy())
         biases = None if biases is None else biases._replace(values=biases.values.copy())
 
@@ -173,6 +176,11 @@ def tables(rows: Rows, settled: dict[str, Any]) -> tuple[Table, Table | None]:
         return vectors, None
     biases = np.zeros((rows.n, 1), np.float32)
     return vectors, Table.new(biases, settled["bias_optimizer"], settled["bias_learning_rate"])
+
+
+def _require_finite(tables: tuple[Table, Table | None]) -> None:
+    values = (table.values for table in tables if table is not None)
+    require_finite("SampledMF", *values, way_out="lower regularization, learning_rate or init_std")
 
 
 def _loss_of_hardly_anything(settled: dict[str, Any]) -> float | None:

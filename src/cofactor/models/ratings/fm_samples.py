@@ -100,7 +100,7 @@ def folded_in(
     Parameters
     ----------
     targets : CSR (n, n_items)
-        As the chain had them: standardised ratings, or classes.
+        As the chain had them: standardized ratings, or classes.
     features : CSR (n, n_items), optional
         The users' weights of ``rated_items``.
 

@@ -23,9 +23,10 @@ import numpy as np
 
 from cofactor.checks import check_at_least, check_choice
 from cofactor.errors import CofactorError
+from cofactor.kernels.arrays import width_of
 from cofactor.models.base.epochs import Plan, run_epochs
 from cofactor.models.base.fitting import in_one_step
-from cofactor.models.ratings.descent import Descent, check_settings, width_of
+from cofactor.models.ratings.descent import Descent, check_settings
 from cofactor.models.ratings.factored import FactoredRatings, standardized
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads

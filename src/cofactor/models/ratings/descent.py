@@ -8,6 +8,7 @@ import numpy as np
 
 from cofactor.checks import check_at_least, check_choice
 from cofactor.kernels.arguments import RatingSide, RatingStep
+from cofactor.kernels.arrays import width_of
 from cofactor.models.base.epochs import Plan, require_finite
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from cofactor.kernels.cpu import Kernels
     from cofactor.kernels.csr import CSR
 
-__all__ = ["Descent", "Settings", "check_settings", "width_of"]
+__all__ = ["Descent", "Settings", "check_settings"]
 
 _WAY_OUT = "lower regularization, bias_regularization, learning_rate or init_std"
 _SHIFT = 5  # blocks of items that an epoch begins further on: no order comes again and again
@@ -149,8 +150,3 @@ class Descent:
     def _parts(self, side: RatingSide) -> tuple[Float, Float]:
         vectors, biases, _ = self._kernels.fetch(side)
         return vectors[:, : self._model.factors], biases
-
-
-def width_of(factors: int) -> int:
-    """Of vectors, padded as kernels want them."""
-    return -(-factors // 16) * 16

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cofactor.kernels.arguments import Table
+from cofactor.kernels.arrays import width_of
 from cofactor.models.base.epochs import Plan, require_finite, run_epochs
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Descent(NamedTuple):
     def run(self, kernels: Kernels, targets: CSR, kept: Kept, progress: bool | None) -> NDArray[np.float64]:
         """Train, and keep what comes out as the only sample; the root mean squared error of each epoch."""
         c, n_users = kept.means.shape[1], targets.n_rows
-        values = np.zeros((n_users + targets.n_columns, -(-c // 16) * 16), np.float32)
+        values = np.zeros((n_users + targets.n_columns, width_of(c)), np.float32)
         values[:, 1:c] = np.random.default_rng(self.seed).normal(0, self.init_std, (len(values), c - 1))
         rows = kernels.hold(Table.new(values, "adam", self.learning_rate))
 

@@ -32,6 +32,7 @@ from cofactor.data.sessions import Sessions
 from cofactor.data.timelines import Timelines, histories_of, read_timelines, timelines_of
 from cofactor.errors import DataError, ParameterError
 from cofactor.kernels.arguments import Table
+from cofactor.kernels.arrays import width_of
 from cofactor.models.base.epochs import Plan, require_finite, run_epochs
 from cofactor.models.base.factor import FactorModel
 from cofactor.models.base.fitting import in_one_step
@@ -241,7 +242,7 @@ class ItemPairsMF(FactorModel):
 
     def _train(self, pairs: Pairs, n_rows: int, progress: bool | None) -> None:
         kernels, rng, n_items = self._kernels(), np.random.default_rng(self.seed), pairs.n_items
-        values = np.zeros((n_rows, -(-self.factors // 16) * 16), np.float32)
+        values = np.zeros((n_rows, width_of(self.factors)), np.float32)
         values[:, : self.factors] = rng.standard_normal((n_rows, self.factors), np.float32)
         values *= np.float32(self.init_std / np.sqrt(self.factors))
         rate = _RATES[self.optimizer] if self.learning_rate is None else self.learning_rate

@@ -9,6 +9,7 @@ import numpy as np
 
 from cofactor.checks import warn
 from cofactor.kernels.arguments import Table
+from cofactor.kernels.arrays import width_of
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
 from cofactor.models.base.epochs import require_finite, run_epochs
@@ -167,7 +168,7 @@ class Training:
 def tables(rows: Rows, settled: dict[str, Any]) -> tuple[Table, Table | None]:
     """Tables to start from: vectors of normal numbers, those of features and all biases of zeros."""
     factors = settled["factors"]
-    values = np.zeros((rows.n, -(-factors // 16) * 16), np.float32)
+    values = np.zeros((rows.n, width_of(factors)), np.float32)
     own = rows.n_users + rows.n_items
     values[:own, :factors] = np.random.default_rng(settled["seed"]).standard_normal((own, factors), np.float32)
     values *= np.float32(settled["init_std"] / np.sqrt(factors))
@@ -271,7 +272,7 @@ def fold_in(
     """
     vectors, item_biases = items
     (n_items, factors), n = vectors.shape, min(histories.n_rows, _FEW_USERS)
-    values = np.zeros((n + n_items, -(-factors // 16) * 16), np.float32)
+    values = np.zeros((n + n_items, width_of(factors)), np.float32)
     values[n:, :factors] = vectors
     biases = None
     if item_biases is not None:

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from cofactor.kernels import native
 from cofactor.kernels.arguments import Similarity
+from cofactor.kernels.arrays import width_of
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
 from device import kernels
@@ -143,3 +144,7 @@ def test_results_do_not_depend_on_where_arrays_lie(cpu_level, call, monkeypatch)
         assert moved.n_moved > 0
         for now, before in zip(got, wanted, strict=True):
             np.testing.assert_array_equal(now, before)
+
+
+def test_rows_are_as_wide_as_the_next_multiple_of_16():
+    assert [width_of(n) for n in (0, 1, 15, 16, 17, 64, 129)] == [0, 16, 16, 16, 32, 64, 144]

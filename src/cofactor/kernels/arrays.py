@@ -1,4 +1,4 @@
-"""Names of the arrays that kernels take and give, and the ranked lists that they give."""
+"""Names of the arrays that kernels take and give, how wide rows are, and the ranked lists that they give."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["Float", "Ranks", "Rows", "TopK"]
+__all__ = ["Float", "Ranks", "Rows", "TopK", "width_of"]
+
+_LANES = 16  # floats of the widest vector registers
 
 Float: TypeAlias = NDArray[np.float32]
 """Vectors, matrices and scores."""
 
 Rows: TypeAlias = NDArray[np.int32]
 """Row numbers of users or items."""
+
+
+def width_of(n: int) -> int:
+    """Of rows of ``n`` numbers, padded with zeros as kernels want them."""
+    return -(-n // _LANES) * _LANES
 
 
 class TopK(NamedTuple):

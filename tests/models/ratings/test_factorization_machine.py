@@ -335,32 +335,3 @@ def test_memory_is_asked_before_it_is_taken(monkeypatch):
     monkeypatch.setattr(memory, "available_memory", lambda: 10_000)
     with pytest.raises(cf.ParameterError, match=r"FactorizationMachine\(factors=8\) on 150 users .* fewer samples or"):
         cf.FactorizationMachine(8).fit(planted()[0])
-
-
-# Files
-
-
-def test_what_was_learned_of_features_is_saved(tmp_path):
-    items = pl.DataFrame({"item_id": [1, 2, 3, 4], "genre": ["a", "b", "a", "b"]})
-    model = cf.FactorizationMachine(2, implicit=True, iterations=6, samples=2).fit(TABLE, item_features=items)
-    model.save(tmp_path / "model")
-    loaded = cf.load(tmp_path / "model")
-    assert loaded.item_features_ == model.item_features_
-    asked = pairs([1, 2], [1, 2, 3, 4])
-    assert loaded.predict(asked).equals(model.predict(asked))
-
-
-@pytest.mark.parametrize(
-    ("name", "change", "message"),
-    [
-        ("cutpoints_", lambda a: a[:, :-1].copy(), "there are 3 cutpoints of 5 levels"),
-        ("noise_precisions_", lambda a: 0 * a, "precisions and noises of a FactorizationMachine must be above 0"),
-        ("user_samples_", lambda a: a[:, 1:].copy(), "user_samples_ is float32 of shape"),
-    ],
-)
-def test_damaged_files_are_refused(tmp_path, name, change, message):
-    model = cf.FactorizationMachine(2, task="ordinal", iterations=6, samples=2).fit(stars(planted()[0]))
-    setattr(model, name, change(getattr(model, name)))
-    model.save(tmp_path / "model")
-    with pytest.raises(cf.ArtifactError, match=message):
-        cf.load(tmp_path / "model")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cofactor.kernels import native
+from cofactor.kernels.arrays import width_of
 from cofactor.kernels.blas import limited
 from cofactor.system.threads import resolve_threads
 
@@ -76,7 +77,7 @@ def to_principal_axes(fixed: Float, *others: Float, threads: int | None = None) 
 
 def als_bytes(n_rows: int, factors: int, *, threads: int | None = None) -> int:
     """Memory that sweeps over sides of at most ``n_rows`` take beside vectors and histories."""
-    threads, padded = resolve_threads(threads), -(-factors // 16) * 16
+    threads, padded = resolve_threads(threads), width_of(factors)
     copy = 0 if padded == factors else 4 * padded * n_rows
     # The Gramian, its eigenvectors, partial sums over slices (or of a long history), every thread's system.
     slices = min(64 if factors <= 256 else 16, n_rows // 2048 + 1)

@@ -14,7 +14,9 @@ from cofactor.system.progress import progress_bar
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Course", "Plan", "run_epochs"]
+    from numpy.typing import NDArray
+
+__all__ = ["Course", "Plan", "require_finite", "run_epochs"]
 
 _DIVERGED = 3.0  # times the loss that training began with
 
@@ -154,6 +156,25 @@ def run_epochs(
     return Course(
         pl.DataFrame(rows, schema=schema, orient="row").with_columns(kept=pl.col("epoch") == kept), interrupted
     )
+
+
+def require_finite(name: str, *learned: NDArray[np.floating], way_out: str) -> None:
+    """Raise CofactorError where training left numbers that are not finite, or whose products are not.
+
+    A loss that is measured before each step does not tell it.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    *learned : array of float
+    way_out : str
+        What the user should do.
+    """
+    for part in learned:
+        limit = 0.1 * float(np.finfo(part.dtype).max) ** 0.5
+        if not (part.min(initial=0) > -limit and part.max(initial=0) < limit):  # false for NaN too
+            raise CofactorError(f"{name}: training left numbers that are not finite; {way_out}")
 
 
 def _is_above(loss: float, start: float | None) -> bool:

@@ -25,6 +25,7 @@ import numpy as np
 
 from cofactor.checks import check_at_least, check_flag, check_type, warn
 from cofactor.errors import ParameterError
+from cofactor.kernels.arrays import width_of
 from cofactor.kernels.csr import CSR
 from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.item_weights import ItemWeightModel
@@ -194,7 +195,7 @@ class SLIM(ItemWeightModel):
         n, threads = x.n_items, resolve_threads(self.threads)
         base = 24 * x.nnz + threads * (9 * x.n_users + 60 * n + 4 * min(n, 2048) ** 2)
         require_memory(base, f"SLIM on {x.n_users:,} users and {n:,} items", "fewer items (k_core) or fewer threads")
-        width = -(-n // 16) * 16
+        width = width_of(n)
         pairs = float(np.square(np.diff(x.user_items.indptr).astype(np.float64)).sum())
         available = available_memory()
         if pairs < n**2 / 4 or (available is not None and 4 * n * width > available / 2):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cofactor.errors import CofactorError
+from cofactor.kernels.arrays import width_of
 from cofactor.kernels.blas import limited
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Side:
 
     def __init__(self, kernels: Kernels, n: int, factors: int, threads: int | None) -> None:
         self._kernels, self._n, self._factors, self._threads = kernels, n, factors, threads
-        self._width = -(-(factors + 1) // 16) * 16
+        self._width = width_of(factors + 1)
         self._vectors = kernels.vectors(n, self._width)
 
     def like(self) -> Side:

@@ -23,9 +23,10 @@ import numpy as np
 
 from cofactor.checks import check_at_least, check_choice
 from cofactor.errors import CofactorError
+from cofactor.kernels.arrays import width_of
 from cofactor.models.base.epochs import Plan, run_epochs
 from cofactor.models.base.fitting import in_one_step
-from cofactor.models.ratings.descent import Descent, check_settings, width_of
+from cofactor.models.ratings.descent import Descent, check_settings
 from cofactor.models.ratings.factored import FactoredRatings, standardized
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
@@ -33,8 +34,6 @@ from cofactor.system.threads import resolve_threads
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
-
-    from numpy.typing import NDArray
 
     from cofactor.data.ratings import Ratings
     from cofactor.kernels.arrays import Float
@@ -90,9 +89,6 @@ class BiasedMF(FactoredRatings):
     ['user_id', 'item_id', 'rating']
     """
 
-    std_: float
-    loss_history_: NDArray[np.float64]
-
     def __init__(
         self,
         factors: int = 32,
@@ -142,13 +138,9 @@ class BiasedMF(FactoredRatings):
         )
         training = self._training(x)
         course = run_epochs("BiasedMF", training.plan, training.epoch, training.snapshot, progress=progress)
-        self.std_ = std
         self.loss_history_ = course.epochs["loss"].to_numpy()
         self._take_over(*training.sides(), mean, std)
         return self
-
-    def _learned(self) -> dict[str, str]:
-        return super()._learned() | {"std_": "number", "loss_history_": "float64 epochs"}
 
     def _check(self) -> None:
         check_choice("method", self.method, _EPOCHS)

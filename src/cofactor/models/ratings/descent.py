@@ -8,7 +8,8 @@ import numpy as np
 
 from cofactor.checks import check_at_least, check_choice
 from cofactor.kernels.arguments import RatingSide, RatingStep
-from cofactor.models.base.epochs import Plan
+from cofactor.kernels.arrays import width_of
+from cofactor.models.base.epochs import Plan, require_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from cofactor.kernels.cpu import Kernels
     from cofactor.kernels.csr import CSR
 
-__all__ = ["Descent", "Settings", "check_settings", "width_of"]
+__all__ = ["Descent", "Settings", "check_settings"]
 
+_WAY_OUT = "lower regularization, bias_regularization, learning_rate or init_std"
 _SHIFT = 5  # blocks of items that an epoch begins further on: no order comes again and again
 
 
@@ -91,6 +93,7 @@ class Descent:
     def snapshot(self) -> Callable[[], None]:
         """Keep the present values; the result brings them back."""
         kept = {name: self._kernels.fetch(getattr(self, name)) for name in self._STATE}
+        self._require_finite()
         kept = {
             name: RatingSide(*(part.copy() for part in value)) if isinstance(value, RatingSide) else value.copy()
             for name, value in kept.items()
@@ -102,8 +105,15 @@ class Descent:
 
         return bring_back
 
+    def _require_finite(self) -> None:
+        for name in self._STATE:
+            value = self._kernels.fetch(getattr(self, name))
+            parts = value[:2] if isinstance(value, RatingSide) else (value,)  # what shrinks is not learned
+            require_finite(type(self._model).__name__, *parts, way_out=_WAY_OUT)
+
     def sides(self) -> tuple[tuple[Float, Float], tuple[Float, Float]]:
-        """Factors and biases of users, and of items."""
+        """Factors and biases of users, and of items; CofactorError unless all that was learned is finite."""
+        self._require_finite()
         users, items = (self._parts(side) for side in (self._users, self._items))
         return users, items
 
@@ -140,8 +150,3 @@ class Descent:
     def _parts(self, side: RatingSide) -> tuple[Float, Float]:
         vectors, biases, _ = self._kernels.fetch(side)
         return vectors[:, : self._model.factors], biases
-
-
-def width_of(factors: int) -> int:
-    """Of vectors, padded as kernels want them."""
-    return -(-factors // 16) * 16

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cofactor.errors import DataError
 from cofactor.models.base.rating import RatingModel
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from cofactor.kernels.arrays import Float, Rows
     from cofactor.kernels.csr import CSR
 
@@ -22,14 +25,18 @@ class FactoredRatings(RatingModel):
     """
 
     mean_: float
+    std_: float
     user_biases_: Float
     item_biases_: Float
     user_factors_: Float
     item_factors_: Float
+    loss_history_: NDArray[np.float64]
+    factors: int
 
     def _learned(self) -> dict[str, str]:
-        sides = {f"{side}_biases_": f"float32 {side}s" for side in ("user", "item")}
-        return {"mean_": "number"} | sides | {f"{side}_factors_": f"float32 {side}s f" for side in ("user", "item")}
+        rows = {f"{side}_biases_": f"float32 {side}s" for side in ("user", "item")}
+        rows |= {f"{side}_factors_": f"float32 {side}s {self.factors}" for side in ("user", "item")}
+        return {"mean_": "number", "std_": "number", "loss_history_": "float64 epochs"} | rows
 
     def _user_vectors(self, users: Rows) -> Float:
         known = (users >= 0).astype(np.float32)
@@ -48,9 +55,13 @@ class FactoredRatings(RatingModel):
         means = np.asarray(self.mean_ + biases.astype(np.float64), np.float32)
         return np.column_stack([factors, means, np.ones(len(biases), np.float32)])
 
+    def _check_state(self) -> None:
+        if not self.std_ > 0:
+            raise DataError(f"std_ must be above 0, got {self.std_}")
+
     def _take_over(self, users: tuple[Float, Float], items: tuple[Float, Float], mean: float, std: float) -> None:
         """Set what was learned from standardized ratings: factors and biases of users and of items."""
-        self.mean_ = mean
+        self.mean_, self.std_ = mean, std
         root = np.float32(np.sqrt(std))
         self.user_factors_, self.item_factors_ = (np.ascontiguousarray(side[0] * root) for side in (users, items))
         self.user_biases_, self.item_biases_ = (side[1] * np.float32(std) for side in (users, items))

@@ -6,7 +6,7 @@ its flip). With weights w and vectors v of features,
 
 .. math:: \hat y(x) = w_0 + \sum_j w_j x_j + \sum_{j < l} \langle v_j, v_l \rangle x_j x_l
 
-of standardised ratings. ``method="mcmc"`` samples all parameters from their posterior, coordinate by coordinate, where
+of standardized ratings. ``method="mcmc"`` samples all parameters from their posterior, coordinate by coordinate, where
 every field of features has normal priors of its own for each coordinate, whose means and precisions are sampled as well
 (Freudenthaler, Schmidt-Thieme & Rendle 2011); ``method="als"`` minimises the squared error plus a penalty by the same
 steps without noise:
@@ -18,7 +18,7 @@ steps without noise:
 Features of a user or an item are computed once for it, not for every rating (Rendle 2013, "Scaling factorization
 machines to relational data"). With ``task="ordinal"`` a rating is what a hidden normal number around
 :math:`\hat y(x)` was cut into (ordered probit), so that levels need not be equally far from each other; what is
-predicted is the expected rating. Departures: hyperpriors are for standardised ratings, users have noise of their own
+predicted is the expected rating. Departures: hyperpriors are for standardized ratings, users have noise of their own
 (as in Lakshminarayanan, Bouchard & Archambeau 2011, "Robust Bayesian matrix factorisation"), all coordinates of an id
 come before the next one's, and cutpoints move with the hidden numbers integrated out.
 """
@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from cofactor.checks import check_at_least, check_choice, check_flag
-from cofactor.errors import DataError, ParameterError
+from cofactor.errors import ParameterError
 from cofactor.kernels.arrays import TopK
 from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.rating import RatingModel
@@ -38,7 +38,9 @@ from cofactor.models.ratings.fm_chain import Chain
 from cofactor.models.ratings.fm_descent import Descent
 from cofactor.models.ratings.fm_lists import lists_of_products, lists_of_ratings
 from cofactor.models.ratings.fm_samples import BURN_IN, Kept, folded_in, sampled, without_biases
+from cofactor.models.ratings.fm_saved import check_samples, shapes
 from cofactor.models.ratings.fm_sides import Side, described, rated
+from cofactor.models.ratings.fm_spread import Spread, strangers
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
 
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from cofactor.data.features import Features
     from cofactor.data.ratings import Ratings
     from cofactor.data.tables import TableLike
+    from cofactor.kernels.arguments import FmSamples
     from cofactor.kernels.arrays import Float, Rows
     from cofactor.kernels.csr import CSR
     from cofactor.kernels.filters import Filters
@@ -105,14 +108,16 @@ class FactorizationMachine(RatingModel):
     ----------
     user_samples_, item_samples_ : (n_users, n), (n_items, n) float32
         For each sample, side by side, a bias and a vector.
+    user_covariances_, item_covariances_ : (samples, factors + 1, factors + 1) float32
+        Of those who have ratings: how far who is unknown may be. None in older files, whose ``std`` leaves that out.
     offsets_, noise_precisions_ : (samples,) float64
     user_noises_ : (n_users,) float32
-        Variances of the noise, in units of standardised ratings.
+        Variances of the noise, in units of standardized ratings.
     error_history_ : (iterations,) float64
         Root of the mean squared error on the training ratings, by the parameters of each sweep; with "ordinal" that of
         the hidden numbers.
     mean_, std_ : float
-        By which ratings are standardised.
+        By which ratings are standardized.
     levels_ : (n_levels,) float64
         Of ordinal ratings; else it is empty, and so is ``cutpoints_``, (samples, n_levels - 1).
     user_features_, item_features_ : Features, or None
@@ -140,6 +145,8 @@ class FactorizationMachine(RatingModel):
     rated_item_samples_: Float
     unknown_user_: Float
     unknown_item_: Float
+    user_covariances_: Float | None = None  # models saved before these were kept have none
+    item_covariances_: Float | None = None
     prior_means_: Float
     prior_precisions_: Float
     offsets_: NDArray[np.float64]
@@ -219,15 +226,15 @@ class FactorizationMachine(RatingModel):
             of_users.append((rated(x.user_items), np.zeros(x.n_items, np.int32)))
             of_items.append((rated(x.item_users), np.zeros(x.n_users, np.int32)))
         sides = Side.of(x.n_users, of_users), Side.of(x.n_items, of_items)
-        targets = self._standardised(x.user_items)
+        targets = self._standardized(x.user_items)
         self._require_memory(x, sides)
         n_rows = x.n_users, x.n_items, self.implicit * x.n_items
         kept = Kept.room(n_rows, self._n_samples, self.factors + 1, max(len(self.levels_) - 1, 0))
         run = self._descend if self.method == "sgd" else self._sweep
         self.error_history_ = self.std_ * run(targets, sides, kept, progress)
         vars(self).update(zip(_KEPT, kept, strict=True))
-        self.unknown_user_, self.unknown_item_ = (
-            rows[np.diff(by.indptr) > 0].mean(axis=0, dtype=np.float64).astype(np.float32)
+        (self.unknown_user_, self.user_covariances_), (self.unknown_item_, self.item_covariances_) = (
+            strangers(rows, np.diff(by.indptr) > 0, self._n_samples)
             for rows, by in ((kept.users, x.user_items), (kept.items, x.item_users))
         )
         self.interactions_ = x.without_log
@@ -247,7 +254,7 @@ class FactorizationMachine(RatingModel):
         rates = self._iterations, self.learning_rate, self.batch_size, self._penalty
         return Descent(*rates, self._init_std, self.seed, self.threads).run(self._kernels(), targets, kept, progress)
 
-    def _standardised(self, matrix: CSR) -> CSR:
+    def _standardized(self, matrix: CSR) -> CSR:
         """Targets; and what they are brought back by."""
         values = matrix.values.astype(np.float64)
         self.levels_ = np.empty(0)
@@ -288,29 +295,11 @@ class FactorizationMachine(RatingModel):
         return Kept(*(getattr(self, name) for name in _KEPT))
 
     def _learned(self) -> dict[str, str]:
-        n, c = self._n_samples, self.factors + 1
-        levels = "levels" if self.task == "ordinal" else "0"
-        return {
-            **dict.fromkeys(("mean_", "std_"), "number"),
-            **dict.fromkeys(("unknown_user_", "unknown_item_"), f"float32 {n * c}"),
-            **dict.fromkeys(("prior_means_", "prior_precisions_"), f"float32 {n} {c}"),
-            **dict.fromkeys(("offsets_", "noise_precisions_"), f"float64 {n}"),
-            "user_samples_": f"float32 users {n * c}",
-            "item_samples_": f"float32 items {n * c}",
-            "rated_item_samples_": f"float32 {'items' if self.implicit else 0} {n * c}",
-            "user_noises_": "float32 users",
-            "cutpoints_": f"float64 {n} {'cutpoints' if self.task == 'ordinal' else 0}",
-            "levels_": f"float64 {levels}",
-            "error_history_": "float64 sweeps",
-            "user_features_": "features g or nothing",
-            "item_features_": "features h or nothing",
-        }
+        n = np.size(getattr(self, "offsets_", ()))  # as fitted: ``samples`` may have been set anew since
+        return shapes(n, self.factors + 1, ordinal=self.task == "ordinal", implicit=self.implicit)
 
     def _check_state(self) -> None:
-        if min(self.prior_precisions_.min(), self.user_noises_.min()) < 0 or (self.noise_precisions_ <= 0).any():
-            raise DataError("precisions and noises of a FactorizationMachine must be above 0")
-        if self.task == "ordinal" and self.cutpoints_.shape[1] != len(self.levels_) - 1:
-            raise DataError(f"there are {self.cutpoints_.shape[1]} cutpoints of {len(self.levels_)} levels")
+        check_samples(self._kept, self.levels_, self.std_, noisy=self.method != "sgd")
 
     def _check(self) -> None:
         check_at_least("factors", self.factors, 1, whole=True)
@@ -339,7 +328,12 @@ class FactorizationMachine(RatingModel):
         entries = sum(side.features.nnz for side in sides)
         longest = max(int(np.diff(m.indptr).max(initial=0)) for m in (x.user_items, x.item_users))
         needed = 4 * (self._n_samples * (self.factors + 1) * rows + 3 * c * (x.n_users + x.n_items + parts))
-        needed += 40 * x.nnz + 16 * entries + 4 * c * longest * resolve_threads(self.threads)
+        needed += (
+            8 * self._n_samples * (self.factors + 1) ** 2
+            + 40 * x.nnz
+            + 16 * entries
+            + 4 * c * longest * resolve_threads(self.threads)
+        )
         what = f"{type(self).__name__}(factors={self.factors}) on {x.n_users:,} users and {x.n_items:,} items"
         require_memory(needed, what, "fewer samples or factors")
 
@@ -366,10 +360,12 @@ class FactorizationMachine(RatingModel):
         rows[np.diff(histories.indptr) == 0] = self.unknown_user_
         return rows
 
-    def _moments(self, users: Rows, items: Rows, rows: Float | None = None) -> tuple[Float, Float]:
+    def _samples(self) -> FmSamples:
         levels = self.levels_ if self.task == "ordinal" else None
-        samples = self._kept.asked(levels, (self.unknown_user_, self.unknown_item_))
-        samples = samples if rows is None else samples._replace(users=rows)
+        return self._kept.asked(levels, (self.unknown_user_, self.unknown_item_))
+
+    def _moments(self, users: Rows, items: Rows, rows: Float | None = None) -> tuple[Float, Float]:
+        samples = self._samples() if rows is None else self._samples()._replace(users=rows)
         return self._kernels().fm_ratings(users, items, samples, threads=self.threads)
 
     def _ratings(self, users: Rows, items: Rows) -> Float:
@@ -378,7 +374,11 @@ class FactorizationMachine(RatingModel):
     def _stds(self, users: Rows, items: Rows) -> Float | None:
         if self.method != "mcmc":
             return None
-        variances = self._moments(users, items)[1].astype(np.float64)
+        ratings, over_samples = self._moments(users, items)
+        variances = over_samples.astype(np.float64)
+        if self.user_covariances_ is not None and self.item_covariances_ is not None:
+            spread = Spread(self._samples(), self.user_covariances_, self.item_covariances_)
+            spread.widen(variances, users, items, ratings)
         if self.task == "regression":
             common = float((1 / self.noise_precisions_).mean())
             unknown = common * _NOISE_FREEDOM / (_NOISE_FREEDOM - 2) if self._has_user_noise else common

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from cofactor.errors import CofactorError
 from cofactor.kernels.arguments import FmSamples
+from cofactor.models.base.epochs import require_finite
 from cofactor.models.ratings.fm_ordinal import Cutpoints, hidden
 
 if TYPE_CHECKING:
@@ -97,6 +99,7 @@ class Chain:
     ) -> None:
         self._kernels, self._seed, self._threads = kernels, seed, threads
         self._sampled, self.n_coordinates = regularization is None, n_coordinates
+        self._way_out = "lower init_std" if self._sampled else "lower init_std, or raise regularization"
         rng = np.random.default_rng([seed, 0])
         self.sides = tuple(side.parameters(n_coordinates, init_std, rng) for side in sides)
         penalty = 1.0 if regularization is None else float(regularization)
@@ -146,6 +149,7 @@ class Chain:
                 sampled=self._sampled,
                 threads=self._threads,
             )
+            require_finite("FactorizationMachine", sums, own.totals, way_out=self._way_out)
             if side == 0 and self._freedom is not None:
                 self._draw_weights(sums[:, 1], self._freedom, rng)
         self.residual_sum, self.squares = sums.sum(axis=0).tolist()
@@ -176,7 +180,14 @@ class Chain:
 
     def _hide(self, cutpoints: Cutpoints, rng: np.random.Generator) -> None:
         z = self.predicted().astype(np.float64)
-        cutpoints.move(z, rng)
+        require_finite("FactorizationMachine", z, way_out=self._way_out)
+        try:
+            cutpoints.move(z, rng)
+        except np.linalg.LinAlgError as error:
+            raise CofactorError(
+                f"FactorizationMachine: hidden numbers from {z.min():.4g} to {z.max():.4g} do not tell where "
+                f"levels end; {self._way_out}"
+            ) from error
         drawn = hidden(cutpoints.values, self._classes, z, rng).astype(np.float32)
         self._targets = self._targets.with_values(drawn)
         self._of_items = self._of_items.with_values(drawn[self._order])

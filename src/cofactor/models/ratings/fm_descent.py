@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cofactor.kernels.arguments import Table
-from cofactor.models.base.epochs import Plan, run_epochs
+from cofactor.kernels.arrays import width_of
+from cofactor.models.base.epochs import Plan, require_finite, run_epochs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Descent"]
 
 _LEAST_VARIANCE = 1e-8  # of a coordinate over users
+_WAY_OUT = "lower regularization, learning_rate or init_std"
 
 
 class Descent(NamedTuple):
@@ -37,7 +39,7 @@ class Descent(NamedTuple):
     def run(self, kernels: Kernels, targets: CSR, kept: Kept, progress: bool | None) -> NDArray[np.float64]:
         """Train, and keep what comes out as the only sample; the root mean squared error of each epoch."""
         c, n_users = kept.means.shape[1], targets.n_rows
-        values = np.zeros((n_users + targets.n_columns, -(-c // 16) * 16), np.float32)
+        values = np.zeros((n_users + targets.n_columns, width_of(c)), np.float32)
         values[:, 1:c] = np.random.default_rng(self.seed).normal(0, self.init_std, (len(values), c - 1))
         rows = kernels.hold(Table.new(values, "adam", self.learning_rate))
 
@@ -56,6 +58,7 @@ class Descent(NamedTuple):
 
         def snapshot() -> Callable[[], None]:
             before = tuple(part.copy() for part in kernels.fetch(rows)[:4])
+            require_finite("FactorizationMachine", kernels.fetch(rows).values, way_out=_WAY_OUT)
 
             def bring_back() -> None:
                 for part, old in zip(kernels.fetch(rows)[:4], before, strict=True):
@@ -66,6 +69,7 @@ class Descent(NamedTuple):
         plan = Plan(self.epochs, cosine=True)
         course = run_epochs("FactorizationMachine", plan, one_epoch, snapshot, progress=progress)
         found, losses = kernels.fetch(rows).values[:, :c], course.epochs["loss"].to_numpy()
+        require_finite("FactorizationMachine", found, way_out=_WAY_OUT)
         kept.users[:], kept.items[:] = found[:n_users], found[n_users:]
         # New users are folded in by what the trained ones say of the spread of users, and of the noise.
         kept.means[0] = kept.users.mean(axis=0)

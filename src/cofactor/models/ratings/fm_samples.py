@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cofactor.kernels.arguments import FmSamples, FmSide
+from cofactor.kernels.arrays import width_of
 from cofactor.kernels.csr import CSR
 from cofactor.models.ratings.fm_ordinal import expected_hidden
 from cofactor.system.progress import progress_bar
@@ -100,7 +101,7 @@ def folded_in(
     Parameters
     ----------
     targets : CSR (n, n_items)
-        As the chain had them: standardised ratings, or classes.
+        As the chain had them: standardized ratings, or classes.
     features : CSR (n, n_items), optional
         The users' weights of ``rated_items``.
 
@@ -110,7 +111,7 @@ def folded_in(
     ids are where their posterior is highest.
     """
     (n_samples, c), n = kept.means.shape, targets.n_rows
-    width = -(-c // 16) * 16
+    width = width_of(c)
     out = np.empty((n, n_samples * c), np.float32)
     nothing = CSR(np.zeros(n + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), 0)
     for at in range(n_samples):

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from cofactor.data.features import Features
 from cofactor.kernels.arguments import FmSide
+from cofactor.kernels.arrays import width_of
 from cofactor.kernels.csr import CSR
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Side(NamedTuple):
 
     def parameters(self, n_coordinates: int, init_std: float, rng: np.random.Generator) -> FmSide:
         """Where a chain starts: weights of 0, vectors at random."""
-        width = -(-n_coordinates // 16) * 16
+        width = width_of(n_coordinates)
         n, n_features = self.features.shape
         ids, parts = np.zeros((n, width), np.float32), np.zeros((n_features, width), np.float32)
         for rows in (ids, parts):

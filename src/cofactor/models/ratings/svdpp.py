@@ -22,17 +22,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from cofactor.checks import check_at_least
+from cofactor.kernels.arrays import width_of
 from cofactor.models.base.epochs import run_epochs
 from cofactor.models.base.fitting import in_one_step
-from cofactor.models.ratings.descent import Descent, check_settings, width_of
+from cofactor.models.ratings.descent import Descent, check_settings
 from cofactor.models.ratings.factored import FactoredRatings, standardized
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
     from typing import Self
-
-    from numpy.typing import NDArray
 
     from cofactor.data.ratings import Ratings
     from cofactor.kernels.arguments import RatingStep
@@ -89,9 +88,7 @@ class SVDpp(FactoredRatings):
     ['user_id', 'item_id', 'rating']
     """
 
-    std_: float
     implicit_factors_: Float
-    loss_history_: NDArray[np.float64]
 
     def __init__(
         self,
@@ -140,7 +137,6 @@ class SVDpp(FactoredRatings):
         )
         training = _Training(self, self.epochs, self._kernels(), x)
         course = run_epochs("SVDpp", training.plan, training.epoch, training.snapshot, progress=progress)
-        self.std_ = std
         self.loss_history_ = course.epochs["loss"].to_numpy()
         (users, of_users), (items, of_items) = training.sides()
         implicit = training.implicit()
@@ -149,11 +145,7 @@ class SVDpp(FactoredRatings):
         return self
 
     def _learned(self) -> dict[str, str]:
-        return super()._learned() | {
-            "std_": "number",
-            "implicit_factors_": "float32 items f",
-            "loss_history_": "float64 epochs",
-        }
+        return super()._learned() | {"implicit_factors_": f"float32 items {self.factors}"}
 
     def _check(self) -> None:
         check_at_least("epochs", self.epochs, 1, whole=True)

@@ -32,7 +32,8 @@ from cofactor.data.sessions import Sessions
 from cofactor.data.timelines import Timelines, histories_of, read_timelines, timelines_of
 from cofactor.errors import DataError, ParameterError
 from cofactor.kernels.arguments import Table
-from cofactor.models.base.epochs import Plan, run_epochs
+from cofactor.kernels.arrays import width_of
+from cofactor.models.base.epochs import Plan, require_finite, run_epochs
 from cofactor.models.base.factor import FactorModel
 from cofactor.models.base.fitting import in_one_step
 from cofactor.models.sampled.parted import parted
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ItemPairsMF"]
 
+_WAY_OUT = "lower regularization, learning_rate or init_std"
 _RATES = {"adam": 0.01, "adagrad": 0.1}
 _NEGATIVES = {"logistic": 1, "softmax": 128}
 _LEAST_HELD_OUT, _MOST_HELD_OUT = 20, 100_000  # pairs: of fewer nothing can be told
@@ -240,7 +242,7 @@ class ItemPairsMF(FactorModel):
 
     def _train(self, pairs: Pairs, n_rows: int, progress: bool | None) -> None:
         kernels, rng, n_items = self._kernels(), np.random.default_rng(self.seed), pairs.n_items
-        values = np.zeros((n_rows, -(-self.factors // 16) * 16), np.float32)
+        values = np.zeros((n_rows, width_of(self.factors)), np.float32)
         values[:, : self.factors] = rng.standard_normal((n_rows, self.factors), np.float32)
         values *= np.float32(self.init_std / np.sqrt(self.factors))
         rate = _RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
@@ -258,6 +260,7 @@ class ItemPairsMF(FactorModel):
 
         def snapshot() -> Callable[[], None]:
             now = kernels.fetch(table)
+            require_finite("ItemPairsMF", now.values, way_out=_WAY_OUT)
             before = now._replace(values=now.values.copy())
 
             def bring_back() -> None:
@@ -279,6 +282,7 @@ class ItemPairsMF(FactorModel):
             course = run_epochs("ItemPairsMF", plan, one_epoch, snapshot, score if known else None, progress=progress)
             self.loss_history_, self.epoch_ = course.epochs["loss"].to_numpy(), course.kept
         values = kernels.fetch(table).values
+        require_finite("ItemPairsMF", values, way_out=_WAY_OUT)
         self.held_out_loss_, self.accuracy_ = np.array(losses), np.array(accuracies)
         values[:n_items][(counts + np.bincount(pairs.items, minlength=n_items)) == 0] = 0
         if not self.shared:

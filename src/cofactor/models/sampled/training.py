@@ -9,9 +9,10 @@ import numpy as np
 
 from cofactor.checks import warn
 from cofactor.kernels.arguments import Table
+from cofactor.kernels.arrays import width_of
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
-from cofactor.models.base.epochs import run_epochs
+from cofactor.models.base.epochs import require_finite, run_epochs
 from cofactor.models.base.held_out import mean_ndcg
 from cofactor.models.sampled.rows import composed, unit
 
@@ -91,7 +92,9 @@ class Training:
         """Train as planned, with ``held_out`` pairs (n_users, n_items) to stop by; see :func:`run_epochs`."""
         plan = plan._replace(start=self._start)
         if held_out is None or not held_out.nnz:
-            return run_epochs("SampledMF", plan, self.epoch, self.snapshot, progress=progress)
+            course = run_epochs("SampledMF", plan, self.epoch, self.snapshot, progress=progress)
+            _require_finite(self.tables())  # the last epoch's, which may be none that a snapshot was taken of
+            return course
         users = np.flatnonzero(np.diff(held_out.indptr)).astype(np.int32)
         wanted, seen = held_out.take(users), Filters(self._pairs.take(users))
 
@@ -114,6 +117,7 @@ class Training:
     def snapshot(self) -> Callable[[], None]:
         """Keep the present values; the result brings them back."""
         kernels, (vectors, biases) = self._kernels, self.tables()
+        _require_finite((vectors, biases))
         vectors = vectors._replace(values=vectors.values.copy())
         biases = None if biases is None else biases._replace(values=biases.values.copy())
 
@@ -164,7 +168,7 @@ class Training:
 def tables(rows: Rows, settled: dict[str, Any]) -> tuple[Table, Table | None]:
     """Tables to start from: vectors of normal numbers, those of features and all biases of zeros."""
     factors = settled["factors"]
-    values = np.zeros((rows.n, -(-factors // 16) * 16), np.float32)
+    values = np.zeros((rows.n, width_of(factors)), np.float32)
     own = rows.n_users + rows.n_items
     values[:own, :factors] = np.random.default_rng(settled["seed"]).standard_normal((own, factors), np.float32)
     values *= np.float32(settled["init_std"] / np.sqrt(factors))
@@ -173,6 +177,11 @@ def tables(rows: Rows, settled: dict[str, Any]) -> tuple[Table, Table | None]:
         return vectors, None
     biases = np.zeros((rows.n, 1), np.float32)
     return vectors, Table.new(biases, settled["bias_optimizer"], settled["bias_learning_rate"])
+
+
+def _require_finite(tables: tuple[Table, Table | None]) -> None:
+    values = (table.values for table in tables if table is not None)
+    require_finite("SampledMF", *values, way_out="lower regularization, learning_rate or init_std")
 
 
 def _loss_of_hardly_anything(settled: dict[str, Any]) -> float | None:
@@ -263,7 +272,7 @@ def fold_in(
     """
     vectors, item_biases = items
     (n_items, factors), n = vectors.shape, min(histories.n_rows, _FEW_USERS)
-    values = np.zeros((n + n_items, -(-factors // 16) * 16), np.float32)
+    values = np.zeros((n + n_items, width_of(factors)), np.float32)
     values[n:, :factors] = vectors
     biases = None
     if item_biases is not None:

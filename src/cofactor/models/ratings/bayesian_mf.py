@@ -26,11 +26,11 @@ import numpy as np
 
 from cofactor.checks import check_at_least, warn
 from cofactor.errors import DataError
+from cofactor.kernels.arrays import width_of
 from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.rating import RatingModel
 from cofactor.models.ratings.bayesian_sampler import Prior, Sample, Sampler, Side, forms, inverse
 from cofactor.models.ratings.biased_mf import BiasedMF
-from cofactor.models.ratings.descent import width_of
 from cofactor.models.ratings.factored import standardized
 from cofactor.system.memory import require_memory
 from cofactor.system.progress import progress_bar

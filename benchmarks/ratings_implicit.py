@@ -10,13 +10,10 @@ they train on ready made; the seconds are those of their fit, the best of ``--ro
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import warnings
-from typing import Any
 
 import numpy as np
-from _measure import print_header, print_row
-from ratings_sgd import COLUMNS, seconds_of, synthetic
+from ratings_sgd import beside_surprise, synthetic
 
 import cofactor as cf
 
@@ -41,30 +38,8 @@ def main() -> None:
     held = np.random.default_rng(1).random(len(table)) < 0.1
     train, test = table.filter(~held), table.filter(held)
     ratings, std = cf.Ratings.from_frame(train), float(train["rating"].std(ddof=0))  # type: ignore[arg-type]
-    contenders: dict[str, tuple[Any, Any]] = {"SVDpp": (like_theirs(std, args.threads), ratings)}
-    if importlib.util.find_spec("surprise"):
-        import surprise
-
-        scale = surprise.Reader(rating_scale=ratings.scale)
-        whole = surprise.Dataset.load_from_df(train.to_pandas()[COLUMNS], scale).build_full_trainset()
-        contenders["Surprise SVD++"] = surprise.SVDpp(random_state=0), whole
-    else:
-        print("surprise is not installed, left out\n")
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
-    for _ in range(args.rounds):
-        for name, (model, data) in contenders.items():
-            taken[name].append(seconds_of(lambda model=model, data=data: model.fit(data)))
-    print(f"{len(train):,} ratings, 20 factors, 20 epochs\n")
-    print_header(["", "s", "CPU s", "times SVDpp", "RMSE"], 1)
-    first = min(taken["SVDpp"])[0]
-    for name, (model, _) in contenders.items():
-        if isinstance(model, cf.SVDpp):
-            rated = model.predict(test, clip=True)["rating"].to_numpy()
-        else:
-            rated = np.array([model.predict(u, i).est for u, i in test.select(COLUMNS[:2]).rows()])
-        wall, cpu = min(taken[name])
-        rmse = np.sqrt(np.mean((rated - test["rating"].to_numpy()) ** 2))
-        print_row(name, f"{wall:.3f}", f"{cpu:.3f}", f"{wall / first:.1f}", f"{rmse:.4f}")
+    ours = like_theirs(std, args.threads)
+    beside_surprise(("SVDpp", ours, ratings), "SVDpp", (train, test), "20 factors, 20 epochs", args.rounds)
 
 
 if __name__ == "__main__":

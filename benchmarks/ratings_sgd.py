@@ -64,6 +64,41 @@ def seconds_of(step: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
+def beside_surprise(
+    ours: tuple[str, cf.RatingModel, cf.Ratings],
+    theirs: str,
+    tables: tuple[pl.DataFrame, pl.DataFrame],
+    shape: str,
+    rounds: int,
+) -> None:
+    """A table of seconds of fitting, in turn, and of RMSE: a model by name with its ratings, and one of Surprise."""
+    (name, model, ratings), (train, test) = ours, tables
+    contenders: dict[str, tuple[Any, Any]] = {name: (model, ratings)}
+    if importlib.util.find_spec("surprise"):
+        import surprise
+
+        scale = surprise.Reader(rating_scale=ratings.scale)
+        whole = surprise.Dataset.load_from_df(train.to_pandas()[COLUMNS], scale).build_full_trainset()
+        contenders[f"Surprise {theirs}"] = getattr(surprise, theirs)(random_state=0), whole
+    else:
+        print("surprise is not installed, left out\n")
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for label, (one, data) in contenders.items():
+            taken[label].append(seconds_of(lambda one=one, data=data: one.fit(data)))
+    print(f"{len(train):,} ratings, {shape}\n")
+    print_header(["", "s", "CPU s", f"times {name}", "RMSE"], 1)
+    first = min(taken[name])[0]
+    for label, (one, _) in contenders.items():
+        if one is model:
+            rated = model.predict(test, clip=True)["rating"].to_numpy()
+        else:
+            rated = np.array([one.predict(u, i).est for u, i in test.select(COLUMNS[:2]).rows()])
+        wall, cpu = min(taken[label])
+        rmse = np.sqrt(np.mean((rated - test["rating"].to_numpy()) ** 2))
+        print_row(label, f"{wall:.3f}", f"{cpu:.3f}", f"{wall / first:.1f}", f"{rmse:.4f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of the data sets")
@@ -75,30 +110,8 @@ def main() -> None:
     held = np.random.default_rng(1).random(len(table)) < 0.1
     train, test = table.filter(~held), table.filter(held)
     ratings, std = cf.Ratings.from_frame(train), float(train["rating"].std(ddof=0))  # type: ignore[arg-type]
-    contenders: dict[str, tuple[Any, Any]] = {"BiasedMF, sgd": (like_svd(std, args.threads), ratings)}
-    if importlib.util.find_spec("surprise"):
-        from surprise import SVD, Dataset, Reader
-
-        frame = train.to_pandas()[COLUMNS]
-        whole = Dataset.load_from_df(frame, Reader(rating_scale=ratings.scale)).build_full_trainset()
-        contenders["Surprise SVD"] = SVD(random_state=0), whole
-    else:
-        print("surprise is not installed, left out\n")
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
-    for _ in range(args.rounds):
-        for name, (model, data) in contenders.items():
-            taken[name].append(seconds_of(lambda model=model, data=data: model.fit(data)))
-    print(f"{len(train):,} ratings, 100 factors, 20 epochs\n")
-    print_header(["", "s", "CPU s", "times BiasedMF", "RMSE"], 1)
-    first = min(taken["BiasedMF, sgd"])[0]
-    for name, (model, _) in contenders.items():
-        if isinstance(model, cf.BiasedMF):
-            rated = model.predict(test, clip=True)["rating"].to_numpy()
-        else:
-            rated = np.array([model.predict(u, i).est for u, i in test.select(COLUMNS[:2]).rows()])
-        wall, cpu = min(taken[name])
-        rmse = np.sqrt(np.mean((rated - test["rating"].to_numpy()) ** 2))
-        print_row(name, f"{wall:.3f}", f"{cpu:.3f}", f"{wall / first:.1f}", f"{rmse:.4f}")
+    ours = like_svd(std, args.threads)
+    beside_surprise(("BiasedMF, sgd", ours, ratings), "SVD", (train, test), "100 factors, 20 epochs", args.rounds)
 
 
 if __name__ == "__main__":

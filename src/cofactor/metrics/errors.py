@@ -12,10 +12,10 @@ from scipy.special import ndtr
 from cofactor.data.ratings import rated_table
 from cofactor.data.tables import TableLike, cast_ids, read_table
 from cofactor.errors import DataError, ParameterError
-from cofactor.metrics.kinds import Kind, Needs
+from cofactor.metrics.kinds import Needs, WithoutK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -156,30 +156,14 @@ class RatedReader:
 
 
 @final
-class RatingError(Kind[Rated]):
-    """Of predicted ratings beside true ones, one number for all; the names have no k."""
+class RatingError(WithoutK[Rated]):
+    """Of predicted ratings beside true ones, one number for all."""
 
     per_user = False
     higher_is_better = False
     reader = RatedReader
-
-    def __init__(self, function: Callable[[Rated], float]) -> None:
-        self._function = function
-
-    def written(self, family: str) -> str:
-        """The family alone."""
-        return family
-
-    def read_k(self, name: str) -> None:
-        """None; ParameterError if there is an ``@``."""
-        family, at, _ = name.partition("@")
-        if at:
-            raise ParameterError(f"metrics: {name!r}: {family} is of ratings, not of lists; write {family!r}")
+    told = "ratings, not of lists;"
 
     def needs(self, k: int | None) -> Needs:
         """Nothing but the test and the model."""
         return Needs()
-
-    def compute(self, reading: Rated, k: int | None) -> float:
-        """What the function gives."""
-        return self._function(reading)

@@ -43,6 +43,7 @@ __all__ = [
     "Reader",
     "Trial",
     "Values",
+    "WithoutK",
     "compute_all",
     "needs_of",
 ]
@@ -336,15 +337,18 @@ class OverallAtK(AtK[Hits]):
         return Needs(places=k or 0, n_items=True)
 
 
-@final
-class CompleteRanking(Kind[Hits]):
-    """Of the hits in lists of all items, one number a user; the names have no k."""
+class WithoutK(Kind[R]):
+    """Computed by a function of the reading alone; the names have no k.
 
-    per_user = True
-    reader = HitsReader
-    of_ranks = True
+    Attributes
+    ----------
+    told : str
+        What such a metric is of, for those who give a k.
+    """
 
-    def __init__(self, function: Callable[[Hits], Values]) -> None:
+    told: str
+
+    def __init__(self, function: Callable[[R], Values]) -> None:
         self._function = function
 
     def written(self, family: str) -> str:
@@ -355,12 +359,22 @@ class CompleteRanking(Kind[Hits]):
         """None; ParameterError if there is an ``@``."""
         family, at, _ = name.partition("@")
         if at:
-            raise ParameterError(f"metrics: {name!r}: {family} is of complete lists, write {family!r}")
+            raise ParameterError(f"metrics: {name!r}: {family} is of {self.told} write {family!r}")
+
+    def compute(self, reading: R, k: int | None) -> Values:
+        """What the function gives."""
+        return self._function(reading)
+
+
+@final
+class CompleteRanking(WithoutK[Hits]):
+    """Of the hits in lists of all items, one number a user."""
+
+    per_user = True
+    reader = HitsReader
+    of_ranks = True
+    told = "complete lists,"
 
     def needs(self, k: int | None) -> Needs:
         """Complete lists, whose length follows from the size of the catalogue, and their ties."""
         return Needs(complete=True, ties=True, n_items=True)
-
-    def compute(self, reading: Hits, k: int | None) -> Values:
-        """What the function gives."""
-        return self._function(reading)

@@ -34,6 +34,7 @@ from cofactor.errors import ParameterError
 from cofactor.kernels.arrays import TopK
 from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.rating import RatingModel
+from cofactor.models.ratings.factored import standardized
 from cofactor.models.ratings.fm_chain import Chain
 from cofactor.models.ratings.fm_descent import Descent
 from cofactor.models.ratings.fm_lists import lists_of_products, lists_of_ratings
@@ -256,19 +257,18 @@ class FactorizationMachine(RatingModel):
 
     def _standardized(self, matrix: CSR) -> CSR:
         """Targets; and what they are brought back by."""
-        values = matrix.values.astype(np.float64)
         self.levels_ = np.empty(0)
         self.mean_, self.std_ = 0.0, 1.0
         if self.task == "ordinal":
-            self.levels_, classes = np.unique(values, return_inverse=True)
+            self.levels_, classes = np.unique(matrix.values.astype(np.float64), return_inverse=True)
             if len(self.levels_) > _MOST_LEVELS:
                 raise ParameterError(
                     f"task='ordinal' is for ratings of at most {_MOST_LEVELS} levels, these have "
                     f"{len(self.levels_):,}; take task='regression', or round the ratings"
                 )
             return matrix.with_values(classes.astype(np.float32))
-        self.mean_, self.std_ = float(values.mean()), float(values.std())
-        return matrix.with_values((values - self.mean_) / self.std_)
+        targets, self.mean_, self.std_ = standardized(matrix)
+        return targets
 
     @property
     def _iterations(self) -> int:

@@ -1,267 +1,251 @@
-"""Plots as matplotlib figures, made without pyplot and without touching its global state."""
+"""Charts of results, for notebooks and reports: each shows itself as a cell's last line, and answers to the mouse."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from cofactor.errors import MissingExtraError, ParameterError
+from cofactor.checks import check_choice, check_type
+from cofactor.errors import ParameterError
+from cofactor.metrics import parse_all
+from cofactor.report.charts import Axis, Bar, Bars, Lines, Series
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from cofactor.data.interactions import Interactions
+    from cofactor.data.user_items import UserItems
+    from cofactor.report.charts import Chart
 
-__all__ = [
-    "BLUE",
-    "GRID",
-    "INK",
-    "ORANGE",
-    "PALE",
-    "PANEL",
-    "concentration_plot",
-    "leaderboard_plot",
-    "loss_plot",
-    "new_figure",
-    "plain_axes",
-    "popularity_plot",
-    "require_matplotlib",
-]
+__all__ = ["concentration", "higher_is_better", "leaderboard", "long_tail", "losses", "metrics_of", "pareto", "slices"]
 
-INK, PALE, GRID, BLUE, ORANGE = "#1f2933", "#616e7c", "#e4e7eb", "#2563a8", "#c2571a"
-PANEL = 3.65  # inches: 350 pixels, what a phone has beside its margins; 9 points are 12 pixels there
-_LABEL, _TITLE = 9, 10  # points
-_ROOM = 72 * PANEL - 50  # points that a name has beside its number
+_POINTS = 160  # of a smooth line: more would not be seen
+_LEAST_SECONDS = 1e-3
 
 
-def leaderboard_plot(board: pl.DataFrame, metric: str) -> Any:  # noqa: ANN401
-    """One metric as bars, with the intervals that the leaderboard has; name and value stand above each bar.
+def leaderboard(board: pl.DataFrame, metric: str | None = None, *, marks: Mapping[str, str] | None = None) -> Chart:
+    """One metric of every model as bars, with the intervals that the leaderboard has.
 
     Parameters
     ----------
     board : DataFrame
-        From ``compare``; best on top, and the first bar is drawn in full colour.
-    metric : str
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+        From ``compare``; the best on top.
+    metric : str, optional
+        By default the first.
+    marks : mapping of model to str, optional
+        What stands beside the value, such as a sign of significance.
 
     Raises
     ------
     ParameterError
         The leaderboard lacks the metric.
-    MissingExtraError
-        matplotlib is not installed.
     """
-    if metric not in board.columns:
-        raise ParameterError(f"metric: the leaderboard has no {metric!r}; it has {board.columns}")
-    figure = _titled(metric, 0.4 + 0.4 * board.height)
-    axes = figure.add_subplot()
-    values, low, high = (_column(board, name) for name in (metric, f"{metric}_low", f"{metric}_high"))
-    places = np.arange(board.height)
-    best, others = BLUE, "#a9c1dc"
-    axes.barh(places, np.nan_to_num(values), height=0.24, color=[best] + [others] * (board.height - 1))
-    axes.vlines(0 * places, places - 0.12, places + 0.12, color=PALE, linewidth=1)  # shows bars of length 0 too
-    spans = np.flatnonzero(~np.isnan(low + high))  # coverage has none
-    reach = [values[spans] - low[spans], high[spans] - values[spans]]
-    # Clipping would cut the cap of the longest interval in half.
-    axes.errorbar(values[spans], places[spans], xerr=reach, fmt="none", ecolor=INK, capsize=2.5, clip_on=False)
-    for place, name, value in zip(places.tolist(), board["model"], values, strict=True):
-        _label(axes, 0, place, _fitting(name, _ROOM), "left", bold=place == 0)
-        _label(axes, 1, place, "none" if np.isnan(value) else f"{value:.4f}", "right", bold=place == 0)
-    axes.set(xlim=(0, float(np.nanmax([*values, *high, 0])) or 1), ylim=(board.height - 0.7, -0.75))
-    axes.set_axis_off()
-    return figure
+    metric = _metric(board, metric)
+    columns = [column_of(board, name) for name in (metric, f"{metric}_low", f"{metric}_high")]
+    bars = []
+    for name, value, low, high in zip(board["model"], *columns, strict=True):
+        tip = f"{name}\n{metric} {Bars.shown(value)}"
+        ends = (None, None) if np.isnan(low + high) else (float(low), float(high))
+        if ends[0] is not None:
+            tip += f"\n95 % interval {low:.4f} to {high:.4f}"
+        bars.append(Bar(name, float(value), ends[0], ends[1], tip, (marks or {}).get(name, "")))
+    return Bars(metric, f"{metric} of every model as bars", bars)
 
 
-def popularity_plot(interactions: Interactions) -> Any:  # noqa: ANN401
-    """The long tail: how many users each item has.
+def pareto(board: pl.DataFrame, metric: str | None = None, *, seconds: str = "fit_seconds") -> Chart:
+    """Accuracy against time: what no other model beats in both is joined by a line.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
+    Parameters
+    ----------
+    board : DataFrame
+        From ``compare``.
+    metric : str, optional
+        By default the first.
+    seconds : {"fit_seconds", "recommend_seconds"}
 
     Raises
     ------
-    MissingExtraError
-        matplotlib is not installed.
+    ParameterError
+        The leaderboard lacks a column.
     """
-    counts = _users_per_item(interactions)
-    counts = counts[counts > 0]
-    figure, axes = _panel("Users of each item", "items, most popular first")
-    axes.plot(np.arange(1, len(counts) + 1), counts, color=BLUE, linewidth=2)
-    axes.set(xscale="log", yscale="log", xlim=_decades(1, len(counts)), ylim=_decades(counts.min(), counts.max()))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(_short_numbers())
-        axis.set_minor_locator(_no_ticks())
-    return figure
+    metric = _metric(board, metric)
+    check_choice("seconds", seconds, ("fit_seconds", "recommend_seconds"))
+    if seconds not in board.columns:
+        raise ParameterError(f"seconds: the leaderboard has no {seconds!r}; it has {board.columns}")
+    values, times = column_of(board, metric), np.maximum(column_of(board, seconds), _LEAST_SECONDS)
+    names = board["model"].to_list()
+    front = _front(times, values if higher_is_better(metric) else -values)
+    doing = "to fit" if seconds == "fit_seconds" else "for all lists"
+
+    def series(title: str, rows: Sequence[int], *, joined: bool) -> Series:
+        tips = [f"{names[n]}\n{metric} {values[n]:.4f}\n{times[n]:.3g} s {doing}" for n in rows]
+        labels = [str(n + 1) for n in rows]
+        points = [float(times[n]) for n in rows], [float(values[n]) for n in rows]
+        return Series(title, points[0], points[1], tips, joined=joined, marked=True, labels=labels)
+
+    known = [n for n in range(len(names)) if not np.isnan(times[n] + values[n])]
+    others = [n for n in known if n not in front]
+    drawn = [series("none is faster and better", front, joined=True)] if front else []
+    drawn += [series("another is faster and better", others, joined=False)] if others else []
+    told = f"{metric} of every model against its seconds {doing}"
+    x_axis = Axis(f"seconds {doing}", log=True)
+    return Lines(f"{metric} against seconds {doing}", told, x_axis, Axis(metric), drawn, key=names)
 
 
-def concentration_plot(interactions: Interactions) -> Any:  # noqa: ANN401
-    """The share of all interactions that the most popular items hold; the top 1 % are marked.
+def slices(table: pl.DataFrame, metric: str, *, by: str) -> Chart:
+    """A metric in groups of users or items, a line for every model.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    MissingExtraError
-        matplotlib is not installed.
+    Parameters
+    ----------
+    table : DataFrame
+        ``model``, ``slice`` (name of the group, in the order of the rows), ``n``, ``value``, and ``low`` and ``high``
+        if there are intervals.
+    metric : str
+    by : str
+        What the groups mean.
     """
-    counts = _users_per_item(interactions)
-    top = 100 * np.arange(1, len(counts) + 1) / len(counts)
-    held = 100 * np.cumsum(counts) / counts.sum()
-    mark = max(1, 100 / len(counts))  # of few items, one is more than 1 %
-    share = np.interp(mark, top, held)
-    title = f"Top {mark:.2g} % of items: {share:.0f} % of interactions"
-    figure, axes = _panel(title, "items, most popular first (%)")
-    axes.plot(np.append(0, top), np.append(0, held), color=BLUE, linewidth=2)
-    axes.plot(mark, share, "o", color=ORANGE, clip_on=False)
-    axes.set(xlim=(0, 100), ylim=(0, 103))
-    return figure
+    names = table["slice"].unique(maintain_order=True).to_list()
+    series = []
+    for (model,), part in table.group_by("model", maintain_order=True):
+        places = [float(names.index(name)) for name in part["slice"]]
+        value, low, high = (column_of(part, name) for name in ("value", "low", "high"))
+        tips = [
+            f"{model}\n{by}: {name} ({n:,})\n{metric} {v:.4f}" + ("" if np.isnan(a + b) else f" ({a:.4f} to {b:.4f})")
+            for name, n, v, a, b in zip(part["slice"], part["n"], value, low, high, strict=True)
+        ]
+        known = not np.isnan(low + high).all()
+        ends = (low.tolist(), high.tolist()) if known else ([], [])
+        series.append(Series(str(model), places, value.tolist(), tips, low=ends[0], high=ends[1], marked=True))
+    title = f"{metric} by {by}"
+    return Lines(title, f"{title}, a line for every model", Axis(by, names=names), Axis(metric, zero=True), series)
 
 
-def loss_plot(histories: Mapping[str, ArrayLike]) -> Any:  # noqa: ANN401
-    """Training loss after each iteration, a line for every model.
+def long_tail(interactions: UserItems) -> Chart:
+    """How many users each item has, from the most popular item to the least; both axes logarithmic."""
+    counts = users_per_item(interactions)
+    counts = np.sort(counts[counts > 0])[::-1]
+    ranks = _spread(len(counts))
+    values = counts[ranks - 1]
+    tips = [f"item {rank:,} of {len(counts):,}\n{n:,} users" for rank, n in zip(ranks, values, strict=True)]
+    line = Series("items", ranks.tolist(), values.tolist(), tips)
+    axes = Axis("items, the most popular first", log=True), Axis("users of the item", log=True)
+    return Lines("The long tail", "Users of each item, from the most popular to the least", *axes, [line])
+
+
+def concentration(interactions: UserItems, lists: Mapping[str, pl.DataFrame] | None = None) -> Chart:
+    """The share of all interactions, and of what models recommend, that goes to the most popular items.
+
+    Parameters
+    ----------
+    interactions : Interactions or Ratings
+        What the items' popularity is counted in.
+    lists : mapping of model to DataFrame with ``item_id``, optional
+        Recommendations; items unknown to the interactions are the least popular ones.
+    """
+    x = interactions
+    counts = users_per_item(x)
+    order = np.argsort(-counts, kind="stable")
+    all_counts = {"interactions": counts}
+    for name, table in (lists or {}).items():
+        rows = x.items.rows(table["item_id"])
+        all_counts[name] = np.bincount(rows[rows >= 0], minlength=x.n_items)
+    places = np.unique(np.round(x.n_items * np.linspace(0, 1, _POINTS) ** 2).astype(np.int64))
+    top = 100 * places / x.n_items
+    series = []
+    for name, of in all_counts.items():
+        held = np.append(0, np.cumsum(of[order]))[places]
+        share = 100 * held / max(1, held[-1])
+        tips = [f"{name}\nthe top {a:.2g} % of items hold {b:.1f} %" for a, b in zip(top, share, strict=True)]
+        series.append(Series(name, top.tolist(), share.tolist(), ["", *tips[1:]]))
+    mark = max(1.0, 100 / x.n_items)  # of few items, one is more than 1 %
+    first = np.interp(mark, top, series[0].y)
+    title = f"Top {mark:.2g} % of items: {first:.0f} % of interactions"
+    axes = Axis("items, the most popular first (%)", zero=True), Axis("share held (%)", zero=True)
+    return Lines(title, "Share of interactions and of recommendations held by the most popular items", *axes, series)
+
+
+def losses(histories: Mapping[str, ArrayLike]) -> Chart:
+    """Training loss after each iteration or epoch, a line for every model.
 
     Parameters
     ----------
     histories : mapping of name to (iterations,) float
         Such as ``{"als": model.loss_history_}``.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    MissingExtraError
-        matplotlib is not installed.
     """
-    figure, axes = _panel("Training loss", "iteration")
-    lines = []
-    for number, losses in enumerate(histories.values()):
-        values = np.asarray(losses)
-        colour, dashes = (BLUE, ORANGE, PALE)[number % 3], ("-", "--", ":")[number // 3 % 3]
-        places = np.arange(1, len(values) + 1)
-        lines += axes.plot(places, values, dashes, marker="o", color=colour, markersize=4, linewidth=2)
-    axes.set_xlim(0.5, max(map(np.size, histories.values())) + 0.5)
-    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    axes.yaxis.set_major_formatter(_short_numbers())
-    if len(histories) > 1:
-        # Under the panel, where no name can cover a line.
-        names = [_fitting(name, _ROOM) for name in histories]
-        legend = figure.legend(lines, names, loc="outside lower left", frameon=False, fontsize=_LABEL, handlelength=3)
-        for text in legend.get_texts():
-            text.set(parse_math=False, color=INK)
-        figure.set_figheight(figure.get_figheight() + 0.2 * len(names))
-    return figure
+    check_type("histories", histories, Mapping, "losses by the name of the model")
+    series = []
+    for name, values in histories.items():
+        loss = np.asarray(values, np.float64)
+        steps = np.arange(1, len(loss) + 1)
+        tips = [f"{name}\nafter {n}: {v:.6g}" for n, v in zip(steps, loss, strict=True)]
+        kept = np.unique(np.r_[: len(loss) : max(1, len(loss) // _POINTS), len(loss) - 1])
+        x, y = steps[kept].tolist(), loss[kept].tolist()
+        series.append(Series(name, x, y, [tips[n] for n in kept], marked=len(kept) <= 30))
+    title = f"Training loss of {next(iter(histories))}" if len(histories) == 1 else "Training loss"
+    return Lines(title, "Training loss after every iteration", Axis("iteration", whole=True), Axis("loss"), series)
 
 
-def require_matplotlib() -> None:
-    """Raise MissingExtraError unless plots can be made: asked before long work that ends in a plot."""
-    if find_spec("matplotlib") is None:
-        raise MissingExtraError("plots need matplotlib: pip install 'cofactor[plots]'")
+def metrics_of(board: pl.DataFrame) -> list[str]:
+    """The metrics of a leaderboard, in their order."""
+    ends = ("_low", "_high", "_seconds")
+    return [name for name, dtype in board.schema.items() if dtype.is_numeric() and _is_metric(name, ends)]
 
 
-def new_figure(width: float, height: float) -> Any:  # noqa: ANN401
-    """An empty figure of so many inches, for panels by ``add_subplot``."""
-    require_matplotlib()
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def plain_axes(axes: Any, grid: str) -> None:  # noqa: ANN401
-    """Leave only what carries information: the marks, quiet axes and a pale grid."""
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(PALE)
-    axes.set_axisbelow(True)
-    axes.grid(axis=grid, color=GRID)
-    axes.tick_params(colors=PALE, labelsize=9)
-    axes.xaxis.label.set_color(INK)
-    axes.yaxis.label.set_color(INK)
+def higher_is_better(metric: str) -> bool:
+    """Whether it is; of names that are no metric's, too."""
+    try:
+        return parse_all(metric)[0].kind.higher_is_better
+    except ParameterError:
+        return True
 
 
-def _panel(title: str, xlabel: str) -> tuple[Any, Any]:
-    """A figure with one panel whose title says what its height means."""
-    figure = _titled(title, 2.7)
-    axes = figure.add_subplot()
-    plain_axes(axes, "both")
-    axes.set_xlabel(xlabel, fontsize=_LABEL)
-    return figure, axes
-
-
-def _titled(title: str, height: float) -> Any:  # noqa: ANN401
-    figure = new_figure(PANEL, height)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=_TITLE, color=INK, fontweight="bold", parse_math=False)
-    return figure
-
-
-def _column(board: pl.DataFrame, name: str) -> Any:  # noqa: ANN401
+def column_of(board: pl.DataFrame, name: str) -> NDArray[np.float64]:
     """The values of a column, NaN where there is none."""
     if name not in board.columns:
         return np.full(board.height, np.nan)
     return board[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
-def _label(axes: Any, x: int, place: float, text: str, side: str, *, bold: bool) -> None:  # noqa: ANN401
-    """Write above a bar, at the left (0) or right (1) edge of the panel; names may hold dollars, which are no maths."""
-    axes.text(
-        x,
-        place - 0.22,
-        text,
-        transform=axes.get_yaxis_transform(),
-        ha=side,
-        va="bottom",
-        fontsize=_LABEL,
-        color=INK,
-        fontweight="bold" if bold else "normal",
-        parse_math=False,
-    )
+def users_per_item(interactions: UserItems) -> NDArray[np.int64]:
+    """(n_items,), in the order of the items."""
+    return np.bincount(interactions.user_items.indices, minlength=interactions.n_items)
 
 
-def _fitting(name: str, points: float) -> str:
-    """A name on one line; of one wider than so many points, beginning and end, as both tell models apart."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    bold = FontProperties(size=_LABEL, weight="bold")
-    name = shown = " ".join(name.split())
-    kept = min(len(name), 100)
-    while kept and text_to_path.get_text_width_height_descent(shown, bold, ismath=False)[0] > points:
-        kept -= 1
-        shown = f"{name[: (kept + 1) // 2]}…{name[len(name) - kept // 2 :]}"
-    return shown
+def _is_metric(name: str, ends: tuple[str, ...]) -> bool:
+    if name.endswith(ends):
+        return False
+    try:
+        parse_all(name)
+    except ParameterError:
+        return False
+    return True
 
 
-def _users_per_item(interactions: Interactions) -> NDArray[np.int64]:
-    """(n_items,), the most popular first."""
-    return np.sort(np.bincount(interactions.user_items.indices, minlength=interactions.n_items))[::-1]
+def _metric(board: pl.DataFrame, metric: str | None) -> str:
+    known = metrics_of(board)
+    if metric is None:
+        if not known:
+            raise ParameterError(f"board: there is no metric among its columns {board.columns}; name it as metric=")
+        return known[0]
+    if metric not in board.columns:
+        raise ParameterError(f"metric: the leaderboard has no {metric!r}; it has {board.columns}")
+    return metric
 
 
-def _decades(low: float, high: float) -> tuple[float, float]:
-    """Powers of ten around a range of positive numbers, so that a logarithmic axis has numbers at both ends."""
-    first, last = np.floor(np.log10(low)), np.ceil(np.log10(high))
-    return 10.0**first, 10.0 ** max(last, first + 1)
+def _front(times: NDArray[np.float64], goodness: NDArray[np.float64]) -> list[int]:
+    """Rows that are better than all faster ones, the fastest first; rows with a NaN never are."""
+    best, found = -np.inf, []
+    for row in np.lexsort((-goodness, times)).tolist():
+        if np.isfinite(times[row]) and goodness[row] > best:
+            best = float(goodness[row])
+            found.append(row)
+    return found
 
 
-def _short_numbers() -> Any:  # noqa: ANN401
-    """1,000,000 as 1M: long numbers collide where a panel is narrow."""
-    from matplotlib.ticker import EngFormatter
-
-    return EngFormatter(sep="")
-
-
-def _no_ticks() -> Any:  # noqa: ANN401
-    from matplotlib.ticker import NullLocator
-
-    return NullLocator()
+def _spread(n: int) -> NDArray[np.int64]:
+    """Ranks from 1 to n, dense at the beginning: evenly spread on a logarithmic axis."""
+    return np.unique(np.round(np.geomspace(1, n, min(n, _POINTS))).astype(np.int64))

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cofactor.data.interactions import Interactions
-from cofactor.errors import NotFittedError
+from cofactor.errors import DataError, NotFittedError
 from cofactor.kernels import on
 from cofactor.system.threads import resolve_threads
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cofactor.data.user_items import UserItems
     from cofactor.kernels.cpu import Kernels
     from cofactor.kernels.csr import CSR
+    from cofactor.system.arrays import Arrays
 
 __all__ = ["Model"]
 
@@ -71,6 +72,14 @@ class Model(ABC):
 
     def _check_state(self) -> None:  # noqa: B027 - shapes and types say all about most models
         """Raise DataError where what was learned, of the right shapes, contradicts itself; O(its size)."""
+
+    def _index(self) -> tuple[dict[str, Any], Arrays]:
+        """What a saved model holds of the indexes that it ranks by: facts for JSON, and arrays; nothing without any."""
+        return {}, {}
+
+    def _take_index(self, facts: dict[str, Any], arrays: Arrays, *, every_entry: bool) -> None:
+        """Rank by what :meth:`_index` gave; DataError where it is of another model, or damaged."""
+        raise DataError(f"a {type(self).__name__} has no index")
 
     def _weighed(self, matrix: CSR) -> CSR:
         """The matrix that the model computes with: all weights are 1 where its parameter ``weights`` is "binary"."""

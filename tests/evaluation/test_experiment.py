@@ -321,22 +321,6 @@ WRONG = [
         "values = [1, 2, 3]",
         "line 38, [published]: values has 3 numbers, but there are 2 metrics",
     ),
-    (
-        "test_reads = 2",
-        "test_reads = 2\n[models.als.tune]\nmetod = 1",
-        "line 29, [models.als.tune]: there is no key 'metod'",
-    ),
-    (
-        "test_reads = 2",
-        '[models.als.tune]\nmethod = "tpo"',
-        "line 28, [models.als.tune]: method is 'tpo' (did you mean 'tpe'?)",
-    ),
-    (
-        "test_reads = 2",
-        "[models.als.tune]\ntrials = 0",
-        "line 28, [models.als.tune]: trials must be a whole number of at",
-    ),
-    ("test_reads = 2", '[models.als.tune]\nmetric = "x@1"', "line 28, [models.als.tune]: metrics: 'x@1' is unknown"),
 ]
 
 

@@ -37,7 +37,10 @@ def run(
     specs = experiment.chosen(names)
     if check:
         files = experiment.data.files(experiment.data_folder(data))
-        made = {spec.name: repr(spec.make(seed=seed or 0, threads=None)) for spec in specs}
+        made = {
+            spec.name: repr(spec.make(seed=experiment.seed if seed is None else seed, threads=experiment.threads))
+            for spec in specs
+        }
         facts = {"metrics": ", ".join(experiment.metrics), "files": len(files), "results": experiment.folder(output)}
         if as_json:
             print_json({"experiment": experiment.name, **facts, "models": made})

@@ -11,7 +11,6 @@ from cofactor.errors import ParameterError
 from cofactor.evaluation.experiment_data import ExperimentData
 from cofactor.evaluation.experiment_models import read_models
 from cofactor.evaluation.experiment_section import Section, nearest
-from cofactor.evaluation.experiment_tune import check_tuning
 from cofactor.evaluation.measure import DEFAULT_METRICS
 from cofactor.metrics import parse_all
 from cofactor.system.threads import resolve_threads
@@ -40,7 +39,6 @@ _TOP: dict[str, Kind] = {
 _EVALUATE: dict[str, Kind] = {"metrics": "texts", "exclude_seen": "flag", "intervals": "flag", "unknown_users": "text"}
 _OUTPUT: dict[str, Kind] = {
     "folder": "text",
-    "report": "flag",
     "recommendations": "whole",
     "model": "flag",
     "refit": "flag",
@@ -96,14 +94,22 @@ class Experiment:
             if isinstance(values := one.table["values"], list) and len(values) > len(metrics):
                 one.fail(f"values has {len(values)} numbers, but there are {len(metrics)} metrics", "values")
         models = read_models(file.section("models"))
-        for spec in models.values():
-            check_tuning(spec)
         return cls(file, ExperimentData.read(file.section("data"), file.section("split")), models, metrics)
 
     @property
     def name(self) -> str:
         """The title of the results: ``name``, or what the file is called."""
         return str(self.file.table.get("name", self.file.file.path.stem))
+
+    @property
+    def seed(self) -> int:
+        """The seed of the split, of tuning, and of every model that gives none."""
+        return int(self.file.table.get("seed", 0))
+
+    @property
+    def threads(self) -> int | None:
+        """The threads of every model that gives none."""
+        return self.file.table.get("threads")
 
     def folder(self, out: str | Path | None = None) -> Path:
         """Where results go: ``out``, ``folder`` of ``[output]`` beside the file, or ``<file>-results`` there."""

@@ -152,7 +152,7 @@ class ExperimentData:
         required, known = _READERS[reader]
         data.check({**_EVERY, **known}, required)
         made = cls(data, division, reader, _weight(data), _filter(data))
-        if made._is_divided:
+        if made.is_divided:
             kind = division.choose("kind", _SPLITS)
             needed, parameters = _SPLITS[kind]
             division.check({"kind": "text", **parameters}, needed)
@@ -163,7 +163,7 @@ class ExperimentData:
         return made
 
     @property
-    def _is_divided(self) -> bool:
+    def is_divided(self) -> bool:
         """Whether [split] says what is held out."""
         return self.reader in _LOGS and "test" not in self.data.table
 

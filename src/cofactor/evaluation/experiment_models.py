@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get
 from cofactor.checks import shown
 from cofactor.evaluation.experiment_section import nearest
 from cofactor.models import Recommender
+from cofactor.models.base.model import check_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelSpec", "read_models"]
 
-_OWN: dict[str, Kind] = {"class": "text", "chosen": "text", "test_reads": "whole", "tune": "table"}
+_OWN: dict[str, Kind] = {"class": "text", "chosen": "text", "test_reads": "whole"}
 _NAMES = {"Recommender": Recommender, "Sequence": Sequence, "Mapping": Mapping}  # in hints, imported for types only
 
 
@@ -70,7 +71,7 @@ class ModelSpec:
         given = {key: _value(section, key, hints[key]) for key in section.table if key in hints and key != several}
         made = cls(name, section, model, parts, given)
         with section.placing():
-            made.make(seed=0, threads=None)._check()
+            check_parameters(made.make(seed=0, threads=None))
         return made
 
     @property

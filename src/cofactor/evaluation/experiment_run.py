@@ -11,7 +11,6 @@ from cofactor.data.tables import pairs_of
 from cofactor.errors import ParameterError
 from cofactor.evaluation.experiment import Experiment
 from cofactor.evaluation.experiment_results import ExperimentResult, Published, Record, facts_of
-from cofactor.evaluation.experiment_tune import tuned
 from cofactor.evaluation.measure import measure, warn_of_seen
 from cofactor.metrics import parse_all
 from cofactor.metrics.kinds import needs_of
@@ -76,14 +75,12 @@ def run_experiment(
     if progress is not None:
         check_flag("progress", progress)
     file = experiment.file
-    seed = file.table.get("seed", 0) if seed is None else seed
+    seed = experiment.seed if seed is None else seed
     check_at_least("seed", seed, 0, whole=True)
     specs, target, folder = experiment.chosen(models), experiment.folder(out), experiment.data_folder(data)
     check_output(target / "results.parquet")
     folds = experiment.data.folds(folder, seed)
-    facts = facts_of(
-        file.file.text, seed, file.table.get("threads"), experiment.data.fingerprint(folder, folds[0].train)
-    )
+    facts = facts_of(file.file.text, seed, experiment.threads, experiment.data.fingerprint(folder, folds[0].train))
     evaluate = file.section("evaluate").table
     result = ExperimentResult(
         name=experiment.name,
@@ -119,15 +116,9 @@ class _Run:
     def record(self, spec: ModelSpec, fold: Fold) -> Record:
         """Tune, fit and measure; an error becomes a part of the record."""
         made = Record(spec.name, spec.chosen, spec.test_reads, spec.parameters)
-        threads = self.experiment.file.table.get("threads")
+        threads = self.experiment.threads
         try:
             model = spec.make(seed=self.seed, threads=threads)
-            if "tune" in spec.section.table:
-                start = time.perf_counter()
-                made.tuned, made.chosen = tuned(spec, model, fold, self.seed, self.progress)
-                made.tune_seconds = time.perf_counter() - start
-                made.parameters = made.parameters | made.tuned
-                model = spec.make(seed=self.seed, threads=threads, **made.tuned)
             x: Any = fold.of(model)
             start = time.perf_counter()
             model.fit(x, progress=self.progress)
@@ -169,7 +160,7 @@ class _Run:
         model, data = best.fitted, fold
         if asked.get("refit") and fold.whole is not None:
             data = replace(fold, train=fold.whole)
-            threads = self.experiment.file.table.get("threads")
+            threads = self.experiment.threads
             model = self.experiment.models[best.model].make(seed=self.seed, threads=threads, **best.tuned)
             x: Any = data.of(model)
             model.fit(x, progress=self.progress)

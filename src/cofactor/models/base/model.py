@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cofactor.kernels.cpu import Kernels
     from cofactor.kernels.csr import CSR
 
-__all__ = ["Model"]
+__all__ = ["Model", "check_parameters"]
 
 
 class Model(ABC):
@@ -79,3 +79,8 @@ class Model(ABC):
     def _kernels(self) -> Kernels:
         """The kernels of this model's device: asked for once by each fit and each question."""
         return on(self.device)
+
+
+def check_parameters(model: Model) -> None:
+    """Raise ParameterError for parameters out of their range, as ``fit`` does, before there are data to fit."""
+    model._check()

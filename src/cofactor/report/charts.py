@@ -12,7 +12,7 @@ from functools import cached_property
 from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cofactor.report.scales import Scale, short_number, spanning
+from cofactor.report.scales import Scale, short_numbers, spanning
 from cofactor.system.templating import templates_of
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ class Axis:
         """Shares of the length, and what is written there."""
         if self.names:
             return [(scale.share(place), name) for place, name in enumerate(self.names)]
-        return [(scale.share(tick), short_number(tick)) for tick in scale.ticks(whole=self.whole)]
+        ticks = scale.ticks(whole=self.whole)
+        return [(scale.share(tick), text) for tick, text in zip(ticks, short_numbers(ticks), strict=True)]
 
 
 @dataclass(frozen=True)

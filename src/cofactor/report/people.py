@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cofactor.data.log import Log
     from cofactor.data.user_items import UserItems
 
-__all__ = ["HIT", "Person", "named", "people", "typical_users"]
+__all__ = ["HIT", "Person", "check_users", "named", "people", "typical_users"]
 
 HIT = "✓"
 _MOST = 12  # names in a line
@@ -80,6 +80,14 @@ def typical_users(pairs: pl.DataFrame, train: UserItems, n: int) -> list[Any]:
     return users.gather(order[places]).to_list()
 
 
+def check_users(users: Sequence[Any], train: UserItems) -> None:
+    """Raise ParameterError unless all are in the training data."""
+    rows = train.users.rows(pl.Series(list(users))) if users else []
+    for user, row in zip(users, rows, strict=True):
+        if row < 0:
+            raise ParameterError(f"users: {user!r} is not in the training data")
+
+
 def people(
     users: Sequence[Any],
     lists: Mapping[str, pl.DataFrame],
@@ -103,15 +111,9 @@ def people(
         Of the training data; with times, histories are told from the newest item on, else by weight.
     names : mapping of item id to name
 
-    Raises
-    ------
-    ParameterError
-        A user is not in the training data.
     """
     names, found = names or {}, []
     for user, row in zip(users, train.users.rows(pl.Series(list(users))).tolist(), strict=True):
-        if row < 0:
-            raise ParameterError(f"users: {user!r} is not in the training data")
         test = [] if pairs is None else pairs.filter(pl.col("user_id") == user)["item_id"].to_list()
         columns = {name: _listed(table, user, set(test), names) for name, table in lists.items()}
         longest = max((len(column) for column in columns.values()), default=0)

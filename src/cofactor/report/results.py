@@ -16,7 +16,7 @@ from cofactor.evaluation.measure import Measurement, measure
 from cofactor.evaluation.unseen import unseen
 from cofactor.report import plots
 from cofactor.report.page import Report
-from cofactor.report.people import HIT, named, people, typical_users
+from cofactor.report.people import HIT, check_users, named, people, typical_users
 from cofactor.report.significance import SAME, against_best, in_words, marks_of
 from cofactor.report.slices import by_activity, by_popularity
 from cofactor.report.tables import readable_leaderboard
@@ -244,12 +244,14 @@ def _tuning(page: Report, trials: pl.DataFrame, metric: str) -> None:
 
 
 def _asked(users: int | Iterable[Any], known: _Known) -> Sequence[Any]:
+    assert known.pairs is not None  # or there would be no lists
+    assert known.x is not None
     if isinstance(users, int):
         check_at_least("users", users, 0, whole=True)
-        assert known.pairs is not None  # or there would be no lists
-        assert known.x is not None
         return typical_users(known.pairs, known.x, users)
-    return list(users)
+    chosen = list(users)
+    check_users(chosen, known.x)
+    return chosen
 
 
 def _people(

@@ -7,9 +7,9 @@ from math import ceil, floor, isfinite, log10
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["Scale", "short_number", "spanning"]
+__all__ = ["Scale", "short_number", "short_numbers", "spanning"]
 
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -51,7 +51,7 @@ class Scale:
         least = (self.high - self.low) / n
         step = _round_step(max(least, 1), (1, 2, 5, 10)) if whole else _round_step(least, (1, 2, 2.5, 5, 10))
         first, last = ceil(self.low / step - 1e-9), floor(self.high / step + 1e-9)
-        return [float(f"{place * step:.12g}") for place in range(first, last + 1)]
+        return [float(f"{place * step:.15g}") for place in range(first, last + 1)]
 
 
 def spanning(values: Iterable[float], *, log: bool = False, zero: bool = False) -> Scale:
@@ -72,12 +72,21 @@ def spanning(values: Iterable[float], *, log: bool = False, zero: bool = False) 
     return Scale(low if zero and low == 0 else low - room, high + room)
 
 
-def short_number(value: float) -> str:
-    """A number as it stands beside an axis: 1,000,000 is 1M, and 0.00001 is 1e-05."""
+def short_numbers(values: Sequence[float]) -> list[str]:
+    """Numbers as they stand beside an axis, with as many digits as tell them apart."""
+    for digits in range(4, 16):
+        texts = [short_number(value, digits) for value in values]
+        if len(set(texts)) == len(set(values)):
+            break
+    return texts
+
+
+def short_number(value: float, digits: int = 4) -> str:
+    """A number in few letters: 1,000,000 is 1M, and 0.00001 is 1e-05."""
     for unit, letter in _UNITS:
         if abs(value) >= unit:
-            return f"{value / unit:.4g}{letter}"
-    return f"{value:.4g}"
+            return f"{value / unit:.{digits}g}{letter}"
+    return f"{value:.{digits}g}"
 
 
 def _round_step(least: float, steps: tuple[float, ...]) -> float:

@@ -30,7 +30,7 @@ def readable_leaderboard(board: pl.DataFrame, *, compact: bool = False) -> pl.Da
             columns.append(
                 pl.Series(name.replace("_seconds", " s"), ["" if v is None else f"{v:.2f}" for v in board[name]])
             )
-        elif board.schema[name] == pl.String:
+        elif board.schema[name] == pl.String or board.schema[name].is_integer():
             columns.append(board[name])
         else:
             ends = [

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -86,6 +87,10 @@ def test_a_chart_shows_itself_in_a_notebook(kind):
     assert len(page.of("style")) == len(page.of("script")) == len(page.of("figure")) == 1
 
 
+def has_place(value, log):
+    return math.isfinite(value) and (value > 0 or not log)
+
+
 values = st.floats(allow_nan=True, allow_infinity=True, width=32)
 
 
@@ -97,9 +102,7 @@ def test_marks_stay_inside(points, log_x, log_y):
     for circle in page.of("circle", "chart-named"):
         assert 0 <= float(circle["cx"]) <= WIDTH
         assert 0 <= float(circle["cy"]) <= HEIGHT
-    drawn = [
-        x for x, y in points if math.isfinite(x) and math.isfinite(y) and (x > 0 or not log_x) and (y > 0 or not log_y)
-    ]
+    drawn = [x for x, y in points if has_place(x, log_x) and has_place(y, log_y)]
     told = json.loads(page.of("svg", "chart-plot")[0]["data-tips"])
     assert len(told) == len(page.of("circle", "chart-named")) == len(drawn)
 
@@ -114,7 +117,7 @@ def test_labels_do_not_cover_each_other():
     series = Series("a", [1.0] * 5, [1.0, 1.01, 1.02, 1.03, 2.0], ["t"] * 5, marked=True, labels=list("abcde"))
     circles = Parts(Lines("t", "d", Axis("x"), Axis("y"), [series]).html()).of("circle", "chart-named")
     places = sorted(float(circle["cy"]) for circle in circles)
-    assert min(b - a for a, b in zip(places, places[1:], strict=False)) >= 16
+    assert min(b - a for a, b in pairwise(places)) >= 16
 
 
 @pytest.mark.parametrize(

@@ -53,9 +53,8 @@ def test_people(train):
 
 
 def test_histories_are_told_from_the_newest_item_on(train):
-    log = cf.read_events(
-        TRAIN.with_columns(pl.date(2024, 1, pl.col("day")).alias("t")), user="user_id", item="item_id", time="t"
-    )
+    timed = TRAIN.with_columns(t=pl.date(2024, 1, pl.col("day")))
+    log = cf.read_events(timed, user="user_id", item="item_id", time="t")
     (person,) = people([1], {}, None, train, log=log)
     assert person.history == "8; 9; 7"
 

@@ -8,6 +8,7 @@ import pytest
 
 import cofactor as cf
 from cofactor.evaluation.measure import measure
+from cofactor.evaluation.unseen import unseen
 from cofactor.report.page import Report
 from cofactor.report.results import make_report
 
@@ -26,10 +27,7 @@ def split():
 def compared(split):
     models = {"als": cf.ImplicitALS(4, iterations=3), "popular": cf.Popular(), "random": cf.Random()}
     x = split.train.interactions()
-    pairs = split.test.pairs()
-    pairs = pairs.filter(
-        ~pl.Series(x.user_items.contains(x.users.rows(pairs["user_id"]), x.items.rows(pairs["item_id"])))
-    )
+    pairs = unseen(split.test.pairs(), x)
     return cf.compare(models, x, pairs, METRICS, intervals=True), models, pairs
 
 
@@ -51,8 +49,14 @@ def test_everything(split, compared):
     known = {"models": models, "train": split.train, "test": pairs, "measured": measured, "tests": tests}
     page = make_report(board, **known, trials=trials, names={1: "<b>Milk</b>"}, title="Shop")
     assert sections(page) == [
-        "Accuracy and time", "For whom, and for what", "Long tail", "Learning curves", "Tuning", "Some users", "Parameters",
-    ]  # fmt: skip
+        "Accuracy and time",
+        "For whom, and for what",
+        "Long tail",
+        "Learning curves",
+        "Tuning",
+        "Some users",
+        "Parameters",
+    ]
     html = page.html()
     assert "&lt;b&gt;Milk&lt;/b&gt;" in html
     assert "<b>Milk" not in html
@@ -64,9 +68,8 @@ def test_everything(split, compared):
 def test_users_may_be_named(compared):
     board, models, pairs = compared
     user = pairs["user_id"][0]
-    assert re.findall(r"<h3[^>]*>User (\d+)", make_report(board, models=models, test=pairs, users=[user]).html()) == [
-        str(user)
-    ]
+    html = make_report(board, models=models, test=pairs, users=[user]).html()
+    assert re.findall(r"<h3[^>]*>User (\d+)", html) == [str(user)]
     assert "Some users" not in sections(make_report(board, models=models, test=pairs, users=0))
     with pytest.raises(cf.ParameterError, match="not in the training data"):
         make_report(board, models=models, test=pairs, users=[12345])
@@ -81,9 +84,8 @@ def test_values_per_user_need_no_models(split, compared):
 
 def test_models_that_failed_have_a_row_and_nothing_else(compared):
     board, models, pairs = compared
-    failed = pl.DataFrame(
-        {name: ["broken" if name == "model" else None] for name in board.columns}, schema=board.schema
-    )
+    row = {name: ["broken" if name == "model" else None] for name in board.columns}
+    failed = pl.DataFrame(row, schema=board.schema)
     page = make_report(pl.concat([board, failed]), models={**models, "broken": cf.EASE()}, test=pairs)
     assert "broken" in page.html()
     assert "nan" not in re.sub(r"<script>.*</script>", "", page.html(), flags=re.DOTALL)

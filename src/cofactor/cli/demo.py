@@ -94,7 +94,6 @@ def _report(found: Results) -> Report:
         page.section(title).text(text).table(readable_leaderboard(board), best_first=True)
         for metric in ("ndcg@10", "precision@10", "recall@10"):
             page.chart(plots.leaderboard(board, metric))
-        page.chart(plots.pareto(board, "ndcg@10"))
     page.text(_METRICS)
     page.section("One household").text(_STORIES)
     for title, story in found.stories.items():

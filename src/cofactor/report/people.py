@@ -82,8 +82,9 @@ def typical_users(pairs: pl.DataFrame, train: UserItems, n: int) -> list[Any]:
 
 def check_users(users: Sequence[Any], train: UserItems) -> None:
     """Raise ParameterError unless all are in the training data."""
-    rows = train.users.rows(pl.Series(list(users))) if users else []
-    for user, row in zip(users, rows, strict=True):
+    if not users:
+        return
+    for user, row in zip(users, train.users.rows(pl.Series(list(users))), strict=True):
         if row < 0:
             raise ParameterError(f"users: {user!r} is not in the training data")
 

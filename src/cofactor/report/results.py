@@ -15,12 +15,13 @@ from cofactor.errors import ParameterError
 from cofactor.evaluation.measure import Measurement, measure
 from cofactor.evaluation.unseen import unseen
 from cofactor.report import plots
+from cofactor.report.boards import higher_is_better, metrics_of
 from cofactor.report.page import Report
 from cofactor.report.people import HIT, check_users, named, people, typical_users
+from cofactor.report.search_charts import parameters_of
 from cofactor.report.significance import SAME, against_best, in_words, marks_of
 from cofactor.report.slices import by_activity, by_popularity
 from cofactor.report.tables import readable_leaderboard
-from cofactor.report.tuning import parameter, parameters_of, search, surface
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -57,7 +58,7 @@ def make_report(
     test: TableLike = None,
     measured: Mapping[str, Measurement | pl.DataFrame] | None = None,
     tests: pl.DataFrame | None = None,
-    trials: pl.DataFrame | None = None,
+    trials: Any = None,  # noqa: ANN401
     names: Mapping[Any, str] | TableLike | None = None,
     users: int | Iterable[Any] = 3,
     k: int = 10,
@@ -82,8 +83,8 @@ def make_report(
         metric is measured once more if this is missing.
     tests : DataFrame, optional
         From ``paired_tests``, for signs of significance.
-    trials : DataFrame, optional
-        Of a search: a column for each parameter, and ``value``; ``Study.trials``.
+    trials : Study or DataFrame, optional
+        Of a search: a column for each parameter, and ``value``.
     names : mapping of item id to name, or table with ``item_id`` and ``name`` or ``title``, optional
     users : int or ids
         Whom to show: ids, or how many; these are chosen by activity, whatever their hits are.
@@ -104,7 +105,7 @@ def make_report(
         The leaderboard has no ``model`` or no metric, or a parameter is none of the possible ones.
     """
     check_type("board", board, pl.DataFrame, "a leaderboard of compare")
-    if "model" not in board.columns or not plots.metrics_of(board) or board.is_empty():
+    if "model" not in board.columns or not metrics_of(board) or board.is_empty():
         raise ParameterError(f"board: a leaderboard of compare is expected, got the columns {board.columns}")
     check_at_least("k", k, 1, whole=True)
     known = _known(board, models or {}, train, test)
@@ -122,7 +123,7 @@ def make_report(
         page.chart(plots.long_tail(known.x)).chart(plots.concentration(known.x, _few(known.lists)))
     _learning(page, known.models)
     if trials is not None:
-        _tuning(page, trials, known.metrics[0])
+        _tuning(page, trials)
     if known.x is not None and known.lists:
         _people(page, known, _asked(users, known), by_id, k, exclude_seen=exclude_seen)
     if known.models:
@@ -143,7 +144,7 @@ def _known(board: pl.DataFrame, models: Mapping[str, Any], train: Any, test: Tab
     x = next(iter(fitted.values())).interactions_ if fitted else given
     if x is not None and not hasattr(x, "user_items"):
         raise ParameterError(f"train: Events, Interactions or Ratings are expected, got {shown(train)}")
-    return _Known(board, plots.metrics_of(board), fitted, x, log, None if test is None else pairs_of(test))
+    return _Known(board, metrics_of(board), fitted, x, log, None if test is None else pairs_of(test))
 
 
 def _per_user(known: _Known, measured: Any, *, exclude_seen: bool) -> dict[str, pl.DataFrame]:  # noqa: ANN401
@@ -231,13 +232,13 @@ def _learning(page: Report, models: Mapping[str, Any]) -> None:
 
 def _tuning(page: Report, trials: pl.DataFrame, metric: str) -> None:
     varied = parameters_of(trials)
-    higher = plots.higher_is_better(metric)
+    higher = higher_is_better(metric)
     page.section("Tuning").text("Chosen on the validation split: the test is not in these numbers.")
-    page.chart(search(trials, higher_is_better=higher))
+    page.chart(plots.search(trials, higher_is_better=higher))
     if len(varied) > 1:
-        page.chart(surface(trials, higher_is_better=higher))
+        page.chart(plots.surface(trials, higher_is_better=higher))
     for name in varied[:_MOST_BARS]:
-        page.chart(parameter(trials, name))
+        page.chart(plots.parameter(trials, name))
     ordered = trials.sort("value", descending=higher, nulls_last=True)
     told = f"The best {min(100, trials.height)} of {trials.height} trials"
     page.table(ordered.head(100), best_first=True, folded=told)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from cofactor.report.plots import users_per_item
+from cofactor.report.result_charts import users_per_item
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

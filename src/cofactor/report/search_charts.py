@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from cofactor.errors import ParameterError
+from cofactor.report.boards import column_of
 from cofactor.report.charts import Axis, Grid, Lines, Series
-from cofactor.report.plots import column_of
 from cofactor.report.scales import short_number
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import pytest
 import cofactor as cf
 from cofactor.kernels.csr import CSR
 from cofactor.report import plots
+from cofactor.report.boards import higher_is_better, metrics_of
 
 BOARD = pl.DataFrame(
     {
@@ -46,7 +47,7 @@ def test_leaderboard():
 
 
 def test_metrics_are_told_from_other_columns():
-    assert plots.metrics_of(BOARD) == ["ndcg@10", "coverage@10"]
+    assert metrics_of(BOARD) == ["ndcg@10", "coverage@10"]
 
 
 def test_what_is_faster_and_better_beats():
@@ -63,8 +64,8 @@ def test_what_is_faster_and_better_beats():
 def test_lower_is_better_for_errors():
     board = pl.DataFrame({"model": ["a", "b"], "rmse": [0.8, 0.9], "fit_seconds": [2.0, 1.0]})
     assert plots.pareto(board).series[0].labels == ["2", "1"]
-    assert not plots.higher_is_better("rmse")
-    assert plots.higher_is_better("whatever")
+    assert not higher_is_better("rmse")
+    assert higher_is_better("whatever")
 
 
 def test_models_that_failed_have_no_place():

@@ -19,7 +19,7 @@ PUBLIC = """
     NotFittedError PairLoader ParameterError PersonalPopular Popular PureSVD RP3beta Random RatingModel
     Ratings Recommender Repurchase SLIM SVDpp SampledMF SessionKNN UnknownIdError UserKNN calibration
     compare cross_validate datasets errors_by_rating evaluate evaluate_by_type load load_interactions
-    read_events retrieval sampling split submission weights
+    read_events retrieval sampling split submission tune weights
 """
 
 

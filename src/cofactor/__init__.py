@@ -25,6 +25,7 @@ from cofactor.evaluation.compare import compare
 from cofactor.evaluation.cross_validate import cross_validate
 from cofactor.evaluation.evaluate import evaluate
 from cofactor.evaluation.ratings import calibration, errors_by_rating
+from cofactor.evaluation.tune import tune
 from cofactor.models import (
     EASE,
     SLIM,
@@ -123,5 +124,6 @@ __all__ = [
     "sampling",
     "split",
     "submission",
+    "tune",
     "weights",
 ]

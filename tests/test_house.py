@@ -20,7 +20,7 @@ PUBLIC = """
     Popular PureSVD RP3beta Random RatingModel Ratings Recommender Repurchase SLIM SVDpp SampledMF
     SessionKNN UnknownIdError UserKNN calibration compare cross_validate datasets errors_by_rating
     evaluate evaluate_by_type load load_interactions paired_tests read_events retrieval run_experiment
-    sampling split submission weights
+    sampling split submission tune weights
 """
 
 

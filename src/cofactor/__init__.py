@@ -27,6 +27,7 @@ from cofactor.evaluation.evaluate import evaluate
 from cofactor.evaluation.experiment_run import run_experiment
 from cofactor.evaluation.paired import paired_tests
 from cofactor.evaluation.ratings import calibration, errors_by_rating
+from cofactor.evaluation.tune import tune
 from cofactor.models import (
     EASE,
     SLIM,
@@ -133,5 +134,6 @@ __all__ = [
     "sampling",
     "split",
     "submission",
+    "tune",
     "weights",
 ]

@@ -1,6 +1,8 @@
 """The report of a comparison: a section for what is given, none for what is not."""
 
+import inspect
 import re
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,6 +11,8 @@ import pytest
 import cofactor as cf
 from cofactor.evaluation.measure import measure
 from cofactor.evaluation.unseen import unseen
+from cofactor.report import plots
+from cofactor.report.figures import new_figure
 from cofactor.report.page import Report
 from cofactor.report.results import make_report
 
@@ -65,6 +69,15 @@ def test_everything(split, compared):
     assert "ImplicitALS(factors=4" in html
 
 
+def test_a_study_tells_its_metric(split, compared):
+    study = cf.tune(
+        cf.ImplicitALS(4, iterations=2), split.train, space={"factors": [2, 4], "alpha": [1.0, 9.0]}, method="grid"
+    )
+    html = make_report(compared[0], trials=study).html()
+    assert f"{study.metric} by factors" in html
+    assert "The best 4 of 4 trials" in html
+
+
 def test_users_may_be_named(compared):
     board, models, pairs = compared
     user = pairs["user_id"][0]
@@ -109,3 +122,23 @@ def test_errors(compared, arguments, error):
 def test_the_leaderboard_is_one(board):
     with pytest.raises(cf.ParameterError, match="board"):
         make_report(board)
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
+
+
+def test_examples_of_the_page_run(split, compared, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    assert len(blocks) == 2
+    names = {"cf": cf, "events": cf.read_events(split.train.collect(), user="u", item="i", time="t")}
+    with pytest.warns(cf.CofactorWarning):  # test pairs that were in the training data
+        exec(compile(blocks[0], "report.md", "exec"), names)
+    assert Path("report.html").exists()
+    exec(compile(blocks[1], "report.md", "exec"), names | {"figure": new_figure(3, 2)})
+
+
+def test_the_page_names_every_plot_and_every_parameter():
+    assert set(plots.__all__) == {name for name in plots.__all__ if f"`{name}(" in PAGE}
+    parameters = set(inspect.signature(make_report).parameters) - {"k", "exclude_seen", "title", "lead", "users"}
+    assert all(f"`{name}" in PAGE for name in parameters)

@@ -230,15 +230,16 @@ def _learning(page: Report, models: Mapping[str, Any]) -> None:
             page.chart(plots.losses({name: loss}))
 
 
-def _tuning(page: Report, trials: pl.DataFrame, metric: str) -> None:
-    varied = parameters_of(trials)
-    higher = higher_is_better(metric)
-    page.section("Tuning").text("Chosen on the validation split: the test is not in these numbers.")
-    page.chart(plots.search(trials, higher_is_better=higher))
+def _tuning(page: Report, study: Any) -> None:  # noqa: ANN401
+    """The search of a Study, or of a table of trials of any origin."""
+    trials, metric = (study, "value") if isinstance(study, pl.DataFrame) else (study.trials, study.metric)
+    higher, varied = higher_is_better(metric), parameters_of(trials)
+    page.section("Tuning").text("Measured on a part of the training data: the test is not in these numbers.")
+    page.chart(plots.search(trials, metric=metric, higher_is_better=higher))
     if len(varied) > 1:
-        page.chart(plots.surface(trials, higher_is_better=higher))
+        page.chart(plots.surface(trials, metric=metric, higher_is_better=higher))
     for name in varied[:_MOST_BARS]:
-        page.chart(plots.parameter(trials, name))
+        page.chart(plots.parameter(trials, name, metric=metric))
     ordered = trials.sort("value", descending=higher, nulls_last=True)
     told = f"The best {min(100, trials.height)} of {trials.height} trials"
     page.table(ordered.head(100), best_first=True, folded=told)

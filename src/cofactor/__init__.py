@@ -24,6 +24,7 @@ from cofactor.evaluation.by_type import evaluate_by_type
 from cofactor.evaluation.compare import compare
 from cofactor.evaluation.cross_validate import cross_validate
 from cofactor.evaluation.evaluate import evaluate
+from cofactor.evaluation.leaks import check_leaks
 from cofactor.evaluation.paired import paired_tests
 from cofactor.evaluation.ratings import calibration, errors_by_rating
 from cofactor.models import (
@@ -111,6 +112,7 @@ __all__ = [
     "UnknownIdError",
     "UserKNN",
     "calibration",
+    "check_leaks",
     "compare",
     "cross_validate",
     "datasets",

@@ -15,6 +15,7 @@ from cofactor.data.events import Events
 from cofactor.data.interactions import Interactions
 from cofactor.evaluation.compare import compare as compare_models
 from cofactor.evaluation.evaluate import evaluate as evaluate_model
+from cofactor.evaluation.leaks import check_leaks
 from cofactor.evaluation.unseen import unseen
 from cofactor.metrics import parse_all
 from cofactor.models import Recommender
@@ -50,7 +51,9 @@ def evaluate(
     """
     names = _names(metrics)
     fitted = load(model)
-    pairs = columns.read(test).pairs()
+    held_out = columns.read(test)
+    pairs = held_out.pairs()
+    note(check_leaks(fitted.interactions_, held_out).summary)
     if not repeats:
         pairs = _told(pairs, unseen(pairs, fitted.interactions_))
     found = evaluate_model(fitted, pairs, names, exclude_seen=not repeats)
@@ -96,6 +99,7 @@ def compare(
         check_output(report, HTML_ENDINGS)
         require_matplotlib()
     train, held_out = _split(columns, columns.read(events), test)
+    note(check_leaks(train, held_out).summary)
     x, pairs = train.interactions(weight), held_out.pairs()
     if not repeats:
         pairs = _told(pairs, unseen(pairs, x))

@@ -6,11 +6,11 @@ import base64
 import io
 import platform
 from datetime import UTC, datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from cofactor.report.pieces import Facts, Figures, Heading, Image, Text, table_piece
 from cofactor.system.files import check_output, replacing
+from cofactor.system.templating import templates_of
 from cofactor.version import __version__
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     import polars as pl
-    from jinja2 import Environment
 
     from cofactor.report.pieces import Piece
 
@@ -98,7 +97,7 @@ class Report:
         """Give the page."""
         now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
         made = f"Made by cofactor {__version__}, Python {platform.python_version()}, {now}"
-        page = _templates().get_template("page.html.j2")
+        page = templates_of("cofactor.report").get_template("page.html.j2")
         return page.render(title=self.title, lead=self.lead, pieces=self._pieces, made=made)
 
     def write(self, path: str | Path) -> None:
@@ -125,18 +124,3 @@ def _svg(figure: Any) -> str:  # noqa: ANN401
     with rc_context(_SVG):
         figure.savefig(image, format="svg", metadata={"Date": None}, transparent=True)
     return base64.b64encode(image.getvalue()).decode()
-
-
-@cache
-def _templates() -> Environment:
-    # Imported here because the command line starts far more often than it writes a page.
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(
-        loader=PackageLoader("cofactor.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )

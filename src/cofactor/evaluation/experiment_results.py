@@ -175,7 +175,7 @@ class ExperimentResult:
 
     def markdown(self) -> str:
         """The results as a page: the table beside published numbers, the parameters, and how to run it again."""
-        parts = [f"# {self.name}", *([self.description] if self.description else []), self._leaderboard()]
+        parts = [f"# {self.name}", *([self.description] if self.description else []), self.leaderboard()]
         if sources := [f"- {one.name}: {one.source}" for one in self.published if one.source]:
             parts += ["Sources:", "\n".join(sources)]
         if self.failed:
@@ -185,8 +185,8 @@ class ExperimentResult:
         parts += ["## Run", "\n".join(f"- {key}: {_told(value)}" for key, value in self.facts.items())]
         return "\n\n".join(parts) + "\n"
 
-    def _leaderboard(self) -> str:
-        """Rows of others and ours, the best in the first metric on top."""
+    def leaderboard(self) -> str:
+        """Rows of others and ours as a table of Markdown, the best in the first metric on top."""
         header = ["model", *self.metrics, "tuned on test", "parameters chosen on", "test read n times", "fit s"]
         rows: list[tuple[float, list[str]]] = []
         for one in self.published:

@@ -25,7 +25,9 @@ from cofactor.evaluation.compare import compare
 from cofactor.evaluation.cross_validate import cross_validate
 from cofactor.evaluation.evaluate import evaluate
 from cofactor.evaluation.experiment_run import run_experiment
+from cofactor.evaluation.paired import paired_tests
 from cofactor.evaluation.ratings import calibration, errors_by_rating
+from cofactor.evaluation.tune import tune
 from cofactor.models import (
     EASE,
     SLIM,
@@ -119,11 +121,13 @@ __all__ = [
     "evaluate_by_type",
     "load",
     "load_interactions",
+    "paired_tests",
     "read_events",
     "retrieval",
     "run_experiment",
     "sampling",
     "split",
     "submission",
+    "tune",
     "weights",
 ]

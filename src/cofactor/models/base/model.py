@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from cofactor.data.interactions import Interactions
-from cofactor.errors import NotFittedError
+from cofactor.errors import DataError, NotFittedError
 from cofactor.kernels import on
 from cofactor.kernels.csr import CSR
 from cofactor.system.threads import resolve_threads
@@ -18,6 +18,7 @@ from cofactor.system.views import Row, View, Viewed, ViewTable, brief
 if TYPE_CHECKING:
     from cofactor.data.user_items import UserItems
     from cofactor.kernels.cpu import Kernels
+    from cofactor.system.arrays import Arrays
 
 __all__ = ["Model", "check_parameters"]
 
@@ -93,6 +94,14 @@ class Model(ABC, Viewed):
 
     def _check_state(self) -> None:
         """Raise DataError where what was learned, of the right shapes, contradicts itself; O(its size)."""
+
+    def _index(self) -> tuple[dict[str, Any], Arrays]:
+        """What a saved model holds of the indexes that it ranks by: facts for JSON, and arrays; nothing without any."""
+        return {}, {}
+
+    def _take_index(self, facts: dict[str, Any], arrays: Arrays, *, every_entry: bool) -> None:
+        """Rank by what :meth:`_index` gave; DataError where it is of another model, or damaged."""
+        raise DataError(f"a {type(self).__name__} has no index")
 
     def _weighed(self, matrix: CSR) -> CSR:
         """The matrix that the model computes with: all weights are 1 where its parameter ``weights`` is "binary"."""

@@ -64,6 +64,9 @@ from cofactor.models import (
     UserKNN,
 )
 from cofactor.models.base.recommender import load
+from cofactor.report import plots
+from cofactor.report.page import Report
+from cofactor.report.results import make_report
 from cofactor.version import __version__ as __version__
 
 __all__ = [
@@ -107,6 +110,7 @@ __all__ = [
     "RatingModel",
     "Ratings",
     "Recommender",
+    "Report",
     "Repurchase",
     "SVDpp",
     "SampledMF",
@@ -123,7 +127,9 @@ __all__ = [
     "evaluate_by_type",
     "load",
     "load_interactions",
+    "make_report",
     "paired_tests",
+    "plots",
     "read_events",
     "retrieval",
     "run_experiment",

@@ -25,6 +25,7 @@ from cofactor.evaluation.compare import compare
 from cofactor.evaluation.cross_validate import cross_validate
 from cofactor.evaluation.evaluate import evaluate
 from cofactor.evaluation.experiment_run import run_experiment
+from cofactor.evaluation.leaks import check_leaks
 from cofactor.evaluation.paired import paired_tests
 from cofactor.evaluation.ratings import calibration, errors_by_rating
 from cofactor.evaluation.tune import tune
@@ -117,6 +118,7 @@ __all__ = [
     "UnknownIdError",
     "UserKNN",
     "calibration",
+    "check_leaks",
     "compare",
     "cross_validate",
     "datasets",

@@ -27,6 +27,18 @@ def test_evaluate_leaves_out_what_was_seen(earlier_model, later, run, run_json):
     assert found == cf.evaluate(model, pairs, ["recall@5"], exclude_seen=False).to_dicts()
 
 
+def test_leaks_are_told_in_one_line(earlier_model, log, later, run, run_json):
+    """A saved model knows no times; a split by time has nothing out of order."""
+    lines = run("evaluate", earlier_model, later).stderr.splitlines()
+    assert len([line for line in lines if "leaks" in line]) == 1
+    assert "no leaks found. to know: " in lines[0]
+    assert "not checked for want of times: user_order" in lines[0]
+    options = ["--time", "time", "--models", "popular", "--metrics", "ndcg@5"]
+    assert "note: no leaks found. to know" in run("compare", log, *options).stderr
+    told = run("compare", log, *options, "--test", "10%").stderr
+    assert "test events are before the same user's last training event" in told
+
+
 def test_unseen():
     train = cf.Interactions.from_frame(pl.DataFrame({"user_id": [1, 1, 2], "item_id": [5, 6, 6]}))
     pairs = pl.DataFrame({"user_id": [1, 2, 2, 9, 1], "item_id": [5, 5, 6, 5, 9]})

@@ -13,6 +13,7 @@ from cofactor.data import split
 from cofactor.data.events import Events
 from cofactor.evaluation.compare import compare as compare_models
 from cofactor.evaluation.evaluate import evaluate as evaluate_model
+from cofactor.evaluation.leaks import check_leaks
 from cofactor.evaluation.unseen import unseen
 from cofactor.metrics import parse_all
 from cofactor.models.base.recommender import load
@@ -20,7 +21,7 @@ from cofactor.report.page import HTML_ENDINGS
 from cofactor.report.results import make_report
 from cofactor.system.files import check_output
 
-__all__ = ["compare", "evaluate"]
+__all__ = ["compare", "evaluate", "held_out"]
 
 _METRICS = "recall@10,ndcg@10,map@10"
 
@@ -40,7 +41,9 @@ def evaluate(
     """
     names = _names(metrics)
     fitted = load(model)
-    pairs = columns.read(test).pairs()
+    later = columns.read(test)
+    pairs = later.pairs()
+    note(check_leaks(fitted.interactions_, later).summary)
     if not repeats:
         pairs = _told(pairs, unseen(pairs, fitted.interactions_))
     found = evaluate_model(fitted, pairs, names, exclude_seen=not repeats)
@@ -84,8 +87,9 @@ def compare(
     weight = weighing.expression()
     if report is not None:
         check_output(report, HTML_ENDINGS)
-    train, held_out = _split(columns, columns.read(events), test)
-    x, pairs = train.interactions(weight), held_out.pairs()
+    train, later = held_out(columns, columns.read(events), test)
+    note(check_leaks(train, later).summary)
+    x, pairs = train.interactions(weight), later.pairs()
     if not repeats:
         pairs = _told(pairs, unseen(pairs, x))
     board = compare_models(made, x, pairs, names, exclude_seen=not repeats, intervals=True)
@@ -109,7 +113,8 @@ def _told(pairs: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
     return kept
 
 
-def _split(columns: Columns, events: Events, test: str) -> split.Split:
+def held_out(columns: Columns, events: Events, test: str) -> split.Split:
+    """The split that ``--test`` describes."""
     kind, _, rest = test.partition(":")
     if kind == "last" and rest.isdigit():
         return split.leave_last(events, int(rest))

@@ -316,6 +316,9 @@ def test_a_printed_page_is_whole_and_light(shown, scheme):
     assert page.locator("details:not([open])").count() == folded
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(31, 41, 51)"
+    page.set_viewport_size({"width": 672, "height": 1000})  # A4 without its margins
+    page.eval_on_selector_all("details", "all => all.forEach((one) => { one.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 672
     pdf = page.pdf(format="A4", margin=dict.fromkeys(("top", "bottom", "left", "right"), "16mm"))
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 3
 

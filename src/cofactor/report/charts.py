@@ -271,7 +271,7 @@ def _free(place: tuple[float, float], taken: list[tuple[float, float]]) -> float
     for step in range(_TRIES):
         away = _LABEL * ((step + 1) // 2) * (-1 if step % 2 else 1)
         at = place[0], place[1] + away
-        inside = _TOP <= at[1] <= HEIGHT - _BOTTOM
+        inside = _LABEL / 2 <= at[1] <= HEIGHT - _BOTTOM
         if inside and all(abs(at[0] - x) >= _LABEL or abs(at[1] - y) >= _LABEL for x, y in taken):
             taken.append(at)
             return float(away)

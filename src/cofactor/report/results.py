@@ -85,7 +85,7 @@ def make_report(
     tests : DataFrame, optional
         From ``paired_tests``, for signs of significance. By default of the first metric, where its values per user are
         known: of all pairs of models, or, of more than eight, of each with the best.
-    trials : Study or DataFrame, optional
+    trials : Study or DataFrame, or a mapping of model to one, optional
         Of a search: a column for each parameter, and ``value``.
     names : mapping of item id to name, or table with ``item_id`` and ``name`` or ``title``, optional
     users : int or ids
@@ -127,8 +127,7 @@ def make_report(
         )
         page.chart(plots.long_tail(known.x)).chart(plots.concentration(known.x, _few(known.lists)))
     _learning(page, known.models)
-    if trials is not None:
-        _tuning(page, trials)
+    _tuning(page, trials)
     if known.x is not None and known.lists:
         _people(page, known, _asked(users, known), by_id, k, exclude_seen=exclude_seen)
     if known.models:
@@ -235,11 +234,20 @@ def _learning(page: Report, models: Mapping[str, Any]) -> None:
             page.chart(plots.losses({name: loss}))
 
 
-def _tuning(page: Report, study: Any) -> None:  # noqa: ANN401
-    """The search of a Study, or of a table of trials of any origin."""
+def _tuning(page: Report, trials: Any) -> None:  # noqa: ANN401
+    """The searches of studies, or of tables of trials of any origin."""
+    studies = dict(trials) if isinstance(trials, Mapping) else {} if trials is None else {"": trials}
+    if studies:
+        page.section("Tuning").text("Measured on a part of the training data: the test is not in these numbers.")
+    for name, study in studies.items():
+        if name:
+            page.subsection(name)
+        _search(page, study)
+
+
+def _search(page: Report, study: Any) -> None:  # noqa: ANN401
     trials, metric = (study, "value") if isinstance(study, pl.DataFrame) else (study.trials, study.metric)
     higher, varied = higher_is_better(metric), parameters_of(trials)
-    page.section("Tuning").text("Measured on a part of the training data: the test is not in these numbers.")
     page.chart(plots.search(trials, metric=metric, higher_is_better=higher))
     if len(varied) > 1:
         page.chart(plots.surface(trials, metric=metric, higher_is_better=higher))

@@ -75,7 +75,7 @@ def test_models_are_tested_against_each_other_unless_somebody_did(compared):
     assert "All 3 pairs" in html
     values = {name: measure(model, pairs, "ndcg@5").per_user() for name, model in models.items()}
     for difference in cf.paired_tests(values)["difference"]:
-        assert f"{abs(difference):.4f}" in html
+        assert f"{difference:+.4f}" in html
     assert "paired bootstrap" not in make_report(board, models={"popular": models["popular"]}, test=pairs).html()
 
 

@@ -20,7 +20,7 @@ from cofactor.report.boards import higher_is_better, metrics_of
 from cofactor.report.page import Report
 from cofactor.report.people import HIT, check_users, named, people, typical_users
 from cofactor.report.search_charts import parameters_of
-from cofactor.report.significance import SAME, against_best, in_words, marks_of
+from cofactor.report.significance import SAME, against_best, in_words, marks_of, readable_tests
 from cofactor.report.slices import by_activity, by_popularity
 from cofactor.report.tables import readable_leaderboard
 
@@ -112,9 +112,7 @@ def make_report(
     check_at_least("k", k, 1, whole=True)
     known = _known(board, models or {}, train, test)
     known.values = _per_user(known, measured, exclude_seen=exclude_seen)
-    if tests is None and len(known.values) > 1:
-        baseline = board["model"][0] if len(known.values) > _MOST_LINES else None
-        tests = paired_tests(known.values, baseline=baseline if baseline in known.values else None)
+    tests = _tested(known) if tests is None else tests
     known.lists = _lists(known, k, exclude_seen=exclude_seen)
     by_id = named(names)
     page = Report(title, lead)
@@ -168,6 +166,16 @@ def _per_user(known: _Known, measured: Any, *, exclude_seen: bool) -> dict[str, 
     return {name: found[name] for name in known.board["model"] if name in found}
 
 
+def _tested(known: _Known) -> pl.DataFrame | None:
+    """All pairs of models, or, of many, each with the best."""
+    best = known.board["model"][0]
+    if len(known.values) < 2:
+        return None
+    return paired_tests(
+        known.values, baseline=best if len(known.values) > _MOST_LINES and best in known.values else None
+    )
+
+
 def _lists(known: _Known, k: int, *, exclude_seen: bool) -> dict[str, pl.DataFrame]:
     """Lists of test users, evenly chosen of all."""
     if known.pairs is None or known.x is None:
@@ -204,7 +212,7 @@ def _leaderboard(page: Report, known: _Known, tests: pl.DataFrame | None) -> Non
         page.section("Accuracy and time").chart(plots.pareto(board, metrics[0]))
         page.chart(plots.pareto(board, metrics[0], seconds="recommend_seconds"))
     if tests is not None and not tests.is_empty():
-        page.subsection("Paired tests").table(tests, folded=f"All {tests.height:,} pairs")
+        page.subsection("Paired tests").table(readable_tests(tests), folded=f"All {tests.height:,} pairs")
 
 
 def _slices(page: Report, known: _Known, k: int, *, exclude_seen: bool) -> None:

@@ -43,18 +43,20 @@ class Training:
         self._train: Any = train
         self._weight = weight
         self._is_log = is_log
+        self._made: dict[tuple[str, ...], Ratings] = {}  # by the columns of context that they keep
 
     def of(self, model: object) -> UserItems:
         """What a model is fitted on."""
         if not self._is_log:
             made: UserItems = self._train
             return made
-        return self._ratings if isinstance(model, RatingModel) else self._interactions
+        return self._ratings(model) if isinstance(model, RatingModel) else self._interactions
 
-    @cached_property
-    def _ratings(self) -> Ratings:
-        made: Ratings = self._train.ratings()
-        return made
+    def _ratings(self, model: RatingModel) -> Ratings:
+        context = tuple(model.context_columns)
+        if context not in self._made:
+            self._made[context] = self._train.ratings(context=context)
+        return self._made[context]
 
     @cached_property
     def _interactions(self) -> Interactions:

@@ -95,14 +95,16 @@ def read_rated(subject: Any, test: TableLike) -> Rated:  # noqa: ANN401
     ParameterError
         A model predicts no ratings.
     """
-    truth = rated_table(test, "test")
+    columns = getattr(subject, "context_columns", ())
+    truth = rated_table(test, "test", keep=columns)
     if not len(truth):
         raise DataError("test: there are no rows, so there is nothing to measure")
     values = truth["rating"].to_numpy()
     if hasattr(subject, "rate"):
         x = subject.interactions_
         rows = x.users.rows(truth["user_id"], "users"), x.items.rows(truth["item_id"], "items")
-        center, std = (_float64(part) for part in subject.rate(*rows))
+        context = {"context": truth.select(columns)} if columns else {}
+        center, std = (_float64(part) for part in subject.rate(*rows, **context))
         assert center is not None
         return Rated(values, np.clip(center, *x.scale), center, std)
     if hasattr(subject, "predict"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cofactor.data.interactions import Interactions
@@ -12,6 +13,8 @@ from cofactor.kernels import on
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cofactor.data.user_items import UserItems
     from cofactor.kernels.cpu import Kernels
     from cofactor.kernels.csr import CSR
@@ -31,6 +34,7 @@ class Model(ABC):
     interactions_: UserItems
     threads: int | None = None
     device: str = "cpu"
+    _fitted_params: Mapping[str, Any] = MappingProxyType({})  # whatever was set since
 
     def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init_subclass__(**kwargs)
@@ -40,6 +44,10 @@ class Model(ABC):
     def params(self) -> dict[str, Any]:
         """The constructor's parameters and their values."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def _params_to_save(self) -> dict[str, Any]:
+        """The parameters that a saved model has."""
+        return self.params()
 
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self.params().items())

@@ -15,11 +15,11 @@ from cofactor.errors import DataError, ParameterError
 from cofactor.metrics.kinds import Needs, WithoutK
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from cofactor.metrics.kinds import Metric, Trial
+    from cofactor.metrics.kinds import Metric, Trial, Values
 
 __all__ = ["Rated", "RatedReader", "RatingError", "calibration_error", "mae", "read_rated", "rmse"]
 
@@ -162,9 +162,12 @@ class RatingError(WithoutK[Rated]):
     """Of predicted ratings beside true ones, one number for all."""
 
     per_user = False
-    higher_is_better = False
     reader = RatedReader
     told = "ratings, not of lists;"
+
+    def __init__(self, function: Callable[[Rated], Values], *, higher_is_better: bool = False) -> None:
+        super().__init__(function)
+        self.higher_is_better = higher_is_better
 
     def needs(self, k: int | None) -> Needs:
         """Nothing but the test and the model."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -18,17 +18,36 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cofactor.data.context import Context
     from cofactor.data.ratings import Ratings
     from cofactor.kernels.csr import CSR
-    from cofactor.models.ratings.factorization_machine import FactorizationMachine
     from cofactor.models.ratings.fm_sides import SideFeatures
 
-__all__ = ["check_settings", "default_iterations", "default_regularization", "require_room", "targets_of"]
+__all__ = ["Settings", "check_settings", "default_iterations", "default_regularization", "require_room", "targets_of"]
 
 _SWEEPS = {"mcmc": 500, "als": 30, "sgd": 8}
 _REGULARIZATION = {"mcmc": 0.0, "als": 10.0, "sgd": 5e-5}
 _TASKS = ("regression", "ordinal", "classification")
 _MOST_LEVELS = 50
+
+
+class Settings(Protocol):
+    """What a machine says of itself; see ``FactorizationMachine``."""
+
+    factors: int
+    method: Literal["mcmc", "als", "sgd"]
+    task: Literal["regression", "ordinal", "classification"]
+    implicit: bool
+    context: Context
+    user_noise: bool
+    iterations: int | None
+    samples: int
+    regularization: float | None
+    learning_rate: float
+    batch_size: int
+    init_std: float
+    seed: int
+    threads: int | None
 
 
 def default_iterations(method: str) -> int:
@@ -41,7 +60,7 @@ def default_regularization(method: str) -> float:
     return _REGULARIZATION[method]
 
 
-def check_settings(model: FactorizationMachine) -> None:
+def check_settings(model: Settings) -> None:
     """Raise ParameterError for parameters out of their range, or that do not go together."""
     check_at_least("factors", model.factors, 1, whole=True)
     check_choice("method", model.method, _SWEEPS)
@@ -97,7 +116,7 @@ def targets_of(matrix: CSR, task: str) -> tuple[CSR, NDArray[np.float64], float,
 
 
 def require_room(
-    model: FactorizationMachine, x: Ratings, sides: Sequence[SideFeatures], n_samples: int, *, in_context: bool
+    model: Settings, x: Ratings, sides: Sequence[SideFeatures], n_samples: int, *, in_context: bool
 ) -> None:
     """Raise ParameterError unless what training takes is there."""
     c, n_categories = model.factors + 17, sum(side.features.n_rows for side in sides[2:])

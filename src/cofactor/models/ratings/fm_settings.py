@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -35,8 +35,8 @@ class Settings(Protocol):
     """What a machine says of itself; see ``FactorizationMachine``."""
 
     factors: int
-    method: Literal["mcmc", "als", "sgd"]
-    task: Literal["regression", "ordinal", "classification"]
+    method: str
+    task: str
     implicit: bool
     context: Context
     user_noise: bool

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Context", "Widths", "context_codes", "in_order_of_pairs", "learned_context", "require_context", "widths_of"]
 
-Context: TypeAlias = Sequence[str] | Mapping[str, str | float | None] | None
+Context: TypeAlias = Sequence[str] | Mapping[str, str | float | None]
 """Columns of categories, or for each column the width of its bins: a time such as "7d", a number, or None for none."""
 
 Widths: TypeAlias = dict[str, str | float | None]
@@ -32,7 +32,7 @@ _DURATION = re.compile(r"([1-9]\d*(us|ms|s|m|h|d|w|mo|q|y))+")
 _CATEGORIES = (pl.String, pl.Categorical, pl.Enum, pl.Boolean)
 
 
-def widths_of(context: Context) -> Widths:
+def widths_of(context: Context | None) -> Widths:
     """The columns of a context, and the width of the bins of each, None where its values are categories.
 
     Raises
@@ -51,6 +51,8 @@ def widths_of(context: Context) -> Widths:
     if isinstance(context, str) or not isinstance(context, Sequence | Mapping):
         raise ParameterError(f"{told}; got {shown(context)}")
     names = list(context)
+    if not names:
+        raise ParameterError(f"context={shown(context)} names no column; leave it out where there is none")
     if not all(isinstance(name, str) and name for name in names):
         raise ParameterError(f"{told}; got {shown(context)}")
     if twice := sorted({name for name in names if names.count(name) > 1}):

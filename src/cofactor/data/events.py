@@ -84,7 +84,7 @@ class Events(Log):
         return x
 
     def ratings(
-        self, duplicates: Duplicates = "last", *, scale: Scale | None = None, context: Context = None
+        self, duplicates: Duplicates = "last", *, scale: Scale | None = None, context: Context | None = None
     ) -> Ratings:
         """Bring the ratings into memory, one per (user, item); split the events first to hold some out.
 

@@ -91,7 +91,7 @@ class Ratings(UserItems):
 
     @classmethod
     def from_events(
-        cls, events: Log, duplicates: Duplicates = "last", *, scale: Scale | None = None, context: Context = None
+        cls, events: Log, duplicates: Duplicates = "last", *, scale: Scale | None = None, context: Context | None = None
     ) -> Self:
         """Build from a log with a ``rating`` role; see ``Events.ratings``."""
         names = list(widths_of(context))
@@ -117,7 +117,12 @@ class Ratings(UserItems):
 
     @classmethod
     def from_frame(
-        cls, df: TableLike, duplicates: Duplicates = "last", *, scale: Scale | None = None, context: Context = None
+        cls,
+        df: TableLike,
+        duplicates: Duplicates = "last",
+        *,
+        scale: Scale | None = None,
+        context: Context | None = None,
     ) -> Self:
         """Build from a table with the columns ``user_id``, ``item_id`` and ``rating``.
 

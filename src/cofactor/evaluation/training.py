@@ -55,7 +55,7 @@ class Training:
     def _ratings(self, model: RatingModel) -> Ratings:
         context = tuple(model.context_columns)
         if context not in self._made:
-            self._made[context] = self._train.ratings(context=context)
+            self._made[context] = self._train.ratings(context=context or None)
         return self._made[context]
 
     @cached_property

@@ -241,6 +241,7 @@ def test_folds_and_comparisons_hand_the_context_on():
         ("hour", "context must be names of columns, such as .* got 'hour'"),
         (5, "context must be names of columns"),
         ([1], "context must be names of columns"),
+        ([], r"context=\[\] names no column; leave it out"),
         (["hour", "hour"], "context names hour more than once"),
         ({"time": "7 days"}, "bins of 'time' must be a time such as '7d'.* got '7 days'"),
         ({"time": 0}, "bins of 'time' must be"),

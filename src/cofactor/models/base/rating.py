@@ -236,6 +236,8 @@ class RatingModel(Recommender):
     def _codes_of(self, context: TableLike | None, n: int) -> Rows | None:
         columns = self.context_columns
         if not columns:
+            if context is not None:
+                raise ParameterError(f"context: this {type(self).__name__} was fitted without any; leave it out")
             return None
         if context is None:
             return np.full((n, len(columns)), -1, np.int32)
@@ -308,7 +310,7 @@ def _slices(n: int, width: int) -> Iterator[Rows]:
         yield np.arange(begin, min(n, begin + size), dtype=np.int32)
 
 
-def as_ratings(given: Any, *, context: Context = None) -> Ratings:  # noqa: ANN401
+def as_ratings(given: Any, *, context: Context | None = None) -> Ratings:  # noqa: ANN401
     """What models of ratings are fitted on, of whatever they were given.
 
     Parameters
@@ -338,10 +340,10 @@ def as_ratings(given: Any, *, context: Context = None) -> Ratings:  # noqa: ANN4
     return ratings
 
 
-def _made(given: Any, context: Context) -> Ratings:  # noqa: ANN401
+def _made(given: Any, context: Context | None) -> Ratings:  # noqa: ANN401
     if isinstance(given, Ratings):
         return given
-    if context and isinstance(given, Interactions) and given.events is not None and given.events.rating is not None:
+    if context is not None and isinstance(given, Interactions) and getattr(given.events, "rating", None) is not None:
         given = given.events
     if isinstance(given, Interactions):
         return Ratings.of(given)

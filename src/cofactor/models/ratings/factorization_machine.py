@@ -149,7 +149,7 @@ class FactorizationMachine(MachinePredictions):
         method: Literal["mcmc", "als", "sgd"] = "mcmc",
         task: Literal["regression", "ordinal", "classification"] = "regression",
         implicit: bool = False,
-        context: Context = None,
+        context: Context | None = None,
         user_noise: bool = True,
         iterations: int | None = None,
         samples: int = 100,

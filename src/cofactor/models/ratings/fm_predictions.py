@@ -51,7 +51,7 @@ class MachinePredictions(RatingModel):
     factors: int
     implicit: bool
     user_noise: bool
-    context: Context
+    context: Context | None
 
     user_samples_: Float
     item_samples_: Float
@@ -108,6 +108,7 @@ class MachinePredictions(RatingModel):
         return Ratings.from_events(events, context=self.context)
 
     def _training_data(self, given: object) -> Ratings:
+        widths_of(self.context)
         return as_ratings(given, context=self.context)
 
     @property

@@ -38,7 +38,7 @@ class Settings(Protocol):
     method: str
     task: str
     implicit: bool
-    context: Context
+    context: Context | None
     user_noise: bool
     iterations: int | None
     samples: int
@@ -81,7 +81,7 @@ def check_settings(model: Settings) -> None:
         raise ParameterError(f"task='ordinal' needs method='mcmc', got method={model.method!r}")
     if model.implicit and model.method == "sgd":
         raise ParameterError("implicit=True needs method='mcmc' or 'als', got method='sgd'")
-    if model.context and model.method == "sgd":
+    if model.context is not None and model.method == "sgd":
         raise ParameterError(f"context={model.context!r} needs method='mcmc' or 'als', got method='sgd'")
     resolve_threads(model.threads)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cofactor.system.views import View
+
 __all__ = ["Duplicates", "Ratings", "Scale", "rated_table"]
 
 Duplicates: TypeAlias = Literal["last", "mean", "error"]
@@ -41,6 +44,8 @@ _CLOSE = 1e-3  # of a step: what float32 leaves of grids such as .1, .2, .3
 class Ratings(UserItems):
     """What users said of items: two id maps and one sparse matrix, in which 0 and negative values are ratings too.
 
+    ``context`` is None, or the columns that ``Events.ratings`` was asked to keep, a row for every entry of the matrix.
+
     Parameters
     ----------
     users, items : IdMap, or a list, an array or a Series of ids
@@ -52,12 +57,6 @@ class Ratings(UserItems):
         The ratings that can be given, where not all of them occur; without it, the lowest and the highest that do.
     n_duplicates : int
         Ratings that were left out, or averaged with others of their user and item, when these were made.
-
-    Attributes
-    ----------
-    context : DataFrame, or None
-        Columns of the log that were asked for, a row for every rating in the order of ``user_items``; see
-        ``Events.ratings``.
 
     Raises
     ------
@@ -231,8 +230,7 @@ class Ratings(UserItems):
         """The lowest and the highest rating: as declared, or else of those that there are."""
         if self.declared_scale is not None:
             return self.declared_scale
-        values = self.user_items.values
-        return float(values.min()), float(values.max())
+        return self._range
 
     @cached_property
     def step(self) -> float | None:
@@ -250,19 +248,28 @@ class Ratings(UserItems):
     @property
     def is_constant(self) -> bool:
         """Whether all ratings are the same, so that there is nothing to learn from them."""
-        values = self.user_items.values
-        return bool(values.min() == values.max())
+        least, most = self._range
+        return least == most
 
     def facts(self) -> dict[str, Any]:
         """The scale, if it was declared."""
         return {} if self.declared_scale is None else {"scale": list(self.declared_scale)}
+
+    def _view(self) -> View:
+        view, (low, high) = super()._view(), self.scale
+        facts = {"scale": f"{low:g} to {high:g}{'' if self.declared_scale is None else ', as declared'}"}
+        if step := self.__dict__.get("step"):
+            facts["scale"] += f", in steps of {step:g}"
+        if self.n_duplicates:
+            facts["rated again"] = f"{self.n_duplicates:,} ratings, left out or averaged"
+        return replace(view, lead=f"{self.nnz:,} ratings", facts={**facts, **view.facts})
 
     def _check_values(self) -> None:
         values = self.user_items.values
         if not len(values):
             raise DataError("there are no ratings: the matrix has no entry")
         low, high = self.declared_scale or (-np.inf, np.inf)
-        least, most = float(values.min()), float(values.max())
+        least, most = self._range = float(values.min()), float(values.max())
         if low <= least and most <= high and np.isfinite([least, most]).all():
             return
         kinds = {"null or NaN": np.isnan(values), "infinite": np.isinf(values)}

@@ -101,3 +101,14 @@ def test_a_split_in_time_needs_times(log, run):
 def test_a_report_needs_matplotlib_before_the_work(run, monkeypatch):
     monkeypatch.setattr("cofactor.report.plots.find_spec", lambda name: None)
     assert "cofactor[plots]" in run("compare", "no-such.csv", "--report", "r.html", expect=1).stderr
+
+
+def test_a_model_that_fails_is_told_and_the_others_are_there(log, run, run_json):
+    options = ["--models", "popular,random,ease", "--metrics", "recall@5", "-p", "ease.regularization=-1"]
+    result = run("compare", log, "--time", "time", *options, expect=1)
+    assert "popular" in result.stdout
+    assert "ease" not in result.stdout
+    assert "model 'ease' failed to fit: regularization must be" in result.stderr
+    options = ["--models", "popular,random", "--metrics", "recall@5", "--significance"]
+    board = run_json("compare", log, "--time", "time", *options)["leaderboard"]
+    assert [row["p_vs_best"] is None for row in board] == [True, False]

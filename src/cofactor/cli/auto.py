@@ -8,9 +8,10 @@ import typer
 
 from cofactor.cli.compare import held_out
 from cofactor.cli.options import Columns, EventFiles, Json, Weighing
-from cofactor.cli.output import print_facts, print_json, print_table, say
+from cofactor.cli.output import note, print_facts, print_json, print_table, say
 from cofactor.evaluation.best_model import best_model
 from cofactor.evaluation.evaluate import evaluate
+from cofactor.evaluation.leaks import check_leaks
 from cofactor.models.base.saved import check_writable
 from cofactor.report.page import HTML_ENDINGS, Report
 from cofactor.system.files import check_output
@@ -47,6 +48,8 @@ def auto(
     weight = weighing.expression()
     log = columns.read(events)
     train, later = (log, None) if test is None else held_out(columns, log, test)
+    if later is not None:
+        note(check_leaks(train, later).summary)
     new_only = None if repeats is None else not repeats
     found = best_model(train, budget, metric=metric, weight=weight, exclude_seen=new_only, seed=seed)
     scored = None

@@ -37,7 +37,7 @@ def readable_leaderboard(board: pl.DataFrame, *, compact: bool = False) -> pl.Da
             columns.append(pl.Series("peak MB", ["" if value is None else f"{value:.0f}" for value in board[name]]))
         elif board.schema[name] == pl.Boolean:
             columns.append(pl.Series(name, ["*" if value else "" for value in board[name]]))
-        elif board.schema[name] == pl.String:
+        elif board.schema[name] == pl.String or board.schema[name].is_integer():
             columns.append(board[name])
         else:
             ends = [
@@ -57,9 +57,10 @@ def _measured(value: float | None, low: float | None, high: float | None, *, com
 
 
 def is_numeric(column: pl.Series) -> bool:
-    """Whether a column is to be aligned to the right: numbers, and texts that begin with a digit in every row."""
+    """Whether a column is aligned to the right: numbers, and texts that are one, perhaps with brackets after it."""
     if column.dtype == pl.String:
-        return bool(len(column)) and bool(column.str.contains(r"^-?\d[\d.,() -]*$").all())
+        known = column.filter(column != "")
+        return bool(len(known)) and bool(known.str.contains(r"^[-+]?\d[\d.,() -]*$|^[-+]?\d[\d.,]* \(").all())
     return column.dtype.is_numeric()
 
 

@@ -195,7 +195,7 @@ def _few(of_models: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
 
 def _leaderboard(page: Report, known: _Known, tests: pl.DataFrame | None) -> None:
     board, metrics = known.board, known.metrics
-    table, marks = readable_leaderboard(board), {}
+    table, marks = readable_leaderboard(board.select(pl.exclude("pareto"))), {}  # a chart shows it
     if tests is not None and not tests.is_empty():
         found = against_best(board, tests, metrics[0])
         marks = marks_of(found)

@@ -118,12 +118,7 @@ def make_report(
     page = Report(title, lead)
     _leaderboard(page, known, tests)
     _slices(page, known, k, exclude_seen=exclude_seen)
-    if known.x is not None:
-        page.section("Long tail").text(
-            "A few items hold most interactions. A line that rises faster than that of the interactions belongs to a "
-            "model that recommends popular items even more than they are chosen."
-        )
-        page.chart(plots.long_tail(known.x)).chart(plots.concentration(known.x, _few(known.lists)))
+    _long_tail(page, known)
     _learning(page, known.models)
     _tuning(page, trials)
     if known.x is not None and known.lists:
@@ -231,6 +226,15 @@ def _slices(page: Report, known: _Known, k: int, *, exclude_seen: bool) -> None:
         if len(pairs):
             table = by_popularity(_few(known.lists), pairs, known.x)
             page.chart(plots.slices(table, f"share found@{k}", by="users of the item"))
+
+
+def _long_tail(page: Report, known: _Known) -> None:
+    if known.x is not None:
+        page.section("Long tail").text(
+            "A few items hold most interactions. A line that rises faster than that of the interactions belongs to a "
+            "model that recommends popular items even more than they are chosen."
+        )
+        page.chart(plots.long_tail(known.x)).chart(plots.concentration(known.x, _few(known.lists)))
 
 
 def _learning(page: Report, models: Mapping[str, Any]) -> None:

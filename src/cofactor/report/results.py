@@ -238,12 +238,16 @@ def _long_tail(page: Report, known: _Known) -> None:
 
 
 def _learning(page: Report, models: Mapping[str, Any]) -> None:
-    losses = {name: model.loss_history_ for name, model in models.items() if hasattr(model, "loss_history_")}
-    losses = {name: loss for name, loss in losses.items() if len(loss)}
-    if losses:
+    losses = {}
+    for name, model in models.items():
+        of_parts = {"training": "loss_history_", "held out": "held_out_loss_"}
+        known = {part: getattr(model, attribute, ()) for part, attribute in of_parts.items()}
+        losses[name] = {part: values for part, values in known.items() if len(values)}
+    if any(losses.values()):
         page.section("Learning curves").text("Losses of different models are on scales of their own.")
-        for name, loss in losses.items():
-            page.chart(plots.losses({name: loss}))
+    for name, of_model in losses.items():
+        if of_model:
+            page.chart(plots.losses(of_model, title=f"Loss of {name}"))
 
 
 def _tuning(page: Report, trials: Any) -> None:  # noqa: ANN401

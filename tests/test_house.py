@@ -18,7 +18,7 @@ PUBLIC = """
     GraphFilter HistoryRerank IdMap ImplicitALS Interactions ItemKNN ItemPairsMF MissingExtraError NextBasket
     NotFittedError PairLoader ParameterError PersonalPopular Popular PureSVD RP3beta Random RatingModel
     Ratings Recommender Repurchase SLIM SVDpp SampledMF SessionKNN UnknownIdError UserKNN calibration
-    compare cross_validate datasets errors_by_rating evaluate evaluate_by_type load load_interactions
+    compare cross_validate datasets errors_by_rating evaluate evaluate_by_type evaluate_rows load load_interactions
     read_events retrieval sampling split submission weights
 """
 

@@ -25,6 +25,7 @@ from cofactor.evaluation.compare import compare
 from cofactor.evaluation.cross_validate import cross_validate
 from cofactor.evaluation.evaluate import evaluate
 from cofactor.evaluation.ratings import calibration, errors_by_rating
+from cofactor.evaluation.rows import evaluate_rows
 from cofactor.models import (
     EASE,
     SLIM,
@@ -116,6 +117,7 @@ __all__ = [
     "errors_by_rating",
     "evaluate",
     "evaluate_by_type",
+    "evaluate_rows",
     "load",
     "load_interactions",
     "read_events",

@@ -3,7 +3,9 @@ import pytest
 
 from cofactor.errors import DataError, ParameterError
 from cofactor.metrics import parse
-from cofactor.metrics.hits import Relevance, collect_hits, match_lists
+from cofactor.metrics.context import Context
+from cofactor.metrics.hits import Relevance
+from cofactor.metrics.matching import collect_hits, match_lists
 
 LISTS = pl.DataFrame(
     {
@@ -17,8 +19,8 @@ TEST = pl.DataFrame({"user_id": [1, 2], "item_id": [0, 0]})
 
 def coverage(k, n_items, tables=(LISTS,)):
     relevance = Relevance.from_pairs(TEST)
-    batches = [match_lists(table, relevance) for table in tables]
-    return parse(f"coverage@{k}").compute(collect_hits(batches, relevance, n_items=n_items))
+    batches = [match_lists(table, relevance, keep=9) for table in tables]
+    return parse(f"coverage@{k}").compute(collect_hits(batches, relevance, Context(n_items=n_items)))
 
 
 def test_by_hand():

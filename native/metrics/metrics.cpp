@@ -26,7 +26,8 @@ public:
     }
 
     // Returns the first place whose item was met before, or the number of places.
-    std::int64_t look_up(std::span<const std::int32_t> items, std::int32_t* nth) {
+    std::int64_t look_up(std::span<const std::int32_t> items, std::int32_t* nth, std::int64_t& count) {
+        count = 0;
         auto repeated = static_cast<std::int64_t>(items.size());
         for (std::size_t place = 0; place < items.size(); ++place) {
             nth[place] = -1;
@@ -34,6 +35,7 @@ public:
             std::int32_t& state = of_[items[place]];
             if (state < 0) repeated = std::min(repeated, static_cast<std::int64_t>(place));
             nth[place] = std::max(state, 0) - 1;
+            count += state > 0;
             state = -1;
         }
         return repeated;
@@ -50,8 +52,8 @@ private:
 
 }  // namespace
 
-std::int64_t list_hits(const RankedLists& lists, const Csr& relevant, std::int64_t n_items, std::span<std::int32_t> nth,
-                       int threads, Interrupt& interrupt) {
+std::int64_t list_hits(const RankedLists& lists, const Csr& relevant, std::int64_t n_items, ListHits hits, int threads,
+                       Interrupt& interrupt) {
     const auto n_lists = static_cast<std::int64_t>(lists.of.size());
     const int workers = static_cast<int>(std::clamp<std::int64_t>((n_lists + kGrain - 1) / kGrain, 1, threads));
     std::vector<Table> tables(workers, Table(n_items));
@@ -65,7 +67,7 @@ std::int64_t list_hits(const RankedLists& lists, const Csr& relevant, std::int64
             const auto wanted = row < 0 ? std::span<const std::int32_t>{}
                                         : relevant.indices.subspan(relevant.indptr[row], relevant.length(row));
             table.enter(wanted);
-            const std::int64_t place = table.look_up(items, nth.data() + from);
+            const std::int64_t place = table.look_up(items, hits.nth + from, hits.count[list]);
             if (place < length) repeated[worker] = std::min(repeated[worker], from + place);
             table.wipe(wanted);
             table.wipe(items);

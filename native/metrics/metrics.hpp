@@ -19,10 +19,14 @@ struct RankedLists {
     std::span<const std::int32_t> of;      // n_lists: the row of relevant that the list is for, -1 for none
 };
 
-// nth (n_places): which of the row's relevant items the place holds, from 0, or -1. The items of a row of relevant are
-// in any order, each there once; -1 for one that no list holds. Returns a place whose item is in its list before, the
-// first of them, or -1 if there is none.
-std::int64_t list_hits(const RankedLists& lists, const Csr& relevant, std::int64_t n_items, std::span<std::int32_t> nth,
-                       int threads, Interrupt& interrupt);
+struct ListHits {
+    std::int32_t* nth;    // n_places: which of the row's relevant items the place holds, from 0, or -1
+    std::int64_t* count;  // n_lists: how many places hold one
+};
+
+// The items of a row of relevant are in any order, each there once; -1 for one that no list holds. Returns the first
+// place whose item is in its list before, or -1 if there is none.
+std::int64_t list_hits(const RankedLists& lists, const Csr& relevant, std::int64_t n_items, ListHits hits, int threads,
+                       Interrupt& interrupt);
 
 }  // namespace cofactor

@@ -29,7 +29,8 @@ def case(rng, n_lists, n_rows, n_items, longest, *, repeats=False):
 
 def assert_same(got, wanted):
     assert np.array_equal(got[0], wanted[0])
-    assert got[1] == wanted[1]
+    assert np.array_equal(got[1], wanted[1])
+    assert got[2] == wanted[2]
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -52,17 +53,18 @@ def test_more_lists_than_a_piece_of_work(cpu_level, threads):
 
 def test_the_first_repeated_place_whatever_the_threads(cpu_level):
     indptr, items, of, *rest = case(np.random.default_rng(1), 3000, 500, 60, 20, repeats=True)
-    expected = reference.list_hits(indptr, items, of, *rest[:-1])[1]
+    expected = reference.list_hits(indptr, items, of, *rest[:-1])[2]
     assert expected > 0
-    assert {found(indptr, items, of, *rest, threads=n)[1] for n in (1, 2, 7)} == {expected}
+    assert {found(indptr, items, of, *rest, threads=n)[2] for n in (1, 2, 7)} == {expected}
 
 
 def test_by_hand(cpu_level):
     items = np.array([4, 0, -1, 2, -1, 2, 2], np.int32)
     relevant = np.array([2, -1, 4, 0], np.int32)
     given_ = (np.array([0, 4, 5, 7]), items, np.array([0, 1, -1], np.int32), np.array([0, 3, 4]), relevant, 5)
-    nth, repeated = found(*given_)
+    nth, count, repeated = found(*given_)
     assert nth.tolist() == [2, -1, -1, 0, -1, -1, -1]
+    assert count.tolist() == [2, 0, 0]
     assert repeated == 6
 
 

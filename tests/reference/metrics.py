@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 
 def list_hits(indptr, items, of, relevant_indptr, relevant):
-    """Which relevant item each place holds, and the first place of an item that was there before."""
+    """Which relevant item each place holds, how many places do, and the first place of an item met before."""
     nth, repeated = np.full(len(items), -1, np.int32), -1
     for start, stop, row in zip(indptr[:-1], indptr[1:], of, strict=True):
         wanted = [] if row < 0 else relevant[relevant_indptr[row] : relevant_indptr[row + 1]].tolist()
@@ -20,4 +22,5 @@ def list_hits(indptr, items, of, relevant_indptr, relevant):
             if item in wanted and item not in met:
                 nth[place] = wanted.index(item)
             met.add(item)
-    return nth, repeated
+    count = [int((nth[start:stop] >= 0).sum()) for start, stop in pairwise(indptr)]
+    return nth, np.array(count, np.int64), repeated

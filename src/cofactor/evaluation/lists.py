@@ -16,6 +16,7 @@ from cofactor.errors import DataError, NotFittedError, ParameterError
 from cofactor.kernels.csr import CSR, offsets
 from cofactor.metrics.hits import hits_of_ranks
 from cofactor.metrics.kinds import needs_of
+from cofactor.metrics.numbered import distinct
 from cofactor.system.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _from_table(table: TableLike, relevance: Relevance, needs: Needs, n_items: i
         check_ranks(frame)
     if needs.ties and "score" in frame.columns:
         read_table(frame, ["score"], "recommendations")
-    listed = frame["user_id"].unique()
+    listed = distinct(frame["user_id"])
     known = cast_ids(relevance.users, listed.dtype, "recommendations").is_in(listed.implode()).fill_null(value=False)
     return Lists(
         tables=[frame],

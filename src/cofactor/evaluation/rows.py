@@ -213,7 +213,7 @@ def _hits(rows: Rows, items: Rows, relevance: Relevance, context: Context, keep:
     of = np.full(max(int(rows.max(initial=-1)), int(evaluated[-1])) + 1, -1, np.int32)
     of[evaluated] = np.arange(len(evaluated), dtype=np.int32)
     lists = Ranked(of[rows], np.arange(n + 1) * k, items.ravel(), None, relevance.items)
-    matched, repeated = match_rows(lists, relevance, relevance.items.to_numpy(), keep=keep)
+    matched, repeated = match_rows(lists, relevance, keep=keep)
     if repeated >= 0:
         at = repeated // k
         raise DataError(f"lists: row {at} holds item {items.ravel()[repeated]} twice; a list has an item once")

@@ -301,5 +301,13 @@ def fm_ratings(
     cutpoints: F64, levels: F64, means: F32, variances: F32, threads: int
 ) -> None: ...  # fmt: skip
 def list_hits(
-    indptr: I64, items: I32, of: I32, relevant_indptr: I64, relevant: I32, n_items: int, nth: I32, threads: int
+    indptr: I64,
+    items: I32,
+    of: I32,
+    relevant_indptr: I64,
+    relevant: I32,
+    n_items: int,
+    nth: I32,
+    count: I64,
+    threads: int,
 ) -> int: ...

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from cofactor.kernels.csr import offsets
+from cofactor.kernels import on
+from cofactor.kernels.csr import CSR, offsets
 from cofactor.metrics.context import NOTHING, Context
 from cofactor.metrics.numbered import numbered
 
@@ -25,7 +26,7 @@ _BITS = 32  # of the item's row in the key of a pair
 
 @dataclass(frozen=True, eq=False)
 class Relevance:
-    """The relevant items of every user to evaluate, a set of pairs in the order of users, then items.
+    """The relevant items of every user to evaluate, a set of pairs in the order of users.
 
     Parameters
     ----------
@@ -56,17 +57,28 @@ class Relevance:
             A column of numbers, which say how relevant a pair is; the highest of repeated rows counts.
         """
         (users, user), (items, item) = numbered(pairs["user_id"]), numbered(pairs["item_id"])
-        keys = user.astype(np.int64) << _BITS | item
-        gains = None
-        if gain is not None:
-            order = np.argsort(keys, kind="stable")
-            keys, values = keys[order], pairs[gain].cast(pl.Float64).to_numpy()[order]
-            gains = np.maximum.reduceat(values, np.flatnonzero(np.diff(keys, prepend=-1)))
-        elif not (keys[1:] >= keys[:-1]).all():
-            keys = np.sort(keys)
-        if not (first := keys[1:] > keys[:-1]).all():
-            keys = keys[np.concatenate([[True], first])]
-        return cls(users, items, (keys >> _BITS).astype(np.int32), keys.astype(np.int32), gains)
+        gains = None if gain is None else pairs[gain].cast(pl.Float64).to_numpy()
+        if not (user[1:] >= user[:-1]).all():
+            each = CSR(np.arange(len(user) + 1), user, np.ones(len(user), np.float32), len(users))
+            order = each.transposed().indices  # sorted by counting
+            user, item, gains = user[order], item[order], None if gains is None else gains[order]
+        found = cls(users, items, user, item, gains)
+        return found._once() if found._repeats() else found
+
+    def _repeats(self) -> bool:
+        """Whether a pair is there more than once."""
+        nobody, nothing = np.full(len(self.users), -1, np.int32), np.empty(0, np.int32)
+        given = (self.indptr, self.item, nobody)
+        return on("cpu").list_hits(*given, relevant=(np.zeros(1, np.int64), nothing), n_items=len(self.items))[2] >= 0
+
+    def _once(self) -> Relevance:
+        """Every pair once, with the highest of its gains."""
+        keys = self.user.astype(np.int64) << _BITS | self.item
+        order = np.argsort(keys, kind="stable")
+        first = np.flatnonzero(np.diff(keys[order], prepend=-1))
+        gains = None if self.gains is None else np.maximum.reduceat(self.gains[order], first)
+        at = order[first]
+        return Relevance(self.users, self.items, self.user[at], self.item[at], gains)
 
     @property
     def n_pairs(self) -> int:

@@ -53,8 +53,6 @@ Values: TypeAlias = "NDArray[np.float64] | float"
 MOST_PLACES = 2**31 - 1
 """No catalogue holds more items: row numbers have 32 bits."""
 
-_FLAGS = ("ties", "n_items", "train", "categories", "vectors", "gains")
-
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
@@ -91,7 +89,12 @@ class Needs:
         return Needs(
             max(self.places, other.places),
             self.complete or other.complete,
-            *(getattr(self, name) or getattr(other, name) for name in _FLAGS),
+            self.ties or other.ties,
+            self.n_items or other.n_items,
+            self.train or other.train,
+            self.categories or other.categories,
+            self.vectors or other.vectors,
+            self.gains or other.gains,
         )
 
     @property

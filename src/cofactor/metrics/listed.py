@@ -49,12 +49,11 @@ class Ranked:
     rank: NDArray[np.int64] | None
     ids: pl.Series
 
-    def ranks(self, at: NDArray[np.int64] | slice = slice(None)) -> NDArray[np.int64]:
-        """Place in its list of every place, or of some."""
+    def ranks(self) -> NDArray[np.int64]:
+        """Place in its list of every place, (n_places,) int64."""
         if self.rank is not None:
-            return self.rank[at]
-        starts = np.repeat(self.indptr[:-1], np.diff(self.indptr))
-        return np.arange(1, len(self.item) + 1)[at] - starts[at]
+            return self.rank
+        return np.arange(1, len(self.item) + 1) - np.repeat(self.indptr[:-1], np.diff(self.indptr))
 
 
 @dataclass(frozen=True, eq=False)

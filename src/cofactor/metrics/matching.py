@@ -79,7 +79,7 @@ def match_lists(table: pl.DataFrame, relevance: Relevance, *, ties: bool = False
 def match_rows(
     lists: Ranked,
     relevance: Relevance,
-    to_codes: Rows,
+    to_codes: Rows | None = None,
     *,
     middle: NDArray[np.float64] | None = None,
     keep: int = 0,
@@ -90,8 +90,8 @@ def match_rows(
     ----------
     lists : Ranked
     relevance : Relevance
-    to_codes : (n relevant items,) int32
-        Row of each relevant item among the items of the lists, -1 for none.
+    to_codes : (n relevant items,) int32, optional
+        Row of each relevant item among the items of the lists, -1 for none; the same if left out.
     middle : (n_places,) float64, optional
         Mean places of items that are tied; the ranks if left out.
     keep : int
@@ -106,11 +106,12 @@ def match_rows(
     present = lists.of >= 0
     low, high = (int(lists.of[present].min()), int(lists.of.max()) + 1) if present.any() else (0, 0)
     first, last = relevance.indptr[low], relevance.indptr[high]  # a batch holds few of the users
-    nth, repeated = on("cpu").list_hits(
+    wanted = relevance.item[first:last] if to_codes is None else np.take(to_codes, relevance.item[first:last])
+    nth, n_hits, repeated = on("cpu").list_hits(
         lists.indptr,
         lists.item,
         np.where(present, lists.of - low, -1).astype(np.int32),
-        relevant=(relevance.indptr[low : high + 1] - first, np.take(to_codes, relevance.item[first:last])),
+        relevant=(relevance.indptr[low : high + 1] - first, wanted),
         n_items=len(lists.ids),
     )
     length = np.diff(lists.indptr)
@@ -118,8 +119,9 @@ def match_rows(
     if (empty := lists.item < 0).any():
         filled = length - np.diff(np.append(0, np.cumsum(empty))[lists.indptr])
     at = np.flatnonzero(nth >= 0)
-    user = np.repeat(lists.of, length)[at].astype(np.int64)
-    rank = lists.ranks(at)
+    of_list = np.repeat(np.arange(len(n_hits)), n_hits)
+    user = lists.of[of_list].astype(np.int64)
+    rank = at - lists.indptr[of_list] + 1 if lists.rank is None else lists.rank[at]
     middle_rank = rank.astype(np.float64) if middle is None else middle[at]
     listed = Listed.of(lists, keep) if keep else None
     pair = relevance.indptr[user] + nth[at]

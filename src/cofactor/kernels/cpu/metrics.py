@@ -25,7 +25,7 @@ def list_hits(
     relevant: tuple[NDArray[np.int64], Rows],
     n_items: int,
     threads: int | None = None,
-) -> tuple[Rows, int]:
+) -> tuple[Rows, NDArray[np.int64], int]:
     """Look the relevant items of users up in their lists.
 
     Parameters
@@ -46,6 +46,8 @@ def list_hits(
     -------
     nth : (n_places,) int32
         Which of its row's relevant items each place holds, counted from 0; -1 for none.
+    count : (n_lists,) int64
+        How many places of each list hold one.
     repeated : int
         The first place whose item is in its list before; -1 if there is none.
 
@@ -53,5 +55,6 @@ def list_hits(
     -----
     O(n_places + the relevant items of the lists); memory beside the arrays: 4 bytes for each item and thread.
     """
-    nth = np.empty(len(items), np.int32)
-    return nth, native.lib.list_hits(indptr, items, of, *relevant, n_items, nth, resolve_threads(threads))
+    nth, count = np.empty(len(items), np.int32), np.empty(len(of), np.int64)
+    given = (indptr, items, of, *relevant, n_items, nth, count, resolve_threads(threads))
+    return nth, count, native.lib.list_hits(*given)

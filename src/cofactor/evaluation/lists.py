@@ -66,6 +66,8 @@ class Lists:
         Users with lists, or known to the model, who have no test items.
     n_items : int or None
         Size of the catalogue, where it is known.
+    longest : int or None
+        The last place that any list of a table has; None for lists that are made as long as they are needed.
     """
 
     tables: Iterable[pl.DataFrame]
@@ -73,6 +75,7 @@ class Lists:
     n_complete: NDArray[np.int64] | None
     n_untested_users: int
     n_items: int | None
+    longest: int | None = None
 
 
 def lists_of(
@@ -124,6 +127,7 @@ def _from_table(table: TableLike, relevance: Relevance, needs: Needs, n_items: i
         n_complete=None if n_items is None else np.full(len(known), n_items, np.int64),
         n_untested_users=len(listed) - int(known.sum()),
         n_items=n_items,
+        longest=int(frame["rank"].max() or 0) if needs.lists else None,  # type: ignore[arg-type]  # a whole number
     )
 
 

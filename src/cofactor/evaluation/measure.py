@@ -200,6 +200,8 @@ def measure(
     trial = Trial(relevance, test, model_or_table, lists.n_items, n_complete, hits, context)
     clock = _Clock(lists.tables)
     readings = read_all(wanted, trial, clock)
+    if lists.longest is not None:
+        warn_of_short(wanted, lists.longest)
     n_listed = clock.n_rows if hits is None else hits.n_listed.any()
     return Measurement(
         users=relevance.users,

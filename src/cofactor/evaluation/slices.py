@@ -109,7 +109,9 @@ def sliced(found: Measurement, slices: Slices, **options: Any) -> pl.DataFrame: 
         of_part = replace(found, users=part.relevance.users, values=values)
         table = of_part.summary(**options).drop("n_unknown_users", "n_untested_users")
         tables.append(
-            table.select(pl.lit(name).alias("slice"), pl.all(), pl.lit(part.relevance.n_pairs).alias("n_pairs"))
+            table.select(
+                pl.lit(name).alias("slice"), pl.all(), pl.lit(part.relevance.n_pairs, pl.Int64).alias("n_pairs")
+            )
         )
     return pl.concat(tables)
 
@@ -154,7 +156,7 @@ def _of_column(table: pl.DataFrame, by: str, ids: pl.Series, of: str) -> Slices:
         code = np.where(code < 0, -1, np.searchsorted(present, code))
     else:
         distinct = column.drop_nulls().unique().sort()
-        names = [str(value) for value in distinct]
+        names = distinct.cast(pl.String).to_list()
         code = rows_among(distinct, column).astype(np.int64)
     slices = np.where(rows >= 0, code[rows], -1)
     slices[slices < 0] = len(names)

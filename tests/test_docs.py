@@ -1,4 +1,4 @@
-"""The examples of the pages on reading logs and on sessions run as they stand."""
+"""The examples of the pages on reading logs, on sessions and on experiments run as they stand."""
 
 import re
 import shlex
@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 
 import cofactor as cf
 from cofactor.cli import app
+from cofactor.metrics import available
 
 SESSIONS = (Path(__file__).parents[1] / "docs" / "sessions.md").read_text()
+EXPERIMENTS = (Path(__file__).parents[1] / "docs" / "experiments.md").read_text()
 PAGE = (Path(__file__).parents[1] / "docs" / "reading-logs.md").read_text()
 
 
@@ -38,6 +40,14 @@ def test_the_page_names_every_option():
     assert options == set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
 
 
+def test_the_page_of_metrics_has_them_all_and_its_example_runs(capsys):
+    page = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
+    assert [name for name in available() if f"`{name}`" not in page] == []
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(block, "metrics.md", "exec"), {})
+    assert "2 items" in capsys.readouterr().out
+
+
 @pytest.mark.filterwarnings("ignore::cofactor.CofactorWarning")
 def test_examples_of_sessions_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -52,3 +62,33 @@ def test_examples_of_sessions_run(tmp_path, monkeypatch):
         result = CliRunner().invoke(app, shlex.split(command)[1:])
         assert result.exit_code == 0, result.output
     assert {"submission.csv", "pairs.parquet", "pairs.items.parquet"} <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.filterwarnings("ignore::cofactor.CofactorWarning")
+def test_the_experiment_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (file,) = re.findall(r"```toml\n(.*?)```", EXPERIMENTS, re.DOTALL)
+    Path("shop.toml").write_text(file)
+    cf.datasets.synthetic_events(n_users=60, n_items=40, n_events=1500, seed=1).collect().write_parquet("log.parquet")
+    commands = [line.partition("#")[0] for line in EXPERIMENTS.splitlines() if line.startswith("cofactor ")]
+    assert len(commands) == 3
+    for command in commands:
+        result = CliRunner().invoke(app, shlex.split(command)[1:])
+        assert result.exit_code == 0, result.output
+    assert pl.read_parquet("shop-results/results.parquet")["model"].sort().to_list() == ["als", "popular", "usual"]
+    assert {"model", "recommendations.parquet"} <= {path.name for path in Path("shop-results").iterdir()}
+    wrong, told = re.search(r"error: shop.toml, line (\d+), .*? no key '(\w+)'", EXPERIMENTS).groups()
+    Path("shop.toml").write_text(file.replace("factors = ", f"{told} = "))
+    assert f"shop.toml, line {wrong}, [models.als]" in CliRunner().invoke(app, ["run", "shop.toml"]).stderr
+
+
+def test_the_page_on_experiments_names_every_key():
+    """Of each section, of readers and of splits, but the options that have a page of their own."""
+    from cofactor.evaluation import experiment, experiment_data, experiment_models, experiment_tune
+
+    keys = {*experiment._TOP, *experiment._EVALUATE, *experiment._OUTPUT, *experiment._PUBLISHED, *experiment_tune.TUNE}
+    keys |= {*experiment_models._OWN, *experiment_data._EVERY, *experiment_data._WEIGHT, *experiment_data._ROLES}
+    for parts in (experiment_data._READERS, experiment_data._SPLITS):
+        keys |= {*parts, *(key for _, known in parts.values() for key in known)}
+    missing = {key for key in keys - set(experiment_data._OPTIONS) if not re.search(rf"\b{key}\b", EXPERIMENTS)}
+    assert not missing

@@ -7,6 +7,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import cofactor as cf
+from cofactor.retrieval.models import is_indexed
 
 ROLES = ["--time", "time", "--event-type", "event_type"]
 SESSIONS = ["--user", "session", "--session", "session", *ROLES]
@@ -78,6 +79,17 @@ def test_lists_in_a_table_are_scored_too(folder, run, run_json, tmp_path):
     weights = "clicks=1,carts=2,orders=3"
     told = run("score", tmp_path / "lists.csv", folder / "labels.parquet", "--weights", weights).stdout
     assert "total" in told
+
+
+def test_an_index_is_saved_with_the_model(folder, run, tmp_path):
+    files = [folder / "train.parquet", folder / "test.parquet"]
+    run("train", *files, *ROLES, "-m", MODEL, *PARAMS, "--index", "-o", tmp_path / "model")
+    assert is_indexed(cf.load(tmp_path / "model"))
+    assert not is_indexed(cf.load(folder / "model"))
+    run("submit", tmp_path / "model", files[1], *ROLES, "-o", tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").read_bytes() == (folder / "submission.csv").read_bytes()
+    told = run("train", files[0], "-m", "item-knn", "--index", "-o", tmp_path / "other", expect=1).stderr
+    assert "--index is for models of factors, and those made of such; item-knn has none" in told
 
 
 def test_sessions_that_no_model_knows_have_popular_items(folder, run, tmp_path):

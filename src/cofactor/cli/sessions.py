@@ -15,7 +15,7 @@ from cofactor.errors import DataError, ParameterError
 from cofactor.evaluation import submission
 from cofactor.evaluation.by_type import OTTO_WEIGHTS, evaluate_by_type
 from cofactor.models.base.recommender import load
-from cofactor.retrieval.models import has_factors, indexed
+from cofactor.retrieval.models import has_factors, indexed, is_indexed
 from cofactor.system.files import check_output, replacing
 
 __all__ = ["cut", "pairs", "score", "submit"]
@@ -129,7 +129,7 @@ def submit(
     x = fitted.interactions_
     if k > x.n_items:
         raise ParameterError(f"-k {k}: the model knows {x.n_items:,} items; take a smaller -k")
-    if has_factors(fitted):
+    if has_factors(fitted) and not is_indexed(fitted):
         fitted = indexed(fitted)
     events = columns.read(sessions)
     owner = events.session if events.session is not None else events.user

@@ -9,7 +9,9 @@ import typer
 from cofactor.cli.models import build_models, model_names
 from cofactor.cli.options import Columns, EventFiles, Json, Params, Weighing
 from cofactor.cli.output import print_facts, print_json
+from cofactor.errors import ParameterError
 from cofactor.models.base.saved import check_writable
+from cofactor.retrieval.models import has_factors, indexed
 
 __all__ = ["train"]
 
@@ -32,11 +34,17 @@ def train(
     param: Params = None,
     min_user_count: Annotated[int, typer.Option(help="Least number of items of a user.")] = 0,
     min_item_count: Annotated[int, typer.Option(help="Least number of users of an item.")] = 0,
+    index: Annotated[
+        bool,
+        typer.Option("--index", help="Save an index of the item vectors with the model: it ranks by it when loaded."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Fit a model on an event log and save it."""
     check_writable(output)
     made = build_models([model], param or [])[model]
+    if index and not has_factors(made):
+        raise ParameterError(f"--index is for models of factors, and those made of such; {model} has none")
     weight = weighing.expression()
     started = time.perf_counter()
     log = columns.read(events)
@@ -44,7 +52,7 @@ def train(
     read = time.perf_counter()
     made.fit(x)
     fitted = time.perf_counter()
-    made.save(output)
+    (indexed(made) if index else made).save(output)
     losses = [float(loss) for loss in getattr(made, "loss_history_", ())]
     summary: dict[str, Any] = {
         "model": repr(made),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
@@ -23,6 +24,8 @@ from cofactor.kernels.csr import CSR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from cofactor.system.views import View
 
 __all__ = ["Duplicates", "Ratings", "Scale", "rated_table"]
 
@@ -187,8 +190,7 @@ class Ratings(UserItems):
         """The lowest and the highest rating: as declared, or else of those that there are."""
         if self.declared_scale is not None:
             return self.declared_scale
-        values = self.user_items.values
-        return float(values.min()), float(values.max())
+        return self._range
 
     @cached_property
     def step(self) -> float | None:
@@ -206,19 +208,28 @@ class Ratings(UserItems):
     @property
     def is_constant(self) -> bool:
         """Whether all ratings are the same, so that there is nothing to learn from them."""
-        values = self.user_items.values
-        return bool(values.min() == values.max())
+        least, most = self._range
+        return least == most
 
     def facts(self) -> dict[str, Any]:
         """The scale, if it was declared."""
         return {} if self.declared_scale is None else {"scale": list(self.declared_scale)}
+
+    def _view(self) -> View:
+        view, (low, high) = super()._view(), self.scale
+        facts = {"scale": f"{low:g} to {high:g}{'' if self.declared_scale is None else ', as declared'}"}
+        if step := self.__dict__.get("step"):
+            facts["scale"] += f", in steps of {step:g}"
+        if self.n_duplicates:
+            facts["rated again"] = f"{self.n_duplicates:,} ratings, left out or averaged"
+        return replace(view, lead=f"{self.nnz:,} ratings", facts={**facts, **view.facts})
 
     def _check_values(self) -> None:
         values = self.user_items.values
         if not len(values):
             raise DataError("there are no ratings: the matrix has no entry")
         low, high = self.declared_scale or (-np.inf, np.inf)
-        least, most = float(values.min()), float(values.max())
+        least, most = self._range = float(values.min()), float(values.max())
         if low <= least and most <= high and np.isfinite([least, most]).all():
             return
         kinds = {"null or NaN": np.isnan(values), "infinite": np.isinf(values)}

@@ -86,7 +86,7 @@ def evaluate(
     confidence, n_bootstrap, seed : float, int, int
         Probability of the intervals, and resamples of the users, 0 for none; from 100,000 users on they are normal.
     progress : bool, optional
-        Show a bar while a model ranks; by default where stderr is a terminal.
+        Show a bar while a model ranks; by default in a terminal and in a notebook.
 
     Returns
     -------

@@ -19,6 +19,7 @@ from cofactor.metrics.hits import Relevance
 from cofactor.metrics.intervals import mean_interval
 from cofactor.metrics.kinds import Trial, needs_of, read_all
 from cofactor.metrics.of_lists import HitsReader
+from cofactor.system.views import Row, View, Viewed, ViewTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -43,7 +44,7 @@ DEFAULT_METRICS = ("recall@10", "ndcg@10", "map@10")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Measurement:
+class Measurement(Viewed):
     """What one evaluation found.
 
     Parameters
@@ -125,6 +126,18 @@ class Measurement:
             columns = np.array([per_user[name] for name in names])
             if (there := ~np.isnan(columns[0])).any():
                 yield names, (columns if there.all() else columns[:, there]).T
+
+    def _view(self) -> View:
+        """Means with their standard errors: the intervals of ``summary`` cost a thousand resamples."""
+        rows = [Row((name, *_shown(values))) for name, values in self.values.items()]
+        n_left = {"unknown to the model": self.n_unknown_users, "without test items": self.n_untested_users}
+        facts = {f"users {kind}": f"{n:,}" for kind, n in n_left.items() if n}
+        facts["test pairs"] = f"{self.n_pairs:,}"
+        if self.n_seen:
+            facts["test pairs"] += f", of which {self.n_seen:,} were in the training data and are left out"
+        facts["time for lists"] = f"{self.recommend_seconds:.2f} s"
+        table = ViewTable("metrics", ("metric", "value", "standard error"), rows)
+        return View("Measurement", f"{len(self.users):,} user{'s' * (len(self.users) != 1)}", facts, [table])
 
     def per_user(self) -> pl.DataFrame:
         """One row per user: ``user_id`` and a column for every metric.
@@ -270,6 +283,13 @@ def warn_of_short(wanted: Sequence[Metric], longest: int) -> None:
             f"{', '.join(names)}: no list has more than {longest} places, so that the others count as misses; make "
             "longer lists, or ask for a smaller k"
         )
+
+
+def _shown(values: Values) -> tuple[str, str]:
+    """The mean over users of whom there is a value, and its standard error where there are single users."""
+    mean, n = _mean(values, 0)
+    error = f"{np.nanstd(values) / np.sqrt(n):.4f}" if n else ""
+    return f"{mean:.4f}", error
 
 
 class _Clock:

@@ -44,20 +44,27 @@ class Training:
         self._weight = weight
         self._is_log = is_log
 
+    @property
+    def events(self) -> Events | None:
+        """The log, where there is one."""
+        return self._train if self._is_log else None
+
     def of(self, model: object) -> UserItems:
         """What a model is fitted on."""
         if not self._is_log:
             made: UserItems = self._train
             return made
-        return self._ratings if isinstance(model, RatingModel) else self._interactions
+        return self.ratings if isinstance(model, RatingModel) else self.interactions
 
     @cached_property
-    def _ratings(self) -> Ratings:
-        made: Ratings = self._train.ratings()
+    def ratings(self) -> Ratings:
+        """What models of ratings are fitted on."""
+        made: Ratings = self._train.ratings() if self._is_log else self._train
         return made
 
     @cached_property
-    def _interactions(self) -> Interactions:
+    def interactions(self) -> Interactions:
+        """What all other models are fitted on."""
         given = {} if self._weight is None else {"weight": self._weight}
-        made: Interactions = self._train.interactions(**given)
+        made: Interactions = self._train.interactions(**given) if self._is_log else self._train
         return made

@@ -62,8 +62,7 @@ class Relevance:
             each = CSR(np.arange(len(user) + 1), user, np.ones(len(user), np.float32), len(users))
             order = each.transposed().indices  # sorted by counting
             user, item, gains = user[order], item[order], None if gains is None else gains[order]
-        found = cls(users, items, user, item, gains)
-        return found._once() if found._repeats() else found
+        return cls(users, items, user, item, gains).once()
 
     def _repeats(self) -> bool:
         """Whether a pair is there more than once."""
@@ -71,8 +70,10 @@ class Relevance:
         given = (self.indptr, self.item, nobody)
         return on("cpu").list_hits(*given, relevant=(np.zeros(1, np.int64), nothing), n_items=len(self.items))[2] >= 0
 
-    def _once(self) -> Relevance:
+    def once(self) -> Relevance:
         """Every pair once, with the highest of its gains."""
+        if not self._repeats():
+            return self
         keys = self.user.astype(np.int64) << _BITS | self.item
         order = np.argsort(keys, kind="stable")
         first = np.flatnonzero(np.diff(keys[order], prepend=-1))

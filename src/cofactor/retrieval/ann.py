@@ -12,20 +12,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from cofactor.checks import check_at_least, check_fraction, check_type, warn
-from cofactor.errors import MissingExtraError, ParameterError
+from cofactor.errors import DataError, MissingExtraError, ParameterError
 from cofactor.kernels import on
 from cofactor.kernels.arrays import TopK
 from cofactor.kernels.filters import NO_FILTERS, Filters
+from cofactor.models.base.indexes import known_kind
 from cofactor.retrieval.exact import ExactIndex
 from cofactor.retrieval.vectors import as_vectors
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
     from numpy.typing import ArrayLike
 
     from cofactor.kernels.arrays import Float, Rows
+    from cofactor.system.arrays import Arrays
 
 __all__ = ["ApproximateIndex", "InvertedLists", "Library"]
 
@@ -76,6 +79,7 @@ class InvertedLists:
         return TopK(rows.astype(np.int32), np.where(rows < 0, np.float32(-np.inf), scores))
 
 
+@known_kind
 class ApproximateIndex:
     """The best items of any query, nearly all of them.
 
@@ -129,6 +133,7 @@ class ApproximateIndex:
         check_fraction("recall", recall)
         check_fraction("exact_below", exact_below)
         check_at_least("recall_k", recall_k, 1, whole=True)
+        self._wanted = {"recall": float(recall), "recall_k": int(recall_k), "exact_below": float(exact_below)}
         self._threads = resolve_threads(threads)
         self._exact = ExactIndex(vectors, metric=metric, threads=self._threads)
         if not self._exact.shape[0]:
@@ -181,6 +186,38 @@ class ApproximateIndex:
             again = self._exact.search(vectors[short], k, filters=filters.take(short))
             top.rows[short], top.scores[short] = again.rows, again.scores
         return top
+
+    def params(self) -> dict[str, Any] | None:
+        """What it was made with besides vectors, metric and threads; None with a library, which is not saved."""
+        return self._wanted if self._library is None else None
+
+    def saved(self) -> tuple[dict[str, Any], Arrays]:
+        """What a saved model keeps of it: that of the exact index, and what was found out about it."""
+        facts, arrays = self._exact.saved()
+        return facts | {"effort": self.effort, "recall": self.recall}, arrays
+
+    @classmethod
+    def restored(
+        cls,
+        vectors: Float,
+        facts: dict[str, Any],
+        arrays: Arrays,
+        *,
+        metric: str = "inner_product",
+        threads: int | None = None,
+        every_entry: bool = True,
+        **wanted: Any,  # noqa: ANN401
+    ) -> Self:
+        """As :meth:`ExactIndex.restored`."""
+        index = cls.__new__(cls)
+        index._wanted, index._threads, index._library = wanted, resolve_threads(threads), None
+        index._exact_below, index.effort, index.recall = wanted["exact_below"], facts["effort"], facts["recall"]
+        if index.effort not in _EFFORTS or not 0 <= index.recall <= 1 or not 0 <= index._exact_below <= 1:
+            raise DataError("its index is damaged")
+        index._exact = ExactIndex.restored(
+            vectors, facts, arrays, metric=metric, threads=index._threads, every_entry=every_entry
+        )
+        return index
 
     def _comparable(self, vectors: Float, bias: Float | None) -> Float:
         """Vectors whose inner products alone rank: with the bias as one number more."""

@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cofactor.checks import check_at_least, check_type
-from cofactor.errors import ArtifactError, ParameterError
+from cofactor.errors import ArtifactError, DataError, ParameterError
 from cofactor.kernels import native, on
 from cofactor.kernels.filters import NO_FILTERS, Filters
+from cofactor.models.base.indexes import known_kind
 from cofactor.retrieval.vectors import Space, as_vectors, fingerprint
 from cofactor.system.arrays import mapped_arrays, write_arrays
 from cofactor.system.files import replacing
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from numpy.typing import ArrayLike, NDArray
 
     from cofactor.kernels.arguments import PackedIndex
@@ -32,9 +35,11 @@ if TYPE_CHECKING:
 __all__ = ["ExactIndex"]
 
 _MOST_FACTORS = 16_384  # as in native/retrieval/index.hpp
+_PACKED = ("places", "directions", "blocks", "panels", "codes")  # of a PackedIndex, made of the vectors
 _FEW = 16  # an index of more than so many items for each that is allowed is passed by
 
 
+@known_kind
 class ExactIndex:
     """The best items of any query, exactly, without preparation at each call.
 
@@ -155,8 +160,64 @@ class ExactIndex:
             filters = filters._replace(allowed=np.setdiff1d(filters.allowed, self._space.left_out, assume_unique=True))
         return on("cpu").top_k(asked, self._space.items, k, bias=self._space.bias, filters=filters, threads=threads)
 
+    def params(self) -> dict[str, Any]:
+        """What it was made with besides vectors, metric and threads: nothing."""
+        return {}
+
+    def saved(self) -> tuple[dict[str, Any], Arrays]:
+        """What a saved model keeps of it: all but the vectors, as it is searched at this CPU level."""
+        if native.level != self._level:
+            self._pack()
+        facts = {"vectors": fingerprint(self._given), "level": self._level}
+        packed = {name: getattr(self._packed, name) for name in _PACKED}
+        return facts, {"order": self._order, "offsets": self._offsets, **packed}
+
+    @classmethod
+    def restored(
+        cls,
+        vectors: Float,
+        facts: dict[str, Any],
+        arrays: Arrays,
+        *,
+        metric: str = "inner_product",
+        threads: int | None = None,
+        every_entry: bool = True,
+    ) -> Self:
+        """An index of these vectors out of what :meth:`saved` gave, its arrays used where they are.
+
+        At another CPU level it is packed again when it is searched. With ``every_entry`` the vectors are compared by
+        their sha256, and it is seen to that every item is there once.
+
+        Raises
+        ------
+        DataError
+            It is an index of other vectors, or damaged.
+        """
+        given = as_vectors("vectors", vectors) if every_entry else vectors
+        if every_entry and facts["vectors"] != fingerprint(given):
+            raise DataError("its index is one of other vectors")
+        space = Space.of(given, metric)
+        order, offsets, packed = arrays["order"], arrays["offsets"], {name: arrays[name] for name in _PACKED}
+        kept = len(given) - (0 if space.left_out is None else len(space.left_out))
+        if not _is_order(order, offsets, len(given), kept, every_entry=every_entry):
+            raise DataError("its index is damaged")
+        index = cls.__new__(cls)
+        index._threads = resolve_threads(threads)
+        index._given, index._space, index._order, index._offsets = given, space, order, offsets
+        index._level = ""  # packed when it is searched
+        if facts["level"] == native.level:
+            room = on("cpu").unpacked_index(space.items, offsets, bias=space.bias)
+            index._level, index._packed = native.level, room._replace(**packed)
+            sizes = [[(part.dtype, part.shape) for part in parts[2:]] for parts in (room, index._packed)]
+            if sizes[0] != sizes[1]:
+                raise DataError("its index is damaged: its parts are not of the sizes that they must have")
+        return index
+
     def save(self, path: str | Path) -> None:
-        """Write what is slow to find again: the order of the items, 4 bytes each; the vectors stay with their model."""
+        """Write what is slow to find again: the order of the items, 4 bytes each; the vectors stay elsewhere.
+
+        A model that ranks by an index is saved with it, see :func:`cofactor.retrieval.indexed`.
+        """
         arrays: Arrays = {
             "order": self._order,
             "offsets": self._offsets,
@@ -206,10 +267,10 @@ def _without(order: Rows, offsets: NDArray[np.int64], left_out: Rows) -> tuple[R
     return order[keep], np.unique(np.append(0, np.cumsum(keep))[offsets])
 
 
-def _is_order(order: NDArray[Any], offsets: NDArray[Any], n: int, kept: int) -> bool:
-    """Whether blocks hold each of ``kept`` out of n items once."""
+def _is_order(order: NDArray[Any], offsets: NDArray[Any], n: int, kept: int, *, every_entry: bool = True) -> bool:
+    """Whether blocks hold each of ``kept`` out of n items once; without ``every_entry`` by their number alone."""
     if order.dtype != np.int32 or offsets.dtype != np.int64 or order.shape != (kept,) or not len(offsets):
         return False
     if offsets[0] != 0 or offsets[-1] != kept or (np.diff(offsets) <= 0).any():
         return False
-    return bool(((order >= 0) & (order < n)).all()) and len(np.unique(order)) == kept
+    return not every_entry or (bool(((order >= 0) & (order < n)).all()) and len(np.unique(order)) == kept)

@@ -14,9 +14,9 @@ from cofactor.models.base.model import Model
 from cofactor.retrieval.exact import ExactIndex
 
 if TYPE_CHECKING:
-    from cofactor.models.base.factor import Index
+    from cofactor.models.base.indexes import Index
 
-__all__ = ["has_factors", "indexed"]
+__all__ = ["has_factors", "indexed", "is_indexed"]
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 
@@ -26,11 +26,18 @@ def has_factors(model: Model) -> bool:
     return isinstance(model, FactorModel) or any(map(has_factors, _parts(model)))
 
 
+def is_indexed(model: Model) -> bool:
+    """Whether a model ranks by an index, or one that it is made of does."""
+    own = isinstance(model, FactorModel) and model.ranks_by_index
+    return own or any(map(is_indexed, _parts(model)))
+
+
 def indexed(model: AnyModel, make: Callable[..., Index] = ExactIndex) -> AnyModel:
     """Give a fitted model that ranks and finds similar items by indexes, which are made when they are first asked.
 
-    Everything else is the given model's, arrays and all: tables, filters, evaluation, saving (of the model; an index is
-    made again in seconds, or see :meth:`ExactIndex.save`).
+    Everything else is the given model's, arrays and all: tables, filters, evaluation. ``save`` keeps the indexes with
+    the model, those that were made by then, or else one for lists and one for similar items: ``cofactor.load`` maps
+    them, and refuses those of other vectors.
 
     Parameters
     ----------

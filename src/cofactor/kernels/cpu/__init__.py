@@ -81,6 +81,7 @@ class Kernels:
 
     block_order = staticmethod(retrieval.block_order)
     pack_index = staticmethod(retrieval.pack_index)
+    unpacked_index = staticmethod(retrieval.unpacked_index)
     index_top_k = staticmethod(retrieval.index_top_k)
     lowered_bounds = staticmethod(retrieval.lowered_bounds)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cofactor.kernels.arrays import Float, Rows, TopK
 
-__all__ = ["block_order", "index_top_k", "lowered_bounds", "pack_index"]
+__all__ = ["block_order", "index_top_k", "lowered_bounds", "pack_index", "unpacked_index"]
 
 _BLOCK_BOUNDS, _PANEL_BOUNDS = 6, 10  # as in native/retrieval/index.hpp
 _ACROSS = 2  # which of both is the part across
@@ -111,10 +111,17 @@ def pack_index(
         Any blocks are right; those of vectors that lie together are quick.
     bias : (n_items,) float32, optional
     """
+    index = unpacked_index(items, offsets, bias=bias)
+    native.lib.pack_index(items, bias, order, offsets, *index[2:], resolve_threads(threads))
+    return index
+
+
+def unpacked_index(items: Float, offsets: NDArray[np.int64], *, bias: Float | None = None) -> PackedIndex:
+    """Room for the index of such blocks at this CPU level, of the shapes and types that it has."""
     panel, n_bytes = native.lib.index_layout(items.shape[1])
     first_panel = np.concatenate([[0], np.cumsum(-(-np.diff(offsets) // panel))]).astype(np.int64)
     n_blocks, n_panels = len(offsets) - 1, int(first_panel[-1])
-    index = PackedIndex(
+    return PackedIndex(
         items,
         bias,
         np.empty(n_panels * panel, np.int32),
@@ -124,8 +131,6 @@ def pack_index(
         np.empty(n_panels * _PANEL_BOUNDS),
         np.empty(n_panels * n_bytes, np.uint8),
     )
-    native.lib.pack_index(items, bias, order, offsets, *index[2:], resolve_threads(threads))
-    return index
 
 
 def lowered_bounds(index: PackedIndex, share: float) -> PackedIndex:

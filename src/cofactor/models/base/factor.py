@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from copy import copy
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cofactor.checks import check_at_least, check_choice
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
+from cofactor.models.base.indexes import Indexes
 from cofactor.models.base.model import Model
 from cofactor.models.base.nearest import most_similar
 from cofactor.models.base.recommender import UNKNOWN, Ids, Recommender, Unknown, is_everyone, known_rows, ranked_table
@@ -26,33 +27,10 @@ if TYPE_CHECKING:
     from cofactor.data.interactions import Interactions
     from cofactor.data.tables import TableLike
     from cofactor.kernels.arrays import Float, Ranks, Rows, TopK
+    from cofactor.models.base.indexes import Index
+    from cofactor.system.arrays import Arrays
 
-__all__ = ["FactorModel", "Index"]
-
-
-class Index(Protocol):
-    """What a model asks of an index of vectors."""
-
-    def search(self, queries: Float, k: int, *, filters: Filters) -> TopK:
-        """The k best items of every query within the filters."""
-
-
-class _Indexes:
-    """Indexes of one model's item vectors, made when they are first asked."""
-
-    def __init__(self, of: Float, make: Callable[..., Index]) -> None:
-        self._of, self._make = of, make
-        self._made: dict[str, Index] = {}
-
-    def are_of(self, factors: Float) -> bool:
-        """Whether a model still has the vectors that these are indexes of."""
-        return factors is self._of
-
-    def get(self, vectors: Float, metric: str) -> Index:
-        """The index of the vectors as they are compared by a metric."""
-        if metric not in self._made:
-            self._made[metric] = self._make(vectors, metric=metric)
-        return self._made[metric]
+__all__ = ["FactorModel"]
 
 
 class FactorModel(Recommender):
@@ -63,7 +41,7 @@ class FactorModel(Recommender):
 
     user_factors_: Float
     item_factors_: Float
-    _indexes: _Indexes | None = None
+    _indexes: Indexes | None = None
 
     @staticmethod
     def from_vectors(
@@ -143,12 +121,30 @@ class FactorModel(Recommender):
         """
         self._fitted()
         other = copy(self)
-        other._indexes = _Indexes(self.item_factors_, make)
+        other._indexes = Indexes(self.item_factors_, make)
         return other
+
+    @property
+    def ranks_by_index(self) -> bool:
+        """Whether lists come from an index; False again once the model was fitted again."""
+        return self._indexes is not None and self._indexes.are_of(self.item_factors_)
+
+    def _index(self) -> tuple[dict[str, Any], Arrays]:
+        if self._indexes is None or not self.ranks_by_index:
+            return {}, {}
+        return self._indexes.saved(self._vectors_by_metric())
+
+    def _take_index(self, facts: dict[str, Any], arrays: Arrays, *, every_entry: bool) -> None:
+        vectors = self._vectors_by_metric()
+        self._indexes = Indexes.restored(vectors, facts, arrays, threads=self.threads, every_entry=every_entry)
+
+    def _vectors_by_metric(self) -> dict[str, Float]:
+        """What indexes are made of: for lists, and for similar items."""
+        return {"inner_product": self.item_factors_, "cosine": self._compared(self.item_factors_)}
 
     def _nearest(self, vectors: Float, evidence: NDArray[np.int64], k: int, filters: Filters) -> TopK:
         items = self.item_factors_
-        if self._indexes is not None and self._indexes.are_of(items):
+        if self._indexes is not None and self.ranks_by_index:
             top = self._indexes.get(items, "inner_product").search(vectors, k, filters=filters)
         else:
             top = self._kernels().top_k(vectors, items, k, filters=filters, threads=self.threads)
@@ -188,7 +184,7 @@ class FactorModel(Recommender):
 
     def _similar_items(self, items: Rows, k: int) -> TopK:
         compared = self._compared(self.item_factors_)
-        if self._indexes is not None and self._indexes.are_of(self.item_factors_):
+        if self._indexes is not None and self.ranks_by_index:
             themselves = Filters(CSR.one_each(items, len(compared)))
             return self._indexes.get(compared, "cosine").search(compared[items], k, filters=themselves)
         return most_similar(self._kernels(), compared, items, k, self.threads)

@@ -1,9 +1,9 @@
 """Saved models: a folder of JSON, safetensors and Parquet, readable without cofactor and free of pickle.
 
-``model.json`` holds class, parameters, versions and counts, and names the other files with their sha256: learned arrays
-and the training interactions (safetensors), and the ids of users and of items in row order (Parquet). A save writes new
-files beside those of the model that is there, then replaces ``model.json``, in one step, then deletes the old files:
-whoever loads, and whatever crash comes, finds the old model or the new one.
+``model.json`` holds class, parameters, versions and counts, and names the other files with their sha256: learned
+arrays, the training interactions and indexes that the model ranks by (safetensors), and the ids of users and of items
+in row order (Parquet). A save writes new files beside those of the model that is there, then replaces ``model.json``,
+in one step, then deletes the old files: whoever loads, and whatever crash comes, finds the old model or the new one.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["MODEL", "check_writable", "read_header", "restore", "save"]
 
 _N_COLUMNS, _FEATURES = "n_columns of a sparse matrix", "features of a table"
+_INDEX = "index."  # what the names of its arrays begin with
 
 
 def _wrong(header: dict[str, Any]) -> str | None:
@@ -43,6 +44,8 @@ def _wrong_model(model: dict[str, Any], where: str) -> str | None:
     for name, types in (("class", str), ("params", dict), ("state", dict)):
         if not isinstance(model.get(name), types):
             return f"{where}: {name} is {model.get(name)!r}, not {'text' if types is str else 'a table'}"
+    if not isinstance(model.get("index", {}), dict):
+        return f"{where}: index is {model['index']!r}, not a table"
     for name, value in model["params"].items():
         for i, part in enumerate(value if isinstance(value, list) else ()):
             if isinstance(part, dict) and (wrong := _wrong_model(part, f"{where}: {name} {i}")):
@@ -142,8 +145,10 @@ def _describe(model: Model, prefix: str, arrays: Arrays) -> dict[str, Any]:
         as_json([params, state])
     except TypeError as error:
         raise ParameterError(f"{type(model).__name__} holds a parameter that JSON cannot: {error}") from error
-    facts = model._fitted().facts()
-    return {"class": type(model).__name__, "params": params, "state": state, **({"data": facts} if facts else {})}
+    facts, (index, parts) = model._fitted().facts(), model._index()
+    arrays |= {f"{prefix}{_INDEX}{part}": array for part, array in parts.items()}
+    besides = {"data": facts, "index": index}
+    return {"class": type(model).__name__, "params": params, "state": state, **{k: v for k, v in besides.items() if v}}
 
 
 def _describe_part(part: Model, whole: Model, prefix: str, arrays: Arrays) -> dict[str, Any]:
@@ -197,6 +202,10 @@ def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: UserIt
         setattr(model, attribute, value)
     model.interactions_ = x
     check_learned(model, every_entry=verify)
+    if "index" in description:
+        start = f"{prefix}{_INDEX}"
+        parts = {k.removeprefix(start): a for k, a in arrays.items() if k.startswith(start)}
+        model._take_index(description["index"], parts, every_entry=verify)
     return model
 
 

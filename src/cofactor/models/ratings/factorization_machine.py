@@ -210,7 +210,7 @@ class FactorizationMachine(RatingModel):
             A row for each id with what is known of it, see :class:`cofactor.Features`; every column is a field. Ids
             that have features and no ratings become part of the model, and are rated by their features.
         progress : bool, optional
-            Show a bar with the error on the training ratings; by default when stderr is a terminal.
+            Show a bar with the error on the training ratings; by default in a terminal and in a notebook.
 
         Raises
         ------

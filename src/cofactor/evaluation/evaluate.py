@@ -64,6 +64,7 @@ def evaluate(
     test : Events, Interactions, Ratings, or table with ``user_id`` and ``item_id``
     metrics : str or sequence of str
         Names such as ``recall@10``, listed by ``cofactor.metrics.available()``; docs/metrics.md has all definitions.
+        Those of ratings, such as ``rmse``, take all of ``test``, and of a table the column ``rating``.
     exclude_seen : bool
         Whether the model leaves out the user's training history. Tables and candidates are taken as they are.
     candidates : table with ``user_id`` and ``item_id``, optional

@@ -21,6 +21,7 @@ from cofactor.metrics.errors import RatingError, calibration_error, mae, rmse
 from cofactor.metrics.kinds import Kind, Metric, Needs
 from cofactor.metrics.novelty import mean_popularity, novelty, popularity_lift, serendipity
 from cofactor.metrics.of_lists import BeyondAccuracy, CompleteRanking, RankingAtK, RankingToR
+from cofactor.metrics.probabilities import log_loss, roc_auc
 
 if TYPE_CHECKING:
     from typing import Any
@@ -55,6 +56,8 @@ METRICS: dict[str, Kind[Any]] = {
     "rmse": RatingError(rmse),
     "mae": RatingError(mae),
     "calibration_error": RatingError(calibration_error),
+    "log_loss": RatingError(log_loss),
+    "roc_auc": RatingError(roc_auc, higher_is_better=True),
 }
 """The metrics by the name before the ``@``, in the order in which they are told."""
 

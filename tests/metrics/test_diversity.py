@@ -33,6 +33,8 @@ def test_diversity_by_the_vectors_of_the_model():
     x = cf.datasets.synthetic(60, 40, 900, seed=0)
     model = cf.ImplicitALS(8, iterations=2, seed=0).fit(x)
     found = evaluate(model, x, "intra_list_diversity@6", exclude_seen=False, per_user=True)
+    other = x.to_frame().filter(pl.col("item_id") > 20)  # rows of other training data are not those of the vectors
+    assert evaluate(model, x, "intra_list_diversity@6", exclude_seen=False, per_user=True, train=other).equals(found)
     unit = model.item_factors_ / np.linalg.norm(model.item_factors_, axis=1, keepdims=True)
     for row in (0, 7, 31):
         rows = model.top_k(x.users.rows(found["user_id"][[row]]), 6, exclude_seen=False).rows[0]

@@ -56,6 +56,12 @@ def test_auc_takes_no_k():
         parse("auc@10")
 
 
+def test_r_precision_takes_no_k():
+    with pytest.raises(ParameterError, match=r"as many places as the user has relevant items; write 'r_precision'"):
+        parse("r_precision@5")
+    assert parse("r_precision").needs.places > 2**30
+
+
 def test_mrr_without_k_is_of_all_places():
     assert (parse("mrr").k, parse("mrr@3").k) == (None, 3)
     assert [name for name in available() if name.startswith("mrr")] == ["mrr@k", "mrr"]

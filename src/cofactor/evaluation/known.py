@@ -46,14 +46,15 @@ def context_of(
     features = None if item_features is None else features_of(item_features, "item")
     if category is not None and features is None:
         raise ParameterError(f"category={category!r} is a column of item_features, and these are not given")
-    vectors = getattr(subject, "item_factors_", None)
+    vectors, own = getattr(subject, "item_factors_", None), train_of(subject)
+    vector_items = None if vectors is None or own is None else own.items.ids
     _require(wanted, "train", known is not None, "the training data: a fitted model has them, for a table give train=")
     _require(wanted, "categories", features is not None, "categories of items: give item_features=")
-    has_vectors = features is not None or (vectors is not None and known is not None)
+    has_vectors = features is not None or vector_items is not None
     _require(wanted, "vectors", has_vectors, "vectors of items: give item_features=, or a model that has item_factors_")
     if features is not None and any(metric.needs.categories for metric in wanted):
         category = category_column(features, category)
-    return Context(known, None, features, category, vectors, exclude_seen)
+    return Context(known, None, features, category, vectors, vector_items, exclude_seen)
 
 
 def _require(wanted: Sequence[Metric], need: str, there: bool, told: str) -> None:

@@ -28,8 +28,10 @@ class Context:
         A row for each item: ``item_id``, and columns that describe it.
     category : str, optional
         The column of ``item_features`` with what lists are calibrated on.
-    item_vectors : (train.n_items, factors) float32, optional
-        Of the model's own, for items of ``train``.
+    item_vectors : (n, factors) float32, optional
+        The model's own.
+    vector_items : (n,) Series, optional
+        The items that they are of.
     exclude_seen : bool
         Whether lists leave out what the user has in ``train``.
     """
@@ -39,6 +41,7 @@ class Context:
     item_features: pl.DataFrame | None = None
     category: str | None = None
     item_vectors: Float | None = None
+    vector_items: pl.Series | None = None
     exclude_seen: bool = True
 
 

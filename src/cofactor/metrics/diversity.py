@@ -123,9 +123,10 @@ def _unit_vectors(lists: Listed) -> tuple[Any, Values]:
         features = sp.csr_array(encoded.to_scipy().astype(np.float64))[ids.rows(lists.ids)]
         scale = _inverse(np.sqrt((features * features).sum(axis=1)))
         return sp.diags_array(scale) @ features, (scale > 0).astype(np.float64)
-    if context.item_vectors is None:
+    if context.item_vectors is None or context.vector_items is None:
         raise ParameterError("intra_list_diversity needs vectors of items: give item_features=")
-    rows = lists.train_items
+    known = context.vector_items
+    rows = rows_among(known, cast_ids(lists.ids.alias(known.name), known.dtype, "recommendations"))
     vectors = np.where(rows[:, None] >= 0, context.item_vectors[rows], 0).astype(np.float64)
     scale = _inverse(np.linalg.norm(vectors, axis=1))
     return vectors * scale[:, None], (scale > 0).astype(np.float64)

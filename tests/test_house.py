@@ -13,21 +13,14 @@ ROOT = HERE.parent
 SOURCE = ROOT / "src" / "cofactor"
 
 PUBLIC = """
-    ArtifactError BayesianMF BiasOnly BiasedMF Blend CoClustering CoVisitation CoVisitationSum CofactorError
-    CofactorWarning DataError EASE Events FactorModel FactorizationMachine Fallback Features FixedFactors GlobalMean
-    GraphFilter HistoryRerank IdMap ImplicitALS Interactions ItemKNN ItemPairsMF MissingExtraError NextBasket
-    NotFittedError PairLoader ParameterError PersonalPopular Popular PureSVD RP3beta Random RatingModel
-    Ratings Recommender Repurchase SLIM SVDpp SampledMF SessionKNN UnknownIdError UserKNN calibration check_leaks
-    compare cross_validate datasets errors_by_rating evaluate evaluate_by_type load load_interactions
-    paired_tests read_events retrieval sampling split submission weights
     ArtifactError BayesianMF BiasOnly BiasedMF Blend CoClustering CoVisitation CoVisitationSum
     CofactorError CofactorWarning DataError EASE Events FactorModel FactorizationMachine Fallback
-    Features FixedFactors GlobalMean GraphFilter HistoryRerank IdMap ImplicitALS Interactions ItemKNN
-    ItemPairsMF MissingExtraError NextBasket NotFittedError PairLoader ParameterError PersonalPopular
-    Popular PureSVD RP3beta Random RatingModel Ratings Recommender Repurchase SLIM SVDpp SampledMF
-    SessionKNN UnknownIdError UserKNN calibration compare cross_validate datasets errors_by_rating
-    evaluate evaluate_by_type load load_interactions paired_tests read_events retrieval run_experiment
-    sampling split submission tune weights
+    Features FixedFactors GlobalMean GraphFilter HistoryRerank IdMap ImplicitALS Interactions
+    ItemKNN ItemPairsMF MissingExtraError NextBasket NotFittedError PairLoader ParameterError
+    PersonalPopular Popular PureSVD RP3beta Random RatingModel Ratings Recommender Repurchase SLIM
+    SVDpp SampledMF SessionKNN UnknownIdError UserKNN calibration check_leaks compare cross_validate
+    datasets errors_by_rating evaluate evaluate_by_type load load_interactions paired_tests
+    read_events readings retrieval run_experiment sampling split submission tune weights
 """
 
 

@@ -28,6 +28,7 @@ from cofactor.evaluation.experiment_run import run_experiment
 from cofactor.evaluation.leaks import check_leaks
 from cofactor.evaluation.paired import paired_tests
 from cofactor.evaluation.ratings import calibration, errors_by_rating
+from cofactor.evaluation.readings import readings
 from cofactor.evaluation.tune import tune
 from cofactor.models import (
     EASE,
@@ -125,6 +126,7 @@ __all__ = [
     "load_interactions",
     "paired_tests",
     "read_events",
+    "readings",
     "retrieval",
     "run_experiment",
     "sampling",

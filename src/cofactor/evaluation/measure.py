@@ -13,6 +13,7 @@ from cofactor.checks import check_at_least, check_choice, check_flag, warn
 from cofactor.data.tables import TableLike, pairs_of
 from cofactor.errors import DataError, ParameterError
 from cofactor.evaluation.lists import Recommending, hits_of, lists_of, ranks_suffice, seen_in
+from cofactor.evaluation.readings import choice_of, note_reading
 from cofactor.metrics import parse_all
 from cofactor.metrics.hits import Relevance
 from cofactor.metrics.intervals import mean_interval
@@ -52,6 +53,10 @@ class Measurement(Viewed):
         Whether lists were asked for and all are empty.
     recommend_seconds : float
         Time spent in the model on lists or ranks, or on scoring the candidates.
+    reading : int
+        The how manieth reading of this test side this was, as far as the process saw it; 0 of rows without ids.
+    chosen_on : str, optional
+        On what the parameters of the model were chosen, where ``tune`` chose them.
     """
 
     users: pl.Series
@@ -62,6 +67,8 @@ class Measurement(Viewed):
     n_seen: int
     empty: bool
     recommend_seconds: float
+    reading: int = 0
+    chosen_on: str | None = None
 
     def summary(self, *, confidence: float = 0.95, n_bootstrap: int = 1000, seed: int = 0) -> pl.DataFrame:
         """One row per metric; parameters, checked by ``check_intervals``, and columns as in ``evaluate``."""
@@ -101,6 +108,10 @@ class Measurement(Viewed):
         facts["test pairs"] = f"{self.n_pairs:,}"
         if self.n_seen:
             facts["test pairs"] += f", of which {self.n_seen:,} were in the training data and are left out"
+        if self.reading:
+            facts["test"] = f"read {self.reading:,} times by this process"
+        if self.chosen_on is not None:
+            facts["parameters chosen on"] = self.chosen_on
         facts["time for lists"] = f"{self.recommend_seconds:.2f} s"
         table = ViewTable("metrics", ("metric", "value", "standard error"), rows)
         return View("Measurement", f"{len(self.users):,} user{'s' * (len(self.users) != 1)}", facts, [table])
@@ -141,7 +152,7 @@ def measure(
         check_at_least("n_items", n_items, 1, whole=True)
     if progress is not None:
         check_flag("progress", progress)
-    relevance = Relevance.from_pairs(pairs_of(test))
+    whole = relevance = Relevance.from_pairs(pairs_of(test))
     needs, n_pairs = needs_of(wanted), len(relevance.pairs)
     train = getattr(model_or_table, "interactions_", None)
     if train is not None and exclude_seen and candidates is None and needs.lists:
@@ -182,6 +193,8 @@ def measure(
         n_seen=n_seen,
         empty=needs.lists and not n_listed,
         recommend_seconds=seconds + clock.seconds,
+        reading=note_reading(whole),
+        chosen_on=choice_of(model_or_table),
     )
 
 

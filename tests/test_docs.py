@@ -75,9 +75,9 @@ def test_the_experiment_runs(tmp_path, monkeypatch):
 
 def test_the_page_on_experiments_names_every_key():
     """Of each section, of readers and of splits, but the options that have a page of their own."""
-    from cofactor.evaluation import experiment, experiment_data, experiment_models
+    from cofactor.evaluation import experiment, experiment_data, experiment_models, experiment_tune
 
-    keys = {*experiment._TOP, *experiment._EVALUATE, *experiment._OUTPUT, *experiment._PUBLISHED}
+    keys = {*experiment._TOP, *experiment._EVALUATE, *experiment._OUTPUT, *experiment._PUBLISHED, *experiment_tune.TUNE}
     keys |= {*experiment_models._OWN, *experiment_data._EVERY, *experiment_data._WEIGHT, *experiment_data._ROLES}
     for parts in (experiment_data._READERS, experiment_data._SPLITS):
         keys |= {*parts, *(key for _, known in parts.values() for key in known)}

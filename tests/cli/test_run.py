@@ -67,12 +67,10 @@ def test_what_is_wrong_is_one_line(file, log, run, tmp_path):
     file.write_text(FILE.replace("factors", "factor"))
     for option in ([], ["--check"]):
         told = run("run", file, "--data", log.parent, *option, expect=1).stderr
-        assert told.startswith(
-            f"error: {file}, line 16, [models.als]: there is no key 'factor' (did you mean 'factors'?)"
-        )
+        assert told.startswith(f"error: {file}, line 16, [models.als]: there is no key 'factor'; did you mean factors?")
         assert len(told.splitlines()) == 1
     file.write_text(FILE)
-    assert "has no model 'al' (did you mean 'als'?)" in run("run", file, "--models", "al", expect=1).stderr
+    assert "has no model 'al'; did you mean als?" in run("run", file, "--models", "al", expect=1).stderr
     assert "cannot be read" in run("run", tmp_path / "none.toml", expect=1).stderr
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -281,45 +282,127 @@ def test_next_items_of_sessions(tmp_path):
     assert "take metrics with @k" in cf.run_experiment(path, progress=False).failed["knn"]
 
 
+TUNE = """\
+[models.als.tune]
+method = "grid"
+metric = "recall@5"
+valid = "14d"
+space = {factors = [2, 8], regularization = [0.01, 0.1]}
+"""
+
+
+def test_tuning_is_that_of_tune(run, log, tmp_path):
+    """Inside the train side of the split; the test is read once."""
+    result = run(("[models.chain]", f"{TUNE}\n[models.chain]"), models=["als"])
+    row = result.table.row(0, named=True)
+    train = cf.split.by_time(log.filter(pl.col("item_id") > 2), "28d").train
+    weight = cf.weights.capped(1 + cf.weights.by_type({"view": 1, "cart": 10, "order": 10}).sum(), 40)
+    space = {"factors": [2, 8], "regularization": [0.01, 0.1]}
+    model = cf.ImplicitALS(4, iterations=2, seed=3, threads=1)
+    options = {"method": "grid", "metric": "recall@5", "valid": "14d", "weight": weight, "progress": False}
+    study = cf.tune(model, train, space=space, **options)
+    assert json.loads(row["parameters"]) == {"factors": 4, "iterations": 2} | study.best_params
+    test = cf.split.by_time(log.filter(pl.col("item_id") > 2), "28d").test
+    assert row["recall@5"] == cf.evaluate(study.refit(), test, "recall@5")["value"][0]
+    assert row["chosen"] == f"4 trials, recall@5 on a part of training: {study.validation}"
+    assert row["test_reads"] == 3
+    assert row["tune_seconds"] > 0
+    trials = pl.read_parquet(tmp_path / "shop-results" / "trials" / "als.parquet")
+    assert trials["value"].to_list() == study.trials["value"].to_list()
+
+
+def test_folds_are_tuned_each_for_itself(run, tmp_path):
+    split = ('kind = "by_time"\ntest = "28d"', 'kind = "random"\nfraction = 0.3\nseed = [0, 1]')
+    tune = TUNE.replace('"14d"', "0.2")
+    found = run(split, ("[models.chain]", f"{tune}[models.chain]"), models=["als"]).table
+    assert found["folds"][0] == 2
+    trials = pl.read_parquet(tmp_path / "shop-results" / "trials" / "als.parquet")
+    assert trials["fold"].to_list() == [1] * 4 + [2] * 4
+    assert trials.filter(fold=1)["value"].to_list() != trials.filter(fold=2)["value"].to_list()
+
+
+def test_outputs_of_several_folds_are_of_the_best_on_all(run, tmp_path):
+    split = ('kind = "by_time"\ntest = "28d"', 'kind = "k_fold"\nk = 3')
+    result = run(split, ("[[published]]", "[output]\nmodel = true\n[[published]]"))
+    assert repr(cf.load(tmp_path / "shop-results" / "model")) == result.table["made"][0]
+
+
+def test_models_are_tested_against_the_best(run, tmp_path):
+    result = run()
+    tests = result.significance
+    assert set(tests["model_b"]) == {result.table["model"][0]}
+    assert set(tests["model_a"]) == set(result.table["model"][1:])
+    page = (tmp_path / "shop-results" / "results.md").read_text()
+    assert f"minus that of {result.table['model'][0]}, over single users; p corrected for 2 tests" in page
+    assert f"| {tests['model_a'][0]} | {tests['difference'][0]:.4f} |" in page
+    assert run(("[evaluate]", "[evaluate]\nintervals = false")).significance is None
+    assert run(models=["als"]).significance is None
+
+
 WRONG = [
-    ("seed = 3", "sed = 3", "line 2: there is no key 'sed' (did you mean 'seed'?)"),
+    ("seed = 3", "sed = 3", "line 2: there is no key 'sed'; did you mean seed?"),
     ("seed = 3", 'seed = "3"', "line 2: seed must be a whole number, got '3'"),
     ("seed = 3", "seed = -3", "line 2: seed must be a whole number of at least 0"),
     ("threads = 1", "threads = 0", "line 3: threads must be a whole number of at least 1"),
-    ("[data]", "[date]", "line 5: there is no key 'date' (did you mean 'data'?)"),
-    ('time = "time"', 'tiem = "time"', "line 7, [data]: there is no key 'tiem' (did you mean 'time'?)"),
+    ("[data]", "[date]", "line 5: there is no key 'date'; did you mean data?"),
+    ('time = "time"', 'tiem = "time"', "line 7, [data]: there is no key 'tiem'; did you mean time?"),
     ('path = "log.parquet"', "path = 3", "line 6, [data]: path must be text"),
     ('path = "log.parquet"', "", "line 5, [data]: path is missing"),
     (
         'path = "log.parquet"',
         'reader = "movielenz"',
-        "line 6, [data]: reader is 'movielenz' (did you mean 'movielens'?)",
+        "line 6, [data]: reader is 'movielenz'; did you mean movielens?",
     ),
     ("item_id > 2", "item_id >", "line 9, [data]: filter 'item_id >' is no SQL expression"),
-    ("constant = 1", "constnt = 1", "line 10, [data.weight]: there is no key 'constnt' (did you mean 'constant'?)"),
+    ("constant = 1", "constnt = 1", "line 10, [data.weight]: there is no key 'constnt'; did you mean constant?"),
     ("cart = 10", 'cart = "x"', "line 10, [data.weight]: weights['cart'] is 'x'"),
     ("cap = 40", "cap = -1", "line 10, [data.weight]: maximum=-1"),
     ("cap = 40", 'column = "item_id"', "line 10, [data.weight]: an event weighs what its type says, or what a column"),
-    ('kind = "by_time"', 'kind = "bytime"', "line 13, [split]: kind is 'bytime' (did you mean 'by_time'?)"),
-    ('test = "28d"', 'tset = "28d"', "line 14, [split]: there is no key 'tset' (did you mean 'test'?)"),
+    ('kind = "by_time"', 'kind = "bytime"', "line 13, [split]: kind is 'bytime'; did you mean by_time?"),
+    ('test = "28d"', 'tset = "28d"', "line 14, [split]: there is no key 'tset'; did you mean test?"),
     ('test = "28d"', "", "line 12, [split]: test is missing"),
     ('"ndcg@5"', '"ndgc@5"', "line 17, [evaluate]: metrics: 'ndgc@5' is unknown; did you mean ndcg"),
     (
         'class = "Popular"',
         'class = "Populer"',
-        "line 20, [models.popular]: class is 'Populer' (did you mean 'Popular'?)",
+        "line 20, [models.popular]: class is 'Populer'; did you mean Popular?",
     ),
     ('class = "Popular"', "", "line 19, [models.popular]: class is missing"),
-    ("factors = 4", "factor = 4", "line 24, [models.als]: there is no key 'factor' (did you mean 'factors'?)"),
+    ("factors = 4", "factor = 4", "line 24, [models.als]: there is no key 'factor'; did you mean factors?"),
     ("factors = 4", 'factors = "4"', "line 24, [models.als]: factors must be a whole number or \"none\", got '4'"),
     ("factors = 4", "factors = true", "line 24, [models.als]: factors must be a whole number"),
     ("factors = 4", "factors = 0", "line 24, [models.als]: factors must be a whole number of at least 1, got 0"),
     ("factors = 4", 'solver = "ccg"', "line 24, [models.als]: solver must be 'auto' or 'cholesky' or 'cg'"),
-    ('window = "10d"', "windw = 3", "line 33, [models.chain.models]: there is no key 'windw' (did you mean 'window'?)"),
+    ('window = "10d"', "windw = 3", "line 33, [models.chain.models]: there is no key 'windw'; did you mean window?"),
     (
         "values = [0.9, 0.8]",
         "values = [1, 2, 3]",
         "line 38, [published]: values has 3 numbers, but there are 2 metrics",
+    ),
+    ("test_reads = 2", "[models.als.tune]\nmetod = 1", "line 28, [models.als.tune]: there is no key 'metod'; did you"),
+    (
+        "test_reads = 2",
+        '[models.als.tune]\nmethod = "tpo"',
+        "line 28, [models.als.tune]: method is 'tpo'; did you mean",
+    ),
+    ("test_reads = 2", "[models.als.tune]\ntrials = 0", "line 28, [models.als.tune]: trials must be a whole number of"),
+    ("test_reads = 2", '[models.als.tune]\nmetric = "x@1"', "line 28, [models.als.tune]: "),
+    ("test_reads = 2", '[models.als.tune]\nbudget = "soon"', "line 28, [models.als.tune]: budget='soon'"),
+    ("test_reads = 2", "[models.als.tune]\nvalid = true", "line 28, [models.als.tune]: valid must be a time"),
+    (
+        "test_reads = 2",
+        "[models.als.tune.space]\nfactors = [4, 8]\nregularisation = [0.1]",
+        "line 29, [models.als.tune.space]: there is no key 'regularisation'; did you mean regularization?",
+    ),
+    (
+        "test_reads = 2",
+        "[models.als.tune.space]\niterations = [4]\nfactors = [4, 0]",
+        "line 29, [models.als.tune.space]: space['factors']: 0 is not allowed",
+    ),
+    (
+        "test_reads = 2",
+        "[models.als.tune.space]\niterations = [4]\nregularization = {low = 1, hgih = 2}",
+        "line 29, [models.als.tune.space]: space['regularization']",
     ),
 ]
 
@@ -349,11 +432,24 @@ def test_data_that_are_not_as_the_file_says(file, old, new, message):
 
 
 def test_models_are_named(file, tmp_path):
-    with pytest.raises(
-        ParameterError, match=r"has no model 'alss' \(did you mean 'als'\?\); it has popular, als, chain"
-    ):
+    with pytest.raises(ParameterError, match=r"has no model 'alss'; did you mean als\? It has popular, als, chain"):
         cf.run_experiment(file(), models=["alss"])
     with pytest.raises(ParameterError, match="there is no model"):
         Experiment.read(file(text=FILE[: FILE.index("[models.popular]")] + "[models]\n"))
     with pytest.raises(DataError, match="cannot be read"):
         cf.run_experiment(tmp_path / "none.toml")
+
+
+PUBLISHED = sorted((Path(__file__).parents[2] / "benchmarks" / "published").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_the_experiments_of_published_splits_are_right(path):
+    """Their data are not here; all else is."""
+    experiment = Experiment.read(path)
+    assert all(row.table.get("tuned_on_test") for row in experiment.file.sections("published"))
+    assert all("test_reads" in spec.section.table for spec in experiment.models.values())
+
+
+def test_there_are_published_splits():
+    assert len(PUBLISHED) >= 9

@@ -7,7 +7,7 @@ import pytest
 from tqdm import tqdm
 
 from cofactor.system import progress
-from cofactor.system.progress import in_notebook, progress_bar
+from cofactor.system.progress import at_every_step, in_notebook, progress_bar
 
 
 def shell(monkeypatch, config):
@@ -38,7 +38,7 @@ def test_a_notebook_shows_bars_by_default(monkeypatch, asked, shown):
     shell(monkeypatch, {"IPKernelApp": {}})
     monkeypatch.setattr(progress, "find_spec", lambda name: None)  # no widgets: the bar is text
     with progress_bar("x", asked, total=3) as bar:
-        assert type(bar).__base__ is tqdm
+        assert type(bar) is tqdm
         assert bar.disable != shown
 
 
@@ -48,4 +48,23 @@ def test_a_notebook_with_widgets_has_its_own_bar(monkeypatch):
     shell(monkeypatch, {"IPKernelApp": {}})
     monkeypatch.setattr(progress, "find_spec", lambda name: name)
     with progress_bar("x", False, total=3) as bar:  # hidden: widgets themselves need not be installed
-        assert type(bar).__base__ is widget
+        assert type(bar) is widget
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_somebody_hears_of_every_step_and_may_end_the_work(asked):
+    heard = []
+
+    def call():
+        heard.append(1)
+        if len(heard) == 3:
+            raise TimeoutError
+
+    with at_every_step(call), progress_bar("x", asked, total=9) as bar:
+        bar.update()
+        bar.update()
+        with pytest.raises(TimeoutError):
+            bar.update()
+    with progress_bar("x", asked, total=9) as bar:
+        bar.update()
+    assert len(heard) == 3

@@ -10,10 +10,26 @@ from cofactor.cli.recommend import recommend, similar
 from cofactor.cli.run import run
 from cofactor.cli.sessions import cut, pairs, score, submit
 from cofactor.cli.train import train
+from cofactor.cli.tune import tune
 
 __all__ = ["app", "main"]
 
-for command in (demo, train, recommend, similar, evaluate, compare, run, cut, pairs, submit, score, inspect, doctor):
+for command in (
+    demo,
+    train,
+    recommend,
+    similar,
+    evaluate,
+    compare,
+    tune,
+    run,
+    cut,
+    pairs,
+    submit,
+    score,
+    inspect,
+    doctor,
+):
     app.command()(unfold(command))
 
 

@@ -31,7 +31,7 @@ from cofactor.report.plots import (
 from cofactor.report.tables import readable_leaderboard
 from cofactor.system.files import check_output
 
-__all__ = ["compare", "evaluate"]
+__all__ = ["compare", "evaluate", "held_out"]
 
 _METRICS = "recall@10,ndcg@10,map@10"
 
@@ -98,9 +98,9 @@ def compare(
     if report is not None:
         check_output(report, HTML_ENDINGS)
         require_matplotlib()
-    train, held_out = _split(columns, columns.read(events), test)
-    note(check_leaks(train, held_out).summary)
-    x, pairs = train.interactions(weight), held_out.pairs()
+    train, later = held_out(columns, columns.read(events), test)
+    note(check_leaks(train, later).summary)
+    x, pairs = train.interactions(weight), later.pairs()
     if not repeats:
         pairs = _told(pairs, unseen(pairs, x))
     board = compare_models(made, x, pairs, names, exclude_seen=not repeats, intervals=True)
@@ -123,7 +123,8 @@ def _told(pairs: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
     return kept
 
 
-def _split(columns: Columns, events: Events, test: str) -> split.Split:
+def held_out(columns: Columns, events: Events, test: str) -> split.Split:
+    """The split that ``--test`` describes."""
     kind, _, rest = test.partition(":")
     if kind == "last" and rest.isdigit():
         return split.leave_last(events, int(rest))

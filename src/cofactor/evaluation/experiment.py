@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cofactor.checks import check_at_least
+from cofactor.checks import check_at_least, nearest
 from cofactor.errors import ParameterError
 from cofactor.evaluation.experiment_data import ExperimentData
 from cofactor.evaluation.experiment_models import read_models
-from cofactor.evaluation.experiment_section import Section, nearest
+from cofactor.evaluation.experiment_section import Section
 from cofactor.evaluation.measure import DEFAULT_METRICS
 from cofactor.metrics import parse_all
 from cofactor.system.threads import resolve_threads
@@ -129,7 +129,7 @@ class Experiment:
         for name in models or ():
             if name not in self.models:
                 raise ParameterError(
-                    f"models: {self.file.file.path} has no model {name!r}{nearest(name, self.models)}; it has "
+                    f"models: {self.file.file.path} has no model {name!r}{nearest(name, self.models) or '.'} It has "
                     f"{', '.join(self.models)}"
                 )
         return [spec for name, spec in self.models.items() if models is None or name in models]

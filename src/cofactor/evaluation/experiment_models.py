@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from cofactor.checks import shown
-from cofactor.evaluation.experiment_section import nearest
+from cofactor.checks import nearest, shown
+from cofactor.evaluation.experiment_tune import check_tuning
 from cofactor.models import Recommender
-from cofactor.models.base.model import check_parameters
+from cofactor.models.base.parameters import with_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelSpec", "read_models"]
 
-_OWN: dict[str, Kind] = {"class": "text", "chosen": "text", "test_reads": "whole"}
+_OWN: dict[str, Kind] = {"class": "text", "chosen": "text", "test_reads": "whole", "tune": "table"}
 _NAMES = {"Recommender": Recommender, "Sequence": Sequence, "Mapping": Mapping}  # in hints, imported for types only
 
 
@@ -71,7 +71,9 @@ class ModelSpec:
         given = {key: _value(section, key, hints[key]) for key in section.table if key in hints and key != several}
         made = cls(name, section, model, parts, given)
         with section.placing():
-            check_parameters(made.make(seed=0, threads=None))
+            model_made = with_parameters(made.make(seed=0, threads=None), {})
+        if "tune" in section.table:
+            check_tuning(section.section("tune"), model_made)
         return made
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from cofactor.evaluation.paired import significance
 from cofactor.kernels import native
 from cofactor.metrics import parse_all
-from cofactor.system.files import replacing
+from cofactor.system.files import replacing, write_table
 from cofactor.system.threads import resolve_threads
 from cofactor.version import __version__
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cofactor.evaluation.measure import Measurement
+    from cofactor.evaluation.study import Study
     from cofactor.models import Recommender
 
 __all__ = ["ExperimentResult", "Published", "Record", "facts_of"]
@@ -62,10 +65,13 @@ class Record:
         How often the test side had been read for it before.
     parameters : dict
         Those that the file gives, and those that were found by tuning.
-    tuned : dict
-        The latter alone.
+    made : str, optional
+        The fitted model with all of its parameters.
     fitted : Recommender, optional
+        Kept of the best model only.
     found : Measurement, optional
+    study : Study, optional
+        Of the search for parameters.
     error : str, optional
         Why there is no measurement.
     fit_seconds, tune_seconds : float, optional
@@ -75,9 +81,10 @@ class Record:
     chosen: str
     reads_before: int
     parameters: dict[str, Any]
-    tuned: dict[str, Any] = field(default_factory=dict)
+    made: str | None = None
     fitted: Recommender | None = None
     found: Measurement | None = None
+    study: Study | None = None
     error: str | None = None
     fit_seconds: float | None = None
     tune_seconds: float | None = None
@@ -146,7 +153,7 @@ class ExperimentResult:
         parameters = [record.parameters for record in records]
         same = all(one == parameters[0] for one in parameters)
         errors = [record.error for record in records if record.error is not None]
-        made = [record.fitted for record in records if record.fitted is not None]
+        made = [record.made for record in records if record.made is not None]
         return row | {
             "fit_seconds": _mean([record.fit_seconds for record in records]),
             "tune_seconds": _mean([record.tune_seconds for record in records]),
@@ -154,10 +161,38 @@ class ExperimentResult:
             "chosen": records[0].chosen,
             "test_reads": records[0].reads_before + (1 if found else 0),
             "parameters": json.dumps(parameters[0] if same else parameters),
-            "made": repr(made[0]) if made else None,
+            "made": made[0] if made else None,
             "folds": len(found),
             "error": errors[0] if errors else None,
         }
+
+    @property
+    def best(self) -> Record | None:
+        """The last record of the model that is the best in the first metric."""
+        names = self.table.drop_nulls(self.metrics[0])["model"]
+        return next((one for one in reversed(self.records) if one.model == names[0]), None) if len(names) else None
+
+    def add(self, record: Record) -> None:
+        """Take a record, and let go of all models but the best one."""
+        self.records.append(record)
+        best = self.best
+        for one in self.records:
+            one.fitted = one.fitted if one is best else None
+
+    @property
+    def significance(self) -> pl.DataFrame | None:
+        """Paired tests of the others with the best model in the first metric; None where it cannot be tested so.
+
+        That takes one fold, two models, and a metric that single users have.
+        """
+        metric = self.metrics[0]
+        found = {one.model: one.found for one in self.records if one.found is not None}
+        one_fold = len(found) == sum(one.found is not None for one in self.records)
+        by_user = all(isinstance(one.values[metric], np.ndarray) for one in found.values())
+        best = self.best
+        if not (self.intervals and one_fold and by_user and len(found) > 1) or best is None:
+            return None
+        return significance(found, metric, best.model)
 
     @property
     def failed(self) -> dict[str, str]:
@@ -165,28 +200,36 @@ class ExperimentResult:
         return {record.model: record.error for record in self.records if record.error is not None}
 
     def write(self) -> None:
-        """Write ``results.parquet``, ``results.md`` and ``experiment.toml`` into the folder, each as a whole."""
+        """Write ``results.parquet``, ``results.md``, ``experiment.toml`` and the trials of tuning, each as a whole."""
         facts = {"cofactor_run": json.dumps(self.facts, default=str), "experiment": self.text}
         with replacing(self.folder / "results.parquet") as beside:
             self.table.write_parquet(beside, metadata=facts)
         for name, text in (("results.md", self.markdown()), ("experiment.toml", self.text)):
             with replacing(self.folder / name) as beside:
                 beside.write_text(text, encoding="utf-8")
+        for name in dict.fromkeys(one.model for one in self.records):
+            studies = [one.study for one in self.records if one.model == name]
+            trials = [one.trials.with_columns(fold=pl.lit(n)) for n, one in enumerate(studies, 1) if one is not None]
+            if trials:
+                file = re.sub(r"[^\w.-]+", "-", name)
+                write_table(pl.concat(trials, how="vertical_relaxed"), self.folder / "trials" / f"{file}.parquet")
 
     def markdown(self) -> str:
         """The results as a page: the table beside published numbers, the parameters, and how to run it again."""
-        parts = [f"# {self.name}", *([self.description] if self.description else []), self._leaderboard()]
+        parts = [f"# {self.name}", *([self.description] if self.description else []), self.leaderboard()]
         if sources := [f"- {one.name}: {one.source}" for one in self.published if one.source]:
             parts += ["Sources:", "\n".join(sources)]
         if self.failed:
             parts += ["## Failed", "\n".join(f"- {name}: {why}" for name, why in self.failed.items())]
+        if (tests := self.significance) is not None:
+            parts += ["## Paired tests", _paired(tests)]
         made = self.table.select("model", "made").drop_nulls().rows()
         parts += ["## Models", "\n".join(f"- {name}: `{text}`" for name, text in made)]
         parts += ["## Run", "\n".join(f"- {key}: {_told(value)}" for key, value in self.facts.items())]
         return "\n\n".join(parts) + "\n"
 
-    def _leaderboard(self) -> str:
-        """Rows of others and ours, the best in the first metric on top."""
+    def leaderboard(self) -> str:
+        """Rows of others and ours as a table of Markdown, the best in the first metric on top."""
         header = ["model", *self.metrics, "tuned on test", "parameters chosen on", "test read n times", "fit s"]
         rows: list[tuple[float, list[str]]] = []
         for one in self.published:
@@ -238,3 +281,18 @@ def _told(value: object) -> str:
     if isinstance(value, dict):
         return "".join(f"\n  - {key}: {one}" for key, one in value.items())
     return str(value)
+
+
+def _paired(tests: pl.DataFrame) -> str:
+    """Paired tests as people read them."""
+    metric, best = tests["metric"][0], tests["model_b"][0]
+    lines = [
+        f"{metric} of the others minus that of {best}, over single users; p corrected for {tests.height} tests.",
+        "",
+    ]
+    lines += ["| model | difference | 95 % interval | p | different |", "| --- | ---: | ---: | ---: | --- |"]
+    for row in tests.iter_rows(named=True):
+        interval = f"{row['low']:.4f} to {row['high']:.4f}"
+        different = "yes" if row["different"] else "no"
+        lines.append(f"| {row['model_a']} | {row['difference']:.4f} | {interval} | {row['p_holm']:.4f} | {different} |")
+    return "\n".join(lines)

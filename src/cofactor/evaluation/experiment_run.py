@@ -11,9 +11,11 @@ from cofactor.data.tables import pairs_of
 from cofactor.errors import ParameterError
 from cofactor.evaluation.experiment import Experiment
 from cofactor.evaluation.experiment_results import ExperimentResult, Published, Record, facts_of
+from cofactor.evaluation.experiment_tune import tuned
 from cofactor.evaluation.measure import measure, warn_of_seen
 from cofactor.metrics import parse_all
 from cofactor.metrics.kinds import needs_of
+from cofactor.models.base.parameters import with_parameters
 from cofactor.system.files import check_output, write_table
 from cofactor.system.progress import progress_bar
 
@@ -97,7 +99,7 @@ def run_experiment(
         for number, fold in enumerate(folds, 1):
             for spec in specs:
                 bar.set_postfix(fold=number, model=spec.name, refresh=True)
-                result.records.append(run.record(spec, fold))
+                result.add(run.record(spec, fold))
                 facts[f"fold {number}"] = _sizes(fold, facts.get(f"fold {number}", {}), result.records[-1].found)
                 result.write()
                 bar.update()
@@ -113,26 +115,45 @@ class _Run:
     seed: int
     progress: bool | None
 
+    @property
+    def _exclude_seen(self) -> bool:
+        """Whether lists leave out what a user had; next items of sessions may come again."""
+        given = self.experiment.file.section("evaluate").table
+        return bool(given.get("exclude_seen", self.experiment.data.reader != "next_item"))
+
     def record(self, spec: ModelSpec, fold: Fold) -> Record:
         """Tune, fit and measure; an error becomes a part of the record."""
         made = Record(spec.name, spec.chosen, spec.test_reads, spec.parameters)
-        threads = self.experiment.threads
         try:
-            model = spec.make(seed=self.seed, threads=threads)
+            model = self._made(spec, made)
+            if "tune" in spec.section.table:
+                start = time.perf_counter()
+                options: Any = {"seed": self.seed, "exclude_seen": self._exclude_seen, "progress": self.progress}
+                made.study = tuned(spec.section.section("tune"), model, fold, **options)
+                made.tune_seconds = time.perf_counter() - start
+                made.parameters = made.parameters | made.study.best_params
+                n = len(made.study.records)
+                made.chosen = f"{n} trials, {made.study.metric} on a part of training: {made.study.validation}"
+                model = self._made(spec, made)
             x: Any = fold.of(model)
             start = time.perf_counter()
             model.fit(x, progress=self.progress)
-            made.fit_seconds, made.fitted = time.perf_counter() - start, model
+            made.fit_seconds, made.fitted, made.made = time.perf_counter() - start, model, repr(model)
             made.found = self._measured(model, fold, x)
         except Exception as error:
             made.error = f"{type(error).__name__}: {error}"
         return made
 
+    def _made(self, spec: ModelSpec, record: Record) -> Recommender:
+        """A model that is not fitted, with what tuning found."""
+        model = spec.make(seed=self.seed, threads=self.experiment.threads)
+        return model if record.study is None else with_parameters(model, record.study.best_params)
+
     def _measured(self, model: Recommender, fold: Fold, x: UserItems) -> Measurement:
         evaluate = self.experiment.file.section("evaluate").table
         names = self.experiment.metrics
         shared: Any = {"unknown_users": evaluate.get("unknown_users", "exclude"), "progress": self.progress}
-        new_only = evaluate.get("exclude_seen", self.experiment.data.reader != "next_item")
+        new_only = self._exclude_seen
         if fold.histories is None:
             return measure(model, fold.test, names, exclude_seen=new_only, candidates=fold.candidates, **shared)
         needs = needs_of(parse_all(names))
@@ -153,22 +174,18 @@ class _Run:
         asked = self.experiment.file.section("output").table
         if not asked.get("model") and "recommendations" not in asked:
             return
-        last = {record.model: record for record in result.records if record.fitted is not None}
-        best = next((last[name] for name in result.table.drop_nulls(result.metrics[0])["model"] if name in last), None)
-        if best is None or best.fitted is None:
+        if (best := result.best) is None:
             return
-        model, data = best.fitted, fold
-        if asked.get("refit") and fold.whole is not None:
-            data = replace(fold, train=fold.whole)
-            threads = self.experiment.threads
-            model = self.experiment.models[best.model].make(seed=self.seed, threads=threads, **best.tuned)
-            x: Any = data.of(model)
+        model = best.fitted
+        if model is None or asked.get("refit"):
+            model = self._made(self.experiment.models[best.model], best)
+            whole = fold.whole if asked.get("refit") else None
+            x: Any = (fold if whole is None else replace(fold, train=whole)).of(model)
             model.fit(x, progress=self.progress)
         if asked.get("model"):
             model.save(result.folder / "model")
         if "recommendations" in asked:
-            new_only = self.experiment.file.section("evaluate").table.get("exclude_seen", True)
-            lists = model.recommend(k=asked["recommendations"], exclude_seen=new_only)
+            lists = model.recommend(k=asked["recommendations"], exclude_seen=self._exclude_seen)
             write_table(lists, result.folder / "recommendations.parquet")
 
 

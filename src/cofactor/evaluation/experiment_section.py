@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from cofactor.checks import shown
+from cofactor.checks import nearest, shown
 from cofactor.errors import CofactorError, DataError, ParameterError
 
 if TYPE_CHECKING:
@@ -16,9 +15,9 @@ if TYPE_CHECKING:
 
     from cofactor.system.toml import Key, TomlFile
 
-__all__ = ["KINDS", "Kind", "Section", "nearest"]
+__all__ = ["KINDS", "Kind", "Section"]
 
-Kind = Literal["text", "texts", "whole", "wholes", "number", "numbers", "flag", "table", "tables", "any"]
+Kind = Literal["text", "texts", "whole", "wholes", "number", "numbers", "share", "flag", "table", "tables", "any"]
 
 
 def _is_whole(value: object) -> bool:
@@ -48,6 +47,7 @@ KINDS: Mapping[Kind, tuple[str, Callable[[object], bool]]] = {
     "wholes": ("a whole number, or a list of them", lambda v: _is_whole(v) or _all(v, _is_whole)),
     "number": ("a number", _is_number),
     "numbers": ("a number, or a list of them", lambda v: _is_number(v) or _all(v, _is_number)),
+    "share": ('a time, as "28d", or a share, as 0.1', lambda v: _is_text(v) or _is_number(v)),
     "flag": ("true or false", lambda v: isinstance(v, bool)),
     "table": ("a table, as {a = 1} or under a [heading]", _is_table),
     "tables": ("tables under [[headings]]", lambda v: _all(v, _is_table)),
@@ -107,13 +107,14 @@ class Section:
     def refuse_key(self, key: str, known: Iterable[str]) -> NoReturn:
         """Raise ParameterError for a key that there is not."""
         known = list(known)
-        self.fail(f"there is no key {key!r}{nearest(key, known)}; the keys are {', '.join(known)}", key)
+        self.fail(f"there is no key {key!r}{nearest(key, known) or '.'} The keys are {', '.join(known)}", key)
 
     def choose(self, key: str, allowed: Iterable[str], default: str | None = None) -> str:
         """A text that must be one of several."""
         value, allowed = self.table.get(key, default), list(allowed)
         if value not in allowed:
-            self.fail(f"{key} is {shown(value)}{nearest(value, allowed)}; it must be one of {', '.join(allowed)}", key)
+            hint = nearest(value, allowed) or "."
+            self.fail(f"{key} is {shown(value)}{hint} It must be one of {', '.join(allowed)}", key)
         return str(value)
 
     def fail(self, why: str, key: Key | None = None) -> NoReturn:
@@ -137,13 +138,6 @@ class Section:
             named = [key for key in (found[1] if found else "", *keys) if key in self.table]
             kind = DataError if isinstance(error, DataError) else ParameterError
             raise kind(f"{self.place(named[0] if named else None)}: {error}") from error
-
-
-def nearest(name: object, known: Iterable[str]) -> str:
-    """What may have been meant, as a part of a message; nothing where no name is near."""
-    by_lower = {one.lower(): one for one in known}
-    close = get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
-    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
 
 
 def _written(key: str) -> str:

@@ -102,6 +102,11 @@ class Study:
         self.records.append(trial)
 
     @property
+    def higher_is_better(self) -> bool:
+        """Whether the best value of the metric is the highest."""
+        return self._metric.kind.higher_is_better
+
+    @property
     def best(self) -> Trial | None:
         """The best trial, of equal ones the first; None where none was measured."""
         return best_of(self.records, self._metric)

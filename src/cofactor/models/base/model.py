@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cofactor.kernels.cpu import Kernels
     from cofactor.system.arrays import Arrays
 
-__all__ = ["Model", "check_parameters"]
+__all__ = ["Model"]
 
 
 class Model(ABC, Viewed):
@@ -110,11 +110,6 @@ class Model(ABC, Viewed):
     def _kernels(self) -> Kernels:
         """The kernels of this model's device: asked for once by each fit and each question."""
         return on(self.device)
-
-
-def check_parameters(model: Model) -> None:
-    """Raise ParameterError for parameters out of their range, as ``fit`` does, before there are data to fit."""
-    model._check()
 
 
 def _same(value: object, default: object) -> bool:

@@ -25,6 +25,7 @@ from cofactor.evaluation.compare import compare
 from cofactor.evaluation.cross_validate import cross_validate
 from cofactor.evaluation.evaluate import evaluate
 from cofactor.evaluation.experiment_run import run_experiment
+from cofactor.evaluation.gate import gate
 from cofactor.evaluation.leaks import check_leaks
 from cofactor.evaluation.paired import paired_tests
 from cofactor.evaluation.ratings import calibration, errors_by_rating
@@ -122,6 +123,7 @@ __all__ = [
     "errors_by_rating",
     "evaluate",
     "evaluate_by_type",
+    "gate",
     "load",
     "load_interactions",
     "paired_tests",

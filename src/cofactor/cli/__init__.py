@@ -4,6 +4,7 @@ from cofactor.cli.app import app
 from cofactor.cli.compare import compare, evaluate
 from cofactor.cli.demo import demo
 from cofactor.cli.doctor import doctor
+from cofactor.cli.gate import gate
 from cofactor.cli.inspect import inspect
 from cofactor.cli.options import unfold
 from cofactor.cli.recommend import recommend, similar
@@ -21,6 +22,7 @@ for command in (
     similar,
     evaluate,
     compare,
+    gate,
     tune,
     run,
     cut,

@@ -22,7 +22,7 @@ from cofactor.metrics import parse_all
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["paired_tests", "significance"]
+__all__ = ["measured_alike", "paired_tests", "significance"]
 
 _RESAMPLES = 5000
 _RESOLUTION = 10  # resamples beyond what the smallest corrected level needs
@@ -105,7 +105,8 @@ def paired_tests(
         measured, names = _as_measured(results, metrics)
     else:
         names = [metric.name for metric in parse_all(DEFAULT_METRICS if metrics is None else metrics)]
-        measured = _measured(results, test, names, exclude_seen=exclude_seen, progress=progress)
+        found = measured_alike(results, test, names, exclude_seen=exclude_seen, progress=progress)
+        measured = {name: one.per_user() for name, one in found.items()}
     resampling: Any = {"confidence": confidence, "n_resamples": n, "seed": seed}
     return pl.concat([_tested(measured, pairs, name, resampling) for name in names])
 
@@ -149,10 +150,10 @@ def _suggested(name: object, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(known)}"
 
 
-def _measured(
+def measured_alike(
     results: Mapping[str, Any], test: TableLike, names: list[str], *, exclude_seen: bool, progress: bool | None
-) -> dict[str, pl.DataFrame]:
-    """Values per user of models and tables on one test, the same pairs for all."""
+) -> dict[str, Measurement]:
+    """Measure models and tables on the same pairs of one test, and on all of its users."""
     if exclude_seen:
         pairs = pairs_of(test)
         kept = pairs
@@ -165,7 +166,7 @@ def _measured(
             )
             test = kept
     options: Any = {"exclude_seen": exclude_seen, "unknown_users": "zero", "progress": progress}
-    return {name: measure(result, test, names, **options).per_user() for name, result in results.items()}
+    return {name: measure(result, test, names, **options) for name, result in results.items()}
 
 
 def _as_measured(

@@ -156,8 +156,8 @@ def _check_told(old: NDArray[np.float64], new: NDArray[np.float64], metric: Metr
         raise DataError(f"test: {len(old)} user(s) can be measured, and at least 2 are needed")
     if metric.kind.higher_is_better and not (old.any() or new.any()):
         raise DataError(
-            f"test: both have a {metric.name} of 0 for all {len(old):,} users, which tells nothing; take more users, or "
-            "a metric with a larger k"
+            f"test: both have a {metric.name} of 0 for all {len(old):,} users, which tells nothing; take more "
+            "users, or a metric with a larger k"
         )
 
 

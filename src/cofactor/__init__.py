@@ -66,6 +66,9 @@ from cofactor.models import (
     UserKNN,
 )
 from cofactor.models.base.recommender import load
+from cofactor.report import plots
+from cofactor.report.page import Report
+from cofactor.report.results import make_report
 from cofactor.version import __version__ as __version__
 
 __all__ = [
@@ -109,6 +112,7 @@ __all__ = [
     "RatingModel",
     "Ratings",
     "Recommender",
+    "Report",
     "Repurchase",
     "SVDpp",
     "SampledMF",
@@ -126,7 +130,9 @@ __all__ = [
     "gate",
     "load",
     "load_interactions",
+    "make_report",
     "paired_tests",
+    "plots",
     "read_events",
     "readings",
     "retrieval",

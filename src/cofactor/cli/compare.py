@@ -1,8 +1,7 @@
 """``cofactor evaluate`` and ``cofactor compare``: how good models are."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 import typer
@@ -12,23 +11,14 @@ from cofactor.cli.options import Columns, EventFiles, Json, Metrics, ModelFolder
 from cofactor.cli.output import note, print_json, print_leaderboard, print_table, say
 from cofactor.data import split
 from cofactor.data.events import Events
-from cofactor.data.interactions import Interactions
 from cofactor.evaluation.compare import compare as compare_models
 from cofactor.evaluation.evaluate import evaluate as evaluate_model
 from cofactor.evaluation.leaks import check_leaks
 from cofactor.evaluation.unseen import unseen
 from cofactor.metrics import parse_all
-from cofactor.models import Recommender
 from cofactor.models.base.recommender import load
-from cofactor.report.page import HTML_ENDINGS, Report
-from cofactor.report.plots import (
-    concentration_plot,
-    leaderboard_plot,
-    loss_plot,
-    popularity_plot,
-    require_matplotlib,
-)
-from cofactor.report.tables import readable_leaderboard
+from cofactor.report.page import HTML_ENDINGS
+from cofactor.report.results import make_report
 from cofactor.system.files import check_output
 
 __all__ = ["compare", "evaluate", "held_out"]
@@ -51,9 +41,9 @@ def evaluate(
     """
     names = _names(metrics)
     fitted = load(model)
-    held_out = columns.read(test)
-    pairs = held_out.pairs()
-    note(check_leaks(fitted.interactions_, held_out).summary)
+    later = columns.read(test)
+    pairs = later.pairs()
+    note(check_leaks(fitted.interactions_, later).summary)
     if not repeats:
         pairs = _told(pairs, unseen(pairs, fitted.interactions_))
     found = evaluate_model(fitted, pairs, names, exclude_seen=not repeats)
@@ -85,7 +75,7 @@ def compare(
     param: Params = None,
     metrics: Metrics = _METRICS,
     repeats: Repeats = False,
-    report: Annotated[Path | None, typer.Option("--report", help="HTML file to write, with plots.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="HTML file to write, with charts.")] = None,
     as_json: Json = False,
 ) -> None:
     """Fit several models on one part of an event log, and measure them on the other.
@@ -97,7 +87,6 @@ def compare(
     weight = weighing.expression()
     if report is not None:
         check_output(report, HTML_ENDINGS)
-        require_matplotlib()
     train, later = held_out(columns, columns.read(events), test)
     note(check_leaks(train, later).summary)
     x, pairs = train.interactions(weight), later.pairs()
@@ -107,7 +96,8 @@ def compare(
     if report is not None:
         data = f"{x.n_users:,} users, {x.n_items:,} items and {x.nnz:,} interactions to learn from; "
         lead = f"{data}{pairs.height:,} to find ({test}, {'repeats allowed' if repeats else 'new items only'})."
-        _report(board, made, x, names, lead).write(report)
+        about: dict[str, Any] = {"title": "Leaderboard", "lead": lead, "exclude_seen": not repeats}
+        make_report(board, models=made, train=train, test=pairs, **about).write(report)
     if as_json:
         written = None if report is None else str(report)
         print_json({"leaderboard": board, "models": {name: repr(m) for name, m in made.items()}, "report": written})
@@ -133,21 +123,6 @@ def held_out(columns: Columns, events: Events, test: str) -> split.Split:
     if Path(test).expanduser().exists():
         return split.Split(events, columns.read(test))
     return split.by_time(events, test)
-
-
-def _report(
-    board: pl.DataFrame, models: Mapping[str, Recommender], x: Interactions, metrics: list[str], lead: str
-) -> Report:
-    page = Report("Leaderboard", lead)
-    page.table(readable_leaderboard(board), best_first=True)
-    for metric in metrics:
-        page.figure(leaderboard_plot(board, metric), f"{metric} of every model as bars, the numbers of the table above")
-    page.section("Data").figure(popularity_plot(x), "Users of each item, from the most popular to the least")
-    page.figure(concentration_plot(x), "Share of all interactions that the most popular items hold")
-    losses = {name: m.loss_history_ for name, m in models.items() if hasattr(m, "loss_history_")}
-    if losses:
-        page.section("Training").figure(loss_plot(losses), "Training loss after every iteration")
-    return page.section("Models").facts({name: repr(model) for name, model in models.items()})
 
 
 def _names(metrics: str) -> list[str]:

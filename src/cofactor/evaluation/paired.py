@@ -13,7 +13,7 @@ import polars as pl
 
 from cofactor.checks import check_at_least, check_flag, check_fraction, shown, warn
 from cofactor.data.tables import TableLike, pairs_of, read_table
-from cofactor.errors import DataError, ParameterError
+from cofactor.errors import CofactorError, DataError, ParameterError
 from cofactor.evaluation.measure import DEFAULT_METRICS, Measurement, measure
 from cofactor.evaluation.paired_statistics import holm, paired_means, wilcoxon_pratt
 from cofactor.evaluation.unseen import unseen
@@ -139,7 +139,7 @@ def _pairs(results: Mapping[str, Any], baseline: str | None) -> list[Named]:
         raise ParameterError(f"results: names are texts that are not empty, got {shown(names)}")
     if baseline is None:
         return list(combinations(names, 2))
-    if baseline not in names:
+    if not (isinstance(baseline, str) and baseline in names):
         raise ParameterError(f"baseline: {shown(baseline)} is not among the results{_suggested(baseline, names)}")
     return [(name, baseline) for name in names if name != baseline]
 
@@ -166,7 +166,13 @@ def measured_alike(
             )
             test = kept
     options: Any = {"exclude_seen": exclude_seen, "unknown_users": "zero", "progress": progress}
-    return {name: measure(result, test, names, **options) for name, result in results.items()}
+    found = {}
+    for name, result in results.items():
+        try:
+            found[name] = measure(result, test, names, **options)
+        except CofactorError as error:
+            raise type(error)(f"{name!r} could not be measured: {error}") from error
+    return found
 
 
 def _as_measured(

@@ -84,11 +84,15 @@ def _same(of, call):
 FUNCTIONS = {
     "compare": (cf.compare, {"models": {"popular": cf.Popular()}, "train": EVENTS, "test": PAIRS, "metrics": "auc"}),
     "calibration": (cf.calibration, {"model_or_table": RATED, "test": TABLE}),
+    "check_leaks": (cf.check_leaks, {"train": EVENTS, "test": PAIRS}),
     "cross_validate": (cf.cross_validate, {"models": cf.GlobalMean(), "events": EVENTS, "folds": 2}),
     "errors_by_rating": (cf.errors_by_rating, {"model_or_table": RATED, "test": TABLE}),
     "evaluate": (cf.evaluate, {"model_or_table": ROWS, "test": PAIRS}),
+    "gate": (cf.gate, {"baseline": ROWS, "candidate": ROWS, "test": PAIRS}),
     "load": (cf.load, {"folder": "no such folder"}),
     "load_interactions": (cf.load_interactions, {"folder": "no such folder"}),
+    "paired_tests": (cf.paired_tests, {"results": {"a": ROWS, "b": ROWS}, "test": PAIRS}),
+    "readings": (cf.readings, {"test": PAIRS}),
     "read_events": (
         cf.read_events,
         {"source": TABLE, "user": "user_id", "item": "item_id", "time": "time", "session": "visit"},

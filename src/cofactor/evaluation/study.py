@@ -15,6 +15,7 @@ import polars as pl
 from cofactor.checks import shown, warn
 from cofactor.errors import ArtifactError, CofactorError, ParameterError
 from cofactor.evaluation.evaluate import evaluate
+from cofactor.evaluation.readings import note_choice
 from cofactor.evaluation.search import Trial
 from cofactor.evaluation.spaces import Choice, plain
 from cofactor.system.files import replacing
@@ -158,6 +159,7 @@ class Study:
         model = self._build(self.best_params)
         data = self._training.of(model) if train is None else train
         model.fit(data, **({} if progress is None else {"progress": progress}))
+        note_choice(model, f"{self.validation}: the best {self.metric} of {len(self.records)} trials")
         self.model_ = model
         return model
 

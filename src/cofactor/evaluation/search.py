@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,8 +27,7 @@ ITERATIONS = "iterations"
 
 _DRAWS, _ASKED = 200, 20  # until one is new: drawn, and asked of TPE, which takes longer
 _STARTUP, _LEAST_STARTUP = 8, 3
-_GOOD = 0.25  # of the trials count as good: with the few of a search, a tenth as usual is one or two
-_CANDIDATES = 64  # of TPE, of which the most promising is taken
+_CANDIDATES = 400  # of TPE, of which the most promising is taken: few trials leave no room for less promising ones
 
 
 @dataclass(frozen=True)
@@ -137,11 +135,7 @@ class _TPE:
         optuna = self._optuna
         seed = int(np.random.default_rng([self._seed, number]).integers(2**31))
         sampler = optuna.samplers.TPESampler(
-            seed=seed,
-            multivariate=True,
-            n_startup_trials=1,
-            n_ei_candidates=_CANDIDATES,
-            gamma=lambda n: math.ceil(_GOOD * n),
+            seed=seed, multivariate=True, n_startup_trials=1, n_ei_candidates=_CANDIDATES
         )
         study = optuna.create_study(sampler=sampler, direction="maximize" if self._maximize else "minimize")
         for trial in trials:

@@ -152,7 +152,7 @@ def _in_memory(events: Events) -> Events:
 
 def _at_random(training: Training, share: float, *, rated: bool, seed: int) -> tuple[pl.DataFrame, Training]:
     """A share of every user's items; whoever has several loses one at least and keeps one at least."""
-    x: UserItems = training.ratings if rated else training.interactions
+    x: UserItems = training.ratings() if rated else training.interactions
     lengths = np.diff(x.user_items.indptr)
     rows, rng = x.user_items.row_index(), np.random.default_rng(seed)
     order = np.lexsort((rng.random(x.nnz), rows))

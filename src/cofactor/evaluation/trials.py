@@ -118,14 +118,14 @@ class Bench:
                 found = measure(
                     model, self._data.valid, self._metric.name, exclude_seen=self._exclude_seen, progress=False
                 )
-            value = float(np.mean(found.values[self._metric.name]))
+            value = found.summary(n_bootstrap=0)["value"].item()
         except _HopelessError as reason:
             return ended("pruned", str(reason))
         except _OutOfTimeError as reason:
             return ended("stopped", str(reason))
         except Exception as error:  # whatever it is, the search goes on
             return ended("failed", f"{type(error).__name__}: {error}")
-        if not math.isfinite(value):
+        if value is None or not math.isfinite(value):
             return ended("failed", f"{self._metric.name} is {value}")
         return ended("complete", None, value, _used(model, params))
 

@@ -17,7 +17,7 @@ PUBLIC = """
     CofactorWarning DataError EASE Events FactorModel FactorizationMachine Fallback Features FixedFactors GlobalMean
     GraphFilter HistoryRerank IdMap ImplicitALS Interactions ItemKNN ItemPairsMF MissingExtraError NextBasket
     NotFittedError PairLoader ParameterError PersonalPopular Popular PureSVD RP3beta Random RatingModel
-    Ratings Recommender Repurchase SLIM SVDpp SampledMF SessionKNN UnknownIdError UserKNN calibration
+    Ratings Recommender Repurchase SLIM SVDpp SampledMF SessionKNN SessionMF UnknownIdError UserKNN calibration
     compare cross_validate datasets errors_by_rating evaluate evaluate_by_type load load_interactions
     read_events retrieval sampling split submission weights
 """

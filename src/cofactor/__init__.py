@@ -56,6 +56,7 @@ from cofactor.models import (
     RP3beta,
     SampledMF,
     SessionKNN,
+    SessionMF,
     SVDpp,
     UserKNN,
 )
@@ -107,6 +108,7 @@ __all__ = [
     "SVDpp",
     "SampledMF",
     "SessionKNN",
+    "SessionMF",
     "UnknownIdError",
     "UserKNN",
     "calibration",

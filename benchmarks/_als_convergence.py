@@ -9,7 +9,7 @@ import numpy as np
 from _als_libraries import LIBRARIES, SOLVERS, Run, loss
 from _measure import print_header, print_row, seconds_of
 
-from cofactor.report.plots import BLUE, ORANGE, PALE, new_figure, plain_axes
+from cofactor.report.figures import BLUE, ORANGE, PALE, new_figure, plain_axes
 
 if TYPE_CHECKING:
     import argparse

@@ -20,7 +20,7 @@ import polars as pl
 
 import cofactor as cf
 from cofactor.kernels.csr import CSR
-from cofactor.report.plots import BLUE, INK, PALE, new_figure, plain_axes, require_matplotlib
+from cofactor.report.figures import BLUE, INK, PALE, new_figure, plain_axes, require_matplotlib
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -166,7 +166,7 @@ def markdown(table: pl.DataFrame) -> str:
 
 def plot(popularity: dict[str, np.ndarray]) -> object:
     """Share of list places whose item at most so many users have."""
-    from cofactor.report.plots import BLUE, INK, ORANGE, PALE, new_figure, plain_axes
+    from cofactor.report.figures import BLUE, INK, ORANGE, PALE, new_figure, plain_axes
 
     figure = new_figure(7, 4)
     axes = figure.add_subplot(1, 1, 1)

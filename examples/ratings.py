@@ -152,7 +152,7 @@ def markdown(table: pl.DataFrame) -> str:
 
 def plot(model: cf.RatingModel, films: pl.DataFrame) -> object:
     """Films of some genres in the plane of their first two principal axes, and the loss after every epoch."""
-    from cofactor.report.plots import BLUE, INK, ORANGE, PALE, new_figure, plain_axes
+    from cofactor.report.figures import BLUE, INK, ORANGE, PALE, new_figure, plain_axes
 
     x = model.interactions_
     counts = np.diff(x.item_users.indptr)

@@ -1,4 +1,4 @@
-"""The examples of the pages on reading logs and on sessions run as they stand."""
+"""The examples of the pages on reading logs, sessions, experiments, tuning and comparing run as they stand."""
 
 import re
 import shlex
@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 
 import cofactor as cf
 from cofactor.cli import app
+from cofactor.evaluation.default_spaces import DEFAULT_SPACES
 
 SESSIONS = (Path(__file__).parents[1] / "docs" / "sessions.md").read_text()
+EXPERIMENTS = (Path(__file__).parents[1] / "docs" / "experiments.md").read_text()
 PAGE = (Path(__file__).parents[1] / "docs" / "reading-logs.md").read_text()
 
 
@@ -52,3 +54,64 @@ def test_examples_of_sessions_run(tmp_path, monkeypatch):
         result = CliRunner().invoke(app, shlex.split(command)[1:])
         assert result.exit_code == 0, result.output
     assert {"submission.csv", "pairs.parquet", "pairs.items.parquet"} <= {path.name for path in tmp_path.iterdir()}
+
+
+TUNING, COMPARING = ((Path(__file__).parents[1] / "docs" / f"{n}.md").read_text() for n in ("tuning", "comparing"))
+
+
+def test_the_page_on_tuning_has_every_default_space():
+    rows = re.findall(r"^\| `(\w+)` \| (`.*) \|$", TUNING, re.MULTILINE)
+    assert {name: re.findall(r"`(\w+)`", of) for name, of in rows} == {n: list(of) for n, of in DEFAULT_SPACES.items()}
+
+
+@pytest.mark.filterwarnings("ignore::cofactor.CofactorWarning")
+def test_examples_of_tuning_and_comparing_run(tmp_path, monkeypatch):
+    pytest.importorskip("optuna")
+    monkeypatch.chdir(tmp_path)
+    log = cf.datasets.synthetic_events(n_users=60, n_items=40, n_events=2500, seed=1)
+    train, test = cf.split.by_time(log, "20d")
+    lists = cf.Popular().fit(train).recommend()
+    names = {"cf": cf, "events": log, "train": train, "test": test, "lists_of_another_library": lists}
+    names["models"] = {"popular": cf.Popular()}
+    blocks = re.findall(r"```python\n(.*?)```", TUNING + COMPARING.replace("\n  ", "\n"), re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        exec(compile(block.replace("10m", "1s"), "tuning.md", "exec"), names)
+    assert names["board"].height == 4
+    log.collect().rename({"time": "timestamp"}).write_parquet("events.parquet")
+    commands = re.findall(r"^(cofactor (?:tune|auto) .*?)$", TUNING.replace("`", "\n"), re.MULTILINE)
+    commands += re.findall(r"`(cofactor compare .*?)`", COMPARING)
+    for command in commands[:1] + commands[-1:]:
+        text = command.replace("10m", "1s").replace("28d", "20d").replace("--models", "--time timestamp --models")
+        result = CliRunner().invoke(app, shlex.split(text)[1:])
+        assert result.exit_code == 0, result.output
+
+
+@pytest.mark.filterwarnings("ignore::cofactor.CofactorWarning")
+def test_the_experiment_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (file,) = re.findall(r"```toml\n(.*?)```", EXPERIMENTS, re.DOTALL)
+    Path("shop.toml").write_text(file)
+    cf.datasets.synthetic_events(n_users=60, n_items=40, n_events=1500, seed=1).collect().write_parquet("log.parquet")
+    commands = [line.partition("#")[0] for line in EXPERIMENTS.splitlines() if line.startswith("cofactor ")]
+    assert len(commands) == 3
+    for command in commands:
+        result = CliRunner().invoke(app, shlex.split(command)[1:])
+        assert result.exit_code == 0, result.output
+    assert pl.read_parquet("shop-results/results.parquet")["model"].sort().to_list() == ["als", "popular", "usual"]
+    assert {"model", "recommendations.parquet"} <= {path.name for path in Path("shop-results").iterdir()}
+    wrong, told = re.search(r"error: shop.toml, line (\d+), .*? no key '(\w+)'", EXPERIMENTS).groups()
+    Path("shop.toml").write_text(file.replace("factors = ", f"{told} = "))
+    assert f"shop.toml, line {wrong}, [models.als]" in CliRunner().invoke(app, ["run", "shop.toml"]).stderr
+
+
+def test_the_page_on_experiments_names_every_key():
+    """Of each section, of readers and of splits, but the options that have a page of their own."""
+    from cofactor.evaluation import experiment, experiment_data, experiment_models, experiment_tune
+
+    keys = {*experiment._TOP, *experiment._EVALUATE, *experiment._OUTPUT, *experiment._PUBLISHED, *experiment_tune.TUNE}
+    keys |= {*experiment_models._OWN, *experiment_data._EVERY, *experiment_data._WEIGHT, *experiment_data._ROLES}
+    for parts in (experiment_data._READERS, experiment_data._SPLITS):
+        keys |= {*parts, *(key for _, known in parts.values() for key in known)}
+    missing = {key for key in keys - set(experiment_data._OPTIONS) if not re.search(rf"\b{key}\b", EXPERIMENTS)}
+    assert not missing

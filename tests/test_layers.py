@@ -119,7 +119,7 @@ def test_nobody_imports_the_face(module):
 
 def test_the_test_sees_imports():
     assert ("cofactor.kernels.cpu.Kernels", True) in imports("cofactor.kernels")  # for types only
-    assert ("matplotlib.figure.Figure", True) in imports("cofactor.report.plots")  # inside a function
+    assert ("matplotlib.figure.Figure", True) in imports("cofactor.report.figures")  # inside a function
     assert ("cofactor.errors.DataError", False) in imports("cofactor.kernels.csr")
 
 

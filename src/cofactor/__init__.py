@@ -20,11 +20,16 @@ from cofactor.errors import (
     UnknownIdError,
 )
 from cofactor.evaluation import submission
+from cofactor.evaluation.best_model import best_model
 from cofactor.evaluation.by_type import evaluate_by_type
 from cofactor.evaluation.compare import compare
 from cofactor.evaluation.cross_validate import cross_validate
 from cofactor.evaluation.evaluate import evaluate
+from cofactor.evaluation.experiment_run import run_experiment
+from cofactor.evaluation.leaks import check_leaks
+from cofactor.evaluation.paired import paired_tests
 from cofactor.evaluation.ratings import calibration, errors_by_rating
+from cofactor.evaluation.tune import tune
 from cofactor.models import (
     EASE,
     SLIM,
@@ -61,6 +66,9 @@ from cofactor.models import (
     UserKNN,
 )
 from cofactor.models.base.recommender import load
+from cofactor.report import plots
+from cofactor.report.page import Report
+from cofactor.report.results import make_report
 from cofactor.version import __version__ as __version__
 
 __all__ = [
@@ -104,6 +112,7 @@ __all__ = [
     "RatingModel",
     "Ratings",
     "Recommender",
+    "Report",
     "Repurchase",
     "SVDpp",
     "SampledMF",
@@ -111,7 +120,9 @@ __all__ = [
     "SessionMF",
     "UnknownIdError",
     "UserKNN",
+    "best_model",
     "calibration",
+    "check_leaks",
     "compare",
     "cross_validate",
     "datasets",
@@ -120,10 +131,15 @@ __all__ = [
     "evaluate_by_type",
     "load",
     "load_interactions",
+    "make_report",
+    "paired_tests",
+    "plots",
     "read_events",
     "retrieval",
+    "run_experiment",
     "sampling",
     "split",
     "submission",
+    "tune",
     "weights",
 ]

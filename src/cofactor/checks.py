@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import sys
 import warnings
@@ -14,7 +15,17 @@ from cofactor.errors import CofactorWarning, ParameterError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["check_at_least", "check_choice", "check_flag", "check_fraction", "check_type", "is_number", "shown", "warn"]
+__all__ = [
+    "check_at_least",
+    "check_choice",
+    "check_flag",
+    "check_fraction",
+    "check_type",
+    "is_number",
+    "nearest",
+    "shown",
+    "warn",
+]
 
 _SHOWN = 80  # letters of a value in a message
 
@@ -66,6 +77,13 @@ def shown(value: object) -> str:
     """A value as it is shown in a message: short, and in one line."""
     text = " ".join(repr(value).split())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({type(value).__name__})"
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """``"; did you mean factors?"`` where one of the known names is close to what was written, else nothing."""
+    written = {one.lower(): one for one in known}
+    close = difflib.get_close_matches(str(name).lower().replace("-", "_"), written, n=1, cutoff=0.5)
+    return f"; did you mean {written[close[0]]}?" if close else ""
 
 
 def warn(message: str) -> None:

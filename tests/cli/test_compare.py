@@ -1,3 +1,5 @@
+import sys
+
 import polars as pl
 import pytest
 
@@ -25,6 +27,18 @@ def test_evaluate_leaves_out_what_was_seen(earlier_model, later, run, run_json):
     assert found == cf.evaluate(model, pairs, ["recall@5"], exclude_seen=False).to_dicts()
 
 
+def test_leaks_are_told_in_one_line(earlier_model, log, later, run, run_json):
+    """A saved model knows no times; a split by time has nothing out of order."""
+    lines = run("evaluate", earlier_model, later).stderr.splitlines()
+    assert len([line for line in lines if "leaks" in line]) == 1
+    assert "no leaks found. to know: " in lines[0]
+    assert "not checked for want of times: user_order" in lines[0]
+    options = ["--time", "time", "--models", "popular", "--metrics", "ndcg@5"]
+    assert "note: no leaks found. to know" in run("compare", log, *options).stderr
+    told = run("compare", log, *options, "--test", "10%").stderr
+    assert "test events are before the same user's last training event" in told
+
+
 def test_unseen():
     train = cf.Interactions.from_frame(pl.DataFrame({"user_id": [1, 1, 2], "item_id": [5, 6, 6]}))
     pairs = pl.DataFrame({"user_id": [1, 2, 2, 9, 1], "item_id": [5, 5, 6, 5, 9]})
@@ -38,7 +52,9 @@ def test_compare_prints_a_leaderboard_and_writes_a_report(log, run, tmp_path):
         assert name in result.stdout
     assert "±" not in result.stdout
     page = (tmp_path / "r.html").read_text()
-    assert page.count("data:image/svg+xml") == 6  # three metrics, two of the data, one of training
+    # Three metrics; time to fit and to recommend; by activity and popularity; two of the data, one of training.
+    assert page.count('<figure class="chart"') == 10
+    assert "Some users" in page
     assert result.stdout.splitlines()[-1] == f"Report written to {tmp_path / 'r.html'}"
     assert "ImplicitALS(factors=4" in page
     assert list(tmp_path.iterdir()) == [tmp_path / "r.html"]
@@ -49,7 +65,7 @@ def test_json_names_the_report(log, run_json, tmp_path):
     assert run_json("compare", log, *options)["report"] is None
     found = run_json("compare", log, *options, "--report", tmp_path / "r.html")
     assert found["report"] == str(tmp_path / "r.html")
-    assert (tmp_path / "r.html").read_text().count("data:image/svg+xml") == 3
+    assert (tmp_path / "r.html").read_text().count('<figure class="chart"') == 7
 
 
 def test_a_narrow_terminal_gets_a_narrow_leaderboard(log, run):
@@ -98,6 +114,18 @@ def test_a_split_in_time_needs_times(log, run):
     assert "time" in run("compare", log, expect=1).stderr
 
 
-def test_a_report_needs_matplotlib_before_the_work(run, monkeypatch):
-    monkeypatch.setattr("cofactor.report.plots.find_spec", lambda name: None)
-    assert "cofactor[plots]" in run("compare", "no-such.csv", "--report", "r.html", expect=1).stderr
+def test_a_model_that_fails_is_told_and_the_others_are_there(log, run, run_json):
+    options = ["--models", "popular,random,ease", "--metrics", "recall@5", "-p", "ease.regularization=-1"]
+    result = run("compare", log, "--time", "time", *options, expect=1)
+    assert "popular" in result.stdout
+    assert "ease" not in result.stdout
+    assert "model 'ease' failed to fit: regularization must be" in result.stderr
+    options = ["--models", "popular,random", "--metrics", "recall@5", "--significance"]
+    board = run_json("compare", log, "--time", "time", *options)["leaderboard"]
+    assert [row["p_vs_best"] is None for row in board] == [True, False]
+
+
+def test_a_report_needs_no_extra(log, run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # importing it fails
+    run("compare", log, "--time", "time", "--models", "popular", "--report", tmp_path / "r.html")
+    assert (tmp_path / "r.html").exists()

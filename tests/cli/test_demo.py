@@ -37,7 +37,7 @@ def test_small(small_log, run, tmp_path):
     assert not lists["product_id"].is_in([0, 1]).any()
     assert lists["kind"].unique().sort().to_list() == ["again", "new"]
     assert cf.load(tmp_path / "demo" / "model").factors == 4
-    assert (tmp_path / "demo" / "report.html").read_text().count("data:image/svg+xml") == 9
+    assert (tmp_path / "demo" / "report.html").read_text().count('<figure class="chart"') == 9
 
 
 def test_json(small_log, run, tmp_path):

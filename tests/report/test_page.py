@@ -1,4 +1,5 @@
 import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 from importlib.resources import files
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cofactor as cf
+from cofactor.report.figures import new_figure, plain_axes
 from cofactor.report.page import Report
-from cofactor.report.plots import loss_plot
+from cofactor.report.plots import losses
 
 STYLE = (files("cofactor.report") / "templates" / "style.css").read_text(encoding="utf-8")
 NASTY = "<script>alert(1)</script>\"><img src=x onerror=alert(1)>'&amp;{{ 7 * 7 }}"
@@ -54,17 +56,43 @@ def everything(text="harmless", alt="harmless"):
     """A report with all kinds of pieces, whose every text is the one given."""
     board = pl.DataFrame({text: [text, text], "ndcg": ["0.2500 (0.2400-0.2600)", "0.1250 (0.1000-0.1500)"]})
     report = Report(text, text).section(text).subsection(text).text(text).table(board, best_first=True)
-    return report.table(board).facts({text: text}).figure(loss_plot({"als": [2.0, 1.0]}), alt)
+    report.table(board, folded=text).facts({text: text}).chart(losses({text: [2.0, 1.0]}))
+    return report.figure(figure(), alt)
+
+
+def figure():
+    """A figure of matplotlib with a line."""
+    made = new_figure(3.65, 2.7)
+    axes = made.add_subplot()
+    axes.plot([1, 2], [2.0, 1.0])
+    plain_axes(axes, "y")
+    return made
 
 
 def test_a_page_that_needs_nothing_else():
     html = everything().html()
     assert html.startswith("<!doctype html>\n")
     page = Page(html)
-    assert {tag for tag, _, _ in page.tags}.isdisjoint({"script", "link", "iframe", "object"})
+    assert {tag for tag, _, _ in page.tags}.isdisjoint({"link", "iframe", "object"})
     sources = [v for _, attrs, _ in page.tags for k, v in attrs.items() if k in ("src", "href", "srcset")]
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
     assert not re.search(r"url\(|@import", html)
+
+
+def test_nothing_but_its_own_script_may_run():
+    html = everything().html()
+    (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', html)
+    assert policy.startswith("default-src 'none'; ")
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|eval\(|fetch\(|XMLHttp|https?:", script)
+
+
+def test_images_are_part_of_the_page():
+    page = Page(everything().html())
+    sources = [attrs["src"] for attrs in page.attributes_of("img")]
+    assert len(sources) == 1
     assert b"<svg" in base64.b64decode(sources[0].partition(",")[2])
 
 
@@ -73,7 +101,7 @@ def test_nothing_given_is_markup():
     page, harmless = Page(html), Page(everything().html())
     assert [tag for tag, _, _ in page.tags] == [tag for tag, _, _ in harmless.tags]
     assert "49" not in "".join(page.text_of("td"))
-    for tag in ("title", "h1", "h2", "h3", "p", "dt", "dd", "td", "th"):
+    for tag in ("title", "h1", "h2", "h3", "p", "dt", "dd", "td", "button"):
         assert NASTY in page.text_of(tag), tag
     assert page.attributes_of("img")[0]["alt"] == NASTY
 
@@ -106,8 +134,8 @@ def test_facts_keep_every_digit():
 
 
 def test_figures_that_follow_each_other_stand_side_by_side():
-    figure = loss_plot({"als": [2.0, 1.0]})
-    report = Report("A").figure(figure, "one").figure(figure, "two").text("between").figure(figure, "three")
+    made = figure()
+    report = Report("A").figure(made, "one").figure(made, "two").text("between").figure(made, "three")
     page = Page(report.html())
     classes = [attrs.get("class") for tag, attrs, _ in page.tags if tag in ("div", "p", "img")]
     assert classes == ["figures", None, None, None, "figures", None]
@@ -135,7 +163,7 @@ def test_dark_and_printed_pages_have_their_style():
 
 
 def test_the_same_figure_gives_the_same_image():
-    first, second = (Page(Report("A").figure(loss_plot({"a": [2.0, 1.0]}), "x").html()) for _ in range(2))
+    first, second = (Page(Report("A").figure(figure(), "x").html()) for _ in range(2))
     assert first.attributes_of("img") == second.attributes_of("img")
 
 

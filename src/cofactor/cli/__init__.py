@@ -1,18 +1,37 @@
 """The command line, ``cofactor train``, ``compare`` ...: commands parse, call the library and print."""
 
 from cofactor.cli.app import app
+from cofactor.cli.auto import auto
 from cofactor.cli.compare import compare, evaluate
 from cofactor.cli.demo import demo
 from cofactor.cli.doctor import doctor
 from cofactor.cli.inspect import inspect
 from cofactor.cli.options import unfold
 from cofactor.cli.recommend import recommend, similar
+from cofactor.cli.run import run
 from cofactor.cli.sessions import cut, pairs, score, submit
 from cofactor.cli.train import train
+from cofactor.cli.tune import tune
 
 __all__ = ["app", "main"]
 
-for command in (demo, train, recommend, similar, evaluate, compare, cut, pairs, submit, score, inspect, doctor):
+for command in (
+    demo,
+    train,
+    recommend,
+    similar,
+    evaluate,
+    compare,
+    tune,
+    auto,
+    run,
+    cut,
+    pairs,
+    submit,
+    score,
+    inspect,
+    doctor,
+):
     app.command()(unfold(command))
 
 

@@ -12,14 +12,8 @@ from cofactor.cli.groceries import Results, analyse
 from cofactor.cli.options import Json
 from cofactor.cli.output import note, print_json, print_leaderboard, print_table, say
 from cofactor.models.base.saved import check_writable
+from cofactor.report import plots
 from cofactor.report.page import HTML_ENDINGS, Report
-from cofactor.report.plots import (
-    concentration_plot,
-    leaderboard_plot,
-    loss_plot,
-    popularity_plot,
-    require_matplotlib,
-)
 from cofactor.report.tables import readable_leaderboard
 from cofactor.system.files import check_output, write_table
 
@@ -55,7 +49,6 @@ def demo(
     check_writable(model)
     check_output(table)
     check_output(page, HTML_ENDINGS)
-    require_matplotlib()
 
     found = analyse(note)
     found.als.save(model)
@@ -100,7 +93,7 @@ def _report(found: Results) -> Report:
     for title, text, board in _boards(found):
         page.section(title).text(text).table(readable_leaderboard(board), best_first=True)
         for metric in ("ndcg@10", "precision@10", "recall@10"):
-            page.figure(leaderboard_plot(board, metric), f"{title}: {metric} of every model as bars")
+            page.chart(plots.leaderboard(board, metric))
     page.text(_METRICS)
     page.section("One household").text(_STORIES)
     for title, story in found.stories.items():
@@ -109,9 +102,8 @@ def _report(found: Results) -> Report:
         "A few products are bought by most households, most products by a few. A model that knows only what is popular "
         "never shows the rest."
     )
-    page.figure(popularity_plot(found.interactions), "Users of each product, from the most popular to the least")
-    page.figure(concentration_plot(found.interactions), "Share of the purchases that the top products hold")
+    page.chart(plots.long_tail(found.interactions)).chart(plots.concentration(found.interactions))
     page.section("Training").text("Loss of iALS after every sweep over products and households; it may only fall.")
-    page.figure(loss_plot({"iALS": found.als.loss_history_}), "Training loss of iALS by iteration")
+    page.chart(plots.losses({"iALS": found.als.loss_history_}))
     page.section("Parameters and versions").facts(found.als.params())
     return page.facts(examine().facts["versions"])

@@ -8,11 +8,13 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
 
+from cofactor.checks import nearest
 from cofactor.models import Blend, CoVisitationSum, Fallback, FixedFactors, HistoryRerank, Recommender
 
-__all__ = ["build_models", "model_names"]
+__all__ = ["build_models", "model_names", "read_space"]
 
 _SHORT = {"implicit-als": "als"}
+_ALSO = {"ials": "als", "implicit-als": "als"}
 _RERANK = "history-rerank"
 
 
@@ -73,9 +75,11 @@ def _link(name: str, given: Iterable[tuple[str, str, str]], used: set[tuple[str,
 
 def _one(name: str, given: Iterable[tuple[str, str, str]], used: set[tuple[str, str, str]]) -> Recommender:
     known = model_names()
+    name = _ALSO.get(name, name)
     if name not in known:
+        hint = nearest(name, known) or ";"
         raise typer.BadParameter(
-            f"there is no model {name!r}; the models are {', '.join(known)}, a chain such as als+popular, or "
+            f"there is no model {name!r}{hint} the models are {', '.join(known)}, a chain such as als+popular, or "
             f"{_RERANK}:item-pairs-mf"
         )
     return known[name](**_given(name, given, used))
@@ -94,11 +98,11 @@ def _hints(name: str) -> dict[str, Any]:
     return dict.fromkeys(("recent", "neighbours"), int) if name == _RERANK else _parameters(model_names()[name])
 
 
-def _assignment(text: str) -> tuple[str, str, str]:
+def _assignment(text: str, option: str = "--param") -> tuple[str, str, str]:
     """Read ``[model.]name=value``."""
     target, equals, value = text.partition("=")
     if not equals:
-        raise typer.BadParameter(f"--param {text}: write NAME=VALUE")
+        raise typer.BadParameter(f"{option} {text}: write NAME=VALUE")
     model, _, name = target.strip().rpartition(".")
     return model, name.replace("-", "_"), value.strip()
 
@@ -113,6 +117,38 @@ def _refuse(model: str, name: str, value: str, models: Iterable[str]) -> None:
         f"{link} has {', '.join(_hints(link)) or 'no parameters'}" for link in links if model in ("", link)
     )
     raise typer.BadParameter(f"--param {name}={value}: there is no such parameter; {valid}")
+
+
+def read_space(model: str, texts: Iterable[str]) -> dict[str, Any]:
+    """Read ``factors=32,64,128`` and ``regularization=0.001..0.1``, as ``tune`` takes spaces.
+
+    In a chain the model stands before the parameter: ``personal-popular.half_life=30d,90d``.
+
+    Raises
+    ------
+    typer.BadParameter
+        A name is not known, or a value is not of the parameter's type.
+    """
+    links, known = [_ALSO.get(link, link) for link in re.split("[+:]", model)], model_names()
+    space: dict[str, Any] = {}
+    for text in texts:
+        part, name, values = _assignment(text, "--space")
+        part = _ALSO.get(part, part) or (links[0] if len(links) == 1 else "")
+        hints = _hints(part) if part in links else {}
+        if name not in hints:
+            names = [f"{link}.{one}" if len(links) > 1 else one for link in links for one in _hints(link)]
+            raise typer.BadParameter(
+                f"--space {text}: there is no such parameter{nearest(name, names) or ';'} {model} has "
+                f"{', '.join(names)}"
+            )
+        key = name if len(links) == 1 or part == _RERANK else f"{known[part].__name__}.{name}"
+        low, dots, high = values.partition("..")
+        try:
+            read = [_value(hints[name], name, one.strip()) for one in ((low, high) if dots else values.split(","))]
+            space[key] = tuple(read) if dots else read
+        except typer.BadParameter as error:
+            raise typer.BadParameter(f"--space {text}: {str(error).partition(': ')[2]}") from None
+    return space
 
 
 def _parameters(model: type[Recommender]) -> dict[str, Any]:

@@ -205,8 +205,9 @@ def _unified(frame: pl.LazyFrame, user: IdColumn, session: IdColumn, row: Mappin
             f"{row['nobody']:,} of {row['n']:,} events have neither a user ({user.name!r}) nor a session "
             f"({session.name!r}); the first rows (from 0): {rows}. Leave them out first"
         )
-    known = pl.format("u_{}", user.text)
-    expr = pl.when(user.missing).then(pl.format("s_{}", session.text)).otherwise(known)
+    # Not pl.format: in plans that stream it panics on parts without rows (polars 2.1).
+    known = pl.concat_str(pl.lit("u_"), user.text)
+    expr = pl.when(user.missing).then(pl.concat_str(pl.lit("s_"), session.text)).otherwise(known)
     n = row[f"missing:{user.name}"]
     return (
         expr,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -24,6 +25,8 @@ from cofactor.kernels.csr import CSR, offsets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from cofactor.system.views import View
 
 __all__ = ["Interactions"]
 
@@ -278,6 +281,11 @@ class Interactions(UserItems):
             "Filter such events out first, or change the weight expression (in a matrix of SciPy, eliminate_zeros() "
             "removes stored zeros); a weight below 1e-45 counts as zero",
         )
+
+    def _view(self) -> View:
+        view = super()._view()
+        log = "none" if self.events is None else f"kept: column {self.events.user!r} by {self.events.item!r}"
+        return replace(view, facts={**view.facts, "log": log})
 
     def __repr__(self) -> str:
         cells = self.n_users * self.n_items

@@ -14,6 +14,7 @@ from cofactor.data.sources import READ_ERRORS, Source, first_line
 from cofactor.data.weights import EVENT_TYPE, NEWEST, TIME
 from cofactor.errors import DataError, ParameterError
 from cofactor.system.forks import require_living_threads
+from cofactor.system.views import Row, View, Viewed, ViewTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +42,7 @@ class _Frame:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Log:
+class Log(Viewed):
     """A lazy event log whose columns have roles: all that is known of it before anything is made of it.
 
     Parameters
@@ -191,13 +192,34 @@ class Log:
         head = type(self).__name__ if facts is None else f"{type(self).__name__}: {facts.n_events:,}"
         if facts is not None and facts.oldest is not None:
             head += f", {facts.oldest} to {facts.newest} UTC"
-        frame: pl.LazyFrame = self.__dict__["frame"]
-        try:
-            schema = dict(frame.collect_schema())
-        except READ_ERRORS:  # showing a log whose file is gone is no error
-            schema = {}
+        schema = self._known_schema()
         roles = {role: c for role, c in self.roles().items() if c is not None}
         lines = [f"  {role}: {c}" + (f" ({schema[c]})" if c in schema else "") for role, c in roles.items()]
         if others := [c for c in schema if c not in roles.values()]:
             lines.append(f"  others: {', '.join(others)}")
         return "\n".join([head, *lines, *(f"  note: {note}" for note in self.notes)])
+
+    def _view(self) -> View:
+        facts: Facts | None = self.__dict__.get("facts")
+        known = {} if facts is None else {"events": f"{facts.n_events:,}"}
+        if facts is not None and facts.oldest is not None:
+            known["times"] = f"{facts.oldest} to {facts.newest} UTC"
+        schema = self._known_schema()
+        roles = {role: column for role, column in self.roles().items() if column is not None}
+        rows = [Row((role, column, _short(schema.get(column))), strong=True) for role, column in roles.items()]
+        rows += [Row(("", column, _short(dtype))) for column, dtype in schema.items() if column not in roles.values()]
+        columns = ViewTable("columns", ("role", "column", "type"), rows)
+        lead = "not counted yet" if facts is None else ""
+        return View(type(self).__name__, lead, known, [columns], self.notes)
+
+    def _known_schema(self) -> dict[str, pl.DataType]:
+        frame: pl.LazyFrame = self.__dict__["frame"]
+        try:
+            return dict(frame.collect_schema())
+        except READ_ERRORS:  # showing a log whose file is gone is no error
+            return {}
+
+
+def _short(dtype: pl.DataType | None) -> str:
+    """The type of a column without its parameters, such as the categories of an enum."""
+    return "" if dtype is None else str(dtype).partition("(")[0]

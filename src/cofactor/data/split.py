@@ -20,6 +20,7 @@ from cofactor.data.cuts import cut_of, generator, share_of, time_of, time_range
 from cofactor.data.session_cuts import SessionSplit, cut_sessions
 from cofactor.data.settled import settled
 from cofactor.errors import DataError, ParameterError
+from cofactor.system.views import View, Viewed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +75,7 @@ class Unknown:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Split:
+class Split(Viewed):
     """Two disjoint parts of an event log; unpacks as ``train, test``.
 
     Parameters
@@ -95,6 +96,13 @@ class Split:
     def __repr__(self) -> str:
         parts = {"train": self.train, "history": self.history, "test": self.test}
         return "\n".join(f"{name}: {part!r}" for name, part in parts.items() if part is not None)
+
+    def _view(self) -> View:
+        parts = {"train": self.train, "history": self.history, "test": self.test}
+        views = {name: part._view() for name, part in parts.items() if part is not None}
+        unknown: Unknown | None = self.__dict__.get("unknown")  # counting costs a pass, showing does not
+        named = [replace(view, title=name) for name, view in views.items()]
+        return View("Split", parts=named, notes=() if unknown is None else (str(unknown),))
 
     @cached_property
     def unknown(self) -> Unknown:

@@ -13,6 +13,7 @@ from cofactor.checks import check_type
 from cofactor.data.ids import IdMap, IdValues
 from cofactor.errors import DataError
 from cofactor.kernels.csr import CSR, offsets
+from cofactor.system.views import View, Viewed, brief
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["UserItems"]
 
 
-class UserItems(ABC):
+class UserItems(ABC, Viewed):
     """Two id maps and one sparse matrix, whose entries a model is fitted on.
 
     Parameters
@@ -99,6 +100,14 @@ class UserItems(ABC):
             }
         )
 
+    def _view(self) -> View:
+        cells = self.n_users * self.n_items
+        facts = {"users": _told(self.users), "items": _told(self.items)}
+        facts["density"] = f"{self.nnz / cells if cells else 0:.3%}"
+        if self.n_users and self.n_items:
+            facts["on average"] = f"{self.nnz / self.n_users:,.1f} a user, {self.nnz / self.n_items:,.1f} an item"
+        return View(type(self).__name__, f"{self.nnz:,} entries", facts)
+
     def _among(self, users: IdMap | None, items: IdMap | None) -> tuple[IdMap, IdMap, CSR]:
         """The same entries among more users and items: the ids, and the matrix with empty rows and columns."""
         (users, at), (items, to) = _joined(self.users, users, "users"), _joined(self.items, items, "items")
@@ -126,6 +135,12 @@ class UserItems(ABC):
             f"the {self.value} of {bad.size:,} of {len(values):,} (user, item) pairs is not {wanted} "
             f"({counts}); the first: {first}. {way_out}"
         )
+
+
+def _told(ids: IdMap) -> str:
+    """How many ids, of what type, and the first of them."""
+    first = ", ".join(brief(one) for one in ids.ids.head(3).to_list())
+    return f"{len(ids):,} ({ids.dtype}): {first}{', …' if len(ids) > 3 else ''}" if len(ids) else "none"
 
 
 def _joined(known: IdMap, added: IdMap | None, what: str) -> tuple[IdMap, NDArray[np.int32]]:

@@ -55,7 +55,7 @@ def cross_validate(
     seed : int
         Of the folds.
     progress : bool, optional
-        Show one bar over all models and folds; by default when stderr is a terminal.
+        Show one bar over all models and folds; by default in a terminal and in a notebook.
 
     Returns
     -------

@@ -17,6 +17,7 @@ from cofactor.metrics import parse_all
 from cofactor.metrics.hits import Relevance
 from cofactor.metrics.intervals import mean_interval
 from cofactor.metrics.kinds import Trial, compute_all, needs_of
+from cofactor.system.views import Row, View, Viewed, ViewTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +31,7 @@ DEFAULT_METRICS = ("recall@10", "ndcg@10", "map@10")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Measurement:
+class Measurement(Viewed):
     """What one evaluation found.
 
     Parameters
@@ -91,6 +92,18 @@ class Measurement:
             "n_untested_users": pl.Int64,
         }
         return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def _view(self) -> View:
+        """Means with their standard errors: the intervals of ``summary`` cost a thousand resamples."""
+        rows = [Row((name, *_mean(values))) for name, values in self.values.items()]
+        n_left = {"unknown to the model": self.n_unknown_users, "without test items": self.n_untested_users}
+        facts = {f"users {kind}": f"{n:,}" for kind, n in n_left.items() if n}
+        facts["test pairs"] = f"{self.n_pairs:,}"
+        if self.n_seen:
+            facts["test pairs"] += f", of which {self.n_seen:,} were in the training data and are left out"
+        facts["time for lists"] = f"{self.recommend_seconds:.2f} s"
+        table = ViewTable("metrics", ("metric", "value", "standard error"), rows)
+        return View("Measurement", f"{len(self.users):,} user{'s' * (len(self.users) != 1)}", facts, [table])
 
     def per_user(self) -> pl.DataFrame:
         """One row per user: ``user_id`` and a column for every metric.
@@ -208,6 +221,13 @@ def warn_of_empty(models: Sequence[str], *, exclude_seen: bool) -> None:
     """Tell of models, by name, that list nothing at all, so that all their metrics are 0."""
     new = " that is new to the user; pass exclude_seen=False, or fill the lists by Fallback" if exclude_seen else ""
     warn(f"{', '.join(models)} listed no item for any test user{new}")
+
+
+def _mean(values: Values) -> tuple[str, str]:
+    """The mean over users, and its standard error where there are single users."""
+    if not isinstance(values, np.ndarray):
+        return f"{values:.4f}", ""
+    return f"{values.mean():.4f}", f"{values.std() / np.sqrt(len(values)):.4f}"
 
 
 class _Clock:

@@ -10,16 +10,19 @@ from cofactor.report.tables import is_numeric, readable
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Cell", "Facts", "Figures", "Heading", "Image", "Piece", "Table", "Text", "table_piece"]
+    from cofactor.report.charts import Chart
+
+__all__ = ["Cell", "Charts", "Facts", "Figures", "Heading", "Image", "Piece", "Table", "Text", "table_piece"]
 
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading of level 2 (a section) or 3 (a part of it)."""
+    """A heading of level 2 (a section) or 3 (a part of it); ``anchor`` is what links to it."""
 
     macro: ClassVar = "heading"
     level: int
     text: str
+    anchor: str
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Table:
     rows : list of list of Cell
     best_first : bool
         Whether the first row stands out.
+    folded : str
+        What a click opens the table by; "" for one that is open.
     """
 
     macro: ClassVar = "table"
@@ -58,6 +63,7 @@ class Table:
     numeric: list[bool]
     rows: list[list[Cell]]
     best_first: bool
+    folded: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,14 +90,22 @@ class Figures:
     images: list[Image] = field(default_factory=list)
 
 
-Piece: TypeAlias = Heading | Text | Table | Facts | Figures
+@dataclass(frozen=True)
+class Charts:
+    """Charts that follow each other: side by side where there is room, else one below the other."""
+
+    macro: ClassVar = "charts"
+    charts: list[Chart] = field(default_factory=list)
 
 
-def table_piece(frame: pl.DataFrame, *, best_first: bool) -> Table:
+Piece: TypeAlias = Heading | Text | Table | Facts | Figures | Charts
+
+
+def table_piece(frame: pl.DataFrame, *, best_first: bool, folded: str = "") -> Table:
     """Read a frame for a table; of numeric columns, what stands in brackets becomes the aside of its cell."""
     numeric = [is_numeric(column) for column in frame.iter_columns()]
     rows = [[_cell(value, split=n) for value, n in zip(row, numeric, strict=True)] for row in frame.iter_rows()]
-    return Table(frame.columns, numeric, rows, best_first)
+    return Table(frame.columns, numeric, rows, best_first, folded)
 
 
 def _cell(value: object, *, split: bool) -> Cell:

@@ -20,15 +20,24 @@ def readable_leaderboard(board: pl.DataFrame, *, compact: bool = False) -> pl.Da
     Returns
     -------
     DataFrame
-        ``model``, the metrics as text, such as ``0.4120 (0.4050-0.4190)`` or ``0.412 ±0.007``, and the seconds.
+        ``model``, the metrics as text, such as ``0.4120 (0.4050-0.4190)`` or ``0.412 ±0.007``, the seconds, the
+        megabytes, and errors, where there are any. The model of a value that no other reaches in as little time has a
+        star.
     """
     columns = []
     for name in board.columns:
-        if name.endswith(("_low", "_high")) or (compact and name == "recommend_seconds"):
+        if name.endswith(("_low", "_high")) or (compact and name in ("recommend_seconds", "peak_mb")):
+            continue
+        if name in ("error", "peak_mb") and board[name].is_null().all():
             continue
         if name.endswith("_seconds"):
-            columns.append(pl.Series(name.replace("_seconds", " s"), [f"{v:.2f}" for v in board[name]]))
-        elif board.schema[name] == pl.String:
+            cells = ["" if value is None else f"{value:.2f}" for value in board[name]]
+            columns.append(pl.Series(name.replace("_seconds", " s"), cells))
+        elif name == "peak_mb":
+            columns.append(pl.Series("peak MB", ["" if value is None else f"{value:.0f}" for value in board[name]]))
+        elif board.schema[name] == pl.Boolean:
+            columns.append(pl.Series(name, ["*" if value else "" for value in board[name]]))
+        elif board.schema[name] == pl.String or board.schema[name].is_integer():
             columns.append(board[name])
         else:
             ends = [
@@ -39,16 +48,19 @@ def readable_leaderboard(board: pl.DataFrame, *, compact: bool = False) -> pl.Da
     return pl.DataFrame(columns)
 
 
-def _measured(value: float, low: float | None, high: float | None, *, compact: bool) -> str:
+def _measured(value: float | None, low: float | None, high: float | None, *, compact: bool) -> str:
+    if value is None:
+        return ""
     if low is None or high is None:
         return f"{value:.3f}" if compact else f"{value:.4f}"
     return f"{value:.3f} ±{(high - low) / 2:.3f}" if compact else f"{value:.4f} ({low:.4f}-{high:.4f})"
 
 
 def is_numeric(column: pl.Series) -> bool:
-    """Whether a column is to be aligned to the right: numbers, and texts that begin with a digit in every row."""
+    """Whether a column is aligned to the right: numbers, and texts that are one, perhaps with brackets after it."""
     if column.dtype == pl.String:
-        return bool(len(column)) and bool(column.str.contains(r"^-?\d[\d.,() -]*$").all())
+        known = column.filter(column != "")
+        return bool(len(known)) and bool(known.str.contains(r"^[-+]?\d[\d.,() -]*$|^[-+]?\d[\d.,]* \(").all())
     return column.dtype.is_numeric()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,13 +14,27 @@ from cofactor.errors import CofactorError
 from cofactor.system.progress import progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Course", "Plan", "require_finite", "run_epochs"]
+__all__ = ["Course", "Plan", "require_finite", "run_epochs", "watched"]
 
 _DIVERGED = 3.0  # times the loss that training began with
+_WATCH: ContextVar[Callable[[int, float], object] | None] = ContextVar("watched", default=None)
+
+
+@contextmanager
+def watched(watch: Callable[[int, float], object]) -> Iterator[None]:
+    """Let a function see each epoch (from 1) and its score, where there are scores; what it raises ends the training.
+
+    Ctrl-C inside the block ends more than one training: it is not kept there.
+    """
+    token = _WATCH.set(watch)
+    try:
+        yield
+    finally:
+        _WATCH.reset(token)
 
 
 class Plan(NamedTuple):
@@ -100,10 +116,6 @@ def run_epochs(
         How good the present state is, on pairs that it is not trained on.
     progress : bool, optional
 
-    Returns
-    -------
-    Course
-
     Raises
     ------
     CofactorError
@@ -124,7 +136,7 @@ def run_epochs(
                 loss = one_epoch(epoch, now)
                 found = None if score is None else score()
             except KeyboardInterrupt:
-                if bring_back is None or plan.rates is not None:
+                if bring_back is None or plan.rates is not None or _WATCH.get() is not None:
                     raise
                 warn(f"{name}: stopped by Ctrl-C in epoch {epoch + 1} of {plan.epochs}; what epoch {kept} left is kept")
                 bring_back()
@@ -146,6 +158,7 @@ def run_epochs(
                 {"loss": f"{loss:.4g}"} | ({} if found is None else {"score": f"{found:.4g}"}), refresh=False
             )
             bar.update()
+            _tell(epoch + 1, found)
             if found is not None and waited >= plan.patience:
                 break
         else:
@@ -175,6 +188,11 @@ def require_finite(name: str, *learned: NDArray[np.floating], way_out: str) -> N
         limit = 0.1 * float(np.finfo(part.dtype).max) ** 0.5
         if not (part.min(initial=0) > -limit and part.max(initial=0) < limit):  # false for NaN too
             raise CofactorError(f"{name}: training left numbers that are not finite; {way_out}")
+
+
+def _tell(epoch: int, score: float | None) -> None:
+    if score is not None and (watch := _WATCH.get()) is not None:
+        watch(epoch, score)
 
 
 def _is_above(loss: float, start: float | None) -> bool:

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from cofactor.data.interactions import Interactions
 from cofactor.errors import DataError, NotFittedError
 from cofactor.kernels import on
+from cofactor.kernels.csr import CSR
 from cofactor.system.threads import resolve_threads
+from cofactor.system.views import Row, View, Viewed, ViewTable, brief
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cofactor.data.user_items import UserItems
     from cofactor.kernels.cpu import Kernels
-    from cofactor.kernels.csr import CSR
     from cofactor.system.arrays import Arrays
 
 __all__ = ["Model"]
 
 
-class Model(ABC):
+class Model(ABC, Viewed):
     """Parameters in, learned attributes out.
 
     A subclass stores its constructor's parameters unchanged under their own names, and ``fit`` sets ``interactions_``
@@ -32,6 +38,7 @@ class Model(ABC):
     interactions_: UserItems
     threads: int | None = None
     device: str = "cpu"
+    _fitted_params: Mapping[str, Any] = MappingProxyType({})  # whatever was set since
 
     def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init_subclass__(**kwargs)
@@ -42,9 +49,32 @@ class Model(ABC):
         """The constructor's parameters and their values."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
+    def _params_to_save(self) -> dict[str, Any]:
+        """The parameters that a saved model has."""
+        return self.params()
+
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self.params().items())
         return f"{type(self).__name__}({given})"
+
+    def _view(self) -> View:
+        """Parameters (those that are no defaults stand out), and of a fitted model what it learned from and what."""
+        defaults = {name: given.default for name, given in inspect.signature(type(self)).parameters.items()}
+        params, parts = [], []
+        for name, value in self.params().items():
+            models = [model for model in (value if isinstance(value, tuple) else [value]) if isinstance(model, Model)]
+            parts += [model._view() for model in models]
+            if not models:
+                params.append(Row((name, brief(value)), strong=not _same(value, defaults.get(name))))
+        tables = [ViewTable("parameters", ("name", "value"), params)] if params else []
+        if not hasattr(self, "interactions_"):
+            return View(type(self).__name__, "not fitted", tables=tables, parts=parts)
+        x = self.interactions_
+        facts = {"fitted on": f"{x.n_users:,} users, {x.n_items:,} items, {x.nnz:,} entries"}
+        learned = [Row((name, _described(getattr(self, name, None)))) for name in self._learned()]
+        if learned:
+            tables.append(ViewTable("learned", ("name", "what"), learned, folded=True))
+        return View(type(self).__name__, "fitted", facts, tables, parts=parts)
 
     def _fitted(self) -> UserItems:
         if not hasattr(self, "interactions_"):
@@ -70,7 +100,7 @@ class Model(ABC):
         """
         return {}
 
-    def _check_state(self) -> None:  # noqa: B027 - shapes and types say all about most models
+    def _check_state(self) -> None:
         """Raise DataError where what was learned, of the right shapes, contradicts itself; O(its size)."""
 
     def _index(self) -> tuple[dict[str, Any], Arrays]:
@@ -88,3 +118,20 @@ class Model(ABC):
     def _kernels(self) -> Kernels:
         """The kernels of this model's device: asked for once by each fit and each question."""
         return on(self.device)
+
+
+def _same(value: object, default: object) -> bool:
+    """Whether a parameter has its default; arrays have none."""
+    if value is default:
+        return True
+    return type(value) is type(default) and not isinstance(value, np.ndarray) and bool(value == default)
+
+
+def _described(learned: object) -> str:
+    """What was learned in a few words; of the losses of a course, the last one too."""
+    if isinstance(learned, np.ndarray):
+        last = f", the last {learned[-1]:.6g}" if learned.ndim == 1 and 0 < learned.size < 1000 else ""
+        return f"{learned.dtype} {learned.shape}{last}"
+    if isinstance(learned, CSR):
+        return f"{learned.shape[0]:,} x {learned.shape[1]:,}, {learned.nnz:,} entries"
+    return brief(learned)

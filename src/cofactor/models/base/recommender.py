@@ -58,7 +58,7 @@ class Recommender(Model):
 
     @abstractmethod
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
-        """Learn from interactions; ``progress`` shows a bar (default: when stderr is a terminal)."""
+        """Learn from interactions; ``progress`` shows a bar (default: in a terminal and in a notebook)."""
 
     @abstractmethod
     def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:

@@ -179,7 +179,7 @@ class ImplicitALS(FactorModel):
         ----------
         interactions : Interactions
         progress : bool, optional
-            Show a bar with the loss; by default when stderr is a terminal.
+            Show a bar with the loss; by default in a terminal and in a notebook.
         warm_start : ImplicitALS, optional
             A fitted model whose item vectors are taken over, by item id, and whose users are solved for them first:
             with the exact solver the same data continues as if it had never stopped, with the others from no worse

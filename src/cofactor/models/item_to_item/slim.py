@@ -129,7 +129,7 @@ class SLIM(ItemWeightModel):
         ----------
         interactions : Interactions
         progress : bool, optional
-            Show a bar over the items; by default when stderr is a terminal.
+            Show a bar over the items; by default in a terminal and in a notebook.
         warm_start : SLIM, optional
             A fitted model whose weights, by item id, each column starts from: fewer steps where data or regularization
             changed little. The answer is the same within the tolerance.

@@ -263,7 +263,7 @@ class SampledMF(SampledFactors):
         warm_start : SampledMF, optional
             A fitted model whose vectors, where ids are the same, are started from.
         progress : bool, optional
-            Show a bar with the loss; by default when stderr is a terminal.
+            Show a bar with the loss; by default in a terminal and in a notebook.
 
         Raises
         ------

@@ -1,0 +1,208 @@
+"""Running an experiment file."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from cofactor.checks import check_at_least, check_flag
+from cofactor.data.tables import pairs_of
+from cofactor.errors import ParameterError
+from cofactor.evaluation.experiment import Experiment
+from cofactor.evaluation.experiment_results import ExperimentResult, Published, Record, facts_of
+from cofactor.evaluation.experiment_tune import tuned
+from cofactor.evaluation.measure import measure, warn_of_seen
+from cofactor.metrics import parse_all
+from cofactor.metrics.kinds import needs_of
+from cofactor.models.base.parameters import with_parameters
+from cofactor.system.files import check_output, write_table
+from cofactor.system.progress import progress_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from cofactor.data.user_items import UserItems
+    from cofactor.evaluation.experiment_data import Fold
+    from cofactor.evaluation.experiment_models import ModelSpec
+    from cofactor.evaluation.measure import Measurement
+    from cofactor.models import Recommender
+
+__all__ = ["run_experiment"]
+
+
+def run_experiment(
+    path: str | Path | Experiment,
+    *,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    models: Sequence[str] | None = None,
+    seed: int | None = None,
+    progress: bool | None = None,
+) -> ExperimentResult:
+    """Run an experiment file: read, split, tune, fit, measure and write the results.
+
+    Parameters
+    ----------
+    path : path, or Experiment
+        A TOML file; the page on experiments has all of its keys.
+    data : path, optional
+        What the paths of the file are relative to; the folder of the file unless given.
+    out : path, optional
+        Folder for the results: ``results.parquet`` (one row per model; versions, seed, threads and the sha256 of the
+        data in its metadata), ``results.md`` and ``experiment.toml``, written anew after every model, and
+        ``recommendations.parquet`` and ``model/`` where ``[output]`` asks for them. By default the ``folder`` of
+        ``[output]`` beside the file, or ``<name of the file>-results``.
+    models : list of str, optional
+        Some of the models; all unless given.
+    seed : int, optional
+        In place of the file's.
+    progress : bool, optional
+        Show a bar; by default where stderr is a terminal.
+
+    Returns
+    -------
+    ExperimentResult
+        ``table``, ``facts``, ``failed``, ``markdown()``. A model that fails is a row with its error.
+
+    Raises
+    ------
+    ParameterError
+        Something in the file is none of the possible ones; names the line.
+    DataError
+        The file or the data cannot be read.
+    """
+    experiment = path if isinstance(path, Experiment) else Experiment.read(path)
+    if progress is not None:
+        check_flag("progress", progress)
+    file = experiment.file
+    seed = experiment.seed if seed is None else seed
+    check_at_least("seed", seed, 0, whole=True)
+    specs, target, folder = experiment.chosen(models), experiment.folder(out), experiment.data_folder(data)
+    check_output(target / "results.parquet")
+    folds = experiment.data.folds(folder, seed)
+    facts = facts_of(file.file.text, seed, experiment.threads, experiment.data.fingerprint(folder, folds[0].train))
+    evaluate = file.section("evaluate").table
+    result = ExperimentResult(
+        name=experiment.name,
+        description=file.table.get("description", ""),
+        metrics=experiment.metrics,
+        published=[_published(one.table) for one in file.sections("published")],
+        facts=facts,
+        text=file.file.text,
+        folder=target,
+        intervals=evaluate.get("intervals", True),
+    )
+    run = _Run(experiment, seed, progress)
+    with progress_bar("run", progress, total=len(folds) * len(specs)) as bar:
+        for number, fold in enumerate(folds, 1):
+            for spec in specs:
+                bar.set_postfix(fold=number, model=spec.name, refresh=True)
+                result.add(run.record(spec, fold))
+                facts[f"fold {number}"] = _sizes(fold, facts.get(f"fold {number}", {}), result.records[-1].found)
+                result.write()
+                bar.update()
+    run.outputs(result, folds[-1])
+    return result
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is the same for all models and folds."""
+
+    experiment: Experiment
+    seed: int
+    progress: bool | None
+
+    @property
+    def _exclude_seen(self) -> bool:
+        """Whether lists leave out what a user had; next items of sessions may come again."""
+        given = self.experiment.file.section("evaluate").table
+        return bool(given.get("exclude_seen", self.experiment.data.reader != "next_item"))
+
+    def record(self, spec: ModelSpec, fold: Fold) -> Record:
+        """Tune, fit and measure; an error becomes a part of the record."""
+        made = Record(spec.name, spec.chosen, spec.test_reads, spec.parameters)
+        try:
+            model = self._made(spec, made)
+            if "tune" in spec.section.table:
+                start = time.perf_counter()
+                options: Any = {"seed": self.seed, "exclude_seen": self._exclude_seen, "progress": self.progress}
+                made.study = tuned(spec.section.section("tune"), model, fold, **options)
+                made.tune_seconds = time.perf_counter() - start
+                made.parameters = made.parameters | made.study.best_params
+                n = len(made.study.records)
+                made.chosen = f"{n} trials, {made.study.metric} on a part of training: {made.study.validation}"
+                model = self._made(spec, made)
+            x: Any = fold.of(model)
+            start = time.perf_counter()
+            model.fit(x, progress=self.progress)
+            made.fit_seconds, made.fitted, made.made = time.perf_counter() - start, model, repr(model)
+            made.found = self._measured(model, fold, x)
+        except Exception as error:
+            made.error = f"{type(error).__name__}: {error}"
+        return made
+
+    def _made(self, spec: ModelSpec, record: Record) -> Recommender:
+        """A model that is not fitted, with what tuning found."""
+        model = spec.make(seed=self.seed, threads=self.experiment.threads)
+        return model if record.study is None else with_parameters(model, record.study.best_params)
+
+    def _measured(self, model: Recommender, fold: Fold, x: UserItems) -> Measurement:
+        evaluate = self.experiment.file.section("evaluate").table
+        names = self.experiment.metrics
+        shared: Any = {"unknown_users": evaluate.get("unknown_users", "exclude"), "progress": self.progress}
+        new_only = self._exclude_seen
+        if fold.histories is None:
+            return measure(model, fold.test, names, exclude_seen=new_only, candidates=fold.candidates, **shared)
+        needs = needs_of(parse_all(names))
+        if needs.complete:
+            raise ParameterError(f"{', '.join(names)}: lists made of histories are not complete; take metrics with @k")
+        start = time.perf_counter()
+        lists = model.recommend_for(fold.histories, k=needs.places, exclude_seen=new_only)
+        seconds = time.perf_counter() - start
+        test, histories = pairs_of(fold.test).unique(maintain_order=True), pairs_of(fold.histories)
+        wanted = (
+            test.join(histories, on=["user_id", "item_id"], how="anti", maintain_order="left") if new_only else test
+        )
+        found = measure(lists, wanted, names, n_items=x.n_items, **shared)
+        return replace(found, n_seen=len(test) - len(wanted), n_pairs=len(test), recommend_seconds=seconds)
+
+    def outputs(self, result: ExperimentResult, fold: Fold) -> None:
+        """Write the best model and its lists, where they are asked for."""
+        asked = self.experiment.file.section("output").table
+        if not asked.get("model") and "recommendations" not in asked:
+            return
+        if (best := result.best) is None:
+            return
+        model = best.fitted
+        if model is None or asked.get("refit"):
+            model = self._made(self.experiment.models[best.model], best)
+            whole = fold.whole if asked.get("refit") else None
+            x: Any = (fold if whole is None else replace(fold, train=whole)).of(model)
+            model.fit(x, progress=self.progress)
+        if asked.get("model"):
+            model.save(result.folder / "model")
+        if "recommendations" in asked:
+            lists = model.recommend(k=asked["recommendations"], exclude_seen=self._exclude_seen)
+            write_table(lists, result.folder / "recommendations.parquet")
+
+
+def _published(table: Mapping[str, Any]) -> Published:
+    values = table["values"]
+    told = {key: table[key] for key in ("tuned_on_test", "source") if key in table}
+    return Published(table["name"], values if isinstance(values, list) else [values], **told)
+
+
+def _sizes(fold: Fold, told: dict[str, Any], found: Measurement | None) -> dict[str, Any]:
+    """How much there is to learn from, and to find; what was told of an earlier model stays."""
+    for kind in ("interactions", "ratings"):
+        if (x := fold.__dict__.get(kind)) is not None:
+            told = {kind: f"{x.n_users:,} users, {x.n_items:,} items, {x.nnz:,} pairs to learn from", **told}
+    if found is not None and "test" not in told:
+        left_out = f", {found.n_seen:,} of them left out as they were in training" if found.n_seen else ""
+        unknown = f", {found.n_unknown_users:,} more are unknown" if found.n_unknown_users else ""
+        told["test"] = f"{found.n_pairs:,} pairs{left_out}; {len(found.users):,} users are measured{unknown}"
+        warn_of_seen(found)
+    return told

@@ -1,0 +1,255 @@
+"""Search for the parameters of a model, on a part held out of its training data."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cofactor.checks import check_at_least, check_choice, check_flag, is_number, nearest, shown, warn
+from cofactor.data.weights import duration
+from cofactor.errors import ParameterError
+from cofactor.evaluation.default_spaces import default_space
+from cofactor.evaluation.holdout import hold_out
+from cofactor.evaluation.search import METHODS, search_by
+from cofactor.evaluation.spaces import Space, check_space, parse_space, sample
+from cofactor.evaluation.study import Ledger, Study
+from cofactor.evaluation.training import Training
+from cofactor.evaluation.trials import Bench, run_trials
+from cofactor.metrics import parse
+from cofactor.models.base.model import Model
+from cofactor.models.base.parameters import value_of, with_parameters
+from cofactor.models.base.rating import RatingModel
+from cofactor.system.progress import progress_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import timedelta
+
+    from cofactor.data.aggregate import Weight
+    from cofactor.data.events import Events
+    from cofactor.data.interactions import Interactions
+    from cofactor.data.ratings import Ratings
+    from cofactor.evaluation.holdout import Holdout, Valid
+    from cofactor.evaluation.search import Search
+    from cofactor.evaluation.spaces import Point
+    from cofactor.metrics import Metric
+
+__all__ = ["seconds_of", "tune"]
+
+_TRIALS = 30  # where neither a number nor a time is given
+
+
+def tune(
+    model: Any,  # noqa: ANN401
+    train: Events | Interactions | Ratings,
+    *,
+    metric: str | None = None,
+    space: Mapping[str, Any] | None = None,
+    method: str = "tpe",
+    trials: int | None = None,
+    budget: str | float | timedelta | None = None,
+    valid: Valid = None,
+    weight: Weight = None,
+    exclude_seen: bool = True,
+    folder: str | Path | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> Study:
+    """Search for the parameters with which a model is best on a part held out of its training data.
+
+    The data is read, split and prepared once for all trials. A trial that fails is kept with its error, and the search
+    goes on. Ctrl-C ends it and keeps what it found.
+
+    Parameters
+    ----------
+    model : model, its class, or a function of the parameters that makes one
+    train : Events, Interactions or Ratings
+    metric : str, optional
+        As in ``evaluate``; by default ``rmse`` for models of ratings, else ``ndcg@10``.
+    space : dict, optional
+        By the name of a parameter (``Popular.by`` is that of a model inside another) a list of values; a pair
+        ``(lowest, highest)``, of orders of magnitude where the highest is ten times the lowest or more; or
+        ``{"low": ..., "high": ..., "log": ...}``. By default what is worth trying of the model.
+    method : {"tpe", "random", "grid"}
+        "tpe" learns where good parameters lie, by Optuna (the extra ``tune``); its first trial, and that of "random",
+        is the model as it was given. "grid" takes every combination, of ranges the ends and the middle.
+    trials : int, optional
+        At most, with those in the folder; without it and a budget all of a grid, or 30.
+    budget : str, number or timedelta, optional
+        Time for the search, such as "10m", or in seconds. No trial begins later, and where there is a result already,
+        one that runs then is stopped at its next iteration.
+    valid : optional
+        What is held out: a time ("28d", a date) as in ``split.by_time``; a share of every user's items, such as 0.1; a
+        Split of ``train``; or events or a table which are not in ``train``. By default the last tenth of the events
+        where there are times, else a tenth of every user's items at random. At most 20,000 users are measured.
+    weight, exclude_seen : as in ``Events.interactions``, as in ``evaluate``
+    folder : path, optional
+        Keeps every trial as it ends. A search that was stopped, or killed, goes on from there.
+    seed : int
+        Of what is held out at random, and of the search; models have their own.
+    progress : bool, optional
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    ParameterError
+        A name or a value is not understood, or the model does not allow a value of the space; nothing was fitted.
+    ArtifactError, CofactorError
+        The folder holds another study; no trial could be measured.
+
+    Examples
+    --------
+    >>> import cofactor as cf
+    >>> x = cf.datasets.synthetic(n_users=200, n_items=50, n_interactions=2000, factors=4, seed=0)
+    >>> study = cf.tune(cf.EASE, x, space={"regularization": [1.0, 10.0, 100.0]}, method="grid")
+    >>> model = study.refit()
+    """
+    started = time.perf_counter()
+    task = _Task.of(model, space, metric, seed)
+    _check_flags(exclude_seen=exclude_seen, progress=False if progress is None else progress)
+    search, most = task.search(method, trials, budget, seed)
+    deadline = math.inf if budget is None else started + seconds_of("budget", budget)
+    data = hold_out(train, valid, weight=weight, rated=task.rated, seed=seed)
+    study = Study(task.metric, task.space, data.told, task.build, Training(train, weight), exclude_seen=exclude_seen)
+    if folder is not None:
+        study.keep_in(Ledger(Path(folder).expanduser(), task.facts(data, exclude_seen=exclude_seen)))
+    bench = Bench(task.build, data, task.metric, exclude_seen=exclude_seen, deadline=deadline)
+    _search(study, bench, search, first=None if method == "grid" else task.first, most=most, progress=progress)
+    return study
+
+
+def _search(
+    study: Study, bench: Bench, search: Search, *, first: Point | None, most: float, progress: bool | None
+) -> None:
+    """Fill a study with trials."""
+    before = list(study.records)
+    total = None if most == math.inf else int(most)
+    with progress_bar("tune", progress, total=total, initial=len(before)) as bar:
+        try:
+            for trial in run_trials(bench, search, before, first=first, most=most):
+                study.add(trial)
+                if study.best is not None:
+                    bar.set_postfix(best=f"{study.best_value:.4f}", trial=study.best.number, refresh=False)
+                bar.update()
+        except KeyboardInterrupt:
+            if study.best is None:
+                raise
+            warn(f"tune: stopped by Ctrl-C after {len(study.records)} trials; what they found is kept")
+        finally:
+            bench.tell()
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is searched, checked."""
+
+    name: str
+    told: str
+    build: Callable[[Point], Any]
+    space: Space
+    metric: Metric
+    rated: bool
+    first: Point | None  # the parameters that the model has itself
+
+    @classmethod
+    def of(cls, model: Any, space: Mapping[str, Any] | None, metric: str | None, seed: int) -> _Task:  # noqa: ANN401
+        check_at_least("seed", seed, 0, whole=True)
+        base = _model_of(model)
+        if space is None:
+            if base is None:
+                raise ParameterError("space: a function that makes models has none by default; name what to try")
+            space = default_space(base)
+        wanted = parse_space(space)
+        build = _made_by(model) if base is None else lambda params: with_parameters(base, params)
+        check_space(wanted, build, seed)
+        probe = build(sample(wanted, [0.5] * len(wanted))) if base is None else base
+        rated = isinstance(probe, RatingModel)
+        measured = parse(("rmse" if rated else "ndcg@10") if metric is None else metric)
+        name, told = type(probe).__name__, repr(base)
+        if base is None:
+            name = getattr(model, "__qualname__", type(model).__name__)
+            told = f"{getattr(model, '__module__', '')}.{name}"
+        first = None if base is None else {name: value_of(base, name) for name in wanted}
+        return cls(name, told, build, wanted, measured, rated, first)
+
+    def search(self, method: str, trials: int | None, budget: object, seed: int) -> tuple[Search, float]:
+        """The search, and how many trials there will be at most."""
+        check_choice("method", method, METHODS)
+        if trials is not None:
+            check_at_least("trials", trials, 1, whole=True)
+        most: float = math.inf if trials is None else trials
+        if method == "grid":
+            most = min(most, math.prod(len(of.points()) for of in self.space.values()))
+        elif trials is None and budget is None:
+            most = _TRIALS
+        known = None if most == math.inf else int(most)
+        higher = self.metric.kind.higher_is_better
+        return search_by(method, self.space, trials=known, seed=seed, maximize=higher), most
+
+    def facts(self, data: Holdout, *, exclude_seen: bool) -> dict[str, Any]:
+        """What two searches must share, so that one can go on with the trials of the other."""
+        x = data.training.of(self.build(self.first or sample(self.space, [0.5] * len(self.space))))
+        return {
+            "model": self.told,
+            "data": repr(x),
+            "validation": data.told,
+            "sha256 of both": data.fingerprint(x),
+            "space": {name: of.described() for name, of in self.space.items()},
+            "metric": self.metric.name,
+            "exclude_seen": bool(exclude_seen),
+        }
+
+
+def _model_of(model: Any) -> Model | None:  # noqa: ANN401
+    """The model whose parameters are searched; None of a function that makes models."""
+    if isinstance(model, Model):
+        return model
+    if isinstance(model, type) and issubclass(model, Model):
+        try:
+            return model()
+        except TypeError as error:
+            raise ParameterError(
+                f"model: a {model.__name__} needs arguments ({error}); pass one made with them"
+            ) from error
+    if isinstance(model, str):
+        hint = nearest(model, Model.registry) or "."
+        raise ParameterError(f"model must be a model or its class, not a name, got {model!r}{hint}")
+    if not callable(model):
+        raise ParameterError(f"model must be a model, its class, or a function that makes one, got {shown(model)}")
+    return None
+
+
+def _made_by(make: Any) -> Callable[[Point], Any]:  # noqa: ANN401
+    def build(params: Point) -> Any:  # noqa: ANN401
+        try:
+            made = make(**params)
+        except TypeError as error:
+            raise ParameterError(f"model: it takes no such arguments: {error}") from error
+        return with_parameters(made, {}) if isinstance(made, Model) else made
+
+    return build
+
+
+def seconds_of(name: str, budget: str | float | timedelta) -> float:
+    """Read a length of time: a number of seconds, text such as "10m", or a timedelta.
+
+    Raises
+    ------
+    ParameterError
+        It is none of these, or not positive.
+    """
+    if is_number(budget):
+        check_at_least(name, budget, 0, above=True)
+        return float(budget)  # type: ignore[arg-type]
+    return duration(name, budget).total_seconds()  # type: ignore[arg-type]
+
+
+def _check_flags(**flags: bool) -> None:
+    for name, value in flags.items():
+        check_flag(name, value)

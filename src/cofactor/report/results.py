@@ -1,0 +1,286 @@
+"""The report of a comparison: all that is known of it on one page, a section where there is something to say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from cofactor.checks import check_at_least, check_type, shown
+from cofactor.data.tables import TableLike, pairs_of
+from cofactor.errors import ParameterError
+from cofactor.evaluation.measure import Measurement, measure
+from cofactor.evaluation.paired import paired_tests
+from cofactor.evaluation.unseen import unseen
+from cofactor.report import plots
+from cofactor.report.boards import higher_is_better, metrics_of
+from cofactor.report.page import Report
+from cofactor.report.people import HIT, check_users, named, people, typical_users
+from cofactor.report.search_charts import parameters_of
+from cofactor.report.significance import SAME, against_best, in_words, marks_of
+from cofactor.report.slices import by_activity, by_popularity
+from cofactor.report.tables import readable_leaderboard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cofactor.data.log import Log
+    from cofactor.data.user_items import UserItems
+
+__all__ = ["make_report"]
+
+_MOST_LISTED = 2000  # users whose lists are made for shares and slices
+_MOST_LINES = 8  # models in one chart of lines: as many as there are colors
+_MOST_BARS = 6  # metrics that are drawn as bars
+
+
+@dataclass
+class _Known:
+    """What a report is made of, checked and brought to one form."""
+
+    board: pl.DataFrame
+    metrics: list[str]
+    models: dict[str, Any]
+    x: UserItems | None
+    log: Log | None
+    pairs: pl.DataFrame | None
+    values: dict[str, pl.DataFrame] = field(default_factory=dict)
+    lists: dict[str, pl.DataFrame] = field(default_factory=dict)
+
+
+def make_report(
+    board: pl.DataFrame,
+    *,
+    models: Mapping[str, Any] | None = None,
+    train: Any = None,  # noqa: ANN401
+    test: TableLike = None,
+    measured: Mapping[str, Measurement | pl.DataFrame] | None = None,
+    tests: pl.DataFrame | None = None,
+    trials: Any = None,  # noqa: ANN401
+    names: Mapping[Any, str] | TableLike | None = None,
+    users: int | Iterable[Any] = 3,
+    k: int = 10,
+    exclude_seen: bool = True,
+    title: str = "Results",
+    lead: str = "",
+) -> Report:
+    """Put what is known of a comparison on one page; what is not given has no section.
+
+    Parameters
+    ----------
+    board : DataFrame
+        From ``compare``, the best on top.
+    models : mapping of name to fitted model, optional
+        As in the leaderboard, for learning curves, parameters, and lists. Lists of at most 2,000 users are made.
+    train : Events, Interactions or Ratings, optional
+        For popularity and activity where there are no fitted models. Events with times tell histories in their order.
+    test : Events, Interactions, Ratings, or table with ``user_id`` and ``item_id``, optional
+        What was held out.
+    measured : mapping of name to Measurement or DataFrame, optional
+        Values per user (``evaluate(..., per_user=True)``), for the metric by activity. With models and a test the first
+        metric is measured once more if this is missing.
+    tests : DataFrame, optional
+        From ``paired_tests``, for signs of significance. By default of the first metric, where its values per user are
+        known: of all pairs of models, or, of more than eight, of each with the best.
+    trials : Study or DataFrame, or a mapping of model to one, optional
+        Of a search: a column for each parameter, and ``value``.
+    names : mapping of item id to name, or table with ``item_id`` and ``name`` or ``title``, optional
+    users : int or ids
+        Whom to show: ids, or how many; these are chosen by activity, whatever their hits are.
+    k : int
+        Length of the lists.
+    exclude_seen : bool
+        Whether lists leave out what users had; as in the comparison.
+    title, lead : str
+
+    Returns
+    -------
+    Report
+        Sections may be added; ``write("report.html")`` writes it, and notebooks show it.
+
+    Raises
+    ------
+    ParameterError
+        The leaderboard has no ``model`` or no metric, or a parameter is none of the possible ones.
+    """
+    check_type("board", board, pl.DataFrame, "a leaderboard of compare")
+    if "model" not in board.columns or not metrics_of(board) or board.is_empty():
+        raise ParameterError(f"board: a leaderboard of compare is expected, got the columns {board.columns}")
+    check_at_least("k", k, 1, whole=True)
+    known = _known(board, models or {}, train, test)
+    known.values = _per_user(known, measured, exclude_seen=exclude_seen)
+    if tests is None and len(known.values) > 1:
+        baseline = board["model"][0] if len(known.values) > _MOST_LINES else None
+        tests = paired_tests(known.values, baseline=baseline if baseline in known.values else None)
+    known.lists = _lists(known, k, exclude_seen=exclude_seen)
+    by_id = named(names)
+    page = Report(title, lead)
+    _leaderboard(page, known, tests)
+    _slices(page, known, k, exclude_seen=exclude_seen)
+    if known.x is not None:
+        page.section("Long tail").text(
+            "A few items hold most interactions. A line that rises faster than that of the interactions belongs to a "
+            "model that recommends popular items even more than they are chosen."
+        )
+        page.chart(plots.long_tail(known.x)).chart(plots.concentration(known.x, _few(known.lists)))
+    _learning(page, known.models)
+    _tuning(page, trials)
+    if known.x is not None and known.lists:
+        _people(page, known, _asked(users, known), by_id, k, exclude_seen=exclude_seen)
+    if known.models:
+        page.section("Parameters").facts({name: repr(model) for name, model in known.models.items()})
+    return page
+
+
+def _known(board: pl.DataFrame, models: Mapping[str, Any], train: Any, test: TableLike) -> _Known:  # noqa: ANN401
+    check_type("models", models, Mapping, "models by their name in the leaderboard")
+    if stray := [name for name in models if name not in board["model"].to_list()]:
+        raise ParameterError(
+            f"models: {', '.join(map(repr, stray))} is not in the leaderboard, which has {board['model'].to_list()}"
+        )
+    ordered = {name: models[name] for name in board["model"] if name in models}
+    fitted = {name: model for name, model in ordered.items() if hasattr(model, "interactions_")}
+    log = train if hasattr(train, "interactions") else None
+    given = train if log is None or fitted else log.interactions()
+    x = next(iter(fitted.values())).interactions_ if fitted else given
+    if x is not None and not hasattr(x, "user_items"):
+        raise ParameterError(f"train: Events, Interactions or Ratings are expected, got {shown(train)}")
+    return _Known(board, metrics_of(board), fitted, x, log, None if test is None else pairs_of(test))
+
+
+def _per_user(known: _Known, measured: Any, *, exclude_seen: bool) -> dict[str, pl.DataFrame]:  # noqa: ANN401
+    """The first metric for every user of every model, where it is known."""
+    metric, found = known.metrics[0], {}
+    if measured is None:
+        pairs = known.pairs
+        measured = {} if pairs is None else known.models
+        measured = {name: measure(model, pairs, metric, exclude_seen=exclude_seen) for name, model in measured.items()}
+    for name, values in measured.items():
+        if isinstance(values, Measurement):
+            column = values.values.get(metric)
+            if isinstance(column, np.ndarray):
+                found[name] = pl.DataFrame({"user_id": values.users, metric: column})
+        elif metric in values.columns:
+            found[name] = values.select("user_id", metric)
+    return {name: found[name] for name in known.board["model"] if name in found}
+
+
+def _lists(known: _Known, k: int, *, exclude_seen: bool) -> dict[str, pl.DataFrame]:
+    """Lists of test users, evenly chosen of all."""
+    if known.pairs is None or known.x is None:
+        return {}
+    users = known.pairs["user_id"].unique().sort()
+    users = users.filter(pl.Series(known.x.users.rows(users) >= 0))
+    if len(users) > _MOST_LISTED:
+        users = users.gather(np.linspace(0, len(users) - 1, _MOST_LISTED).astype(np.int64))
+    options: Any = {"exclude_seen": exclude_seen, "unknown": "skip"}
+    return {name: model.recommend(users, k, **options) for name, model in known.models.items()} if len(users) else {}
+
+
+def _few(of_models: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """The best models, as many as one chart can tell apart; the lines of the charts are in the same order."""
+    return dict(list(of_models.items())[: _MOST_LINES - 1])
+
+
+def _leaderboard(page: Report, known: _Known, tests: pl.DataFrame | None) -> None:
+    board, metrics = known.board, known.metrics
+    table, marks = readable_leaderboard(board), {}
+    if tests is not None and not tests.is_empty():
+        found = against_best(board, tests, metrics[0])
+        marks = marks_of(found)
+        table.insert_column(table.columns.index(metrics[0]) + 1, in_words(board, found))
+    page.table(table, best_first=True)
+    if tests is not None and not tests.is_empty():
+        page.text(
+            f"{SAME} beside a model: by {metrics[0]} it does not differ from the best one by more than chance (paired "
+            "bootstrap over users, corrected by Holm for the number of pairs)."
+        )
+    for metric in metrics[:_MOST_BARS]:
+        page.chart(plots.leaderboard(board, metric, marks=marks if metric == metrics[0] else {}))
+    if "fit_seconds" in board.columns:
+        page.section("Accuracy and time").chart(plots.pareto(board, metrics[0]))
+        page.chart(plots.pareto(board, metrics[0], seconds="recommend_seconds"))
+    if tests is not None and not tests.is_empty():
+        page.subsection("Paired tests").table(tests, folded=f"All {tests.height:,} pairs")
+
+
+def _slices(page: Report, known: _Known, k: int, *, exclude_seen: bool) -> None:
+    if known.x is None or not (known.values or known.lists):
+        return
+    page.section("For whom, and for what")
+    page.text("A mean over users hides who is served: those with long histories or short ones, and by which items.")
+    metric = known.metrics[0]
+    if known.values:
+        table = by_activity(_few(known.values), metric, known.x)
+        page.chart(plots.slices(table, metric, by="items in a user's history"))
+    if known.lists and known.pairs is not None:
+        users = next(iter(known.lists.values()))["user_id"].unique()
+        pairs = known.pairs.filter(pl.col("user_id").is_in(users.implode()))
+        pairs = unseen(pairs, known.x) if exclude_seen else pairs
+        if len(pairs):
+            table = by_popularity(_few(known.lists), pairs, known.x)
+            page.chart(plots.slices(table, f"share found@{k}", by="users of the item"))
+
+
+def _learning(page: Report, models: Mapping[str, Any]) -> None:
+    losses = {name: model.loss_history_ for name, model in models.items() if hasattr(model, "loss_history_")}
+    losses = {name: loss for name, loss in losses.items() if len(loss)}
+    if losses:
+        page.section("Learning curves").text("Losses of different models are on scales of their own.")
+        for name, loss in losses.items():
+            page.chart(plots.losses({name: loss}))
+
+
+def _tuning(page: Report, trials: Any) -> None:  # noqa: ANN401
+    """The searches of studies, or of tables of trials of any origin."""
+    studies = dict(trials) if isinstance(trials, Mapping) else {} if trials is None else {"": trials}
+    if studies:
+        page.section("Tuning").text("Measured on a part of the training data: the test is not in these numbers.")
+    for name, study in studies.items():
+        if name:
+            page.subsection(name)
+        _search(page, study)
+
+
+def _search(page: Report, study: Any) -> None:  # noqa: ANN401
+    trials, metric = (study, "value") if isinstance(study, pl.DataFrame) else (study.trials, study.metric)
+    higher, varied = higher_is_better(metric), parameters_of(trials)
+    page.chart(plots.search(trials, metric=metric, higher_is_better=higher))
+    if len(varied) > 1:
+        page.chart(plots.surface(trials, metric=metric, higher_is_better=higher))
+    for name in varied[:_MOST_BARS]:
+        page.chart(plots.parameter(trials, name, metric=metric))
+    ordered = trials.sort("value", descending=higher, nulls_last=True)
+    told = f"The best {min(100, trials.height)} of {trials.height} trials"
+    page.table(ordered.head(100), best_first=True, folded=told)
+
+
+def _asked(users: int | Iterable[Any], known: _Known) -> Sequence[Any]:
+    assert known.pairs is not None  # or there would be no lists
+    assert known.x is not None
+    if isinstance(users, int):
+        check_at_least("users", users, 0, whole=True)
+        return typical_users(known.pairs, known.x, users)
+    chosen = list(users)
+    check_users(chosen, known.x)
+    return chosen
+
+
+def _people(
+    page: Report, known: _Known, users: Sequence[Any], names: dict[Any, str], k: int, *, exclude_seen: bool
+) -> None:
+    assert known.x is not None
+    if not users:
+        return
+    best = list(known.models)[:3]
+    options: Any = {"exclude_seen": exclude_seen}
+    lists = {name: known.models[name].recommend(users, k, **options) for name in best}
+    page.section("Some users").text(
+        f"Chosen by the length of their histories and not by hits. {HIT} was held out, and is what lists should hold."
+    )
+    for person in people(users, lists, known.pairs, known.x, log=known.log, names=names):
+        page.subsection(f"User {person.user}")
+        page.facts({"history": person.history, "held out": person.held_out}).table(person.lists)

@@ -64,6 +64,7 @@ from cofactor.models import (
     RP3beta,
     SampledMF,
     SessionKNN,
+    SessionMF,
     SVDpp,
     UserKNN,
 )
@@ -119,6 +120,7 @@ __all__ = [
     "SVDpp",
     "SampledMF",
     "SessionKNN",
+    "SessionMF",
     "UnknownIdError",
     "UserKNN",
     "best_model",

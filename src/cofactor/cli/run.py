@@ -7,9 +7,12 @@ import polars as pl
 import typer
 
 from cofactor.cli.options import Json
-from cofactor.cli.output import complain, print_facts, print_json, print_leaderboard, say
+from cofactor.cli.output import complain, note, print_facts, print_json, print_leaderboard, say
 from cofactor.evaluation.experiment import Experiment
+from cofactor.evaluation.experiment_results import ExperimentResult
 from cofactor.evaluation.experiment_run import run_experiment
+from cofactor.report.page import Report
+from cofactor.report.results import make_report
 
 __all__ = ["run"]
 
@@ -48,16 +51,44 @@ def run(
             print_facts({"experiment": experiment.name, **facts, **made})
         return
     result = run_experiment(experiment, data=data, out=output, models=names, seed=seed)
+    for fold, told in result.leaks.items():
+        note(told if len(result.leaks) == 1 else f"{fold}: {told}")
+    if experiment.file.section("output").table.get("report") and result.best is not None:
+        _report(result).write(result.folder / "report.html")
     if as_json:
         print_json({"results": result.table, "facts": result.facts, "folder": str(result.folder)})
     else:
-        told = [*result.metrics, *(f"{metric}_{end}" for metric in result.metrics for end in ("low", "high"))]
-        columns = [
-            name for name in ("model", *told, "fit_seconds", "recommend_seconds") if name in result.table.columns
-        ]
-        print_leaderboard(result.table.filter(pl.col("error").is_null()).select(columns), result.name)
+        print_leaderboard(_board(result), result.name)
         say(f"Results written to {result.folder}")
     for name, why in result.failed.items():
         complain(f"model {name!r} failed: {why}")
     if result.failed:
         raise typer.Exit(1)
+
+
+def _board(result: ExperimentResult) -> pl.DataFrame:
+    """The leaderboard of the models that were measured."""
+    ends = (f"{metric}_{end}" for metric in result.metrics for end in ("low", "high"))
+    columns = ["model", *result.metrics, *ends, "fit_seconds", "recommend_seconds"]
+    measured = result.table.filter(pl.col("error").is_null())
+    return measured.select(name for name in columns if name in measured.columns)
+
+
+def _report(result: ExperimentResult) -> Report:
+    """All that is known on one page; of histories and of several folds the leaderboard, of one fold all of it."""
+    lead = " ".join([*([result.description] if result.description else []), *result.leaks.values()])
+    fold, best = result.fold, result.best
+    several = len({one.model for one in result.records}) < len(result.records)
+    if fold is None or fold.histories is not None or several or best is None:
+        return make_report(_board(result), title=result.name, lead=lead)
+    return make_report(
+        _board(result),
+        models={} if best.fitted is None else {best.model: best.fitted},
+        train=fold.train,
+        test=fold.test,
+        measured={one.model: one.found for one in result.records if one.found is not None},
+        tests=result.significance,
+        trials=best.study,
+        title=result.name,
+        lead=lead,
+    )

@@ -28,7 +28,8 @@ import cofactor as cf
 from cofactor.kernels import native, on
 from cofactor.kernels.arguments import Table
 from cofactor.models.ratings.fm_chain import Chain
-from cofactor.models.ratings.fm_sides import Side, rated
+from cofactor.models.ratings.fm_entries import Entries
+from cofactor.models.ratings.fm_sides import SideFeatures, rated
 from cofactor.system.threads import available_threads
 
 if TYPE_CHECKING:
@@ -121,10 +122,10 @@ def main() -> None:
     drawn = cf.datasets.synthetic(args.users, args.items, args.ratings, seed=0).user_items
     x = drawn.with_values(np.random.default_rng(0).normal(size=drawn.nnz))
     print(f"{x.nnz:,} ratings, {args.factors} factors, {args.threads} threads, CPU level {native.level}\n")
-    none: tuple[Side, Side] = (Side.of(x.n_rows, []), Side.of(x.n_columns, []))
-    sets = [Side.of(m.n_rows, [(rated(m), np.zeros(m.n_columns, np.int32))]) for m in (x, x.transposed())]
+    none: tuple[SideFeatures, SideFeatures] = (SideFeatures.of(x.n_rows, []), SideFeatures.of(x.n_columns, []))
+    sets = [SideFeatures.of(m.n_rows, [(rated(m), np.zeros(m.n_columns, np.int32))]) for m in (x, x.transposed())]
     steps = {
-        name: Chain(on("cpu"), x, sides, args.factors + 1, threads=args.threads).sweep
+        name: Chain(on("cpu"), Entries(x), sides, args.factors + 1, threads=args.threads).sweep
         for name, sides in {"ids": none, "ids and sets": (sets[0], sets[1])}.items()
     }
     peer = RowByRow(x, args.peer_factors)

@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <numbers>
 #include <vector>
 
 #include "core/dense.hpp"
-#include "core/random.hpp"
+#include "core/normal.hpp"
 
 namespace cofactor {
 
@@ -82,11 +81,10 @@ private:
     void add_noise(std::int64_t row) {
         const std::ptrdiff_t width = r_.width;
         Random random(r_.seed, static_cast<std::uint64_t>(row));
-        for (std::ptrdiff_t i = 0; i < r_.factors; i += 2) {  // Box & Muller 1958
-            const double length = std::sqrt(-2.0 * std::log(static_cast<double>((random.next() >> 11) + 1) * 0x1p-53));
-            const double angle = 2.0 * std::numbers::pi * (static_cast<double>(random.next() >> 11) * 0x1p-53);
-            noise_.data()[i] = static_cast<float>(length * std::cos(angle));
-            if (i + 1 < r_.factors) noise_.data()[i + 1] = static_cast<float>(length * std::sin(angle));
+        for (std::ptrdiff_t i = 0; i < r_.factors; i += 2) {
+            const NormalPair drawn(random);
+            noise_.data()[i] = static_cast<float>(drawn.first());
+            if (i + 1 < r_.factors) noise_.data()[i + 1] = static_cast<float>(drawn.second());
         }
         for (std::ptrdiff_t i = 0; i < r_.factors; ++i) {
             const float share = r_.deviation * noise_.data()[i];

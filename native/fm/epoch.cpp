@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "core/random.hpp"
@@ -34,19 +35,19 @@ public:
 
     double run() {
         const auto nnz = static_cast<std::int64_t>(user_of_.size());
-        double squares = 0.0;
+        double losses = 0.0;
         for (std::int64_t begin = 0; begin < nnz && !interrupt_.stopped(); begin += size_) {
             const std::int64_t n = std::min(size_, nnz - begin);
             read(begin, n);
             parallel_for(n, kGrain, threads_, interrupt_, [&](std::int64_t first, std::int64_t last, int) {
-                for (std::int64_t b = first; b < last; ++b) evaluate(pairs_[b], 2.0f / static_cast<float>(n));
+                for (std::int64_t b = first; b < last; ++b) evaluate(pairs_[b], 1.0f / static_cast<float>(n));
             });
             interrupt_.check();
             if (interrupt_.stopped()) break;
-            for (std::int64_t b = 0; b < n; ++b) squares += static_cast<double>(pairs_[b].error) * pairs_[b].error;
+            for (std::int64_t b = 0; b < n; ++b) losses += pairs_[b].loss;
             step();
         }
-        return nnz > 0 ? squares / static_cast<double>(nnz) : 0.0;
+        return nnz > 0 ? losses / static_cast<double>(nnz) : 0.0;
     }
 
 private:
@@ -54,7 +55,8 @@ private:
 
     struct Pair {
         std::int32_t user, item;  // rows of the table
-        float target, error, slope;
+        float target, slope;
+        double loss;
     };
 
     void read(std::int64_t begin, std::int64_t n) {
@@ -63,7 +65,7 @@ private:
         for (std::int64_t b = 0; b < n; ++b) {
             const std::uint64_t entry = order_(begin + b);
             const std::int32_t user = user_of_[entry], item = targets_.indices[entry];
-            pairs_[b] = {user, static_cast<std::int32_t>(targets_.n_rows() + item), targets_.values[entry], 0.0f, 0.0f};
+            pairs_[b] = {user, static_cast<std::int32_t>(targets_.n_rows() + item), targets_.values[entry], 0.0f, 0.0};
             touched_.add(users, user, static_cast<std::int32_t>(b));
             touched_.add(items, item, static_cast<std::int32_t>(b));
         }
@@ -72,8 +74,17 @@ private:
 
     void evaluate(Pair& pair, float scale) const {
         const float *user = t_.row(pair.user), *item = t_.row(pair.item);
-        pair.error = o_.offset + user[0] + item[0] + dot(user, item, t_.width) - user[0] * item[0] - pair.target;
-        pair.slope = scale * pair.error;
+        const float score = o_.offset + user[0] + item[0] + dot(user, item, t_.width) - user[0] * item[0];
+        if (o_.logistic) {
+            // -log sigmoid(score) of a target of 1, -log sigmoid(-score) of one of 0
+            const double away = pair.target > 0.5f ? -score : score;
+            pair.loss = std::max(away, 0.0) + std::log1p(std::exp(-std::abs(away)));
+            pair.slope = scale * static_cast<float>(1.0 / (1.0 + std::exp(-static_cast<double>(score))) - pair.target);
+        } else {
+            const float error = score - pair.target;
+            pair.loss = static_cast<double>(error) * error;
+            pair.slope = 2.0f * scale * error;
+        }
     }
 
     // Gradients of all rows first: each reads the rows of the other side as they were when the batch began.

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "core/simd.hpp"
+#include "fm/conditional.hpp"
 #include "fm/fm.hpp"
-#include "fm/normal.hpp"
 
 namespace cofactor {
 

@@ -51,6 +51,7 @@ void fm_sweep(const Csr& targets, const FmSide& own, std::span<const float> othe
               std::span<float> residuals, std::span<double> row_sums, int threads, Interrupt& interrupt);
 
 struct FmEpoch {
+    bool logistic;  // targets are 0 or 1, and the loss is the logarithmic one, of the sigmoid of what is predicted
     float offset;
     float weight_decay;
     std::int64_t batch_size;
@@ -58,9 +59,9 @@ struct FmEpoch {
 };
 
 // One pass over the entries of `targets` in random order, by batches: every row that a batch touches takes one step
-// against the gradient of the batch's mean squared error plus weight_decay / 2 times its squared length. The table
-// holds users, then items, a weight and a vector each; they have no other features. The mean squared error, each as it
-// was when its batch came. O(6 width) a rating, and an optimizer's step for each touched row.
+// against the gradient of the batch's mean loss (squared error, or logistic) plus weight_decay / 2 times its squared
+// length. The table holds users, then items, a weight and a vector each; they have no other features. The mean loss,
+// each as it was when its batch came. O(6 width) a rating, and an optimizer's step for each touched row.
 double fm_epoch(const Csr& targets, const Table& rows, const FmEpoch& options, int threads, Interrupt& interrupt);
 
 // What samples of the parameters say of pairs: totals n x n_samples x n_coordinates, and those of a row of -1.

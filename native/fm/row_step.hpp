@@ -7,8 +7,8 @@
 
 #include "core/padded.hpp"
 #include "core/simd.hpp"
+#include "fm/conditional.hpp"
 #include "fm/fm.hpp"
-#include "fm/normal.hpp"
 
 namespace cofactor {
 

@@ -20,6 +20,7 @@ from cofactor.errors import (
     UnknownIdError,
 )
 from cofactor.evaluation import submission
+from cofactor.evaluation.best_model import best_model
 from cofactor.evaluation.by_type import evaluate_by_type
 from cofactor.evaluation.compare import compare
 from cofactor.evaluation.cross_validate import cross_validate
@@ -117,6 +118,7 @@ __all__ = [
     "SessionKNN",
     "UnknownIdError",
     "UserKNN",
+    "best_model",
     "calibration",
     "check_leaks",
     "compare",

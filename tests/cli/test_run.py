@@ -98,3 +98,20 @@ def test_a_report_is_written_where_the_file_asks_for_it(file, log, run, tmp_path
     assert "popular" in page
     assert "Long tail" not in page
     assert "fold 2" in (tmp_path / "shop-results" / "results.md").read_text()
+
+
+def test_a_report_is_written(file, log, run, tmp_path):
+    file.write_text(FILE + '[models.broken]\nclass = "SampledMF"\ncategory = "colour"\n')
+    run("run", file, "--data", log.parent, "--report", tmp_path / "r.html", expect=1)
+    page = (tmp_path / "r.html").read_text()
+    for told in ("against ", "Long tail", "For whom, and for what", "test_reads", "colour", "data sha256"):
+        assert told in page
+    assert "must end in" in run("run", file, "--report", "r.pdf", expect=1).stderr
+
+
+def test_folds_have_a_report_too(file, log, run, tmp_path):
+    file.write_text(FILE.replace('kind = "by_time"\ntest = "28d"', 'kind = "k_fold"\nk = 2'))
+    run("run", file, "--data", log.parent, "--report", tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert "ndcg@10_std" in page
+    assert "For whom" not in page

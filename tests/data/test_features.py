@@ -106,7 +106,7 @@ def test_notes_tell_how_columns_were_read():
     for told in (
         "genres: null in 1 of 4 rows, which have none of its features",
         "country: text, 2 features",
-        "year: numbers, standardised as (year - 1990.5) / 15.1245; if they stand for categories, cast them to pl.Stri",
+        "year: numbers, standardized as (year - 1990.5) / 15.1245; if they stand for categories, cast them to pl.Stri",
     ):
         assert told in notes
     assert "no value occurs in two rows" in "\n".join(learn({"title": ["a", "b", "c"], "x": [1, 2, 3]}).notes)
@@ -189,7 +189,7 @@ def test_any_table_is_encoded_as_value_by_value(rows, others, random):
     try:
         features = cf.Features.from_frame(table(rows, ids))
     except cf.DataError as error:
-        assert re.search("no column tells one item|cannot be standardised", str(error))  # noqa: PT017
+        assert re.search("no column tells one item|cannot be standardized", str(error))  # noqa: PT017
         return
     assert features == restored(features)
     for asked in (rows, others):
@@ -287,7 +287,7 @@ REFUSED = {
     ),
     "NaN": ({"item_id": range(3), "x": [1.0, float("nan"), 3.0]}, NUMBER.format("nan")),
     "infinite": ({"item_id": range(3), "x": [1.0, -float("inf"), 3.0]}, NUMBER.format("-inf")),
-    "giants": ({"item_id": range(2), "x": [1e308, -1e308]}, r"go from -1e\+308 to 1e\+308 and cannot be standardised"),
+    "giants": ({"item_id": range(2), "x": [1e308, -1e308]}, r"go from -1e\+308 to 1e\+308 and cannot be standardized"),
     "dates": ({"item_id": [1], "x": [date(2024, 1, 1)]}, r"'x' is Date; features are .*: .* pl\.col\('x'\)\.dt\.year"),
     "times": ({"item_id": [1], "x": [datetime(2024, 1, 1)]}, r"'x' is Datetime.*: .* pl\.col\('x'\)\.dt\.year"),
     "spans": ({"item_id": [1], "x": [timedelta(1)]}, r"'x' is Duration.*pl\.col\('x'\)\.dt\.total_seconds\(\)"),

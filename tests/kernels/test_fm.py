@@ -284,22 +284,38 @@ def pairs_of(x):
     return np.column_stack([x.row_index(), x.n_rows + x.indices])
 
 
-def test_a_batch_of_everything_is_one_step_down_the_gradient(cpu_level):
+def two_valued(x):
+    return x.with_values((x.values > 0).astype(np.float32))
+
+
+@pytest.mark.parametrize("logistic", [False, True])
+def test_a_batch_of_everything_is_one_step_down_the_gradient(cpu_level, logistic):
     x, table = batches()
+    x = two_valued(x) if logistic else x
     before = table.values.astype(float)
-    gradient, errors = fm.epoch_gradient(before, pairs_of(x), x.values, 0.4, 0.3)
-    found = kernels.fm_epoch(x, table, offset=0.4, weight_decay=0.3, batch_size=x.nnz + 3, rate=0.5)
-    assert found == pytest.approx((errors**2).mean(), rel=1e-5)
+    gradient, losses = fm.epoch_gradient(before, pairs_of(x), x.values, 0.4, 0.3, logistic=logistic)
+    found = kernels.fm_epoch(x, table, offset=0.4, weight_decay=0.3, batch_size=x.nnz + 3, rate=0.5, logistic=logistic)
+    assert found == pytest.approx(losses.mean(), rel=1e-5)
     np.testing.assert_allclose(table.values, before - 0.05 * gradient, rtol=1e-4, atol=1e-5)
 
 
-def test_an_epoch_goes_through_every_entry_once(cpu_level):
-    """With a vanishing step, the mean squared error is that of all entries, whatever the batches are."""
+@pytest.mark.parametrize("logistic", [False, True])
+def test_an_epoch_goes_through_every_entry_once(cpu_level, logistic):
+    """With a vanishing step, the mean loss is that of all entries, whatever the batches are."""
     x, table = batches(30, 20, learning_rate=1e-20)
-    _, errors = fm.epoch_gradient(table.values.astype(float), pairs_of(x), x.values, 0.0, 0.0)
+    x = two_valued(x) if logistic else x
+    _, losses = fm.epoch_gradient(table.values.astype(float), pairs_of(x), x.values, 0.0, 0.0, logistic=logistic)
     for size in (1, 7, 10_000):
-        found = kernels.fm_epoch(x, table, offset=0.0, weight_decay=0.0, batch_size=size, seed=size)
-        assert found == pytest.approx((errors**2).mean(), rel=1e-5)
+        found = kernels.fm_epoch(x, table, offset=0.0, weight_decay=0.0, batch_size=size, seed=size, logistic=logistic)
+        assert found == pytest.approx(losses.mean(), rel=1e-5)
+
+
+def test_logistic_losses_of_wild_scores_are_finite(cpu_level):
+    x, table = batches(learning_rate=1e-3)
+    table.values[:, 0] = np.where(np.arange(12) % 2, 300, -300)
+    found = kernels.fm_epoch(two_valued(x), table, offset=0.0, weight_decay=0.0, batch_size=4, logistic=True)
+    assert np.isfinite(found)
+    assert np.isfinite(table.values).all()
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adagrad"])
@@ -344,6 +360,7 @@ def test_tables_of_batches_are_checked():
     x, table = batches()
     for wrong, message in (
         ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"logistic": True}, "targets must be 0 or 1"),
         ({"table": Table.new(table.values[:-1].copy(), "sgd", 0.1)}, "a row for every user and every item"),
         ({"table": Table.new(table.values[:, :1].copy(), "sgd", 0.1)}, "rows must be padded"),
     ):

@@ -1,7 +1,7 @@
 """Twins of the kernels of factorization machines: the order-2 machine over all features, in float64."""
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import expit, ndtr
 
 
 def design(x):
@@ -81,14 +81,18 @@ def ratings(users, items, samples):
     return np.array(means), np.array(variances)
 
 
-def epoch_gradient(rows, pairs, targets, offset, weight_decay):
-    """Of a batch's mean squared error, for every row, a weight and a vector; and the errors."""
-    errors = np.array([offset + rows[u, 0] + rows[i, 0] + rows[u, 1:] @ rows[i, 1:] for u, i in pairs]) - targets
+def epoch_gradient(rows, pairs, targets, offset, weight_decay, *, logistic=False):
+    """Of a batch's mean loss, for every row, a weight and a vector; and the loss of each pair."""
+    z = np.array([offset + rows[u, 0] + rows[i, 0] + rows[u, 1:] @ rows[i, 1:] for u, i in pairs])
+    if logistic:
+        losses, slopes = np.logaddexp(0, np.where(targets == 1, -z, z)), expit(z) - targets
+    else:
+        losses, slopes = (z - targets) ** 2, 2 * (z - targets)
     gradient = np.zeros_like(rows)
-    for (u, i), error in zip(pairs, errors, strict=True):
+    for (u, i), slope in zip(pairs, slopes / len(pairs), strict=True):
         for own, other in ((u, i), (i, u)):
-            gradient[own, 0] += 2 / len(pairs) * error
-            gradient[own, 1:] += 2 / len(pairs) * error * rows[other, 1:]
+            gradient[own, 0] += slope
+            gradient[own, 1:] += slope * rows[other, 1:]
     touched = np.unique(pairs)
     gradient[touched] += weight_decay * rows[touched]
-    return gradient, errors
+    return gradient, losses

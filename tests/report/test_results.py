@@ -69,6 +69,16 @@ def test_everything(split, compared):
     assert "ImplicitALS(factors=4" in html
 
 
+def test_models_are_tested_against_each_other_unless_somebody_did(compared):
+    board, models, pairs = compared
+    html = make_report(board, models=models, test=pairs).html()
+    assert "All 3 pairs" in html
+    values = {name: measure(model, pairs, "ndcg@5").per_user() for name, model in models.items()}
+    for difference in cf.paired_tests(values)["difference"]:
+        assert f"{abs(difference):.4f}" in html
+    assert "paired bootstrap" not in make_report(board, models={"popular": models["popular"]}, test=pairs).html()
+
+
 def test_a_study_tells_its_metric(split, compared):
     study = cf.tune(
         cf.ImplicitALS(4, iterations=2), split.train, space={"factors": [2, 4], "alpha": [1.0, 9.0]}, method="grid"

@@ -1,7 +1,7 @@
 """``cofactor run``: an experiment from one file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 import typer
@@ -11,8 +11,9 @@ from cofactor.cli.output import complain, note, print_facts, print_json, print_l
 from cofactor.evaluation.experiment import Experiment
 from cofactor.evaluation.experiment_results import ExperimentResult
 from cofactor.evaluation.experiment_run import run_experiment
-from cofactor.report.page import Report
+from cofactor.report.page import HTML_ENDINGS, Report
 from cofactor.report.results import make_report
+from cofactor.system.files import check_output
 
 __all__ = ["run"]
 
@@ -29,12 +30,15 @@ def run(
     ] = None,
     models: Annotated[str | None, typer.Option("--models", help="Some of its models, separated by commas.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="In place of the file's.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="HTML file to write, with charts.")] = None,
     as_json: Json = False,
 ) -> None:
     """Run an experiment from one file: data, split, models, tuning, metrics and outputs.
 
     Exits 1 where a model failed; the results of the others are written.
     """
+    if report is not None:
+        check_output(report, HTML_ENDINGS)
     experiment = Experiment.read(file)
     names = None if models is None else [name.strip() for name in models.split(",") if name.strip()]
     specs = experiment.chosen(names)
@@ -53,13 +57,17 @@ def run(
     result = run_experiment(experiment, data=data, out=output, models=names, seed=seed)
     for fold, told in result.leaks.items():
         note(told if len(result.leaks) == 1 else f"{fold}: {told}")
-    if experiment.file.section("output").table.get("report") and result.best is not None:
-        _report(result).write(result.folder / "report.html")
+    if report is None and experiment.file.section("output").table.get("report"):
+        report = result.folder / "report.html"
+    if result.best is None:
+        report = None  # there is nothing to show
+    if report is not None:
+        _page(result).write(report)
     if as_json:
         print_json({"results": result.table, "facts": result.facts, "folder": str(result.folder)})
     else:
         print_leaderboard(_board(result), result.name)
-        say(f"Results written to {result.folder}")
+        say(f"Results written to {result.folder}" + ("" if report is None else f", report to {report}"))
     for name, why in result.failed.items():
         complain(f"model {name!r} failed: {why}")
     if result.failed:
@@ -74,21 +82,22 @@ def _board(result: ExperimentResult) -> pl.DataFrame:
     return measured.select(name for name in columns if name in measured.columns)
 
 
-def _report(result: ExperimentResult) -> Report:
-    """All that is known on one page; of histories and of several folds the leaderboard, of one fold all of it."""
+def _page(result: ExperimentResult) -> Report:
+    """The results on a page; of several folds, and of histories, there are no users that all models share."""
+    board = result.table.drop("parameters", "made")
+    if board["error"].null_count() == board.height:
+        board = board.drop("error")
     lead = " ".join([*([result.description] if result.description else []), *result.leaks.values()])
-    fold, best = result.fold, result.best
-    several = len({one.model for one in result.records}) < len(result.records)
-    if fold is None or fold.histories is not None or several or best is None:
-        return make_report(_board(result), title=result.name, lead=lead)
-    return make_report(
-        _board(result),
-        models={} if best.fitted is None else {best.model: best.fitted},
-        train=fold.train,
-        test=fold.test,
-        measured={one.model: one.found for one in result.records if one.found is not None},
-        tests=result.significance,
-        trials=best.study,
-        title=result.name,
-        lead=lead,
-    )
+    fold = result.fold
+    of_users: dict[str, Any] = {}
+    if fold is not None and fold.histories is None and len(result.records) == board.height:
+        of_users = {
+            "models": {one.model: one.fitted for one in result.records if one.fitted is not None},
+            "train": fold.train,
+            "test": fold.test,
+            "measured": {one.model: one.found for one in result.records if one.found is not None},
+            "tests": result.significance,
+        }
+    trials = {one.model: one.study for one in result.records if one.study is not None}
+    page = make_report(board, trials=trials, title=result.name, lead=lead, **of_users)
+    return page.section("Run").facts(result.facts)

@@ -19,6 +19,7 @@ from cofactor.errors import ParameterError
 
 if TYPE_CHECKING:
     from cofactor.data.aggregate import Weight
+    from cofactor.data.context import Context
     from cofactor.data.ratings import Duplicates, Scale
     from cofactor.data.sources import Source
 
@@ -82,7 +83,9 @@ class Events(Log):
             warn(report)
         return x
 
-    def ratings(self, duplicates: Duplicates = "last", *, scale: Scale | None = None) -> Ratings:
+    def ratings(
+        self, duplicates: Duplicates = "last", *, scale: Scale | None = None, context: Context | None = None
+    ) -> Ratings:
         """Bring the ratings into memory, one per (user, item); split the events first to hold some out.
 
         Parameters
@@ -92,6 +95,9 @@ class Events(Log):
             of equal times) the one furthest down; what is left out is counted in a ``CofactorWarning``.
         scale : (lowest, highest), optional
             The ratings that can be given. By default the lowest and the highest that were.
+        context : names of columns, optional
+            To keep beside the ratings, as ``ratings.context``, for models that take circumstances into account, such as
+            ``FactorizationMachine(context=...)``. Of a pair that is rated again they are those of the last rating.
 
         Raises
         ------
@@ -101,7 +107,7 @@ class Events(Log):
         ParameterError
             The events have no ``rating`` role, or a parameter is none of the possible ones.
         """
-        return Ratings.from_events(self, duplicates, scale=scale)
+        return Ratings.from_events(self, duplicates, scale=scale, context=context)
 
 
 def read_events(

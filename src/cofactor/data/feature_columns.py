@@ -4,7 +4,7 @@ Every column weighs the same in a row, so that none dominates by its form: the s
 category or a flag is one feature of weight 1. A list of k values is k features of weight :math:`1/\sqrt{k}`: a sum of k
 vectors that know nothing of each other is :math:`\sqrt{k}` times as long as one of them, so that this keeps its length
 whatever k is, where 1/k would let long lists fade (as SVD++ weighs the items of a history, Koren 2008). A number is one
-feature whose weight is standardised, so that its square is 1 on average.
+feature whose weight is standardized, so that its square is 1 on average.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Column:
         Raises
         ------
         DataError
-            Of a type that is no feature; or numbers that are missing, infinite or beyond standardising.
+            Of a type that is no feature; or numbers that are missing, infinite or beyond standardizing.
         """
         kind = _kind(column, what)
         if kind == "number":
@@ -117,14 +117,14 @@ class Column:
         if not (np.isfinite(mean) and np.isfinite(spread) and spread >= np.finfo(np.float64).tiny):
             raise DataError(
                 f"{what}: the numbers of column {name!r} go from {numbers.min():g} to {numbers.max():g} and cannot be "
-                "standardised; give them in other units, or their logarithms"
+                "standardized; give them in other units, or their logarithms"
             )
         return cls(name, "number", _nothing(), np.array([len(numbers)]), mean, spread)
 
     def notes(self, column: pl.Series) -> list[str]:
         """What a person should know of how the column was read."""
         if self.kind == "number":
-            text = f"{self.name}: numbers, standardised as ({self.name} - {self.mean:.6g}) / {self.spread:.6g}"
+            text = f"{self.name}: numbers, standardized as ({self.name} - {self.mean:.6g}) / {self.spread:.6g}"
             ways = "; if they stand for categories, cast them to pl.String"
             return [text + (ways if column.dtype.is_integer() else "")]
         notes = [f"{self.name}: {_TOLD[self.kind]}, {self.n_features:,} features"]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Features", "Of"]
 
 Of: TypeAlias = Literal["item", "user"]
+Described: TypeAlias = Literal["item", "user", "context"]
 _OTHER = {"item": "user", "user": "item"}
 
 
@@ -35,7 +36,8 @@ class Features:
 
     Parameters
     ----------
-    of : {"item", "user"}
+    of : {"item", "user", "context"}
+        Those of the context of ratings are made by ``cofactor.data.context`` and have no ids.
     columns : sequence of Column
         What was learned of each.
     notes : sequence of str
@@ -70,9 +72,13 @@ class Features:
     PARTS = ("text", "offsets", "counts")  # the arrays by which they are saved
 
     def __init__(
-        self, of: Of, columns: Sequence[Column], notes: Sequence[str] = (), dropped: Mapping[str, str] | None = None
+        self,
+        of: Described,
+        columns: Sequence[Column],
+        notes: Sequence[str] = (),
+        dropped: Mapping[str, str] | None = None,
     ) -> None:
-        check_choice("of", of, _OTHER)
+        check_choice("of", of, (*_OTHER, "context"))
         self.of = of
         self.columns = tuple(columns)
         self.dropped = dict(dropped or {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
@@ -12,6 +13,7 @@ import scipy.sparse as sp
 
 from cofactor.checks import check_at_least, check_choice, check_type, is_number, shown, warn
 from cofactor.data.columns import prepare
+from cofactor.data.context import Context, in_order_of_pairs, require_context, widths_of
 from cofactor.data.id_columns import first_rows
 from cofactor.data.ids import IdMap, IdValues
 from cofactor.data.interactions import Interactions
@@ -23,6 +25,8 @@ from cofactor.errors import DataError, ParameterError
 from cofactor.kernels.csr import CSR
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from cofactor.system.views import View
@@ -39,6 +43,8 @@ _CLOSE = 1e-3  # of a step: what float32 leaves of grids such as .1, .2, .3
 
 class Ratings(UserItems):
     """What users said of items: two id maps and one sparse matrix, in which 0 and negative values are ratings too.
+
+    ``context`` is None, or the columns that ``Events.ratings`` was asked to keep, a row for every entry of the matrix.
 
     Parameters
     ----------
@@ -79,15 +85,20 @@ class Ratings(UserItems):
         self.declared_scale = None if scale is None else _checked_scale(scale)
         check_at_least("n_duplicates", n_duplicates, 0, whole=True)
         self.n_duplicates = n_duplicates
+        self.context: pl.DataFrame | None = None
         super().__init__(users, items, user_items)
 
     @classmethod
-    def from_events(cls, events: Log, duplicates: Duplicates = "last", *, scale: Scale | None = None) -> Self:
+    def from_events(
+        cls, events: Log, duplicates: Duplicates = "last", *, scale: Scale | None = None, context: Context | None = None
+    ) -> Self:
         """Build from a log with a ``rating`` role; see ``Events.ratings``."""
+        names = list(widths_of(context))
         check_type("events", events, Log, "Events; from_frame takes tables")
         check_choice("duplicates", duplicates, ("last", "mean", "error"))
         if events.rating is None:
             raise ParameterError("these events have no ratings; name their column: read_events(..., rating=...)")
+        require_context(events.frame.collect_schema().names(), names, "events")
         _check_column(events, events.rating)
         value = pl.col(events.rating)
         users, items, matrix = events.aggregated(value.mean())
@@ -97,10 +108,21 @@ class Ratings(UserItems):
         if n_more and duplicates == "last":
             users, items, matrix = events.aggregated(_last(events, value))
         _tell_duplicates(n_more, events.n_events, duplicates)
-        return cls(users, items, matrix, scale=scale, n_duplicates=n_more)
+        ratings = cls(users, items, matrix, scale=scale, n_duplicates=n_more)
+        if names:
+            picked = {name: _last(events, pl.col(name)) for name in names}
+            ratings.context = in_order_of_pairs(events, picked, ratings.users, ratings.items)
+        return ratings
 
     @classmethod
-    def from_frame(cls, df: TableLike, duplicates: Duplicates = "last", *, scale: Scale | None = None) -> Self:
+    def from_frame(
+        cls,
+        df: TableLike,
+        duplicates: Duplicates = "last",
+        *,
+        scale: Scale | None = None,
+        context: Context | None = None,
+    ) -> Self:
         """Build from a table with the columns ``user_id``, ``item_id`` and ``rating``.
 
         Parameters
@@ -110,6 +132,8 @@ class Ratings(UserItems):
             What becomes of several ratings of one user and item; the last is the one furthest down.
         scale : (lowest, highest), optional
             See the class.
+        context : names of columns, optional
+            To keep beside the ratings; see ``Events.ratings``.
 
         Raises
         ------
@@ -117,12 +141,12 @@ class Ratings(UserItems):
             A column is missing, an id is null, a rating is no finite number or beyond the scale, the table is empty,
             or a pair is rated twice and ``duplicates="error"``.
         """
-        table = rated_table(df, "df")
+        table = rated_table(df, "df", keep=list(widths_of(context)))
         if not len(table):
             raise DataError("df: there are no rows, so there are no ratings")
         checked = prepare(table.lazy(), user="user_id", item="item_id")
         log = Log(checked.frame, user="user_id", item="item_id", rating="rating", bounds=checked.bounds)
-        return cls.from_events(log, duplicates, scale=scale)
+        return cls.from_events(log, duplicates, scale=scale, context=context)
 
     @classmethod
     def from_matrix(
@@ -183,7 +207,23 @@ class Ratings(UserItems):
     def widened(self, users: IdMap | None = None, items: IdMap | None = None) -> Self:
         """The same ratings among more users and items, who have none; see ``Interactions.widened``."""
         users, items, csr = self._among(users, items)
-        return type(self)(users, items, csr, scale=self.declared_scale, n_duplicates=self.n_duplicates)
+        wider = type(self)(users, items, csr, scale=self.declared_scale, n_duplicates=self.n_duplicates)
+        wider.context = self.context
+        return wider
+
+    @property
+    def without_log(self) -> Self:
+        """The same without context."""
+        if self.context is None:
+            return self
+        bare = copy(self)
+        bare.context = None
+        return bare
+
+    def to_frame(self) -> pl.DataFrame:
+        """One row per rating: ``user_id``, ``item_id`` (original types), ``rating`` (Float32), and the context."""
+        table = super().to_frame()
+        return table if self.context is None else table.hstack(self.context.get_columns())
 
     @property
     def scale(self) -> Scale:
@@ -247,11 +287,11 @@ class Ratings(UserItems):
         )
 
 
-def rated_table(given: TableLike, what: str) -> pl.DataFrame:
+def rated_table(given: TableLike, what: str, *, keep: Sequence[str] = ()) -> pl.DataFrame:
     """The columns ``user_id``, ``item_id`` and ``rating`` (Float64) of Ratings, Interactions, Events or a table.
 
-    Interactions are taken as ``Ratings.of`` takes them. Of Events and tables every row is there, also of pairs that are
-    rated more than once.
+    Columns to ``keep``, by the names that they have in the log, follow these. Interactions are taken as ``Ratings.of``
+    takes them. Of Events and tables every row is there, also of pairs that are rated more than once.
 
     Raises
     ------
@@ -263,11 +303,14 @@ def rated_table(given: TableLike, what: str) -> pl.DataFrame:
             raise DataError(f"{what}: the events have no ratings; name their column: read_events(..., rating=...)")
         _check_column(given, given.rating)
         roles = {"user_id": given.user, "item_id": given.item, "rating": given.rating}
-        given = given.frame.select(pl.col(column).alias(role) for role, column in roles.items())
+        require_context(given.frame.collect_schema().names(), keep, what)
+        given = given.frame.select(*(pl.col(column).alias(role) for role, column in roles.items()), *keep)
     if isinstance(given, Interactions):
         given = Ratings.of(given)
     table = read_table(given.to_frame() if isinstance(given, Ratings) else given, ("user_id", "item_id"), what)
-    table = read_table(table, ("rating",), what).select("user_id", "item_id", "rating")
+    table = read_table(table, ("rating",), what)
+    require_context(table.columns, keep, what)
+    table = table.select("user_id", "item_id", "rating", *keep)
     dtype = table.schema["rating"]
     if len(table) and not (dtype.is_numeric() or dtype == pl.Boolean):
         raise DataError(

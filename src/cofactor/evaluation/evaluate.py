@@ -47,9 +47,9 @@ def evaluate(
     test : Events, Interactions, Ratings, or table with ``user_id`` and ``item_id``
         To measure a part of the users, pass the rows of that part.
     metrics : str or sequence of str
-        Names such as ``recall@10``, listed by ``cofactor.metrics.available()``. ``rmse``, ``mae`` and
-        ``calibration_error`` compare all ratings of ``test``, of unknown users too, with those of a model of ratings
-        (brought to its scale), or of a table with ``rating`` in the place of ``rank``.
+        Names such as ``recall@10``, listed by ``cofactor.metrics.available()``. ``rmse``, ``mae``,
+        ``calibration_error``, ``log_loss`` and ``roc_auc`` compare all ratings of ``test``, of unknown users too, with
+        those of a model of ratings (brought to its scale), or of a table with ``rating`` in the place of ``rank``.
     exclude_seen : bool
         Whether the model leaves out the user's training history. Tables and candidates are taken as they are.
     candidates : table with ``user_id`` and ``item_id``, optional

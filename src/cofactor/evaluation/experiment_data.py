@@ -106,7 +106,10 @@ class Fold:
 
     def of(self, model: object) -> UserItems:
         """What a model is fitted on, made once."""
-        return self.ratings if isinstance(model, RatingModel) else self.interactions
+        if isinstance(model, RatingModel):
+            columns = model.context_columns
+            return self.train.ratings(context=columns) if columns else self.ratings
+        return self.interactions
 
     @cached_property
     def interactions(self) -> Interactions:

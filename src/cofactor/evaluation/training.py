@@ -43,24 +43,36 @@ class Training:
         self._train: Any = train
         self._weight = weight
         self._is_log = is_log
+        self._made: dict[tuple[str, ...], Ratings] = {}  # by the columns of context that they keep
 
     @property
     def events(self) -> Events | None:
         """The log, where there is one."""
         return self._train if self._is_log else None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to fit on."""
+        return self._train is None
+
+    @property
+    def any(self) -> UserItems:
+        """Users and items that models are fitted on, whatever their kind."""
+        return self.interactions if self._is_log else self._train
+
     def of(self, model: object) -> UserItems:
         """What a model is fitted on."""
         if not self._is_log:
             made: UserItems = self._train
             return made
-        return self.ratings if isinstance(model, RatingModel) else self.interactions
+        return self.ratings(model) if isinstance(model, RatingModel) else self.interactions
 
-    @cached_property
-    def ratings(self) -> Ratings:
-        """What models of ratings are fitted on."""
-        made: Ratings = self._train.ratings() if self._is_log else self._train
-        return made
+    def ratings(self, model: RatingModel | None = None) -> Ratings:
+        """What a model of ratings is fitted on: with the columns of its context, where it has any."""
+        context = () if model is None else model.context_columns
+        if context not in self._made:
+            self._made[context] = self._train.ratings(context=context or None) if self._is_log else self._train
+        return self._made[context]
 
     @cached_property
     def interactions(self) -> Interactions:

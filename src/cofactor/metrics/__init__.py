@@ -17,6 +17,7 @@ from cofactor.metrics.auc import auc
 from cofactor.metrics.catalogue import coverage
 from cofactor.metrics.errors import RatingError, calibration_error, mae, rmse
 from cofactor.metrics.kinds import CompleteRanking, Metric, OverallAtK, RankingAtK
+from cofactor.metrics.probabilities import log_loss, roc_auc
 
 if TYPE_CHECKING:
     from typing import Any
@@ -40,6 +41,8 @@ METRICS: dict[str, Kind[Any]] = {
     "rmse": RatingError(rmse),
     "mae": RatingError(mae),
     "calibration_error": RatingError(calibration_error),
+    "log_loss": RatingError(log_loss),
+    "roc_auc": RatingError(roc_auc, higher_is_better=True),
 }
 """The metrics by the name before the ``@``, in the order in which they are told."""
 

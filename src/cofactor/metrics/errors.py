@@ -15,11 +15,11 @@ from cofactor.errors import DataError, ParameterError
 from cofactor.metrics.kinds import Needs, WithoutK
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from cofactor.metrics.kinds import Metric, Trial
+    from cofactor.metrics.kinds import Metric, Trial, Values
 
 __all__ = ["Rated", "RatedReader", "RatingError", "calibration_error", "mae", "read_rated", "rmse"]
 
@@ -95,14 +95,16 @@ def read_rated(subject: Any, test: TableLike) -> Rated:  # noqa: ANN401
     ParameterError
         A model predicts no ratings.
     """
-    truth = rated_table(test, "test")
+    columns = getattr(subject, "context_columns", ())
+    truth = rated_table(test, "test", keep=columns)
     if not len(truth):
         raise DataError("test: there are no rows, so there is nothing to measure")
     values = truth["rating"].to_numpy()
     if hasattr(subject, "rate"):
         x = subject.interactions_
         rows = x.users.rows(truth["user_id"], "users"), x.items.rows(truth["item_id"], "items")
-        center, std = (_float64(part) for part in subject.rate(*rows))
+        context = {"context": truth.select(columns)} if columns else {}
+        center, std = (_float64(part) for part in subject.rate(*rows, **context))
         assert center is not None
         return Rated(values, np.clip(center, *x.scale), center, std)
     if hasattr(subject, "predict"):
@@ -160,9 +162,12 @@ class RatingError(WithoutK[Rated]):
     """Of predicted ratings beside true ones, one number for all."""
 
     per_user = False
-    higher_is_better = False
     reader = RatedReader
     told = "ratings, not of lists;"
+
+    def __init__(self, function: Callable[[Rated], Values], *, higher_is_better: bool = False) -> None:
+        super().__init__(function)
+        self.higher_is_better = higher_is_better
 
     def needs(self, k: int | None) -> Needs:
         """Nothing but the test and the model."""

@@ -13,6 +13,7 @@ from cofactor.checks import check_at_least, check_type, shown
 from cofactor.data.tables import TableLike, pairs_of
 from cofactor.errors import ParameterError
 from cofactor.evaluation.measure import Measurement, measure
+from cofactor.evaluation.paired import paired_tests
 from cofactor.evaluation.unseen import unseen
 from cofactor.report import plots
 from cofactor.report.boards import higher_is_better, metrics_of
@@ -82,8 +83,9 @@ def make_report(
         Values per user (``evaluate(..., per_user=True)``), for the metric by activity. With models and a test the first
         metric is measured once more if this is missing.
     tests : DataFrame, optional
-        From ``paired_tests``, for signs of significance.
-    trials : Study or DataFrame, optional
+        From ``paired_tests``, for signs of significance. By default of the first metric, where its values per user are
+        known: of all pairs of models, or, of more than eight, of each with the best.
+    trials : Study or DataFrame, or a mapping of model to one, optional
         Of a search: a column for each parameter, and ``value``.
     names : mapping of item id to name, or table with ``item_id`` and ``name`` or ``title``, optional
     users : int or ids
@@ -110,20 +112,17 @@ def make_report(
     check_at_least("k", k, 1, whole=True)
     known = _known(board, models or {}, train, test)
     known.values = _per_user(known, measured, exclude_seen=exclude_seen)
+    if tests is None and len(known.values) > 1:
+        baseline = board["model"][0] if len(known.values) > _MOST_LINES else None
+        tests = paired_tests(known.values, baseline=baseline if baseline in known.values else None)
     known.lists = _lists(known, k, exclude_seen=exclude_seen)
     by_id = named(names)
     page = Report(title, lead)
     _leaderboard(page, known, tests)
     _slices(page, known, k, exclude_seen=exclude_seen)
-    if known.x is not None:
-        page.section("Long tail").text(
-            "A few items hold most interactions. A line that rises faster than that of the interactions belongs to a "
-            "model that recommends popular items even more than they are chosen."
-        )
-        page.chart(plots.long_tail(known.x)).chart(plots.concentration(known.x, _few(known.lists)))
+    _long_tail(page, known)
     _learning(page, known.models)
-    if trials is not None:
-        _tuning(page, trials)
+    _tuning(page, trials)
     if known.x is not None and known.lists:
         _people(page, known, _asked(users, known), by_id, k, exclude_seen=exclude_seen)
     if known.models:
@@ -161,7 +160,7 @@ def _per_user(known: _Known, measured: Any, *, exclude_seen: bool) -> dict[str, 
                 found[name] = pl.DataFrame({"user_id": values.users, metric: column})
         elif metric in values.columns:
             found[name] = values.select("user_id", metric)
-    return found
+    return {name: found[name] for name in known.board["model"] if name in found}
 
 
 def _lists(known: _Known, k: int, *, exclude_seen: bool) -> dict[str, pl.DataFrame]:
@@ -192,7 +191,7 @@ def _leaderboard(page: Report, known: _Known, tests: pl.DataFrame | None) -> Non
     if tests is not None and not tests.is_empty():
         page.text(
             f"{SAME} beside a model: by {metrics[0]} it does not differ from the best one by more than chance (paired "
-            "bootstrap over users, corrected for all pairs by Holm)."
+            "bootstrap over users, corrected by Holm for the number of pairs)."
         )
     for metric in metrics[:_MOST_BARS]:
         page.chart(plots.leaderboard(board, metric, marks=marks if metric == metrics[0] else {}))
@@ -221,6 +220,15 @@ def _slices(page: Report, known: _Known, k: int, *, exclude_seen: bool) -> None:
             page.chart(plots.slices(table, f"share found@{k}", by="users of the item"))
 
 
+def _long_tail(page: Report, known: _Known) -> None:
+    if known.x is not None:
+        page.section("Long tail").text(
+            "A few items hold most interactions. A line that rises faster than that of the interactions belongs to a "
+            "model that recommends popular items even more than they are chosen."
+        )
+        page.chart(plots.long_tail(known.x)).chart(plots.concentration(known.x, _few(known.lists)))
+
+
 def _learning(page: Report, models: Mapping[str, Any]) -> None:
     losses = {name: model.loss_history_ for name, model in models.items() if hasattr(model, "loss_history_")}
     losses = {name: loss for name, loss in losses.items() if len(loss)}
@@ -230,11 +238,20 @@ def _learning(page: Report, models: Mapping[str, Any]) -> None:
             page.chart(plots.losses({name: loss}))
 
 
-def _tuning(page: Report, study: Any) -> None:  # noqa: ANN401
-    """The search of a Study, or of a table of trials of any origin."""
+def _tuning(page: Report, trials: Any) -> None:  # noqa: ANN401
+    """The searches of studies, or of tables of trials of any origin."""
+    studies = dict(trials) if isinstance(trials, Mapping) else {} if trials is None else {"": trials}
+    if studies:
+        page.section("Tuning").text("Measured on a part of the training data: the test is not in these numbers.")
+    for name, study in studies.items():
+        if name:
+            page.subsection(name)
+        _search(page, study)
+
+
+def _search(page: Report, study: Any) -> None:  # noqa: ANN401
     trials, metric = (study, "value") if isinstance(study, pl.DataFrame) else (study.trials, study.metric)
     higher, varied = higher_is_better(metric), parameters_of(trials)
-    page.section("Tuning").text("Measured on a part of the training data: the test is not in these numbers.")
     page.chart(plots.search(trials, metric=metric, higher_is_better=higher))
     if len(varied) > 1:
         page.chart(plots.surface(trials, metric=metric, higher_is_better=higher))

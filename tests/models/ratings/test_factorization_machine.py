@@ -275,7 +275,7 @@ def test_any_unit_gives_the_same():
     [
         ({"factors": 0}, "factors must be a whole number of at least 1, got 0"),
         ({"method": "gibbs"}, "method must be one of 'mcmc', 'als', 'sgd', got 'gibbs'"),
-        ({"task": "ranking"}, "task must be one of 'regression', 'ordinal', got 'ranking'"),
+        ({"task": "ranking"}, "task must be one of 'regression', 'ordinal', 'classification', got 'ranking'"),
         ({"task": "ordinal", "method": "als"}, "task='ordinal' needs method='mcmc', got method='als'"),
         ({"implicit": True, "method": "sgd"}, "implicit=True needs method='mcmc' or 'als', got method='sgd'"),
         ({"learning_rate": 0}, "learning_rate must be a finite number above 0, got 0"),
@@ -328,7 +328,7 @@ def test_items_without_features_have_none_which_is_told():
     with pytest.warns(cf.CofactorWarning, match="1 of 3 items have no row in the table"):
         model = cf.FactorizationMachine(2, iterations=6, samples=2).fit(TABLE, item_features=items)
     assert model.predict(TABLE)["rating"].is_finite().all()
-    assert any("year: numbers, standardised" in note for note in model.item_features_.notes)
+    assert any("year: numbers, standardized" in note for note in model.item_features_.notes)
 
 
 def test_memory_is_asked_before_it_is_taken(monkeypatch):

@@ -6,8 +6,9 @@ from scipy.stats import kstest, norm
 
 from cofactor.kernels import on
 from cofactor.kernels.csr import CSR
-from cofactor.models.ratings.fm_chain import Chain, Prior, draw_prior
-from cofactor.models.ratings.fm_sides import Side, rated
+from cofactor.models.ratings.fm_chain import Chain, FieldPriors, draw_field_priors
+from cofactor.models.ratings.fm_entries import Entries
+from cofactor.models.ratings.fm_sides import SideFeatures, rated
 
 
 def matrix(n_users=6, n_items=5, share=0.7, seed=0):
@@ -18,16 +19,16 @@ def matrix(n_users=6, n_items=5, share=0.7, seed=0):
 
 def side(n=6, n_fields=2):
     x = matrix(n, 4)
-    return Side.of(n, [(x, np.zeros(4, np.int32)) for _ in range(n_fields)])
+    return SideFeatures.of(n, [(x, np.zeros(4, np.int32)) for _ in range(n_fields)])
 
 
 def test_fields_are_counted_over_all_parts():
     x = matrix(6, 4)
-    both = Side.of(6, [(x, np.array([0, 0, 1, 2], np.int32)), (matrix(6, 3), np.zeros(3, np.int32))])
+    both = SideFeatures.of(6, [(x, np.array([0, 0, 1, 2], np.int32)), (matrix(6, 3), np.zeros(3, np.int32))])
     assert both.fields.tolist() == [1, 1, 2, 3, 4, 4, 4]
     assert both.n_fields == 5
     assert both.features.shape == (6, 7)
-    assert Side.of(6, []).n_fields == 1
+    assert SideFeatures.of(6, []).n_fields == 1
 
 
 def test_sets_have_a_length_of_one():
@@ -40,8 +41,8 @@ def test_sets_have_a_length_of_one():
 def test_priors_are_drawn_from_their_conditionals():
     """Each as the equations have it: a Gamma distribution of precisions, then a normal one of means."""
     own = side().parameters(4, 1.0, np.random.default_rng(1))
-    before = Prior(np.full((3, 4), 0.3), np.ones((3, 4)))
-    draws = [draw_prior(own, before, np.random.default_rng(seed)) for seed in range(4000)]
+    before = FieldPriors(np.full((3, 4), 0.3), np.ones((3, 4)))
+    draws = [draw_field_priors(own, before, np.random.default_rng(seed)) for seed in range(4000)]
     precisions, means = (np.array([getattr(d, name) for d in draws]) for name in ("precisions", "means"))
     for field, rows in enumerate((own.ids, own.parts[:4], own.parts[4:])):
         theta = rows[:, :4].astype(float)
@@ -56,7 +57,7 @@ def test_priors_are_drawn_from_their_conditionals():
 
 def test_noise_and_offset_are_drawn_from_their_conditionals():
     x = matrix(40, 30)
-    chain = Chain(on("cpu"), x, (side(40, 0), side(30, 0)), 3)
+    chain = Chain(on("cpu"), Entries(x), (side(40, 0), side(30, 0)), 3)
     chain.residual_sum, chain.squares, n = 12.0, 500.0, x.nnz
     noises, offsets = [], []
     for seed in range(4000):
@@ -73,7 +74,7 @@ def test_noise_and_offset_are_drawn_from_their_conditionals():
 
 def test_how_precise_users_are_is_drawn_from_its_conditional():
     x = matrix(40, 30)
-    chain = Chain(on("cpu"), x, (side(40, 0), side(30, 0)), 3, noise_freedom=6.0)
+    chain = Chain(on("cpu"), Entries(x), (side(40, 0), side(30, 0)), 3, noise_freedom=6.0)
     chain.noise_precision, squares = 1.5, np.linspace(1, 60, 40)
     drawn = []
     for seed in range(3000):
@@ -86,7 +87,7 @@ def test_how_precise_users_are_is_drawn_from_its_conditional():
 
 def test_offset_and_noise_know_the_weights_of_users():
     x = matrix(40, 30)
-    chain = Chain(on("cpu"), x, (side(40, 0), side(30, 0)), 3, noise_freedom=6.0)
+    chain = Chain(on("cpu"), Entries(x), (side(40, 0), side(30, 0)), 3, noise_freedom=6.0)
     chain.weights = np.linspace(0.5, 2, 40).astype(np.float32)
     chain.residual_sum, chain.squares, all_weights = 12.0, 500.0, np.diff(x.indptr) @ chain.weights
     noises, offsets = [], []
@@ -103,13 +104,13 @@ def test_offset_and_noise_know_the_weights_of_users():
 def test_what_is_predicted_goes_with_the_residuals():
     x = matrix(40, 30)
     classes = x.with_values(np.searchsorted([-0.5, 0.5], x.values).astype(np.float32))
-    sides = tuple(Side.of(m.n_rows, [(rated(m), np.zeros(m.n_columns, np.int32))]) for m in (x, x.transposed()))
-    chain = Chain(on("cpu"), classes, sides, 4, n_levels=3, seed=5)
+    sides = tuple(SideFeatures.of(m.n_rows, [(rated(m), np.zeros(m.n_columns, np.int32))]) for m in (x, x.transposed()))
+    chain = Chain(on("cpu"), Entries(classes), sides, 4, n_levels=3, seed=5)
     for _ in range(5):
         chain.sweep()
-    left = chain._targets.values - chain.predicted()
+    left = chain._entries.values - chain.predicted()
     assert left.sum() == pytest.approx(chain.residual_sum, abs=1e-3)
     assert (left**2).sum() == pytest.approx(chain.squares, rel=1e-4)
     ends = np.concatenate([[-np.inf], chain.cutpoints.values, [np.inf]])
     k = classes.values.astype(int)
-    assert ((chain._targets.values >= ends[k] - 1e-5) & (chain._targets.values <= ends[k + 1] + 1e-5)).all()
+    assert ((chain._entries.values >= ends[k] - 1e-5) & (chain._entries.values <= ends[k + 1] + 1e-5)).all()

@@ -77,7 +77,7 @@ def brute_force(log, now, window=14, half_lives=(5, 40)):
 
 
 def at_the_cut(model, log):
-    """Pairs, standardised features and outcomes of the training, from the brute-force count."""
+    """Pairs, standardized features and outcomes of the training, from the brute-force count."""
     cut = log["time"].max() - 14 * DAY
     found = brute_force(log.filter(pl.col("time") < cut), cut)
     again = set(log.filter(pl.col("time") >= cut).select("user", "item").iter_rows())

@@ -99,12 +99,15 @@ def fm_epoch(
     batch_size: int,
     seed: int = 0,
     rate: float = 1.0,
+    logistic: bool = False,
     threads: int | None = None,
 ) -> float:
     """One pass of gradient descent over the entries of ``targets`` in random order; changes ``rows`` in place.
 
     A machine of ids alone. Every row that a batch touches takes one step of its optimizer against the gradient of the
-    batch's mean squared error plus ``weight_decay / 2`` times the row's squared length; others stay as they are.
+    batch's mean loss plus ``weight_decay / 2`` times the row's squared length; others stay as they are. The loss is the
+    squared error or, with ``logistic``, ``log(1 + exp(-z))`` of what is predicted, z, where the target is 1, and
+    ``log(1 + exp(z))`` where it is 0.
 
     Parameters
     ----------
@@ -117,15 +120,17 @@ def fm_epoch(
         Of the order; the result does not depend on the number of threads.
     rate : float
         What the learning rate is multiplied by.
+    logistic : bool
+        Targets are 0 or 1.
 
     Returns
     -------
     float
-        Mean squared error, of each entry as it was when its batch came.
+        Mean loss, of each entry as it was when its batch came.
     """
     return native.lib.fm_epoch(
-        targets.indptr, targets.indices, targets.values, targets.n_columns, *rows.slower(rate), offset, weight_decay,
-        batch_size, seed, resolve_threads(threads),
+        targets.indptr, targets.indices, targets.values, targets.n_columns, *rows.slower(rate), logistic, offset,
+        weight_decay, batch_size, seed, resolve_threads(threads),
     )  # fmt: skip
 
 

@@ -61,6 +61,9 @@ def in_one_step(
         vars(new).clear()
         vars(new).update({name: value for name, value in vars(self).items() if not _is_learned(name)})
         fit(new, cast("X", x), *others, **options)
+        new._fitted_params = {
+            name: copy(value) if isinstance(value, list | dict) else value for name, value in new.params().items()
+        }
         vars(new).setdefault("interactions_", x.without_log)  # unless fit has set more users or items than it was given
         parts = () if vars(self).get(_INSIDE) else vars(new).pop(_PARTS, ())  # inside, they wait for the whole
         self.__dict__ = new.__dict__

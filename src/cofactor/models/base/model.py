@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,8 @@ from cofactor.system.threads import resolve_threads
 from cofactor.system.views import Row, View, Viewed, ViewTable, brief
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cofactor.data.user_items import UserItems
     from cofactor.kernels.cpu import Kernels
     from cofactor.system.arrays import Arrays
@@ -35,6 +38,7 @@ class Model(ABC, Viewed):
     interactions_: UserItems
     threads: int | None = None
     device: str = "cpu"
+    _fitted_params: Mapping[str, Any] = MappingProxyType({})  # whatever was set since
 
     def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init_subclass__(**kwargs)
@@ -44,6 +48,10 @@ class Model(ABC, Viewed):
     def params(self) -> dict[str, Any]:
         """The constructor's parameters and their values."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def _params_to_save(self) -> dict[str, Any]:
+        """The parameters that a saved model has."""
+        return self.params()
 
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self.params().items())

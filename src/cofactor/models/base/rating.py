@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from copy import copy
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -24,9 +25,11 @@ from cofactor.models.base.recommender import Recommender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Self
 
     from numpy.typing import ArrayLike
 
+    from cofactor.data.context import Context
     from cofactor.data.user_items import UserItems
     from cofactor.kernels.arrays import Float, Rows
     from cofactor.kernels.filters import Filters
@@ -70,11 +73,38 @@ class RatingModel(Recommender):
         """Standard deviation of each (user, item) pair's rating around the predicted one, rows as in ``_ratings``."""
         return None
 
+    def _rated(self, users: Rows, items: Rows, codes: Rows | None) -> tuple[Float, Float | None]:
+        """Ratings and standard deviations; in contexts, where ``codes`` say which."""
+        return self._ratings(users, items), self._stds(users, items)
+
+    @property
+    def context_columns(self) -> tuple[str, ...]:
+        """Columns that tables of pairs have besides, which tell the context of a rating."""
+        return ()
+
+    def _context_codes(self, table: pl.DataFrame, what: str) -> Rows | None:
+        """Of each row of a table the categories of its context, (n, n_columns), -1 where nothing is known of one."""
+        return None
+
     def _compared(self) -> Float | None:
         """Vectors (n_items, f), biases left out, whose cosines tell how similar items are, where there are any."""
         return None
 
     # What every model of ratings does.
+
+    @property
+    def _as_fitted(self) -> Self:
+        """The model with the parameters that it was fitted with, whatever was set since; threads as they are."""
+        fitted = copy(self)
+        vars(fitted).update(self._params_to_save())
+        return fitted
+
+    def _params_to_save(self) -> dict[str, Any]:
+        return {
+            **self.params(),
+            **self._fitted_params,
+            **({"threads": self.threads} if "threads" in self.params() else {}),
+        }
 
     def _ratings(self, users: Rows, items: Rows) -> Float:
         """Rating of each (user, item) pair; with a row of -1, by what is known of the other side."""
@@ -128,6 +158,7 @@ class RatingModel(Recommender):
         Parameters
         ----------
         pairs : DataFrame with user_id and item_id
+            And with the columns of context, for models that were fitted with some.
         unknown : {"estimate", "error", "skip"}
             What to do with users and items that the training data does not hold: rate them by what is known of the
             other side (of neither, by what is known of all), counted in a ``CofactorWarning``; raise; or leave null.
@@ -137,8 +168,8 @@ class RatingModel(Recommender):
         Returns
         -------
         DataFrame
-            ``user_id``, ``item_id``, ``rating`` (Float32) and, where the model knows it, ``std`` (Float32): the
-            standard deviation of the rating that the user would give around the predicted one.
+            ``user_id``, ``item_id``, columns of context, ``rating`` (Float32) and, where the model knows it, ``std``
+            (Float32): the standard deviation of the rating that the user would give around the predicted one.
 
         Raises
         ------
@@ -148,7 +179,7 @@ class RatingModel(Recommender):
         x = self._fitted_for_tables()
         check_choice("unknown", unknown, ("estimate", "error", "skip"))
         check_flag("clip", clip)
-        table = read_table(pairs, _PAIR, "pairs").select(_PAIR)
+        table = read_table(pairs, (*_PAIR, *self.context_columns), "pairs").select(*_PAIR, *self.context_columns)
         find = IdMap.require if unknown == "error" else lambda ids, values, what: ids.rows(values, f"{what}s")
         users, items = find(x.users, table["user_id"], "user"), find(x.items, table["item_id"], "item")
         nobody = (users < 0) | (items < 0)
@@ -157,13 +188,21 @@ class RatingModel(Recommender):
                 f"predict: {nobody.sum():,} of {len(nobody):,} rows have users ({(users < 0).sum():,}) or items "
                 f"({(items < 0).sum():,}) that are not in the training data; rated by what is known of the other side"
             )
-        ratings, stds = self.rate(users, items, clip=clip)
+        codes = self._context_codes(table, "pairs")
+        if unknown == "estimate" and codes is not None and (codes < 0).any():
+            counts = ", ".join(
+                f"{n:,} of {name}" for name, n in zip(self.context_columns, (codes < 0).sum(axis=0), strict=True) if n
+            )
+            warn(f"predict: categories that are not in the training data are taken for the mean one: {counts}")
+        ratings, stds = self._within(self._rated(users, items, codes), clip=clip)
         columns = [pl.Series("rating", ratings)] + ([] if stds is None else [pl.Series("std", stds)])
         if unknown == "skip":
             columns = [column.set(pl.Series(nobody), None) for column in columns]
         return table.with_columns(columns)
 
-    def rate(self, users: ArrayLike, items: ArrayLike, *, clip: bool = False) -> tuple[Float, Float | None]:
+    def rate(
+        self, users: ArrayLike, items: ArrayLike, *, clip: bool = False, context: TableLike | None = None
+    ) -> tuple[Float, Float | None]:
         """Rate pairs by row number, without ids and tables: what :meth:`predict` is made of.
 
         Parameters
@@ -172,6 +211,9 @@ class RatingModel(Recommender):
             Rows of the training data; -1 is a user or item that it does not hold.
         clip : bool
             As in :meth:`predict`.
+        context : table, optional
+            The columns of context, a row for each pair, for models that were fitted with some; without it the context
+            is unknown.
 
         Returns
         -------
@@ -189,10 +231,26 @@ class RatingModel(Recommender):
         u, i = row_numbers("users", users, x.n_users, least=-1), row_numbers("items", items, x.n_items, least=-1)
         if len(u) != len(i):
             raise ParameterError(f"users and items must be pairs, got {len(u)} users and {len(i)} items")
-        ratings = self._ratings(u, i)
+        return self._within(self._rated(u, i, self._codes_of(context, len(u))), clip=clip)
+
+    def _codes_of(self, context: TableLike | None, n: int) -> Rows | None:
+        columns = self.context_columns
+        if not columns:
+            if context is not None:
+                raise ParameterError(f"context: this {type(self).__name__} was fitted without any; leave it out")
+            return None
+        if context is None:
+            return np.full((n, len(columns)), -1, np.int32)
+        table = read_table(context, columns, "context")
+        if len(table) != n:
+            raise ParameterError(f"context must have a row for each of {n:,} pairs, got {len(table):,}")
+        return self._context_codes(table, "context")
+
+    def _within(self, found: tuple[Float, Float | None], *, clip: bool) -> tuple[Float, Float | None]:
+        """Ratings on the scale, where that is wanted."""
         if clip:
-            np.clip(ratings, *self.interactions_.scale, out=ratings)
-        return ratings, self._stds(u, i)
+            np.clip(found[0], *self.interactions_.scale, out=found[0])
+        return found
 
     def item_vectors(self) -> pl.DataFrame:
         """What was learned of the items, biases left out: their cosines tell how similar they are.
@@ -252,7 +310,7 @@ def _slices(n: int, width: int) -> Iterator[Rows]:
         yield np.arange(begin, min(n, begin + size), dtype=np.int32)
 
 
-def as_ratings(given: Any) -> Ratings:  # noqa: ANN401
+def as_ratings(given: Any, *, context: Context | None = None) -> Ratings:  # noqa: ANN401
     """What models of ratings are fitted on, of whatever they were given.
 
     Parameters
@@ -261,6 +319,8 @@ def as_ratings(given: Any) -> Ratings:  # noqa: ANN401
         Of Events and of Interactions that were made of events, the ratings; of other Interactions the weights. A table
         has ``user_id``, ``item_id`` and ``rating``; a users x items matrix of SciPy or cofactor numbers users and items
         from 0.
+    context : names of columns, optional
+        To keep, of events and of tables; see ``Events.ratings``.
 
     Raises
     ------
@@ -269,7 +329,7 @@ def as_ratings(given: Any) -> Ratings:  # noqa: ANN401
     DataError
         It cannot be used (see ``Ratings``), all ratings are the same, or they are too large or too small for float32.
     """
-    ratings = _made(given)
+    ratings = _made(given, context)
     if ratings.is_constant:
         raise DataError(
             f"ratings: all {ratings.nnz:,} are {ratings.scale[0]:g}, so there is nothing to predict. A log of what "
@@ -280,13 +340,15 @@ def as_ratings(given: Any) -> Ratings:  # noqa: ANN401
     return ratings
 
 
-def _made(given: Any) -> Ratings:  # noqa: ANN401
+def _made(given: Any, context: Context | None) -> Ratings:  # noqa: ANN401
     if isinstance(given, Ratings):
         return given
+    if context is not None and isinstance(given, Interactions) and getattr(given.events, "rating", None) is not None:
+        given = given.events
     if isinstance(given, Interactions):
         return Ratings.of(given)
     if isinstance(given, Log):
-        return Ratings.from_events(given)
+        return Ratings.from_events(given, context=context)
     if isinstance(given, CSR | sp.spmatrix | sp.sparray):
         return Ratings.from_matrix(given)
     ways = "Ratings, Events with rating=, a table with user_id, item_id and rating, or a sparse users x items matrix"
@@ -296,4 +358,4 @@ def _made(given: Any) -> Ratings:  # noqa: ANN401
         table = read_table(given, (), "ratings")
     except DataError as error:
         raise ParameterError(f"ratings: a model is fitted on {ways}; got {type(given).__name__}") from error
-    return Ratings.from_frame(table)
+    return Ratings.from_frame(table, context=context)

@@ -139,7 +139,7 @@ def _describe(model: Model, prefix: str, arrays: Arrays) -> dict[str, Any]:
         name: [_describe_part(m, model, f"{prefix}{name}.{i}.", arrays) for i, m in enumerate(value)]
         if _are_models(value)
         else value
-        for name, value in model.params().items()
+        for name, value in model._params_to_save().items()
     }
     try:
         as_json([params, state])
@@ -201,6 +201,7 @@ def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: UserIt
             raise DataError(f"{attribute!r} is not the name of something learned")
         setattr(model, attribute, value)
     model.interactions_ = x
+    model._fitted_params = model.params()
     check_learned(model, every_entry=verify)
     if "index" in description:
         start = f"{prefix}{_INDEX}"

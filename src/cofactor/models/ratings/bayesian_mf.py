@@ -212,15 +212,16 @@ class BayesianMF(RatingModel):
 
     def _of_users(self, means: Float) -> Float:
         """Vectors of users with these means, (samples, n, factors + 1)."""
-        n_samples, n, _ = means.shape
-        vectors = np.ones((n, n_samples * self.factors + 2), np.float32)
+        n_samples, n, c = means.shape
+        vectors = np.ones((n, n_samples * (c - 1) + 2), np.float32)
         vectors[:, :-2] = _side_by_side(means[:, :, :-1]) * np.float32(self.std_ / n_samples)
         vectors[:, -2] = self.mean_ + self.std_ * means[:, :, -1].mean(0, dtype=np.float64)
         return vectors
 
     def _item_vectors(self, items: Rows) -> Float:
         of_items = _rows(self.item_samples_, self.item_prior_means_, items)
-        vectors = np.ones((len(items), len(of_items) * self.factors + 2), np.float32)
+        n_samples, _, c = of_items.shape
+        vectors = np.ones((len(items), n_samples * (c - 1) + 2), np.float32)
         vectors[:, :-2] = _side_by_side(of_items[:, :, :-1])
         vectors[:, -1] = self.std_ * of_items[:, :, -1].mean(0, dtype=np.float64)
         return vectors
@@ -232,10 +233,11 @@ class BayesianMF(RatingModel):
         kernels = self._kernels()
         x = histories.with_values((histories.values.astype(np.float64) - self.mean_) / self.std_)
         held, nobody = kernels.hold(x), np.diff(x.indptr) == 0
-        means = np.empty((len(self.noise_precisions_), x.n_rows, self.factors + 1), np.float32)
+        c = self.item_samples_.shape[2]
+        means = np.empty((len(self.noise_precisions_), x.n_rows, c), np.float32)
         for s, noise in enumerate(self.noise_precisions_):
             prior = Prior(self.user_prior_means_[s].astype(np.float64), self.user_precisions_[s].astype(np.float64))
-            rows = Side(kernels, x.n_rows, self.factors, self.threads)
+            rows = Side(kernels, x.n_rows, c - 1, self.threads)
             rows.set(held, self.item_samples_[s], prior, float(noise))
             means[s] = rows.values()
             means[s, nobody] = self.user_prior_means_[s]

@@ -156,7 +156,7 @@ class BiasedMF(FactoredRatings):
     def _fold_in(self, histories: CSR) -> Float:
         known = histories.with_values((histories.values.astype(np.float64) - self.mean_) / self.std_)
         root = np.float32(np.sqrt(self.std_))
-        factors, biases = self._training(known).users_of(
+        factors, biases = self._as_fitted._training(known).users_of(
             self.item_factors_ / root, self.item_biases_ / np.float32(self.std_)
         )
         return self._of_users(factors * root, biases * np.float32(self.std_))

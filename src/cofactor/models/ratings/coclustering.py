@@ -156,16 +156,17 @@ class CoClustering(RatingModel):
 
     def _item_vectors(self, items: Rows) -> Float:
         clusters = self.item_clusters_[items]
-        vectors = np.zeros((len(items), self.item_clusters + 3), np.float32)
+        n = len(self.item_cluster_means_)
+        vectors = np.zeros((len(items), n + 3), np.float32)
         vectors[np.arange(len(items)), clusters] = 1
         vectors[:, -3] = 1
         vectors[:, -2] = self.item_means_[items] - self.item_cluster_means_[clusters]
-        vectors[items < 0] = [*[0] * self.item_clusters, 1, 0, 1]
+        vectors[items < 0] = [*[0] * n, 1, 0, 1]
         return vectors
 
     def _fold_in(self, histories: CSR) -> Float:
         table = _Table(histories, self.mean_, self.item_means_.astype(np.float64))
-        sums = table.by_user(self.item_clusters_, self.item_clusters)
+        sums = table.by_user(self.item_clusters_, len(self.item_cluster_means_))
         means = _Means(self.block_means_.T, self.user_cluster_means_, self.item_cluster_means_)
         vectors = self._of_users(sums.best(means.offsets), table.users)
         vectors[np.diff(histories.indptr) == 0] = self._user_vectors(np.array([-1], np.int32))

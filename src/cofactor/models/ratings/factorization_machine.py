@@ -29,51 +29,39 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from cofactor.checks import check_at_least, check_choice, check_flag
+from cofactor.data.context import context_codes, learned_context, widths_of
 from cofactor.errors import ParameterError
-from cofactor.kernels.arrays import TopK
 from cofactor.models.base.fitting import in_one_step
-from cofactor.models.base.rating import RatingModel
-from cofactor.models.ratings.factored import standardized
 from cofactor.models.ratings.fm_chain import Chain
-from cofactor.models.ratings.fm_descent import Descent
-from cofactor.models.ratings.fm_lists import lists_of_products, lists_of_ratings
-from cofactor.models.ratings.fm_samples import BURN_IN, Kept, folded_in, sampled, without_biases
-from cofactor.models.ratings.fm_saved import check_samples, shapes
-from cofactor.models.ratings.fm_sides import Side, described, rated
-from cofactor.models.ratings.fm_spread import Spread, strangers
-from cofactor.system.memory import require_memory
-from cofactor.system.threads import resolve_threads
+from cofactor.models.ratings.fm_descent import BatchDescent
+from cofactor.models.ratings.fm_entries import Entries
+from cofactor.models.ratings.fm_predictions import NOISE_FREEDOM, MachinePredictions
+from cofactor.models.ratings.fm_samples import BURN_IN, Kept, sampled
+from cofactor.models.ratings.fm_settings import (
+    check_settings,
+    default_iterations,
+    default_regularization,
+    require_room,
+    targets_of,
+)
+from cofactor.models.ratings.fm_sides import SideFeatures, described, rated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Self
 
     from numpy.typing import NDArray
 
+    from cofactor.data.context import Context
     from cofactor.data.features import Features
     from cofactor.data.ratings import Ratings
     from cofactor.data.tables import TableLike
-    from cofactor.kernels.arguments import FmSamples
-    from cofactor.kernels.arrays import Float, Rows
+    from cofactor.kernels.arrays import Rows
     from cofactor.kernels.csr import CSR
-    from cofactor.kernels.filters import Filters
-
-    Sides = tuple[Side, Side]
 
 __all__ = ["FactorizationMachine"]
 
-_SWEEPS = {"mcmc": 500, "als": 30, "sgd": 8}
-_REGULARIZATION = {"mcmc": 0.0, "als": 10.0, "sgd": 5e-5}
-_KEPT = (
-    "user_samples_", "item_samples_", "rated_item_samples_", "prior_means_", "prior_precisions_", "offsets_",
-    "noise_precisions_", "cutpoints_", "user_noises_",
-)  # fmt: skip
-_MOST_LEVELS = 50
-_NOISE_FREEDOM = 20.0  # degrees of freedom of a user's noise around that of all
 
-
-class FactorizationMachine(RatingModel):
+class FactorizationMachine(MachinePredictions):
     """Predict ratings by interactions of all features of a user and an item.
 
     Parameters
@@ -84,10 +72,16 @@ class FactorizationMachine(RatingModel):
         Samples of the posterior, whose predictions are averaged: nothing to tune, and a standard deviation of every
         prediction. Or coordinate descent, or stochastic gradient descent, to one set of parameters: quicker to predict
         with, and as good as ``regularization`` is. "sgd" knows no features.
-    task : {"regression", "ordinal"}
-        Ratings as numbers, or as ordered levels such as stars (at most 50; only with "mcmc").
+    task : {"regression", "ordinal", "classification"}
+        Ratings as numbers, as ordered levels such as stars (at most 50; only with "mcmc"), or as one of two values,
+        such as 0 and 1, by the probit curve or, with "sgd", the logistic one. What is predicted of levels is the
+        expected one: of 0 and 1 the probability of 1.
     implicit : bool
         Which items a user rated, and which users rated an item, are features of the user and of the item.
+    context : names of columns, or dict of names to widths, optional
+        Columns of the log that tell the circumstances of a rating, each a field of categories: ``["hour"]``, or in bins
+        ``{"time": "7d"}``, ``{"price": 10}`` (of times and of numbers). Not with "sgd". In lists of recommendations and
+        where a category was never seen, the context is the mean one.
     user_noise : bool
         Some users rate more consistently than others: every user has noise of its own. Only for "mcmc" and
         "regression".
@@ -116,18 +110,21 @@ class FactorizationMachine(RatingModel):
         Variances of the noise, in units of standardized ratings.
     error_history_ : (iterations,) float64
         Root of the mean squared error on the training ratings, by the parameters of each sweep; with "ordinal" that of
-        the hidden numbers.
+        the hidden numbers, and with "classification" by "sgd" the mean logistic loss.
     mean_, std_ : float
         By which ratings are standardized.
     levels_ : (n_levels,) float64
-        Of ordinal ratings; else it is empty, and so is ``cutpoints_``, (samples, n_levels - 1).
-    user_features_, item_features_ : Features, or None
-        What was learned of the tables given.
+        Of ordinal ratings and of two values; else it is empty, and so is ``cutpoints_``, (samples, n_levels - 1).
+    user_features_, item_features_, context_features_ : Features, or None
+        What was learned of the tables given, and of the columns of context.
+    context_samples_ : (n_categories, n) float32, or None
+        As those of users and items. ``unknown_contexts_`` and ``context_covariances_`` are their means over ratings and
+        how far they are from these.
 
     Notes
     -----
-    A sweep takes O((ratings + features of all users and items) x factors). Context of a rating, such as its time, is no
-    feature here: ``Ratings`` keeps none.
+    A sweep takes O((ratings + features of all users and items) x factors); with context about as much again for each
+    of its columns, and a row of factors for every rating in memory.
 
     Examples
     --------
@@ -141,23 +138,7 @@ class FactorizationMachine(RatingModel):
     ['user_id', 'item_id', 'rating', 'std']
     """
 
-    user_samples_: Float
-    item_samples_: Float
-    rated_item_samples_: Float
-    unknown_user_: Float
-    unknown_item_: Float
-    user_covariances_: Float | None = None  # models saved before these were kept have none
-    item_covariances_: Float | None = None
-    prior_means_: Float
-    prior_precisions_: Float
-    offsets_: NDArray[np.float64]
-    noise_precisions_: NDArray[np.float64]
-    user_noises_: Float
-    cutpoints_: NDArray[np.float64]
-    levels_: NDArray[np.float64]
     error_history_: NDArray[np.float64]
-    mean_: float
-    std_: float
     user_features_: Features | None
     item_features_: Features | None
 
@@ -166,8 +147,9 @@ class FactorizationMachine(RatingModel):
         factors: int = 16,
         *,
         method: Literal["mcmc", "als", "sgd"] = "mcmc",
-        task: Literal["regression", "ordinal"] = "regression",
+        task: Literal["regression", "ordinal", "classification"] = "regression",
         implicit: bool = False,
+        context: Context | None = None,
         user_noise: bool = True,
         iterations: int | None = None,
         samples: int = 100,
@@ -182,6 +164,7 @@ class FactorizationMachine(RatingModel):
         self.method = method
         self.task = task
         self.implicit = implicit
+        self.context = context
         self.user_noise = user_noise
         self.iterations = iterations
         self.samples = samples
@@ -206,6 +189,8 @@ class FactorizationMachine(RatingModel):
         Parameters
         ----------
         ratings : Ratings
+            With the columns of ``context``, as ``events.ratings(context=...)`` keeps them; of Events and of tables they
+            are taken.
         user_features, item_features : table, optional
             A row for each id with what is known of it, see :class:`cofactor.Features`; every column is a field. Ids
             that have features and no ratings become part of the model, and are rated by their features.
@@ -214,65 +199,70 @@ class FactorizationMachine(RatingModel):
 
         Raises
         ------
+        DataError
+            There are more than two values and ``task="classification"``, or a column of context cannot be used.
         ParameterError
-            A parameter is out of its range, the ratings have too many levels for ``task="ordinal"``, or the samples
-            would not fit into memory.
+            A parameter is out of its range, the ratings have too many levels for ``task="ordinal"``, they lack a column
+            of context, or the samples would not fit into memory.
         """
-        self._check()
+        check_settings(self)
         if self.method == "sgd" and not (user_features is item_features is None):
             raise ParameterError("method='sgd' takes no user_features and item_features; take method='mcmc' or 'als'")
+        codes = self._learn_context(ratings)
         x, self.user_features_, of_users = described(ratings, "user", user_features)
         x, self.item_features_, of_items = described(x, "item", item_features)
         if self.implicit:
             of_users.append((rated(x.user_items), np.zeros(x.n_items, np.int32)))
             of_items.append((rated(x.item_users), np.zeros(x.n_users, np.int32)))
-        sides = Side.of(x.n_users, of_users), Side.of(x.n_items, of_items)
-        targets = self._standardized(x.user_items)
-        self._require_memory(x, sides)
-        n_rows = x.n_users, x.n_items, self.implicit * x.n_items
+        columns = () if self.context_features_ is None else self.context_features_.columns
+        sizes = [column.n_features for column in columns]
+        sides = [SideFeatures.of(x.n_users, of_users), SideFeatures.of(x.n_items, of_items)]
+        sides += [SideFeatures.of(n, []) for n in sizes]
+        targets, self.levels_, self.mean_, self.std_ = targets_of(x.user_items, self.task)
+        require_room(self, x, sides, self._n_samples, in_context=bool(sizes))
+        n_rows = x.n_users, x.n_items, self.implicit * x.n_items, sum(sizes)
         kept = Kept.room(n_rows, self._n_samples, self.factors + 1, max(len(self.levels_) - 1, 0))
-        run = self._descend if self.method == "sgd" else self._sweep
-        self.error_history_ = self.std_ * run(targets, sides, kept, progress)
-        vars(self).update(zip(_KEPT, kept, strict=True))
-        (self.unknown_user_, self.user_covariances_), (self.unknown_item_, self.item_covariances_) = (
-            strangers(rows, np.diff(by.indptr) > 0, self._n_samples)
-            for rows, by in ((kept.users, x.user_items), (kept.items, x.item_users))
-        )
-        self.interactions_ = x.without_log
+        if self.method == "sgd":
+            self.error_history_ = self.std_ * self._descend(targets, kept, progress)
+        else:
+            self.error_history_ = self.std_ * self._sweep(Entries(targets, codes, sizes), sides, kept, progress)
+        self._take_over(kept, x)
         return self
 
-    def _sweep(self, targets: CSR, sides: tuple[Side, Side], kept: Kept, progress: bool | None) -> NDArray[np.float64]:
+    def _learn_context(self, ratings: Ratings) -> list[Rows]:
+        """The category of every rating, for each column of context."""
+        self.context_features_, widths = None, widths_of(self.context)
+        if not widths:
+            return []
+        if ratings.context is None or not set(widths) <= set(ratings.context.columns):
+            raise ParameterError(
+                f"context={self.context!r}: these Ratings do not hold {'that column' if len(widths) == 1 else 'all'}; "
+                f"fit on the events, or keep it: events.ratings(context={list(widths)})"
+            )
+        self.context_features_ = learned_context(ratings.context, widths)
+        codes = context_codes(self.context_features_, ratings.context, widths, "ratings")
+        return [np.ascontiguousarray(own) for own in codes.T]
+
+    def _sweep(
+        self, entries: Entries, sides: list[SideFeatures], kept: Kept, progress: bool | None
+    ) -> NDArray[np.float64]:
         chain = Chain(
-            self._kernels(), targets, sides, self.factors + 1,
+            self._kernels(), entries, sides, self.factors + 1,
             n_levels=len(self.levels_) or None,
             regularization=None if self.method == "mcmc" else self._penalty,
-            noise_freedom=_NOISE_FREEDOM if self._has_user_noise else None,
+            noise_freedom=NOISE_FREEDOM if self._has_user_noise else None,
             init_std=self._init_std, seed=self.seed, threads=self.threads,
         )  # fmt: skip
         return sampled(chain, kept, self._iterations, unit=self.std_, progress=progress)
 
-    def _descend(self, targets: CSR, _: object, kept: Kept, progress: bool | None) -> NDArray[np.float64]:
+    def _descend(self, targets: CSR, kept: Kept, progress: bool | None) -> NDArray[np.float64]:
         rates = self._iterations, self.learning_rate, self.batch_size, self._penalty
-        return Descent(*rates, self._init_std, self.seed, self.threads).run(self._kernels(), targets, kept, progress)
-
-    def _standardized(self, matrix: CSR) -> CSR:
-        """Targets; and what they are brought back by."""
-        self.levels_ = np.empty(0)
-        self.mean_, self.std_ = 0.0, 1.0
-        if self.task == "ordinal":
-            self.levels_, classes = np.unique(matrix.values.astype(np.float64), return_inverse=True)
-            if len(self.levels_) > _MOST_LEVELS:
-                raise ParameterError(
-                    f"task='ordinal' is for ratings of at most {_MOST_LEVELS} levels, these have "
-                    f"{len(self.levels_):,}; take task='regression', or round the ratings"
-                )
-            return matrix.with_values(classes.astype(np.float32))
-        targets, self.mean_, self.std_ = standardized(matrix)
-        return targets
+        descent = BatchDescent(*rates, self._init_std, self.seed, self.threads, logistic=self.task == "classification")
+        return descent.run(self._kernels(), targets, kept, progress)
 
     @property
     def _iterations(self) -> int:
-        return _SWEEPS[self.method] if self.iterations is None else self.iterations
+        return default_iterations(self.method) if self.iterations is None else self.iterations
 
     @property
     def _n_samples(self) -> int:
@@ -284,117 +274,11 @@ class FactorizationMachine(RatingModel):
 
     @property
     def _penalty(self) -> float:
-        return _REGULARIZATION[self.method] if self.regularization is None else self.regularization
+        return default_regularization(self.method) if self.regularization is None else self.regularization
 
     @property
     def _init_std(self) -> float:
         return float(self.init_std / np.sqrt(self.factors))
 
-    @property
-    def _kept(self) -> Kept:
-        return Kept(*(getattr(self, name) for name in _KEPT))
-
-    def _learned(self) -> dict[str, str]:
-        n = np.size(getattr(self, "offsets_", ()))  # as fitted: ``samples`` may have been set anew since
-        return shapes(n, self.factors + 1, ordinal=self.task == "ordinal", implicit=self.implicit)
-
-    def _check_state(self) -> None:
-        check_samples(self._kept, self.levels_, self.std_, noisy=self.method != "sgd")
-
     def _check(self) -> None:
-        check_at_least("factors", self.factors, 1, whole=True)
-        check_choice("method", self.method, _SWEEPS)
-        check_choice("task", self.task, ("regression", "ordinal"))
-        check_flag("implicit", self.implicit)
-        check_flag("user_noise", self.user_noise)
-        if self.iterations is not None:
-            check_at_least("iterations", self.iterations, 2, whole=True)
-        check_at_least("samples", self.samples, 1, whole=True)
-        if self.regularization is not None:
-            check_at_least("regularization", self.regularization, 0, above=True)
-        check_at_least("learning_rate", self.learning_rate, 0, above=True)
-        check_at_least("batch_size", self.batch_size, 1, whole=True)
-        check_at_least("init_std", self.init_std, 0, above=True)
-        check_at_least("seed", self.seed, 0, whole=True)
-        if self.task == "ordinal" and self.method != "mcmc":
-            raise ParameterError(f"task='ordinal' needs method='mcmc', got method={self.method!r}")
-        if self.implicit and self.method == "sgd":
-            raise ParameterError("implicit=True needs method='mcmc' or 'als', got method='sgd'")
-        resolve_threads(self.threads)
-
-    def _require_memory(self, x: Ratings, sides: Sides) -> None:
-        c, rows = self.factors + 17, x.n_users + x.n_items * (1 + self.implicit)
-        parts = sum(side.features.n_columns for side in sides)
-        entries = sum(side.features.nnz for side in sides)
-        longest = max(int(np.diff(m.indptr).max(initial=0)) for m in (x.user_items, x.item_users))
-        needed = 4 * (self._n_samples * (self.factors + 1) * rows + 3 * c * (x.n_users + x.n_items + parts))
-        needed += (
-            8 * self._n_samples * (self.factors + 1) ** 2
-            + 40 * x.nnz
-            + 16 * entries
-            + 4 * c * longest * resolve_threads(self.threads)
-        )
-        what = f"{type(self).__name__}(factors={self.factors}) on {x.n_users:,} users and {x.n_items:,} items"
-        require_memory(needed, what, "fewer samples or factors")
-
-    # Predictions. A row of samples is what is known of a user or an item.
-
-    def _user_vectors(self, users: Rows) -> Float:
-        return np.where(users[:, None] < 0, self.unknown_user_, self.user_samples_[users])
-
-    def _item_vectors(self, items: Rows) -> Float:
-        return np.where(items[:, None] < 0, self.unknown_item_, self.item_samples_[items])
-
-    def _compared(self) -> Float:
-        return without_biases(self.item_samples_, self.factors)
-
-    def _fold_in(self, histories: CSR) -> Float:
-        kernels, ordinal = self._kernels(), self.task == "ordinal"
-        if ordinal:
-            middles = (self.levels_[1:] + self.levels_[:-1]) / 2  # of levels that training does not have, the nearest
-            targets = histories.with_values(np.searchsorted(middles, histories.values).astype(np.float32))
-        else:
-            targets = histories.with_values((histories.values - self.mean_) / self.std_)
-        features = rated(histories) if self.implicit else None
-        rows = folded_in(kernels, self._kept, targets, features, ordinal=ordinal, threads=self.threads)
-        rows[np.diff(histories.indptr) == 0] = self.unknown_user_
-        return rows
-
-    def _samples(self) -> FmSamples:
-        levels = self.levels_ if self.task == "ordinal" else None
-        return self._kept.asked(levels, (self.unknown_user_, self.unknown_item_))
-
-    def _moments(self, users: Rows, items: Rows, rows: Float | None = None) -> tuple[Float, Float]:
-        samples = self._samples() if rows is None else self._samples()._replace(users=rows)
-        return self._kernels().fm_ratings(users, items, samples, threads=self.threads)
-
-    def _ratings(self, users: Rows, items: Rows) -> Float:
-        return self.mean_ + np.float32(self.std_) * self._moments(users, items)[0]
-
-    def _stds(self, users: Rows, items: Rows) -> Float | None:
-        if self.method != "mcmc":
-            return None
-        ratings, over_samples = self._moments(users, items)
-        variances = over_samples.astype(np.float64)
-        if self.user_covariances_ is not None and self.item_covariances_ is not None:
-            spread = Spread(self._samples(), self.user_covariances_, self.item_covariances_)
-            spread.widen(variances, users, items, ratings)
-        if self.task == "regression":
-            common = float((1 / self.noise_precisions_).mean())
-            unknown = common * _NOISE_FREEDOM / (_NOISE_FREEDOM - 2) if self._has_user_noise else common
-            variances += np.where(users < 0, unknown, self.user_noises_[users])
-        return np.asarray(self.std_ * np.sqrt(variances), np.float32)
-
-    def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
-        return self._lists(lambda rows: self.user_samples_[users[rows]], len(users), k, filters)
-
-    def _top_k_for(self, histories: CSR, k: int, filters: Filters) -> TopK:
-        return self._lists(lambda rows: self._fold_in(histories.take(rows)), histories.n_rows, k, filters)
-
-    def _lists(self, rows_of: Callable[[Rows], Float], n: int, k: int, filters: Filters) -> TopK:
-        kernels, kept = self._kernels(), self._kept
-        if self.task == "regression":
-            top = lists_of_products(kernels, kept, rows_of, n, k, filters=filters, threads=self.threads)
-            return TopK(top.rows, self.mean_ + np.float32(self.std_) * top.scores)
-        rate = lambda users, items, rows: self._moments(users, items, rows)[0]  # noqa: E731
-        return lists_of_ratings(kernels, kept, rows_of, n, k, rate=rate, filters=filters, threads=self.threads)
+        check_settings(self)

@@ -9,9 +9,10 @@ import numpy as np
 from cofactor.errors import CofactorError
 from cofactor.kernels.arguments import FmSamples
 from cofactor.models.base.epochs import require_finite
-from cofactor.models.ratings.fm_ordinal import Cutpoints, hidden
+from cofactor.models.ratings.fm_ordinal import Cutpoints, expected_hidden, hidden
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Self
 
     from numpy.typing import NDArray
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
     from cofactor.kernels.arguments import FmSide
     from cofactor.kernels.arrays import Float
     from cofactor.kernels.cpu import Kernels
-    from cofactor.kernels.csr import CSR
-    from cofactor.models.ratings.fm_sides import Side
+    from cofactor.models.ratings.fm_entries import Entries
+    from cofactor.models.ratings.fm_sides import SideFeatures
 
-__all__ = ["Chain", "Prior", "draw_prior"]
+__all__ = ["Chain", "FieldPriors", "draw_field_priors"]
 
 
-class Prior(NamedTuple):
+class FieldPriors(NamedTuple):
     """Normal priors, a row for every field, a column for every coordinate; float64."""
 
     means: NDArray[np.float64]
@@ -41,7 +42,7 @@ class Prior(NamedTuple):
         return self.means.astype(np.float32), self.precisions.astype(np.float32)
 
 
-def draw_prior(own: FmSide, before: Prior, rng: np.random.Generator) -> Prior:
+def draw_field_priors(own: FmSide, before: FieldPriors, rng: np.random.Generator) -> FieldPriors:
     """Draw means and precisions of every field and coordinate, given its parameters.
 
     With n parameters theta of a field: the precision from Gamma((n + 2) / 2, (1 + sum (theta - mean)^2 + mean^2) / 2),
@@ -59,7 +60,7 @@ def draw_prior(own: FmSide, before: Prior, rng: np.random.Generator) -> Prior:
         away = np.maximum(squares - 2 * mean * sums + n * mean**2, 0)
         precisions[field] = rng.gamma((n + 2) / 2, size=c) / ((1 + away + mean**2) / 2)
         means[field] = sums / (n + 1) + rng.normal(size=c) / np.sqrt((n + 1) * precisions[field])
-    return Prior(means, precisions)
+    return FieldPriors(means, precisions)
 
 
 class Chain:
@@ -68,10 +69,10 @@ class Chain:
     Parameters
     ----------
     kernels : Kernels
-    targets : CSR
-        Users x items. Of ordinal ratings, the values are classes, numbered from 0.
-    sides : (Side, Side)
-        Of users and of items.
+    entries : Entries
+        Of ordinal ratings, the targets are classes, numbered from 0.
+    sides : sequence of SideFeatures
+        Of users, of items, and of each column of context.
     n_coordinates : int
         Factors and the weight.
     n_levels : int, optional
@@ -86,8 +87,8 @@ class Chain:
     def __init__(
         self,
         kernels: Kernels,
-        targets: CSR,
-        sides: tuple[Side, Side],
+        entries: Entries,
+        sides: Sequence[SideFeatures],
         n_coordinates: int,
         *,
         n_levels: int | None = None,
@@ -103,25 +104,23 @@ class Chain:
         rng = np.random.default_rng([seed, 0])
         self.sides = tuple(side.parameters(n_coordinates, init_std, rng) for side in sides)
         penalty = 1.0 if regularization is None else float(regularization)
-        self.priors = [Prior.constant(side.n_fields, n_coordinates, penalty) for side in sides]
+        self.priors = [FieldPriors.constant(side.n_fields, n_coordinates, penalty) for side in sides]
         self.offset, self.noise_precision = 0.0, 1.0
-        self._targets, self._of_items = targets, targets.transposed()
-        self.residual_sum, self.squares = float(targets.values.sum(dtype=np.float64)), float(targets.nnz)
+        self._entries, nnz = entries, entries.nnz
+        self.residual_sum, self.squares = float(entries.values.sum(dtype=np.float64)), float(nnz)
         self.cutpoints: Cutpoints | None = None
         if n_levels is not None:
-            self._classes = targets.values.astype(np.intp)
-            self._order = np.argsort(targets.indices, kind="stable")  # of the entries, item by item
-            self._users = targets.row_index()
+            self._classes = entries.values.astype(np.intp)
             self.cutpoints = Cutpoints(self._classes, n_levels)
-        self._counts = np.diff(targets.indptr)
+        self._counts = np.diff(entries.matrix(0).indptr)
         self._freedom = noise_freedom
-        self.weights: Float | None = None if noise_freedom is None else np.ones(targets.n_rows, np.float32)
+        self.weights: Float | None = None if noise_freedom is None else np.ones(len(self._counts), np.float32)
         self._at = 0
 
     @property
     def error(self) -> float:
         """Root of the mean squared residual of the last sweep, in units of the targets."""
-        return float(np.sqrt(self.squares / self._targets.nnz))
+        return float(np.sqrt(self.squares / self._entries.nnz))
 
     def sweep(self) -> None:
         """Everything once: hidden numbers and cutpoints, or noise and offset; then, side by side, priors and rows."""
@@ -131,20 +130,19 @@ class Chain:
             self._hide(self.cutpoints, rng)
         else:
             self._draw_noise_and_offset(rng)
-        for side in (0, 1):
-            own = self.sides[side]
+        for side, own in enumerate(self.sides):
             if self._sampled:
-                self.priors[side] = draw_prior(own, self.priors[side], rng)
+                self.priors[side] = draw_field_priors(own, self.priors[side], rng)
             held = self._kernels.hold(own)
             _, sums = self._kernels.fm_sweep(
-                self._of_items if side else self._targets,
+                self._entries.matrix(side),
                 held,
-                self.sides[1 - side].totals,
+                self._entries.others(side, self._totals),
                 *self.priors[side].as_floats(),
                 offset=self.offset,
                 noise_precision=self.noise_precision,
                 weights=None if side else self.weights,
-                other_weights=self.weights if side else None,
+                other_weights=self._entries.other_weights(side, self.weights),
                 seed=int(rng.integers(2**63)),
                 sampled=self._sampled,
                 threads=self._threads,
@@ -159,16 +157,22 @@ class Chain:
         shape, rate = (freedom + self._counts) / 2, (freedom + self.noise_precision * squares) / 2
         self.weights = (rng.gamma(shape) / rate).astype(np.float32)
 
+    @property
+    def _totals(self) -> list[Float]:
+        return [side.totals for side in self.sides]
+
     def predicted(self) -> Float:
         """Of every entry, by the present parameters."""
         c = self.n_coordinates
-        users, items = (np.ascontiguousarray(side.totals[:, :c]) for side in self.sides)
+        rows = self._totals[0], self._entries.others(0, self._totals)
+        users, others = (np.ascontiguousarray(of[:, :c]) for of in rows)
         nobody = np.zeros(c, np.float32)
-        samples = FmSamples(users, items, nobody, nobody, np.array([self.offset]))
-        return self._kernels.fm_ratings(self._users, self._targets.indices, samples, threads=self._threads)[0]
+        samples = FmSamples(users, others, nobody, nobody, np.array([self.offset]))
+        places = self._entries.matrix(0).indices
+        return self._kernels.fm_ratings(self._entries.users, places, samples, threads=self._threads)[0]
 
     def _draw_noise_and_offset(self, rng: np.random.Generator) -> None:
-        n, all_weights = self._targets.nnz, float(self._targets.nnz)
+        n, all_weights = self._entries.nnz, float(self._entries.nnz)
         if self.weights is not None:
             all_weights = float(self._counts @ self.weights.astype(np.float64))
         if self._sampled:
@@ -182,12 +186,17 @@ class Chain:
         z = self.predicted().astype(np.float64)
         require_finite("FactorizationMachine", z, way_out=self._way_out)
         try:
-            cutpoints.move(z, rng)
+            if self._sampled:
+                cutpoints.move(z, rng)
+            else:
+                cutpoints.to_mode(z)
         except np.linalg.LinAlgError as error:
             raise CofactorError(
                 f"FactorizationMachine: hidden numbers from {z.min():.4g} to {z.max():.4g} do not tell where "
                 f"levels end; {self._way_out}"
             ) from error
-        drawn = hidden(cutpoints.values, self._classes, z, rng).astype(np.float32)
-        self._targets = self._targets.with_values(drawn)
-        self._of_items = self._of_items.with_values(drawn[self._order])
+        if self._sampled:
+            now = hidden(cutpoints.values, self._classes, z, rng)
+        else:
+            now = expected_hidden(cutpoints.values, self._classes, z)
+        self._entries.set_values(now.astype(np.float32))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy.special import logit
 
 from cofactor.kernels.arguments import Table
 from cofactor.kernels.arrays import width_of
 from cofactor.models.base.epochs import Plan, require_finite, run_epochs
+from cofactor.models.ratings.fm_samples import LOGISTIC_BOUND
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,13 +21,13 @@ if TYPE_CHECKING:
     from cofactor.kernels.csr import CSR
     from cofactor.models.ratings.fm_samples import Kept
 
-__all__ = ["Descent"]
+__all__ = ["BatchDescent"]
 
 _LEAST_VARIANCE = 1e-8  # of a coordinate over users
 _WAY_OUT = "lower regularization, learning_rate or init_std"
 
 
-class Descent(NamedTuple):
+class BatchDescent(NamedTuple):
     """How to descend: by Adam, in batches, with a learning rate that falls to zero as half a cosine wave."""
 
     epochs: int
@@ -35,12 +37,18 @@ class Descent(NamedTuple):
     init_std: float
     seed: int
     threads: int | None
+    logistic: bool = False
 
     def run(self, kernels: Kernels, targets: CSR, kept: Kept, progress: bool | None) -> NDArray[np.float64]:
-        """Train, and keep what comes out as the only sample; the root mean squared error of each epoch."""
+        """Train, and keep what comes out as the only sample.
+
+        Gives the root of the mean squared error of each epoch, or the mean logistic loss.
+        """
         c, n_users = kept.means.shape[1], targets.n_rows
         values = np.zeros((n_users + targets.n_columns, width_of(c)), np.float32)
         values[:, 1:c] = np.random.default_rng(self.seed).normal(0, self.init_std, (len(values), c - 1))
+        share = targets.values.mean(dtype=np.float64)
+        offset = float(logit(share)) if self.logistic else 0.0
         rows = kernels.hold(Table.new(values, "adam", self.learning_rate))
 
         def one_epoch(epoch: int, rate: float) -> float:
@@ -48,11 +56,12 @@ class Descent(NamedTuple):
             return kernels.fm_epoch(
                 targets,
                 rows,
-                offset=0.0,
+                offset=offset,
                 weight_decay=self.weight_decay,
                 batch_size=self.batch_size,
                 seed=seed,
                 rate=rate,
+                logistic=self.logistic,
                 threads=self.threads,
             )
 
@@ -74,6 +83,10 @@ class Descent(NamedTuple):
         # New users are folded in by what the trained ones say of the spread of users, and of the noise.
         kept.means[0] = kept.users.mean(axis=0)
         kept.precisions[0] = 1 / np.maximum(kept.users.var(axis=0), _LEAST_VARIANCE)
-        kept.offsets[0], kept.noise_precisions[0] = 0.0, 1 / max(losses[course.kept - 1], _LEAST_VARIANCE)
+        kept.offsets[0] = 0.0
+        if self.logistic:
+            kept.cutpoints[0], kept.noise_precisions[0] = -offset, LOGISTIC_BOUND
+            return np.asarray(losses, np.float64)
+        kept.noise_precisions[0] = 1 / max(losses[course.kept - 1], _LEAST_VARIANCE)
         errors: NDArray[np.float64] = np.sqrt(losses)
         return errors

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from scipy.special import expit
 
 from cofactor.kernels.arguments import FmSamples, FmSide
 from cofactor.kernels.arrays import width_of
@@ -21,11 +22,16 @@ if TYPE_CHECKING:
     from cofactor.kernels.cpu import Kernels
     from cofactor.models.ratings.fm_chain import Chain
 
-__all__ = ["BURN_IN", "Kept", "folded_in", "sampled", "without_biases"]
+__all__ = ["BURN_IN", "LOGISTIC_BOUND", "Curve", "Kept", "folded_in", "sampled", "without_biases"]
+
+Curve: TypeAlias = Literal["probit", "logistic"]
 
 BURN_IN = 1 / 3  # of the sweeps
 
+LOGISTIC_BOUND = 0.25  # of the second derivative of the logistic loss, the precision of the noise in its place
+
 _PASSES = 20  # over the coordinates of a new user's id, of which one or two settle most
+_ROUNDS = {None: 1, "probit": 20, "logistic": 40}  # in which targets are replaced; each is one pass
 
 
 class Kept(NamedTuple):
@@ -40,26 +46,32 @@ class Kept(NamedTuple):
     noise_precisions: NDArray[np.float64]
     cutpoints: NDArray[np.float64]  # (n_samples, n_levels - 1)
     noises: Float  # (n_users,), variances, the mean over samples
+    contexts: Float  # categories of context, one column after the other
 
     @classmethod
-    def room(cls, n_rows: tuple[int, int, int], n_samples: int, c: int, n_cutpoints: int) -> Self:
-        """For so many samples of ``c`` coordinates; ``n_rows`` of users, of items and of what these add to users."""
-        users, items, rated_items = (np.empty((n, n_samples * c), np.float32) for n in n_rows)
+    def room(cls, n_rows: tuple[int, int, int, int], n_samples: int, c: int, n_cutpoints: int) -> Self:
+        """For so many samples of ``c`` coordinates.
+
+        ``n_rows`` are those of users, of items, of what items add to users, and of categories of context.
+        """
+        users, items, rated_items, contexts = (np.empty((n, n_samples * c), np.float32) for n in n_rows)
         means, precisions = np.empty((2, n_samples, c), np.float32)
         offsets, noise_precisions = np.empty((2, n_samples))
         cutpoints = np.empty((n_samples, n_cutpoints))
         noises = np.zeros(n_rows[0], np.float32)
-        return cls(users, items, rated_items, means, precisions, offsets, noise_precisions, cutpoints, noises)
+        return cls(users, items, rated_items, means, precisions, offsets, noise_precisions, cutpoints, noises, contexts)
 
     def keep(self, at: int, chain: Chain) -> None:
         """Take what a chain has now as sample number ``at``."""
         c = chain.n_coordinates
         here = slice(at * c, at * c + c)
-        users, items = chain.sides
+        users, items, *contexts = chain.sides
         self.users[:, here] = users.totals[:, :c]
         self.items[:, here] = items.totals[:, :c]
         if len(self.rated_items):
             self.rated_items[:, here] = users.parts[-len(self.rated_items) :, :c]
+        if contexts:
+            self.contexts[:, here] = np.concatenate([own.totals[:, :c] for own in contexts])
         prior = chain.priors[0]
         self.means[at], self.precisions[at] = prior.means[0], prior.precisions[0]
         self.offsets[at], self.noise_precisions[at] = chain.offset, chain.noise_precision
@@ -94,7 +106,7 @@ def sampled(chain: Chain, kept: Kept, sweeps: int, *, unit: float, progress: boo
 
 
 def folded_in(
-    kernels: Kernels, kept: Kept, targets: CSR, features: CSR | None, *, ordinal: bool, threads: int | None
+    kernels: Kernels, kept: Kept, targets: CSR, features: CSR | None, *, curve: Curve | None, threads: int | None
 ) -> Float:
     """Totals of users known only by their ratings, in every sample: the mean of their id given all else.
 
@@ -104,11 +116,15 @@ def folded_in(
         As the chain had them: standardized ratings, or classes.
     features : CSR (n, n_items), optional
         The users' weights of ``rated_items``.
+    curve : {"probit", "logistic"}, optional
+        How hidden numbers make classes.
 
     Notes
     -----
-    Of ordinal ratings the hidden numbers are replaced by their expectations in turn (expectation-maximization), so that
-    ids are where their posterior is highest.
+    Of classes, targets are in turn replaced by numbers whose squared distances from what is predicted bound the loss,
+    so that ids are where their posterior is highest: the expected hidden numbers of the probit
+    (expectation-maximization), and steps of the logistic curve, whose second derivative is at most 1/4 (Böhning &
+    Lindsay 1988).
     """
     (n_samples, c), n = kept.means.shape, targets.n_rows
     width = width_of(c)
@@ -122,9 +138,9 @@ def folded_in(
         own = FmSide(totals, ids, parts, features or nothing, None, np.zeros(len(parts), np.int32))
         held = kernels.hold(own)
         now, passes = targets, _PASSES
-        if ordinal:
+        if curve is not None:
             now, passes = targets.with_values(kept.cutpoints[at].mean() + 0 * targets.values), 1
-        for _ in range(_PASSES if ordinal else 1):
+        for _ in range(_ROUNDS[curve]):
             left, _ = kernels.fm_sweep(
                 now,
                 held,
@@ -137,11 +153,20 @@ def folded_in(
                 passes=passes,
                 threads=threads,
             )
-            if ordinal:
+            if curve is not None:
                 z = (now.values - left).astype(np.float64)
-                now = now.with_values(expected_hidden(kept.cutpoints[at], targets.values.astype(np.intp), z))
+                now = now.with_values(_working(curve, kept.cutpoints[at], targets.values, z))
         out[:, here] = kernels.fetch(held).totals[:, :c]
     return out
+
+
+def _working(
+    curve: Curve, cutpoints: NDArray[np.float64], classes: Float, z: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """What takes the place of classes where ``z`` is predicted."""
+    if curve == "probit":
+        return expected_hidden(cutpoints, classes.astype(np.intp), z)
+    return np.asarray(z + (classes - expit(z - cutpoints[0])) / LOGISTIC_BOUND, np.float64)
 
 
 def without_biases(samples: Float, factors: int) -> Float:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["check_samples", "shapes"]
 
 
-def shapes(n: int, c: int, *, ordinal: bool, implicit: bool) -> dict[str, str]:
+def shapes(n: int, c: int, *, classes: bool, implicit: bool) -> dict[str, str]:
     """Types and shapes of ``n`` samples of ``c`` coordinates."""
     return {
         **dict.fromkeys(("mean_", "std_"), "number"),
@@ -28,11 +28,15 @@ def shapes(n: int, c: int, *, ordinal: bool, implicit: bool) -> dict[str, str]:
         "item_samples_": f"float32 items {n * c}",
         "rated_item_samples_": f"float32 {'items' if implicit else 0} {n * c}",
         "user_noises_": "float32 users",
-        "cutpoints_": f"float64 {n} {'cutpoints' if ordinal else 0}",
-        "levels_": f"float64 {'levels' if ordinal else 0}",
+        "cutpoints_": f"float64 {n} {'cutpoints' if classes else 0}",
+        "levels_": f"float64 {'levels' if classes else 0}",
         "error_history_": "float64 sweeps",
         "user_features_": "features g or nothing",
         "item_features_": "features h or nothing",
+        "context_features_": "features categories or nothing",
+        "context_samples_": f"float32 categories {n * c} or nothing",
+        "unknown_contexts_": f"float32 columns {n * c} or nothing",
+        "context_covariances_": f"float32 columns {n} {c} {c} or nothing",
     }
 
 

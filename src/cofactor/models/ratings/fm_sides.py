@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from cofactor.data.tables import TableLike
     from cofactor.kernels.arrays import Rows
 
-__all__ = ["Side", "described", "rated"]
+__all__ = ["SideFeatures", "described", "rated"]
 
 
-class Side(NamedTuple):
+class SideFeatures(NamedTuple):
     """Features of every row, and to which field each of them belongs; the field of ids is 0."""
 
     features: CSR

@@ -162,7 +162,9 @@ class SVDpp(FactoredRatings):
         for at in range(0, x.nnz, _PIECE):
             piece = slice(at, at + _PIECE)
             left[piece] -= np.einsum("ij,ij->i", told[rows[piece]], items[x.indices[piece]])
-        factors, of_users = _Training(self, self.epochs, self._kernels(), x.with_values(left)).users_of(items, biases)
+        fitted = self._as_fitted
+        training = _Training(fitted, fitted.epochs, self._kernels(), x.with_values(left))
+        factors, of_users = training.users_of(items, biases)
         return self._of_users((factors + told) * root, of_users * std)
 
 

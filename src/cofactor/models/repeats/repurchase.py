@@ -78,7 +78,7 @@ class Repurchase(Recommender):
     half_lives : sequence of str
         Ascending; how often a pair, a user and an item were there is counted once with each.
     regularization : float
-        Ridge penalty on standardised coefficients, in units of pairs; above 0.
+        Ridge penalty on standardized coefficients, in units of pairs; above 0.
     threads : int, optional
 
     Attributes
@@ -88,7 +88,7 @@ class Repurchase(Recommender):
     coefficients_ : (1 + f + f (f + 1) / 2,) float64
         b: the constant, the f features, and the products of the f features with themselves and each other.
     centres_, scales_ : (f,) float64
-        Means and standard deviations of the features at the cut, by which they are standardised.
+        Means and standard deviations of the features at the cut, by which they are standardized.
     item_features_ : (n_items, len(half_lives) + 2) float32
     newest_ : float
         The end of the training log, in days since 1970.

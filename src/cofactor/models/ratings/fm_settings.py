@@ -1,0 +1,133 @@
+"""Parameters of a factorization machine: what they are unless given, and which of them go together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from cofactor.checks import check_at_least, check_choice, check_flag
+from cofactor.data.context import widths_of
+from cofactor.errors import DataError, ParameterError
+from cofactor.models.ratings.factored import standardized
+from cofactor.system.memory import require_memory
+from cofactor.system.threads import resolve_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from cofactor.data.context import Context
+    from cofactor.data.ratings import Ratings
+    from cofactor.kernels.csr import CSR
+    from cofactor.models.ratings.fm_sides import SideFeatures
+
+__all__ = ["Settings", "check_settings", "default_iterations", "default_regularization", "require_room", "targets_of"]
+
+_SWEEPS = {"mcmc": 500, "als": 30, "sgd": 8}
+_REGULARIZATION = {"mcmc": 0.0, "als": 10.0, "sgd": 5e-5}
+_TASKS = ("regression", "ordinal", "classification")
+_MOST_LEVELS = 50
+
+
+class Settings(Protocol):
+    """What a machine says of itself; see ``FactorizationMachine``."""
+
+    factors: int
+    method: str
+    task: str
+    implicit: bool
+    context: Context | None
+    user_noise: bool
+    iterations: int | None
+    samples: int
+    regularization: float | None
+    learning_rate: float
+    batch_size: int
+    init_std: float
+    seed: int
+    threads: int | None
+
+
+def default_iterations(method: str) -> int:
+    """Sweeps, or passes over the ratings."""
+    return _SWEEPS[method]
+
+
+def default_regularization(method: str) -> float:
+    """Of "mcmc" nothing is asked."""
+    return _REGULARIZATION[method]
+
+
+def check_settings(model: Settings) -> None:
+    """Raise ParameterError for parameters out of their range, or that do not go together."""
+    check_at_least("factors", model.factors, 1, whole=True)
+    check_choice("method", model.method, _SWEEPS)
+    check_choice("task", model.task, _TASKS)
+    check_flag("implicit", model.implicit)
+    check_flag("user_noise", model.user_noise)
+    widths_of(model.context)
+    if model.iterations is not None:
+        check_at_least("iterations", model.iterations, 2, whole=True)
+    check_at_least("samples", model.samples, 1, whole=True)
+    if model.regularization is not None:
+        check_at_least("regularization", model.regularization, 0, above=True)
+    check_at_least("learning_rate", model.learning_rate, 0, above=True)
+    check_at_least("batch_size", model.batch_size, 1, whole=True)
+    check_at_least("init_std", model.init_std, 0, above=True)
+    check_at_least("seed", model.seed, 0, whole=True)
+    if model.task == "ordinal" and model.method != "mcmc":
+        raise ParameterError(f"task='ordinal' needs method='mcmc', got method={model.method!r}")
+    if model.implicit and model.method == "sgd":
+        raise ParameterError("implicit=True needs method='mcmc' or 'als', got method='sgd'")
+    if model.context is not None and model.method == "sgd":
+        raise ParameterError(f"context={model.context!r} needs method='mcmc' or 'als', got method='sgd'")
+    resolve_threads(model.threads)
+
+
+def targets_of(matrix: CSR, task: str) -> tuple[CSR, NDArray[np.float64], float, float]:
+    """Targets, the levels where these are classes, and mean and standard deviation where they are standardized.
+
+    Raises
+    ------
+    DataError
+        ``task="classification"``, and there are not two values.
+    ParameterError
+        ``task="ordinal"``, and there are too many levels.
+    """
+    if task == "regression":
+        targets, mean, std = standardized(matrix)
+        return targets, np.empty(0), mean, std
+    levels, classes = np.unique(matrix.values.astype(np.float64), return_inverse=True)
+    if task == "classification" and len(levels) != 2:
+        shown = ", ".join(f"{level:g}" for level in levels[:5]) + (" ..." if len(levels) > 5 else "")
+        raise DataError(
+            f"task='classification' is for ratings of two values, such as 0 and 1; these have {len(levels):,}: "
+            f"{shown}. Make two of them, for example 1 where a rating is 4 or more and 0 elsewhere, or take "
+            "task='regression' or 'ordinal'"
+        )
+    if len(levels) > _MOST_LEVELS:
+        raise ParameterError(
+            f"task='ordinal' is for ratings of at most {_MOST_LEVELS} levels, these have {len(levels):,}; take "
+            "task='regression', or round the ratings"
+        )
+    return matrix.with_values(classes.astype(np.float32)), levels, 0.0, 1.0
+
+
+def require_room(
+    model: Settings, x: Ratings, sides: Sequence[SideFeatures], n_samples: int, *, in_context: bool
+) -> None:
+    """Raise ParameterError unless what training takes is there."""
+    c, n_categories = model.factors + 17, sum(side.features.n_rows for side in sides[2:])
+    rows = x.n_users + x.n_items * (1 + model.implicit) + n_categories
+    parts = sum(side.features.n_columns for side in sides)
+    entries = sum(side.features.nnz for side in sides)
+    longest = max(int(np.diff(m.indptr).max(initial=0)) for m in (x.user_items, x.item_users))
+    needed = 4 * (n_samples * (model.factors + 1) * rows + 3 * c * (x.n_users + x.n_items + n_categories + parts))
+    needed += 8 * n_samples * (model.factors + 1) ** 2 + 40 * x.nnz + 16 * entries
+    needed += 4 * c * longest * resolve_threads(model.threads)
+    if in_context:  # rows beside each rating, also coordinate by coordinate, and the orders of all sides
+        needed += x.nnz * (8 * c + 24 * len(sides))
+    what = f"{type(model).__name__}(factors={model.factors}) on {x.n_users:,} users and {x.n_items:,} items"
+    require_memory(needed, what, "fewer samples or factors")

@@ -14,6 +14,7 @@ from cofactor.data.tables import TableLike, pairs_of
 from cofactor.errors import DataError, ParameterError
 from cofactor.evaluation.lists import Recommending, hits_of, lists_of, ranks_suffice, seen_in
 from cofactor.evaluation.readings import choice_of, note_reading
+from cofactor.evaluation.sampled import SampledCandidates, labelled
 from cofactor.metrics import parse_all
 from cofactor.metrics.hits import Relevance
 from cofactor.metrics.intervals import mean_interval
@@ -135,7 +136,7 @@ def measure(
     metrics: str | Sequence[str] = DEFAULT_METRICS,
     *,
     exclude_seen: bool = True,
-    candidates: TableLike | None = None,
+    candidates: TableLike | SampledCandidates | None = None,
     n_items: int | None = None,
     unknown_users: str = "exclude",
     progress: bool | None = None,
@@ -161,7 +162,8 @@ def measure(
     by_ranks = candidates is None and ranks_suffice(model_or_table, wanted)
     of_lists = needs_of(wanted, ranked=by_ranks)
     options: Any = {"exclude_seen": exclude_seen, "progress": progress}
-    lists = lists_of(model_or_table, relevance, of_lists, candidates=candidates, n_items=n_items, **options)
+    pairs = candidates.pairs() if isinstance(candidates, SampledCandidates) else candidates
+    lists = lists_of(model_or_table, relevance, of_lists, candidates=pairs, n_items=n_items, **options)
     if lists.n_items is None and (names := [metric.name for metric in wanted if metric.needs.n_items]):
         of = ", ".join(names)
         raise ParameterError(
@@ -186,7 +188,7 @@ def measure(
     n_listed = clock.n_rows if hits is None else hits.n_listed.any()
     return Measurement(
         users=relevance.users,
-        values=values,
+        values={labelled(metric, candidates).name: values[metric.name] for metric in wanted},
         n_unknown_users=n_unknown,
         n_untested_users=lists.n_untested_users,
         n_pairs=n_pairs,

@@ -55,7 +55,6 @@ def evaluate(
     candidates : table with ``user_id`` and ``item_id``, optional
         Rank, by ``model.predict``, only these items of each user: the held-out ones and the negatives drawn for them.
         Repeats are dropped; equal scores are in the order of the item id; items unknown to the model come last.
-        With ``sampled_candidates`` the metrics' names say so: ``recall@10 (sampled, 99 negatives)``.
     n_items : int, optional
         Size of the catalogue, which ``coverage`` and ``auc`` of a table need. A model knows its own.
     unknown_users : {"exclude", "zero"}

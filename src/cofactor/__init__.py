@@ -31,6 +31,7 @@ from cofactor.evaluation.leaks import check_leaks
 from cofactor.evaluation.paired import paired_tests
 from cofactor.evaluation.ratings import calibration, errors_by_rating
 from cofactor.evaluation.readings import readings
+from cofactor.evaluation.rows import evaluate_rows
 from cofactor.evaluation.sampled import sampled_candidates
 from cofactor.evaluation.tune import tune
 from cofactor.models import (
@@ -130,6 +131,7 @@ __all__ = [
     "errors_by_rating",
     "evaluate",
     "evaluate_by_type",
+    "evaluate_rows",
     "gate",
     "load",
     "load_interactions",

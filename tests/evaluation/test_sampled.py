@@ -85,6 +85,8 @@ def test_metrics_are_named_for_what_they_are():
         model, TEST, "mrr@3", candidates=sampled_candidates(X, TEST, 1, sampler="popularity"), per_user=True
     )
     assert per_user.columns == ["user_id", "mrr@3 (sampled by popularity, 1 negative)"]
+    slices = cf.evaluate(model, TEST, "recall@3", candidates=candidates, by="activity")
+    assert slices["metric"].unique().to_list() == ["recall@3 (sampled, 12 negatives)"]
     assert [without_label(name) for name in found["metric"]] == ["recall@3", "auc"]
     assert without_label("ndcg@10") == "ndcg@10"
     assert repr(candidates) == f"SampledCandidates: {candidates.table.height} of 40 users (sampled, 12 negatives)"

@@ -51,7 +51,7 @@ def readings(test: TableLike) -> int:
     >>> test = pl.DataFrame({"user_id": [11], "item_id": [12]})
     >>> lists = pl.DataFrame({"user_id": [11], "item_id": [12], "rank": [1]})
     >>> for _ in range(2):
-    ...     found = evaluate(lists, test)
+    ...     found = evaluate(lists, test, "hit_rate@1")
     >>> readings(test)
     2
     """
@@ -84,9 +84,8 @@ def choice_of(model: object) -> str | None:
 def _fingerprint(relevance: Relevance) -> tuple[int, int]:
     """Number of the pairs, and the sum of the products of hashes of their user and item: equal for equal sets."""
     users, items = (_hashes(ids, seed) for ids, seed in ((relevance.users, 1), (relevance.items, 2)))
-    user, item = np.divmod(relevance.pairs, len(relevance.items))
     with np.errstate(over="ignore"):
-        return len(user), int((users[user] * items[item]).sum())
+        return relevance.n_pairs, int((users[relevance.user] * items[relevance.item]).sum())
 
 
 def _hashes(ids: pl.Series, seed: int) -> NDArray[np.uint64]:

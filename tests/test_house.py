@@ -21,7 +21,7 @@ PUBLIC = """
     SampledMF SessionKNN SessionMF UnknownIdError UserKNN best_model calibration check_leaks compare
     cross_validate datasets errors_by_rating evaluate evaluate_by_type evaluate_rows gate load
     load_interactions make_report paired_tests plots read_events readings retrieval run_experiment
-    sampling split submission tune weights
+    sampled_candidates sampling split submission tune weights
 """
 
 

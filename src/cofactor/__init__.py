@@ -32,6 +32,7 @@ from cofactor.evaluation.paired import paired_tests
 from cofactor.evaluation.ratings import calibration, errors_by_rating
 from cofactor.evaluation.readings import readings
 from cofactor.evaluation.rows import evaluate_rows
+from cofactor.evaluation.sampled import sampled_candidates
 from cofactor.evaluation.tune import tune
 from cofactor.models import (
     EASE,
@@ -143,6 +144,7 @@ __all__ = [
     "readings",
     "retrieval",
     "run_experiment",
+    "sampled_candidates",
     "sampling",
     "split",
     "submission",

@@ -108,6 +108,7 @@ FUNCTIONS = {
     ),
     "submission.write": (cf.submission.write, {"lists": ROWS, "path": "out.csv", "fill": [1, 2, 3, 4], "k": 4}),
     "retrieval.indexed": (cf.retrieval.indexed, {"model": cf.PureSVD(2).fit(X)}),
+    "sampled_candidates": (cf.sampled_candidates, {"train": X, "test": PAIRS, "n": 1}),
     "sampling.negatives": (cf.sampling.negatives, {"interactions": X, "users": [0, 1], "n": 2}),
     "split.by_time": (cf.split.by_time, {"events": EVENTS, "test": "20d"}),
     "split.cold_items": (cf.split.cold_items, {"events": EVENTS, "fraction": 0.5}),

@@ -51,7 +51,7 @@ def readings(test: TableLike) -> int:
     >>> test = pl.DataFrame({"user_id": [11], "item_id": [12]})
     >>> lists = pl.DataFrame({"user_id": [11], "item_id": [12], "rank": [1]})
     >>> for _ in range(2):
-    ...     found = evaluate(lists, test)
+    ...     found = evaluate(lists, test, "hit_rate@1")
     >>> readings(test)
     2
     """

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import cofactor as cf
 from cofactor.cli import app
 from cofactor.evaluation.default_spaces import DEFAULT_SPACES
+from cofactor.metrics import available
 
 SESSIONS = (Path(__file__).parents[1] / "docs" / "sessions.md").read_text()
 EXPERIMENTS = (Path(__file__).parents[1] / "docs" / "experiments.md").read_text()
@@ -38,6 +39,14 @@ def test_examples_of_reading_logs_run(tmp_path, monkeypatch, capsys):
 def test_the_page_names_every_option():
     options = set(cf.read_events.__kwdefaults__) - {"session", "event_type", "rating", "time"}
     assert options == set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
+
+
+def test_the_page_of_metrics_has_them_all_and_its_example_runs(capsys):
+    page = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
+    assert [name for name in available() if f"`{name}`" not in page] == []
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(block, "metrics.md", "exec"), {})
+    assert "2 items" in capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings("ignore::cofactor.CofactorWarning")

@@ -26,9 +26,9 @@ PUBLIC = """
     ItemPairsMF MissingExtraError NextBasket NotFittedError PairLoader ParameterError PersonalPopular
     Popular PureSVD RP3beta Random RatingModel Ratings Recommender Report Repurchase SLIM SVDpp
     SampledMF SessionKNN UnknownIdError UserKNN best_model calibration check_leaks compare
-    cross_validate datasets errors_by_rating evaluate evaluate_by_type load load_interactions
-    make_report paired_tests plots read_events retrieval run_experiment sampling split submission tune
-    weights
+    cross_validate datasets errors_by_rating evaluate evaluate_by_type evaluate_rows load
+    load_interactions make_report paired_tests plots read_events retrieval run_experiment sampling split
+    submission tune weights
 """
 
 

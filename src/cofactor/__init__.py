@@ -29,6 +29,7 @@ from cofactor.evaluation.experiment_run import run_experiment
 from cofactor.evaluation.leaks import check_leaks
 from cofactor.evaluation.paired import paired_tests
 from cofactor.evaluation.ratings import calibration, errors_by_rating
+from cofactor.evaluation.rows import evaluate_rows
 from cofactor.evaluation.tune import tune
 from cofactor.models import (
     EASE,
@@ -129,6 +130,7 @@ __all__ = [
     "errors_by_rating",
     "evaluate",
     "evaluate_by_type",
+    "evaluate_rows",
     "load",
     "load_interactions",
     "make_report",

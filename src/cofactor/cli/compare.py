@@ -106,7 +106,7 @@ def compare(
         lead = f"{data}{pairs.height:,} to find ({test}, {'repeats allowed' if repeats else 'new items only'})."
         about: dict[str, Any] = {"title": "Leaderboard", "lead": lead, "exclude_seen": not repeats}
         made = {name: made[name] for name in measured["model"]}
-        make_report(measured, models=made, train=train, test=pairs, **about).write(report)
+        make_report(board, models=made, train=train, test=pairs, **about).write(report)
     if as_json:
         written = None if report is None else str(report)
         print_json({"leaderboard": board, "models": {name: repr(m) for name, m in made.items()}, "report": written})

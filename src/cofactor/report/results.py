@@ -20,7 +20,7 @@ from cofactor.report.boards import higher_is_better, metrics_of
 from cofactor.report.page import Report
 from cofactor.report.people import HIT, check_users, named, people, typical_users
 from cofactor.report.search_charts import parameters_of
-from cofactor.report.significance import SAME, against_best, in_words, marks_of
+from cofactor.report.significance import SAME, against_best, in_words, marks_of, readable_tests
 from cofactor.report.slices import by_activity, by_popularity
 from cofactor.report.tables import readable_leaderboard
 
@@ -112,20 +112,13 @@ def make_report(
     check_at_least("k", k, 1, whole=True)
     known = _known(board, models or {}, train, test)
     known.values = _per_user(known, measured, exclude_seen=exclude_seen)
-    if tests is None and len(known.values) > 1:
-        baseline = board["model"][0] if len(known.values) > _MOST_LINES else None
-        tests = paired_tests(known.values, baseline=baseline if baseline in known.values else None)
+    tests = _tested(known) if tests is None else tests
     known.lists = _lists(known, k, exclude_seen=exclude_seen)
     by_id = named(names)
     page = Report(title, lead)
     _leaderboard(page, known, tests)
     _slices(page, known, k, exclude_seen=exclude_seen)
-    if known.x is not None:
-        page.section("Long tail").text(
-            "A few items hold most interactions. A line that rises faster than that of the interactions belongs to a "
-            "model that recommends popular items even more than they are chosen."
-        )
-        page.chart(plots.long_tail(known.x)).chart(plots.concentration(known.x, _few(known.lists)))
+    _long_tail(page, known)
     _learning(page, known.models)
     _tuning(page, trials)
     if known.x is not None and known.lists:
@@ -168,6 +161,16 @@ def _per_user(known: _Known, measured: Any, *, exclude_seen: bool) -> dict[str, 
     return {name: found[name] for name in known.board["model"] if name in found}
 
 
+def _tested(known: _Known) -> pl.DataFrame | None:
+    """All pairs of models, or, of many, each with the best."""
+    best = known.board["model"][0]
+    if len(known.values) < 2:
+        return None
+    return paired_tests(
+        known.values, baseline=best if len(known.values) > _MOST_LINES and best in known.values else None
+    )
+
+
 def _lists(known: _Known, k: int, *, exclude_seen: bool) -> dict[str, pl.DataFrame]:
     """Lists of test users, evenly chosen of all."""
     if known.pairs is None or known.x is None:
@@ -187,7 +190,7 @@ def _few(of_models: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
 
 def _leaderboard(page: Report, known: _Known, tests: pl.DataFrame | None) -> None:
     board, metrics = known.board, known.metrics
-    table, marks = readable_leaderboard(board), {}
+    table, marks = readable_leaderboard(board.select(pl.exclude("pareto"))), {}  # a chart shows it
     if tests is not None and not tests.is_empty():
         found = against_best(board, tests, metrics[0])
         marks = marks_of(found)
@@ -204,7 +207,7 @@ def _leaderboard(page: Report, known: _Known, tests: pl.DataFrame | None) -> Non
         page.section("Accuracy and time").chart(plots.pareto(board, metrics[0]))
         page.chart(plots.pareto(board, metrics[0], seconds="recommend_seconds"))
     if tests is not None and not tests.is_empty():
-        page.subsection("Paired tests").table(tests, folded=f"All {tests.height:,} pairs")
+        page.subsection("Paired tests").table(readable_tests(tests), folded=f"All {tests.height:,} pairs")
 
 
 def _slices(page: Report, known: _Known, k: int, *, exclude_seen: bool) -> None:
@@ -225,13 +228,26 @@ def _slices(page: Report, known: _Known, k: int, *, exclude_seen: bool) -> None:
             page.chart(plots.slices(table, f"share found@{k}", by="users of the item"))
 
 
+def _long_tail(page: Report, known: _Known) -> None:
+    if known.x is not None:
+        page.section("Long tail").text(
+            "A few items hold most interactions. A line that rises faster than that of the interactions belongs to a "
+            "model that recommends popular items even more than they are chosen."
+        )
+        page.chart(plots.long_tail(known.x)).chart(plots.concentration(known.x, _few(known.lists)))
+
+
 def _learning(page: Report, models: Mapping[str, Any]) -> None:
-    losses = {name: model.loss_history_ for name, model in models.items() if hasattr(model, "loss_history_")}
-    losses = {name: loss for name, loss in losses.items() if len(loss)}
-    if losses:
+    losses = {}
+    for name, model in models.items():
+        of_parts = {"training": "loss_history_", "held out": "held_out_loss_"}
+        known = {part: getattr(model, attribute, ()) for part, attribute in of_parts.items()}
+        losses[name] = {part: values for part, values in known.items() if len(values)}
+    if any(losses.values()):
         page.section("Learning curves").text("Losses of different models are on scales of their own.")
-        for name, loss in losses.items():
-            page.chart(plots.losses({name: loss}))
+    for name, of_model in losses.items():
+        if of_model:
+            page.chart(plots.losses(of_model, title=f"Loss of {name}"))
 
 
 def _tuning(page: Report, trials: Any) -> None:  # noqa: ANN401

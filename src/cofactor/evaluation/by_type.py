@@ -10,6 +10,7 @@ import polars as pl
 from cofactor.checks import check_at_least, shown
 from cofactor.data.tables import TableLike, cast_ids, check_lists, read_table
 from cofactor.errors import DataError, ParameterError
+from cofactor.evaluation.readings import note_reading
 from cofactor.metrics.pooled import pooled_recall
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def evaluate_by_type(
             rows.append((places, name, recall, *counts, len(n_relevant)))
             total, of_all = total + weight * recall, [a + b for a, b in zip(of_all, counts, strict=True)]
         rows.append((places, "total", total, of_all[0], of_all[1], truth["user_id"].n_unique()))
+    note_reading(truth)
     names = ["k", "event_type", "recall", "found", "possible", "n_sessions"]
     return pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.col("recall").fill_nan(None))
 

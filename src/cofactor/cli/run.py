@@ -7,7 +7,7 @@ import polars as pl
 import typer
 
 from cofactor.cli.options import Json
-from cofactor.cli.output import complain, print_facts, print_json, print_leaderboard, say
+from cofactor.cli.output import complain, note, print_facts, print_json, print_leaderboard, say
 from cofactor.evaluation.experiment import Experiment
 from cofactor.evaluation.experiment_results import ExperimentResult
 from cofactor.evaluation.experiment_run import run_experiment
@@ -55,6 +55,7 @@ def run(
             print_facts({"experiment": experiment.name, **facts, **made})
         return
     result = run_experiment(experiment, data=data, out=output, models=names, seed=seed)
+    note(result.facts["leaks"])
     if report is not None:
         _page(result).write(report)
     if as_json:

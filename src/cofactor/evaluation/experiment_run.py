@@ -12,6 +12,7 @@ from cofactor.errors import ParameterError
 from cofactor.evaluation.experiment import Experiment
 from cofactor.evaluation.experiment_results import ExperimentResult, Published, Record, facts_of
 from cofactor.evaluation.experiment_tune import tuned
+from cofactor.evaluation.leaks import check_leaks
 from cofactor.evaluation.measure import measure, warn_of_seen
 from cofactor.metrics import parse_all
 from cofactor.metrics.kinds import needs_of
@@ -83,6 +84,7 @@ def run_experiment(
     check_output(target / "results.parquet")
     folds = experiment.data.folds(folder, seed)
     facts = facts_of(file.file.text, seed, experiment.threads, experiment.data.fingerprint(folder, folds[0].train))
+    facts["leaks"] = check_leaks(folds[0].train, folds[0].test).summary
     evaluate = file.section("evaluate").table
     result = ExperimentResult(
         name=experiment.name,

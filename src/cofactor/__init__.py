@@ -65,6 +65,7 @@ from cofactor.models import (
     RP3beta,
     SampledMF,
     SessionKNN,
+    SessionMF,
     SVDpp,
     UserKNN,
 )
@@ -120,6 +121,7 @@ __all__ = [
     "SVDpp",
     "SampledMF",
     "SessionKNN",
+    "SessionMF",
     "UnknownIdError",
     "UserKNN",
     "best_model",

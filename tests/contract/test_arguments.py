@@ -221,6 +221,7 @@ def more():
     svd = cf.PureSVD(2).fit(X)
     sampled = cf.SampledMF(2, epochs=1, temperature=0.2).fit(X)
     pairs = cf.ItemPairsMF(2, epochs=1).fit(X)
+    sessions = cf.SessionMF(2, epochs=1).fit(X)
     fitted = [cf.Popular().fit(X), cf.Random().fit(X)]
     yield "ImplicitALS.explain", als.explain, {"user": 1, "item": 1}
     yield (
@@ -228,7 +229,7 @@ def more():
         _same(sampled.partial_fit, lambda **given: copy(sampled).partial_fit(**given)),
         {"interactions": PAIRS},
     )
-    for model in (als, svd, sampled, pairs):
+    for model in (als, svd, sampled, pairs, sessions):
         yield f"{type(model).__name__}.similar_users", model.similar_users, {}
         vectors = {"users": np.ones((4, 2)), "items": np.ones((4, 2)), "interactions": X}
         yield f"{type(model).__name__}.from_vectors", model.from_vectors, vectors

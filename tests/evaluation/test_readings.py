@@ -21,7 +21,7 @@ def test():
     return pl.DataFrame({"user_id": X.users.ids[:40], "item_id": X.items.ids.gather(drawn)})
 
 
-LISTS = cf.Popular().fit(X).recommend(k=10)
+LISTS = cf.Popular().fit(X).recommend(k=11)
 RATED = cf.Ratings.from_frame(X.to_frame().select("user_id", "item_id", rating=pl.col("item_id") % 5))
 
 

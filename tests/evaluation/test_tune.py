@@ -225,6 +225,26 @@ def test_training_in_epochs_stops_by_the_held_out_pairs_and_hopeless_trials_are_
     assert len(study.records[0].scores) > 3
 
 
+def test_more_iterations_go_on_from_fewer_and_find_the_same(x, monkeypatch):
+    space = {"iterations": [9, 2, 5], "factors": [4, 8]}
+    model = cf.ImplicitALS(regularization=0.01, unobserved_weight=0.1, alpha=1.0)
+    done = []
+    train = cf.ImplicitALS._train
+    monkeypatch.setattr(cf.ImplicitALS, "_train", lambda self, *a: done.append(self.iterations) or train(self, *a))
+    study = cf.tune(model, x, space=space, method="grid", seed=5)
+    assert study.trials.select("factors", "iterations").rows() == [(f, n) for f in (4, 8) for n in (2, 5, 9)]
+    assert done == [2, 3, 4] * 2
+    data = hold_out(x, seed=5)
+    for params, value in zip(
+        study.trials.select("factors", "iterations").to_dicts(), study.trials["value"], strict=True
+    ):
+        alone = cf.ImplicitALS(**model.params() | params).fit(data.training.interactions)
+        assert cf.evaluate(alone, data.valid, "ndcg@10")["value"].item() == pytest.approx(value, abs=1e-3)
+    done.clear()
+    cf.tune(cf.ImplicitALS(4, solver="cg"), x, space={"iterations": [2, 5], "regularization": [0.1]}, method="grid")
+    assert done == [2, 5]  # an inexact solver does not end where it would have
+
+
 def test_warnings_of_trials_are_told_once(x):
     class Warning_(Peaked):
         def fit(self, interactions, *, progress=None):

@@ -95,8 +95,8 @@ def evaluate_by_type(
     return pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.col("recall").fill_nan(None))
 
 
-def tables_of(lists: TableLike | Iterable[TableLike], what: str) -> Iterator[TableLike]:
-    """One table after the other, of one or several.
+def tables_of(lists: TableLike | Iterable[TableLike], what: str, *, none: bool = False) -> Iterator[TableLike]:
+    """One table after the other, of one or several; or of none, where that is said to be right.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def tables_of(lists: TableLike | Iterable[TableLike], what: str) -> Iterator[Tab
     for table in lists if several else [lists]:
         n += 1
         yield table
-    if not n:
+    if not n and not none:
         raise DataError(f"{what}: a table with user_id, item_id, rank is expected, or several; got none")
 
 

@@ -84,7 +84,6 @@ def run_experiment(
     check_output(target / "results.parquet")
     folds = experiment.data.folds(folder, seed)
     facts = facts_of(file.file.text, seed, experiment.threads, experiment.data.fingerprint(folder, folds[0].train))
-    facts["leaks"] = check_leaks(folds[0].train, folds[0].test).summary
     evaluate = file.section("evaluate").table
     result = ExperimentResult(
         name=experiment.name,
@@ -99,6 +98,9 @@ def run_experiment(
     run = _Run(experiment, seed, progress)
     with progress_bar("run", progress, total=len(folds) * len(specs)) as bar:
         for number, fold in enumerate(folds, 1):
+            result.fold = fold
+            if fold.histories is None:  # what is asked of histories is no pair of a user and an item of training
+                facts[f"fold {number}"] = {"leaks": check_leaks(fold.train, fold.test).summary}
             for spec in specs:
                 bar.set_postfix(fold=number, model=spec.name, refresh=True)
                 result.add(run.record(spec, fold))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from cofactor.errors import DataError, ParameterError
 from cofactor.evaluation.known import GAIN, context_of, graded_pairs
 from cofactor.evaluation.lists import Recommending, hits_of, lists_of, ranks_suffice, seen_in
 from cofactor.evaluation.readings import choice_of, note_reading
-from cofactor.evaluation.sampled import SampledCandidates, labelled
 from cofactor.metrics import parse_all
 from cofactor.metrics.hits import Relevance
 from cofactor.metrics.intervals import mean_interval
@@ -68,12 +67,12 @@ class Measurement(Viewed):
         Whether lists were asked for and all are empty.
     recommend_seconds : float
         Time spent in the model on lists or ranks, or on scoring the candidates.
-    readings : Readings, optional
-        What the values were computed from.
     reading : int
         The how manieth reading of this test side this was, as far as the process saw it; 0 of rows without ids.
     chosen_on : str, optional
         On what the parameters of the model were chosen, where ``tune`` chose them.
+    readings : Readings, optional
+        What the values were computed from.
     """
 
     users: pl.Series
@@ -84,9 +83,9 @@ class Measurement(Viewed):
     n_seen: int
     empty: bool
     recommend_seconds: float
-    readings: Readings | None = field(default=None, repr=False)
     reading: int = 0
     chosen_on: str | None = None
+    readings: Readings | None = field(default=None, repr=False)
 
     @property
     def hits(self) -> Hits:
@@ -170,7 +169,7 @@ def measure(
     metrics: str | Sequence[str] = DEFAULT_METRICS,
     *,
     exclude_seen: bool = True,
-    candidates: TableLike | SampledCandidates | None = None,
+    candidates: TableLike | None = None,
     n_items: int | None = None,
     unknown_users: str = "exclude",
     progress: bool | None = None,
@@ -203,8 +202,7 @@ def measure(
     by_ranks = candidates is None and ranks_suffice(model_or_table, wanted)
     of_lists = needs_of(wanted, ranked=by_ranks)
     options: Any = {"exclude_seen": exclude_seen, "progress": progress}
-    pairs = candidates.pairs() if isinstance(candidates, SampledCandidates) else candidates
-    lists = lists_of(model_or_table, relevance, of_lists, candidates=pairs, n_items=n_items, **options)
+    lists = lists_of(model_or_table, relevance, of_lists, candidates=candidates, n_items=n_items, **options)
     if lists.n_items is None and (names := [metric.name for metric in wanted if metric.needs.n_items]):
         of = ", ".join(names)
         raise ParameterError(
@@ -226,7 +224,6 @@ def measure(
     trial = Trial(relevance, test, model_or_table, lists.n_items, n_complete, hits, context)
     clock = _Clock(lists.tables)
     readings = read_all(wanted, trial, clock)
-    readings = replace(readings, metrics=[labelled(metric, candidates) for metric in wanted])
     if lists.longest is not None:
         warn_of_short(wanted, lists.longest)
     n_listed = clock.n_rows if hits is None else hits.n_listed.any()

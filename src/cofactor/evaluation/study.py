@@ -19,6 +19,7 @@ from cofactor.evaluation.readings import note_choice
 from cofactor.evaluation.search import Trial
 from cofactor.evaluation.spaces import Choice, plain
 from cofactor.system.files import replacing
+from cofactor.system.views import Row, View, Viewed, ViewTable, brief
 from cofactor.version import __version__
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def best_of(trials: Sequence[Trial], metric: Metric) -> Trial | None:
     return max(measured, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
 
-class Study:
+class Study(Viewed):
     """What a search found: the best parameters, every trial, and the way to the final model.
 
     Parameters
@@ -188,6 +189,16 @@ class Study:
         if (best := self.best) is None:
             raise CofactorError(f"none of the {len(self.records)} trials was measured, so that there is no best one")
         return best
+
+    def _view(self) -> View:
+        states = [trial.state for trial in self.records]
+        facts = {"trials": ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"}
+        facts["validation"] = self.validation
+        if self.best is None:
+            return View("Study", self.metric, facts)
+        rows = [Row((name, brief(value))) for name, value in self.best_params.items()]
+        best = ViewTable("best parameters", ("name", "value"), rows)
+        return View("Study", f"best {self.metric} {self.best_value:.4f}", facts, [best])
 
     def __repr__(self) -> str:
         states = [trial.state for trial in self.records]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from cofactor.errors import DataError, ParameterError
 from cofactor.evaluation.known import GAIN, context_of, graded_pairs
 from cofactor.evaluation.lists import Recommending, hits_of, lists_of, ranks_suffice, seen_in
 from cofactor.evaluation.readings import choice_of, note_reading
+from cofactor.evaluation.sampled import SampledCandidates, labelled
 from cofactor.metrics import parse_all
 from cofactor.metrics.hits import Relevance
 from cofactor.metrics.intervals import mean_interval
@@ -169,7 +170,7 @@ def measure(
     metrics: str | Sequence[str] = DEFAULT_METRICS,
     *,
     exclude_seen: bool = True,
-    candidates: TableLike | None = None,
+    candidates: TableLike | SampledCandidates | None = None,
     n_items: int | None = None,
     unknown_users: str = "exclude",
     progress: bool | None = None,
@@ -202,7 +203,8 @@ def measure(
     by_ranks = candidates is None and ranks_suffice(model_or_table, wanted)
     of_lists = needs_of(wanted, ranked=by_ranks)
     options: Any = {"exclude_seen": exclude_seen, "progress": progress}
-    lists = lists_of(model_or_table, relevance, of_lists, candidates=candidates, n_items=n_items, **options)
+    pairs = candidates.pairs() if isinstance(candidates, SampledCandidates) else candidates
+    lists = lists_of(model_or_table, relevance, of_lists, candidates=pairs, n_items=n_items, **options)
     if lists.n_items is None and (names := [metric.name for metric in wanted if metric.needs.n_items]):
         of = ", ".join(names)
         raise ParameterError(
@@ -224,6 +226,7 @@ def measure(
     trial = Trial(relevance, test, model_or_table, lists.n_items, n_complete, hits, context)
     clock = _Clock(lists.tables)
     readings = read_all(wanted, trial, clock)
+    readings = replace(readings, metrics=[labelled(metric, candidates) for metric in wanted])
     if lists.longest is not None:
         warn_of_short(wanted, lists.longest)
     n_listed = clock.n_rows if hits is None else hits.n_listed.any()

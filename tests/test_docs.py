@@ -67,6 +67,29 @@ def test_examples_of_sessions_run(tmp_path, monkeypatch):
     assert {"submission.csv", "pairs.parquet", "pairs.items.parquet"} <= {path.name for path in tmp_path.iterdir()}
 
 
+@pytest.mark.filterwarnings("ignore::cofactor.CofactorWarning")
+def test_examples_of_trust_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[1] / "docs" / "trust.md").read_text()
+    names = {}
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        exec(compile(block, "trust.md", "exec"), names)
+    told = capsys.readouterr().out
+    assert "no leaks found" in told
+    assert re.search(r"^# (recall@10 .*)$", page, re.MULTILINE)[1] in told
+    for name in cf.paired_tests({"a": names["models"]["als"], "b": names["models"]["random"]}, names["test"]).columns:
+        assert name in ("model_a", "model_b", "metric") or f"`{name}`" in page
+    for name in cf.check_leaks(names["train"], names["test"], cut="2024-01-01").table["check"]:
+        assert f"`{name}`" in page
+    names["models"]["popular"].save("model-in-use")
+    names["models"]["als"].save("model-of-tonight")
+    names["test"].pairs().write_parquet("yesterday.parquet")
+    (command,) = re.findall(r"^(cofactor gate .*)$", page, re.MULTILINE)
+    assert CliRunner().invoke(app, shlex.split(command)[1:]).exit_code in (0, 1)
+
+
 TUNING, COMPARING = ((Path(__file__).parents[1] / "docs" / f"{n}.md").read_text() for n in ("tuning", "comparing"))
 
 

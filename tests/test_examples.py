@@ -129,6 +129,7 @@ def test_next_items_of_sessions(example, tmp_path, capsys):
     hit = dict(found.select("model", "P@20").iter_rows())
     assert hit["SessionKNN"] > 1.2 * hit["Popular"]
     assert hit["ItemPairsMF"] > 1.2 * hit["Popular"]
+    assert hit["SessionMF"] > 1.2 * hit["Popular"]
     assert any(name.startswith("Blend, weights 1 and ") for name in hit)
     assert "| SessionKNN | " in capsys.readouterr().out
     sessions = [[s % 5, (s + 1) % 5, (s + 2) % 5] for s in range(60)]

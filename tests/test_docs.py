@@ -108,7 +108,7 @@ def test_the_experiment_runs(tmp_path, monkeypatch):
         result = CliRunner().invoke(app, shlex.split(command)[1:])
         assert result.exit_code == 0, result.output
     assert pl.read_parquet("shop-results/results.parquet")["model"].sort().to_list() == ["als", "popular", "usual"]
-    assert {"model", "recommendations.parquet"} <= {path.name for path in Path("shop-results").iterdir()}
+    assert {"model", "recommendations.parquet", "report.html"} <= {path.name for path in Path("shop-results").iterdir()}
     wrong, told = re.search(r"error: shop.toml, line (\d+), .*? no key '(\w+)'", EXPERIMENTS).groups()
     Path("shop.toml").write_text(file.replace("factors = ", f"{told} = "))
     assert f"shop.toml, line {wrong}, [models.als]" in CliRunner().invoke(app, ["run", "shop.toml"]).stderr

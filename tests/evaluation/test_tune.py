@@ -15,6 +15,7 @@ import pytest
 import cofactor as cf
 from cofactor.evaluation import trials as trials_module
 from cofactor.evaluation.holdout import hold_out
+from cofactor.evaluation.readings import choice_of
 
 pytest.importorskip("optuna")
 
@@ -80,6 +81,7 @@ def test_a_grid_is_what_one_does_by_hand(x):
     assert repr(model) == repr(cf.EASE(**study.best_params, weights="binary"))
     assert model.interactions_.nnz == x.nnz
     assert model is study.model_
+    assert choice_of(model) == f"{study.validation}: the best ndcg@10 of 6 trials"
 
 
 @pytest.mark.parametrize("method", ["random", "tpe"])

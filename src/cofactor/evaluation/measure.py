@@ -14,6 +14,7 @@ from cofactor.data.tables import TableLike, pairs_of
 from cofactor.errors import DataError, ParameterError
 from cofactor.evaluation.known import GAIN, context_of, graded_pairs
 from cofactor.evaluation.lists import Recommending, hits_of, lists_of, ranks_suffice, seen_in
+from cofactor.evaluation.readings import choice_of, note_reading
 from cofactor.metrics import parse_all
 from cofactor.metrics.hits import Relevance
 from cofactor.metrics.intervals import mean_interval
@@ -66,6 +67,10 @@ class Measurement(Viewed):
         Whether lists were asked for and all are empty.
     recommend_seconds : float
         Time spent in the model on lists or ranks, or on scoring the candidates.
+    reading : int
+        The how manieth reading of this test side this was, as far as the process saw it; 0 of rows without ids.
+    chosen_on : str, optional
+        On what the parameters of the model were chosen, where ``tune`` chose them.
     readings : Readings, optional
         What the values were computed from.
     """
@@ -78,6 +83,8 @@ class Measurement(Viewed):
     n_seen: int
     empty: bool
     recommend_seconds: float
+    reading: int = 0
+    chosen_on: str | None = None
     readings: Readings | None = field(default=None, repr=False)
 
     @property
@@ -135,6 +142,10 @@ class Measurement(Viewed):
         facts["test pairs"] = f"{self.n_pairs:,}"
         if self.n_seen:
             facts["test pairs"] += f", of which {self.n_seen:,} were in the training data and are left out"
+        if self.reading:
+            facts["test"] = f"read {self.reading:,} times by this process"
+        if self.chosen_on is not None:
+            facts["parameters chosen on"] = self.chosen_on
         facts["time for lists"] = f"{self.recommend_seconds:.2f} s"
         table = ViewTable("metrics", ("metric", "value", "standard error"), rows)
         return View("Measurement", f"{len(self.users):,} user{'s' * (len(self.users) != 1)}", facts, [table])
@@ -182,7 +193,7 @@ def measure(
     known: Any = {"train": train, "item_features": item_features, "category": category}
     context = context_of(model_or_table, wanted, **known, exclude_seen=exclude_seen and candidates is None)
     given = (graded_pairs(test), GAIN) if needs.gains else (pairs_of(test),)
-    relevance = Relevance.from_pairs(*given)
+    whole = relevance = Relevance.from_pairs(*given)
     n_pairs = relevance.n_pairs
     own = getattr(model_or_table, "interactions_", None)
     if own is not None and exclude_seen and candidates is None and needs.lists:
@@ -226,6 +237,8 @@ def measure(
         empty=needs.lists and not n_listed,
         recommend_seconds=seconds + clock.seconds,
         readings=readings,
+        reading=note_reading(whole),
+        chosen_on=choice_of(model_or_table),
     )
 
 

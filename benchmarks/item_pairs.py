@@ -1,27 +1,24 @@
-"""An epoch of item-item factorization on pairs: the native kernel beside PyTorch's SparseAdam, and next items with it.
+"""An epoch of item-item factorization on pairs: the native kernel beside PyTorch's SparseAdam.
 
     python benchmarks/item_pairs.py                                  # 20 M pairs of 1.86 M items, 32 factors
     python benchmarks/item_pairs.py --pairs 209_000_000 --part 0.05  # at full size, PyTorch on a twentieth
-    python benchmarks/item_pairs.py --data FOLDER                    # ItemPairsMF on published splits
 
 Pairs are of the same planted cluster of about twenty items, whose sizes have a long tail. Both train one shared
 embedding from the same start with Adam (--rate where every pair has a step, --torch-rate where a batch of 65,536 has
 one) on the logistic loss of each pair and of its first item with another pair's next item, which are shuffled. Accuracy
 is the share of 100,000 held-out pairs that score above a shuffled one. The gather ceiling is how many pairs' rows and
-state NumPy could copy in order, by the time of copying so many random rows. FOLDER is that of session_knn.py.
+state NumPy could copy in order, by the time of copying so many random rows. How well it finds next items is in
+``benchmarks/published``.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from _measure import print_header, print_row, seconds_of
-from session_knn import PUBLISHED, percent, read
 
 import cofactor as cf
 from cofactor.kernels import on
@@ -124,20 +121,6 @@ def epochs(args: argparse.Namespace) -> None:
     print(f"{speeds['cofactor'] / gather_ceiling(args):.0%} of the pairs whose rows one thread of NumPy could gather")
 
 
-def published(folder: Path) -> None:
-    for name in PUBLISHED:
-        task = read(name, folder)
-        x = task.train.interactions()
-        print(f"\n{name}: {len(task.targets):,} tests\n")
-        print_header(["model", "P@20", "MRR@20", "fit, s"], 1)
-        for label, model in (
-            ("`ItemPairsMF()`", cf.ItemPairsMF()),
-            ('`ItemPairsMF(loss="logistic")`', cf.ItemPairsMF(loss="logistic")),
-        ):
-            seconds = seconds_of(lambda: model.fit(x))  # noqa: B023
-            print_row(label, *(f"{v:.2f}" for v in percent(model, task)), f"{seconds:.1f}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=20_000_000)
@@ -149,12 +132,7 @@ def main() -> None:
     parser.add_argument("--part", type=float, default=1.0)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--torch", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--data", type=Path, default=os.environ.get("COFACTOR_DATA"), help="folder of the data sets")
-    args = parser.parse_args()
-    if args.data is None:
-        epochs(args)
-    else:
-        published(Path(args.data))
+    epochs(parser.parse_args())
 
 
 if __name__ == "__main__":

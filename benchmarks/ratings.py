@@ -1,15 +1,13 @@
-"""Errors of predicted ratings on MovieLens, beside published numbers.
+"""Errors of predicted ratings on MovieLens with features of films and users, and those of Surprise.
 
-    python benchmarks/ratings.py --data FOLDER              # all data sets, all models
-    python benchmarks/ratings.py --data FOLDER --only ml-1m --models BiasOnly CoClustering
+    python benchmarks/ratings.py --data FOLDER              # both data sets
+    python benchmarks/ratings.py --data FOLDER --only ml-100k
     python benchmarks/ratings.py --data FOLDER --surprise   # Surprise's models as well, on the same splits
 
-FOLDER (or the environment variable COFACTOR_DATA) holds ``ml-100k`` (u.data, u.item, u.user and the folds u1 to u5, as
-GroupLens publishes them) and ``ml-1m`` (users.dat, movies.dat and ratings.dat, or a Parquet file of its user_id,
-movie_id and rating in the order of that file). Models run with their defaults, or with parameters that were chosen on a
-part of the train side of u1, or of seed 0: nothing is chosen on a test side. The defaults of ``BiasedMF`` and ``SVDpp``
-were chosen on a tenth of the training ratings of ml-1m (seed 0) and of u1; those of ``BayesianMF`` are priors that say
-little.
+All other models, and published numbers, are in ``benchmarks/published``, on the same splits. FOLDER (or the
+environment variable COFACTOR_DATA) holds ``ml-100k`` (u.data, u.item, u.user and the folds u1 to u5, as GroupLens
+publishes them) and ``ml-1m`` (users.dat, movies.dat and ratings.dat, or a Parquet file of its user_id, movie_id and
+rating in the order of that file). Nothing is chosen on a test side.
 
 Protocols: ``ml-100k`` u1, u3 and the mean of u1 to u5; ``ml-1m`` a random tenth held out (seeds 0, 1, 2; mean and
 standard deviation) and five folds.
@@ -21,7 +19,7 @@ import argparse
 import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -35,13 +33,6 @@ if TYPE_CHECKING:
     from cofactor.data.split import Split
 
 
-class Published(NamedTuple):
-    """RMSE by protocol, as told by others or measured with their libraries; where is the column, see ``PROTOCOLS``."""
-
-    rmse: dict[str, float]
-    source: str
-
-
 class Described(cf.FactorizationMachine):
     """One that brings its tables of features along."""
 
@@ -52,45 +43,14 @@ class Described(cf.FactorizationMachine):
 
 
 MODELS: dict[str, Callable[[], cf.RatingModel]] = {
-    "GlobalMean": cf.GlobalMean,
-    "BiasOnly": cf.BiasOnly,
-    "BiasedMF": cf.BiasedMF,
-    "BiasedMF, sgd": lambda: cf.BiasedMF(method="sgd"),
-    "BayesianMF": cf.BayesianMF,
-    "SVDpp": cf.SVDpp,
-    "CoClustering": cf.CoClustering,
-    "CoClustering, 5 x 5": lambda: cf.CoClustering(5, 5),
-    "FactorizationMachine": cf.FactorizationMachine,
-    "FactorizationMachine, sets": lambda: cf.FactorizationMachine(implicit=True),
     "FactorizationMachine, sets and features": lambda: Described(implicit=True),
     "FactorizationMachine, sets and features, ordinal": lambda: Described(
         8, implicit=True, task="ordinal", iterations=1000, samples=200
     ),
-    "FactorizationMachine, by batches": lambda: cf.FactorizationMachine(120, method="sgd"),
 }
 SURPRISE = {  # its SVD++ takes a quarter of an hour for each split of ml-1m
     "ml-100k": {"Surprise SVD": "SVD", "Surprise SVD++": "SVDpp"},
     "ml-1m": {"Surprise SVD": "SVD"},
-}
-PUBLISHED = {
-    "ml-100k": {
-        "Surprise SVD": Published({"u1": 0.951}, "its defaults, measured"),
-        "Surprise SVD++": Published({"u1": 0.933}, "its defaults, measured"),
-        "myFM, ids": Published({"u1": 0.906}, "measured"),
-        "Bayesian FM, rank 8, ids": Published({"u3": 0.8953}, "published"),
-        "Bayesian FM, rank 8, ids grouped": Published({"u3": 0.8926}, "published"),
-        "Bayesian FM, SVD++ features": Published({"u1": 0.8833}, "published"),
-        "Bayesian FM, SVD++ features, ordered probit": Published({"u1": 0.8808}, "published"),
-    },
-    "ml-1m": {
-        "Surprise CoClustering": Published({"90/10": 0.9117}, "its defaults, measured on these splits"),
-        "Surprise SVD": Published({"90/10": 0.865, "5 folds": 0.873}, "its defaults, measured (seed 0), own folds"),
-        "Surprise SVD++": Published({"5 folds": 0.862}, "its defaults, own folds"),
-        "Surprise kNN baseline": Published({"5 folds": 0.895}, "its defaults, own folds"),
-        "LensKit ALS": Published({"90/10": 0.863}, "measured, seed 0"),
-        "Cornac MF": Published({"90/10": 0.851}, "measured, seed 0"),
-        "myFM, rank 32, ids": Published({"90/10": 0.8334}, "measured, seed 0"),
-    },
 }
 
 
@@ -138,7 +98,7 @@ PROTOCOLS: dict[str, Callable[[Path], dict[str, list[Split]]]] = {"ml-100k": u_f
 
 
 def report(name: str, folder: Path, labels: list[str]) -> None:
-    print(f"\n{name}: RMSE (MAE) +- standard deviation over the splits, mean seconds of a fit; as published below\n")
+    print(f"\n{name}: RMSE (MAE) +- standard deviation over the splits, mean seconds of a fit\n")
     protocols, Described.tables = PROTOCOLS[name](folder), films_and_users(folder)
     print_header(["model", *protocols, "seconds"], n_texts=1)
     for label in labels:
@@ -150,9 +110,6 @@ def report(name: str, folder: Path, labels: list[str]) -> None:
             (rmse, mae), std = table["mean"], table["std"][0]
             cells.append(f"{rmse:.4f} ({mae:.4f})" + ("" if std is None else f" +- {std:.4f}"))
         print_row(label, *cells, f"{table['fit_seconds'][0]:.2f}")
-    for label, told in PUBLISHED[name].items():
-        cells = [f"{told.rmse[p]:g}" if p in told.rmse else "" for p in protocols]
-        print_row(f"{label} ({told.source})", *cells, "")
 
 
 def report_surprise(name: str, folder: Path) -> None:

@@ -10,6 +10,7 @@ void bind_gaussian_rows(nb::module_& m);
 void bind_fm(nb::module_& m);
 void bind_item_pairs(nb::module_& m);
 void bind_linear_topk(nb::module_& m);
+void bind_metrics(nb::module_& m);
 void bind_neighbours(nb::module_& m);
 void bind_pairwise(nb::module_& m);
 void bind_products(nb::module_& m);
@@ -66,6 +67,7 @@ void bind(nb::module_& m) {
     bind_fm(m);
     bind_item_pairs(m);
     bind_linear_topk(m);
+    bind_metrics(m);
     bind_neighbours(m);
     bind_pairwise(m);
     bind_products(m);

@@ -1,4 +1,4 @@
-"""The examples of the pages on reading logs, on sessions and on experiments run as they stand."""
+"""The examples of the pages on reading logs, sessions, experiments, tuning and comparing run as they stand."""
 
 import re
 import shlex
@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 import cofactor as cf
 from cofactor.cli import app
+from cofactor.evaluation.default_spaces import DEFAULT_SPACES
+from cofactor.metrics import available
 
 SESSIONS = (Path(__file__).parents[1] / "docs" / "sessions.md").read_text()
 EXPERIMENTS = (Path(__file__).parents[1] / "docs" / "experiments.md").read_text()
@@ -39,6 +41,14 @@ def test_the_page_names_every_option():
     assert options == set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
 
 
+def test_the_page_of_metrics_has_them_all_and_its_example_runs(capsys):
+    page = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
+    assert [name for name in available() if f"`{name}`" not in page] == []
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(block, "metrics.md", "exec"), {})
+    assert "2 items" in capsys.readouterr().out
+
+
 @pytest.mark.filterwarnings("ignore::cofactor.CofactorWarning")
 def test_examples_of_sessions_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -53,6 +63,37 @@ def test_examples_of_sessions_run(tmp_path, monkeypatch):
         result = CliRunner().invoke(app, shlex.split(command)[1:])
         assert result.exit_code == 0, result.output
     assert {"submission.csv", "pairs.parquet", "pairs.items.parquet"} <= {path.name for path in tmp_path.iterdir()}
+
+
+TUNING, COMPARING = ((Path(__file__).parents[1] / "docs" / f"{n}.md").read_text() for n in ("tuning", "comparing"))
+
+
+def test_the_page_on_tuning_has_every_default_space():
+    rows = re.findall(r"^\| `(\w+)` \| (`.*) \|$", TUNING, re.MULTILINE)
+    assert {name: re.findall(r"`(\w+)`", of) for name, of in rows} == {n: list(of) for n, of in DEFAULT_SPACES.items()}
+
+
+@pytest.mark.filterwarnings("ignore::cofactor.CofactorWarning")
+def test_examples_of_tuning_and_comparing_run(tmp_path, monkeypatch):
+    pytest.importorskip("optuna")
+    monkeypatch.chdir(tmp_path)
+    log = cf.datasets.synthetic_events(n_users=60, n_items=40, n_events=2500, seed=1)
+    train, test = cf.split.by_time(log, "20d")
+    lists = cf.Popular().fit(train).recommend()
+    names = {"cf": cf, "events": log, "train": train, "test": test, "lists_of_another_library": lists}
+    names["models"] = {"popular": cf.Popular()}
+    blocks = re.findall(r"```python\n(.*?)```", TUNING + COMPARING.replace("\n  ", "\n"), re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        exec(compile(block.replace("10m", "1s"), "tuning.md", "exec"), names)
+    assert names["board"].height == 4
+    log.collect().rename({"time": "timestamp"}).write_parquet("events.parquet")
+    commands = re.findall(r"^(cofactor (?:tune|auto) .*?)$", TUNING.replace("`", "\n"), re.MULTILINE)
+    commands += re.findall(r"`(cofactor compare .*?)`", COMPARING)
+    for command in commands[:1] + commands[-1:]:
+        text = command.replace("10m", "1s").replace("28d", "20d").replace("--models", "--time timestamp --models")
+        result = CliRunner().invoke(app, shlex.split(text)[1:])
+        assert result.exit_code == 0, result.output
 
 
 @pytest.mark.filterwarnings("ignore::cofactor.CofactorWarning")

@@ -221,3 +221,60 @@ def test_ratings_from_a_folder_to_films_for_somebody_new(example, tmp_path, caps
     assert "</svg>" in (out / "ratings.svg").read_text()
     with pytest.raises(SystemExit, match="no rated film has the title 'Nothing'"):
         example("ratings", folder, "--models", "BiasedMF", "--like", "Nothing")
+
+
+def test_a_shop_of_invoices_from_log_to_lists(example, tmp_path, capsys):
+    """Invoices without a customer are users of their own, returns are left out, and lists hold nothing bought."""
+    rng = np.random.default_rng(0)
+    n = 6000
+    customer = rng.integers(0, 120, n)
+    lines = pl.DataFrame(
+        {
+            "Description": [f"ITEM {(c * 7 + i) % 60} " for c, i in zip(customer, rng.integers(0, 12, n), strict=True)],
+            "Quantity": np.where(rng.random(n) < 0.05, -1, 2).astype(np.int32),
+            "InvoiceDate": pl.datetime_range(
+                pl.datetime(2011, 1, 1), pl.datetime(2011, 7, 1), interval="43m", eager=True
+            ).head(n),
+            "UnitPrice": 1.5,
+            "CustomerID": pl.Series(customer + 17_000.0).set(pl.Series(rng.random(n) < 0.2), None),
+            "Country": rng.choice(["United Kingdom", "France"], n),
+        }
+    )
+    lines.write_parquet(tmp_path / "invoices.parquet")
+    out = tmp_path / "out"
+    found = example("retail_als", tmp_path / "invoices.parquet", "--small", "--out", out)
+    assert "online retail: " in capsys.readouterr().out
+    assert found["trials"].height == 8
+    best = dict(found["board"].select("model", "hit_rate@5").iter_rows())
+    assert best["ImplicitALS"] > 1.2 * best["Popular"]
+    users = found["lists"]["user_id"]
+    assert users.str.starts_with("u_").any()
+    assert users.str.starts_with("s_").any()
+    bought = lines.filter(pl.col("Quantity") > 0, pl.col("CustomerID").is_not_null()).select(
+        user_id=pl.concat_str(pl.lit("u_"), pl.col("CustomerID").cast(pl.Int64)),
+        item_id=pl.col("Description").str.strip_chars(),
+    )
+    assert found["lists"].join(bought, on=["user_id", "item_id"]).is_empty()
+    assert {path.name for path in out.iterdir()} == {"recommendations.parquet", "model", "report.html"}
+    assert "The grid" in (out / "report.html").read_text()
+    assert pl.read_parquet(out / "recommendations.parquet").equals(found["lists"])
+
+
+def test_a_shop_of_views_and_carts(example, tmp_path):
+    """What was only viewed may be recommended; what was purchased is not."""
+    rng = np.random.default_rng(1)
+    user = np.repeat(np.arange(150), 12)
+    rows = pl.DataFrame({"visitorid": user, "itemid": (user % 5) * 12 + rng.integers(0, 12, len(user))}).unique(
+        maintain_order=True
+    )
+    rows = rows.with_columns(event=pl.lit(1))
+    purchases = rows.gather_every(9)
+    for kind, part in (("view", rows), ("add_to_cart", rows.gather_every(4)), ("purchase", purchases)):
+        part.write_csv(tmp_path / f"{kind}_ecommerce.dat", separator="\t")
+    found = example("retail_als", tmp_path, "--small")
+    best = dict(found["board"].select("model", "hit_rate@5").iter_rows())
+    assert best["ImplicitALS"] > 1.5 * best["Popular"]
+    pairs = ["user_id", "item_id"]
+    lists = found["lists"].select(pairs).cast(pl.Int64)
+    assert lists.join(purchases, left_on=pairs, right_on=["visitorid", "itemid"]).is_empty()
+    assert not lists.join(rows, left_on=pairs, right_on=["visitorid", "itemid"]).is_empty()

@@ -42,7 +42,7 @@ def page(file: Path, data: Path, out: Path, *, quick: bool, models: list[str] | 
     except cf.DataError as error:
         return f"## {experiment.name}\n\nLeft out: {error}\n"
     left_out = [name for name in experiment.models if name not in names]
-    told = f"\nNot run: {', '.join(left_out)}.\n" if left_out else ""
+    told = f"\nNot run: {'; '.join(left_out)}.\n" if left_out else ""
     failed = "".join(f"\nFailed: {name}: {why}\n" for name, why in result.failed.items())
     return f"## {experiment.name}\n\n{result.description}\n\n{result.leaderboard()}\n{told}{failed}"
 

@@ -20,6 +20,7 @@ from cofactor.errors import (
     UnknownIdError,
 )
 from cofactor.evaluation import submission
+from cofactor.evaluation.best_model import best_model
 from cofactor.evaluation.by_type import evaluate_by_type
 from cofactor.evaluation.compare import compare
 from cofactor.evaluation.cross_validate import cross_validate
@@ -28,6 +29,7 @@ from cofactor.evaluation.experiment_run import run_experiment
 from cofactor.evaluation.leaks import check_leaks
 from cofactor.evaluation.paired import paired_tests
 from cofactor.evaluation.ratings import calibration, errors_by_rating
+from cofactor.evaluation.rows import evaluate_rows
 from cofactor.evaluation.tune import tune
 from cofactor.models import (
     EASE,
@@ -117,6 +119,7 @@ __all__ = [
     "SessionKNN",
     "UnknownIdError",
     "UserKNN",
+    "best_model",
     "calibration",
     "check_leaks",
     "compare",
@@ -125,6 +128,7 @@ __all__ = [
     "errors_by_rating",
     "evaluate",
     "evaluate_by_type",
+    "evaluate_rows",
     "load",
     "load_interactions",
     "make_report",

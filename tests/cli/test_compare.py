@@ -114,6 +114,17 @@ def test_a_split_in_time_needs_times(log, run):
     assert "time" in run("compare", log, expect=1).stderr
 
 
+def test_a_model_that_fails_is_told_and_the_others_are_there(log, run, run_json):
+    options = ["--models", "popular,random,ease", "--metrics", "recall@5", "-p", "ease.regularization=-1"]
+    result = run("compare", log, "--time", "time", *options, expect=1)
+    assert "popular" in result.stdout
+    assert "ease" not in result.stdout
+    assert "model 'ease' failed to fit: regularization must be" in result.stderr
+    options = ["--models", "popular,random", "--metrics", "recall@5", "--significance"]
+    board = run_json("compare", log, "--time", "time", *options)["leaderboard"]
+    assert [row["p_vs_best"] is None for row in board] == [True, False]
+
+
 def test_a_report_needs_no_extra(log, run, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # importing it fails
     run("compare", log, "--time", "time", "--models", "popular", "--report", tmp_path / "r.html")

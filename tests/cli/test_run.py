@@ -80,3 +80,20 @@ def test_a_model_that_fails_does_not_lose_the_others(file, log, run, tmp_path):
     assert "model 'broken' failed" in result.stderr
     assert "als" in result.stdout
     assert pl.read_parquet(tmp_path / "shop-results" / "results.parquet")["error"].null_count() == 2
+
+
+def test_a_report_is_written(file, log, run, tmp_path):
+    file.write_text(FILE + '[models.broken]\nclass = "SampledMF"\ncategory = "colour"\n')
+    run("run", file, "--data", log.parent, "--report", tmp_path / "r.html", expect=1)
+    page = (tmp_path / "r.html").read_text()
+    for told in ("against ", "Long tail", "For whom, and for what", "test_reads", "colour", "data sha256"):
+        assert told in page
+    assert "must end in" in run("run", file, "--report", "r.pdf", expect=1).stderr
+
+
+def test_folds_have_a_report_too(file, log, run, tmp_path):
+    file.write_text(FILE.replace('kind = "by_time"\ntest = "28d"', 'kind = "k_fold"\nk = 2'))
+    run("run", file, "--data", log.parent, "--report", tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert "ndcg@10_std" in page
+    assert "For whom" not in page

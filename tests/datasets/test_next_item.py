@@ -32,6 +32,7 @@ def test_a_split(tmp_path):
     assert task.targets.rows() == [(0, 1), (1, 9)]
 
 
+@pytest.mark.filterwarnings("ignore:.*no list has more than:cofactor.CofactorWarning")  # of three items there are
 def test_it_is_judged(tmp_path):
     task = datasets.next_item(*write(tmp_path, [[1, 2], [1, 2], [1, 3]], [[1], [2], []], [3, 1, 1]))
     model = cf.SessionKNN(repeat=0).fit(task.train.interactions())

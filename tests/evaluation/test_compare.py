@@ -1,6 +1,12 @@
+import json
+import sys
+from datetime import datetime, timedelta
+
+import numpy as np
 import polars as pl
 import pytest
 
+import cofactor as cf
 from cofactor.data.interactions import Interactions
 from cofactor.errors import DataError, NotFittedError, ParameterError
 from cofactor.evaluation.compare import compare
@@ -66,7 +72,9 @@ def train():
 
 def test_a_leaderboard_by_hand(train):
     board = compare(MODELS, train, TEST, ["mrr@2", "recall@1"])
-    assert board.columns == ["model", "mrr@2", "recall@1", "fit_seconds", "recommend_seconds"]
+    assert board.columns == [
+        "model", "mrr@2", "recall@1", "fit_seconds", "recommend_seconds", "peak_mb", "pareto", "error",
+    ]  # fmt: skip
     assert board.select("model", "mrr@2", "recall@1").rows() == [
         ("good", 3 / 4, 1 / 2),
         ("fair", 1 / 2, 1 / 2),
@@ -126,7 +134,7 @@ def test_candidates(train):
 def test_an_error_names_the_model(train):
     models = {"fine": Fixed(10), "wrong": Failing(ParameterError("factors: 0"))}
     with pytest.raises(ParameterError, match="model 'wrong' failed to fit: factors: 0"):
-        compare(models, train, TEST)
+        compare(models, train, TEST, errors="raise")
     models = {"wrong": Failing(DataError("no scores"), on="recommend")}
     with pytest.raises(DataError, match="model 'wrong' failed to evaluate: no scores"):
         compare(models, train, TEST)
@@ -145,7 +153,8 @@ def test_a_foreign_error_gets_a_note(train):
         ([Fixed(1)], "a dict of models by name is expected, got list"),
         ({"": Fixed(1)}, "texts that are not empty, got ''"),
         ({1: Fixed(1)}, "texts that are not empty, got 1"),
-        ({"a": Fixed}, "'a' is not a model but <class"),
+        ({"a": 7}, "'a' is not a model but 7; give a model, a function without arguments that makes one, or a table"),
+        ({"a": dict}, "model 'a' failed to fit: what was given for it makes no model but {}"),
         ({"a": "b"}, "'a' is not a model but 'b'"),
         (dict.fromkeys(["a", "b"], Fixed(1)), "one object is there under two names"),
     ],
@@ -171,7 +180,195 @@ def test_fitted_models_are_measured_as_they_are():
     fitted_on = models["good"].interactions_
     again = compare(models, None, TEST, "recall@2")
     assert again.columns == [c for c in first.columns if c != "fit_seconds"]
-    assert again.drop("recommend_seconds").equals(first.select(again.columns).drop("recommend_seconds"))
+    timed = ["recommend_seconds", "peak_mb", "pareto"]
+    assert again.drop(timed).equals(first.select(again.columns).drop(timed))
     assert models["good"].interactions_ is fitted_on
     with pytest.raises(NotFittedError, match="not fitted"):
         compare({"new": Fixed(10)}, None, TEST, "recall@2")
+
+
+def test_a_model_that_fails_does_not_lose_the_others(train):
+    models = {
+        "wrong": Failing(MemoryError("oh\nno")),
+        "good": Fixed(30, 40),
+        "late": Failing(DataError("x"), on="recommend"),
+    }
+    board = compare(models, train, TEST, "recall@2", intervals=True)
+    assert board["model"].to_list() == ["good", "wrong", "late"]
+    assert board["error"].to_list() == [None, "MemoryError: oh no", "model 'late' failed to evaluate: x"]
+    assert board["recall@2"].to_list() == [1.0, None, None]
+    assert board["pareto"].to_list() == [True, None, None]
+    with pytest.raises(KeyboardInterrupt):
+        compare({"good": Fixed(30), "stopped": Failing(KeyboardInterrupt())}, train, TEST)
+    with pytest.raises(MemoryError):
+        compare({"wrong": Failing(MemoryError("oh")), "too": Failing(DataError("x"))}, train, TEST)
+
+
+def test_functions_that_make_models(train):
+    board = compare({"class": cf.Popular, "function": lambda: Fixed(30, 40)}, train, TEST, "recall@2")
+    assert board["model"].to_list() == ["function", "class"]
+
+
+def test_tables_are_measured_on_what_models_are_measured_on(train):
+    model = cf.Popular().fit(train)
+    seen = pl.concat([TEST, TRAIN.head(1)])
+    with pytest.warns(cf.CofactorWarning, match="1 of 4 test pairs were in the training data"):
+        board = compare({"model": cf.Popular(), "table": model.recommend(k=3)}, train, seen, ["ndcg@3", "coverage@3"])
+    assert board["ndcg@3"].n_unique() == board["coverage@3"].n_unique() == 1
+    assert board.filter(model="table")["fit_seconds"].to_list() == [None]
+    again = compare(
+        {"model": cf.Popular(), "table": model.recommend(k=3, exclude_seen=False)},
+        train,
+        seen,
+        "ndcg@3",
+        exclude_seen=False,
+    )
+    assert again["ndcg@3"].n_unique() == 1
+
+
+class Slow(Fixed):
+    def __init__(self, *items, seconds):
+        super().__init__(*items)
+        self.seconds = seconds
+
+    def fit(self, interactions, **options):
+        end = datetime.now() + timedelta(seconds=self.seconds)
+        while datetime.now() < end:
+            pass
+        return super().fit(interactions, **options)
+
+
+def test_no_other_is_as_good_in_as_little_time(train):
+    models = {"best": Slow(30, 40, seconds=0.2), "quick": Slow(40, seconds=0), "neither": Slow(40, seconds=0.1)}
+    board = compare(models, train, TEST, "recall@2")
+    assert dict(board.select("model", "pareto").iter_rows()) == {"best": True, "quick": True, "neither": False}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the peak of a part of the work")
+def test_peak_memory(train):
+    class Large(Fixed):
+        def fit(self, interactions, **options):
+            held = np.ones(25_000_000)
+            assert held[-1]
+            return super().fit(interactions, **options)
+
+    board = compare({"large": Large(30, 40), "small": Fixed(30)}, train, TEST, "recall@2")
+    assert 150 < board["peak_mb"][0] < 300
+    assert board["peak_mb"][1] < 100
+
+
+@pytest.fixture(scope="module")
+def events():
+    return cf.datasets.synthetic_events(n_users=60, n_items=40, n_events=2500, seed=1)
+
+
+def test_several_splits(events):
+    first = cf.split.by_time(events, "20d")
+    splits = [first, cf.split.by_time(first.train, "20d")]
+    models = {"popular": cf.Popular(), "personal": cf.PersonalPopular(), "wrong": Failing(DataError("x"))}
+    board = compare(models, splits, metrics=["recall@5", "ndcg@5"], exclude_seen=False)
+    assert board.columns[:5] == ["model", "recall@5", "recall@5_std", "ndcg@5", "ndcg@5_std"]
+    values = [cf.evaluate(cf.Popular().fit(a), b, "recall@5", exclude_seen=False)["value"].item() for a, b in splits]
+    row = board.filter(model="popular").row(0, named=True)
+    assert row["recall@5"] == pytest.approx(np.mean(values))
+    assert row["recall@5_std"] == pytest.approx(np.std(values, ddof=1))
+    assert board["error"][2] == "model 'wrong' failed to fit: x"
+    with pytest.raises(NotFittedError):
+        models["popular"].recommend()
+    one = compare({"popular": cf.Popular()}, first, metrics="recall@5", exclude_seen=False)
+    assert one["recall@5"].item() == values[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train": []}, "train: of several splits all are Split"),
+        ({"train": [1]}, "train: of several splits all are Split, as of split.by_time, got .1."),
+        ({"test": TEST}, "test: the splits hold theirs"),
+        ({"intervals": True}, "intervals: of several splits there is <metric>_std"),
+        ({"significance": True}, "significance: users of several splits are not paired"),
+        ({"models": {"a": TEST}}, "'a' is a table, which is of one split"),
+        ({"errors": "ignore"}, "errors must be one of 'row', 'raise'"),
+    ],
+)
+def test_what_several_splits_do_not_have(events, options, message):
+    given = {"models": {"a": cf.Popular()}, "train": [cf.split.by_time(events, "20d")]} | options
+    with pytest.raises(ParameterError, match=message):
+        compare(**given)
+
+
+def test_significance_beside_the_best(events):
+    models = {
+        "popular": cf.Popular(),
+        "personal": cf.PersonalPopular(),
+        "random": cf.Random(),
+        "wrong": Failing(DataError("x")),
+    }
+    train, test = cf.split.by_time(events, "20d")
+    board = compare(models, train, test, ["ndcg@5", "coverage@5"], exclude_seen=False, significance=True)
+    best = board["model"][0]
+    fitted = {name: models[name] for name in ("popular", "personal", "random")}
+    wanted = cf.paired_tests(fitted, test.pairs(), "ndcg@5", baseline=best, exclude_seen=False)
+    found = dict(board.select("model", "p_vs_best").iter_rows())
+    assert found == {best: None, "wrong": None} | dict(wanted.select("model_a", "p_holm").iter_rows())
+    with pytest.raises(ParameterError, match="significance: coverage@5 has no value of single users"):
+        compare(models, train, test, "coverage@5", significance=True)
+    assert compare({"a": cf.Popular()}, train, test, exclude_seen=False, significance=True)["p_vs_best"].to_list() == [
+        None
+    ]
+
+
+class Counted(cf.Popular):
+    fits = 0
+
+    def fit(self, interactions, *, progress=None):
+        Counted.fits += 1
+        if Counted.fits == 3:
+            raise KeyboardInterrupt
+        return super().fit(interactions, progress=progress)
+
+
+def test_a_comparison_goes_on_where_it_stopped(events, tmp_path):
+    train, test = cf.split.by_time(events, "20d")
+    Counted.fits = 0
+
+    def go(folder, train=train, metrics=("ndcg@5", "coverage@5"), by="users", **options):
+        models = {
+            "a/b": Counted(),
+            "b": Counted(by),
+            "c": Counted(window="9d"),
+            "t": cf.Popular().fit(train).recommend(),
+        }
+        return compare(
+            models,
+            train,
+            test,
+            metrics,
+            folder=folder,
+            exclude_seen=False,
+            intervals=True,
+            significance=True,
+            **options,
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path / "c")
+    board = go(tmp_path / "c")
+    assert Counted.fits == 4  # the first two were kept, the third was interrupted once
+    whole = go(tmp_path / "d")
+    untimed = pl.exclude("fit_seconds", "recommend_seconds", "peak_mb", "pareto")
+    assert board.select(untimed).equals(whole.select(untimed))
+    fits = Counted.fits
+    go(tmp_path / "c", by="weight")
+    assert Counted.fits == fits + 1  # another model of the same name
+    with pytest.raises(cf.ArtifactError, match="holds a comparison of something else: data was"):
+        go(tmp_path / "c", train=cf.split.by_time(events, "30d").train)
+    with pytest.raises(cf.ArtifactError, match=r'metrics was .*coverage@5.* and is ."ndcg@5".'):
+        go(tmp_path / "c", metrics=("ndcg@5",))
+    assert json.loads((tmp_path / "c" / "comparison.json").read_text())["exclude_seen"] is False
+    (path,) = [
+        p for p in (tmp_path / "c").glob("*.parquet") if "users" not in p.name and pl.read_parquet(p)["model"][0] == "c"
+    ]
+    path.write_bytes(b"x")
+    with pytest.raises(cf.ArtifactError, match=r"cannot be read: .*delete it"):
+        go(tmp_path / "c")

@@ -7,7 +7,7 @@ from scipy import sparse
 from cofactor.data.events import read_events
 from cofactor.data.ids import IdMap
 from cofactor.data.interactions import Interactions
-from cofactor.errors import DataError, NotFittedError, ParameterError
+from cofactor.errors import CofactorWarning, DataError, NotFittedError, ParameterError
 from cofactor.evaluation import lists as sources
 from cofactor.evaluation.evaluate import evaluate, measure
 
@@ -162,6 +162,7 @@ def lists(**columns):
 
 
 PAIRS = pl.DataFrame({"user_id": [1, 3], "item_id": [8, 7]})
+NAMES = ["recall@2", "ndcg@2", "map@2"]
 
 
 def test_a_table_by_hand():
@@ -173,7 +174,7 @@ def test_a_table_by_hand():
 
 @pytest.mark.parametrize("convert", [pl.DataFrame.lazy, pl.DataFrame.to_pandas, pl.DataFrame.to_arrow])
 def test_tables_of_other_libraries(convert):
-    assert evaluate(convert(lists()), convert(PAIRS)).equals(evaluate(lists(), PAIRS))
+    assert evaluate(convert(lists()), convert(PAIRS), NAMES).equals(evaluate(lists(), PAIRS, NAMES))
 
 
 def test_the_lists_of_a_model_as_a_table(model):
@@ -184,12 +185,17 @@ def test_the_lists_of_a_model_as_a_table(model):
 
 
 def test_a_test_of_interactions():
-    assert evaluate(lists(), Interactions.from_frame(PAIRS)).equals(evaluate(lists(), PAIRS))
+    assert evaluate(lists(), Interactions.from_frame(PAIRS), NAMES).equals(evaluate(lists(), PAIRS, NAMES))
 
 
 def test_a_test_of_events():
     events = read_events(PAIRS.rename({"user_id": "who", "item_id": "what"}), user="who", item="what")
-    assert evaluate(lists(), events).equals(evaluate(lists(), PAIRS))
+    assert evaluate(lists(), events, NAMES).equals(evaluate(lists(), PAIRS, NAMES))
+
+
+def test_more_places_than_the_lists_have_are_told():
+    with pytest.warns(CofactorWarning, match=r"^recall@3, novelty@9: no list has more than 2 places.*smaller k"):
+        evaluate(lists(), PAIRS, ["recall@2", "recall@3", "mrr", "novelty@9"], train=PAIRS)
 
 
 def test_per_user():
@@ -327,4 +333,4 @@ def test_a_model_that_predicts_nan():
 def test_pandas_ids_stay_what_they_are():
     frame = pd.DataFrame({"user_id": [1, 1], "item_id": ["a", "b"], "rank": [1, 2]})
     test = pd.DataFrame({"user_id": [1], "item_id": ["b"]})
-    assert evaluate(frame, test, "mrr@5")["value"].item() == 1 / 2
+    assert evaluate(frame, test, "mrr@2")["value"].item() == 1 / 2

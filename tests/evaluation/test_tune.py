@@ -329,7 +329,7 @@ def test_another_study_is_refused(x, events, tmp_path):
     other = cf.datasets.synthetic(n_users=200, n_items=60, n_interactions=3000, factors=4, seed=1)
     for options, message in (
         ({"train": other}, "data was .*sha256 of both was"),
-        ({"seed": 1}, "holds another study: sha256 of both was"),
+        ({"seed": 1}, "holds a study of something else: sha256 of both was"),
         ({"space": {"regularization": (0.1, 100.0)}}, "space was .*1000.0.* and is .*100.0"),
         ({"metric": "recall@5"}, 'metric was "ndcg@10" and is "recall@5"'),
         ({"model": cf.EASE(dropout=0.1)}, "model was .*dropout=0.0.* and is .*dropout=0.1"),
@@ -383,7 +383,7 @@ def test_two_searches_in_one_folder(x, tmp_path):
 
 def test_values_that_json_does_not_know(x, tmp_path):
     space = {"half_life": [timedelta(days=1), timedelta(days=2)]}
-    with pytest.raises(cf.ParameterError, match=r"this study cannot be written as JSON: .*leave folder out"):
+    with pytest.raises(cf.ParameterError, match=r"a study of this cannot be written as JSON: .*leave folder out"):
         cf.tune(cf.CoVisitation, x, space=space, method="grid", folder=tmp_path / "s")
 
 

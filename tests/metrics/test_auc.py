@@ -3,7 +3,8 @@ import polars as pl
 import pytest
 
 from cofactor.metrics import parse
-from cofactor.metrics.hits import Relevance, collect_hits, match_lists
+from cofactor.metrics.hits import Relevance
+from cofactor.metrics.matching import collect_hits, match_lists
 
 
 def values(lists, test):

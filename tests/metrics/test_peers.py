@@ -62,6 +62,24 @@ def test_ranx(ranx, case, family, theirs):
     np.testing.assert_allclose(ours(case, family), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_ranx_with_grades_and_cut_offs_by_user(ranx, case):
+    lists, test = case
+    test = test.with_columns(weight=pl.Series(np.random.default_rng(1).integers(1, 6, len(test))))
+    qrels, run = {}, {}
+    for user, item, weight in test.rows():
+        qrels.setdefault(str(user), {})[str(item)] = weight
+    for user, item, rank in lists.rows():
+        run.setdefault(str(user), {})[str(item)] = 1 / rank
+    qrels, run = ranx.Qrels(qrels), ranx.Run(run)
+    names = ["ndcg@1", "ndcg@5", "ndcg@10", "r-precision"]
+    ranx.evaluate(qrels, run, names)
+    expected = [[run.scores[name][str(user)] for user in range(60)] for name in names]
+    found = evaluate(lists, test, [f"ndcg_graded@{k}" for k in K] + ["r_precision"], per_user=True)
+    np.testing.assert_allclose(found.drop("user_id").to_numpy().T, expected, rtol=1e-12)
+
+
 def pandas_frame(frame):
     return pytest.importorskip("pandas").DataFrame(frame.to_dict(as_series=False))
 
@@ -98,6 +116,18 @@ def test_rectools_coverage(rectools, case):
     expected = [rectools.CatalogCoverage(k=k, normalize=True).calc(pandas_frame(lists), range(N_ITEMS)) for k in K]
     names = [f"coverage@{k}" for k in K]
     np.testing.assert_allclose(evaluate(lists, test, names, n_items=N_ITEMS)["value"], expected)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_rectools_beyond_accuracy(rectools, case):
+    lists, test = case
+    rng = np.random.default_rng(2)
+    train = [(user, item) for user in range(60) for item in rng.permutation(N_ITEMS)[: rng.integers(1, 9)]]
+    train = pl.DataFrame(train, schema=["user_id", "item_id"], orient="row")
+    for ours, theirs in (("novelty", "MeanInvUserFreq"), ("mean_popularity", "AvgRecPopularity")):
+        found = evaluate(lists, test, f"{ours}@5", train=train, per_user=True)[f"{ours}@5"]
+        expected = getattr(rectools, theirs)(k=5).calc_per_user(pandas_frame(lists), pandas_frame(train)).sort_index()
+        np.testing.assert_allclose(found, expected)
 
 
 @pytest.mark.filterwarnings("ignore")

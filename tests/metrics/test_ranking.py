@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 
 from cofactor.metrics import parse
-from cofactor.metrics.hits import Relevance, collect_hits, match_lists
+from cofactor.metrics.hits import Relevance
+from cofactor.metrics.matching import collect_hits, match_lists
 
 TEST = pl.DataFrame({"user_id": ["u1", "u1", "u1", "u2", "u3", "u3", "u4"], "item_id": list("abcabca")})
 LISTS = pl.DataFrame(
@@ -49,6 +50,7 @@ EXPECTED = {
     "map_full@4": [(1 / 2 + 2 / 4) / 3, 1, 0, 0],
     "mrr@1": [0, 1, 0, 0],
     "mrr@4": [1 / 2, 1, 0, 0],
+    "r_precision": [1 / 3, 1, 0, 0],
 }
 
 
@@ -82,7 +84,6 @@ def test_batches_of_users_give_the_same():
     parts = hits_of(*LISTS.sort("user_id", descending=True).partition_by("user_id"))
     for field in ("n_relevant", "n_listed", "user", "rank", "middle_rank"):
         np.testing.assert_array_equal(getattr(whole, field), getattr(parts, field))
-    np.testing.assert_array_equal(np.sort(whole.best_rank), np.sort(parts.best_rank))
 
 
 def test_hits_in_numbers():
@@ -103,6 +104,50 @@ def test_a_part_of_the_users():
 
 
 def test_no_hit_at_all():
-    lists = LISTS.with_columns(item_id=pl.lit("nothing"))
+    lists = LISTS.with_columns(item_id="nothing" + pl.col("rank").cast(pl.String))
     for name in EXPECTED:
         assert values(name, lists).tolist() == [0, 0, 0, 0]
+
+
+GRADED = TEST.with_columns(weight=pl.Series([3.0, 1.0, 2.0, 5.0, 1.0, 1.0, 2.0]))  # a 3, b 1, c 2 for u1
+
+
+def graded(k, test=GRADED):
+    relevance = Relevance.from_pairs(test, "weight")
+    return parse(f"ndcg_graded@{k}").compute(collect_hits([match_lists(LISTS, relevance)], relevance))
+
+
+def test_graded_gains_by_hand():
+    np.testing.assert_allclose(graded(4), [(3 * D3 + 1 * D5) / (3 + 2 * D3 + 1 / 2), 1, 0, 0])
+    np.testing.assert_allclose(graded(2), [3 * D3 / (3 + 2 * D3), 1, 0, 0])
+
+
+def test_equal_gains_are_no_gains():
+    even = TEST.with_columns(weight=pl.lit(7.0))
+    for k in (1, 2, 4, 10):
+        np.testing.assert_allclose(graded(k, even), values(f"ndcg@{k}"))
+
+
+def test_the_highest_gain_of_a_repeated_row_counts():
+    lower = GRADED.with_columns(weight=pl.col("weight") / 2)
+    np.testing.assert_allclose(graded(4, pl.concat([lower, GRADED, lower])), graded(4))
+
+
+def test_pairs_in_any_order_and_more_than_once():
+    shuffled = pl.concat([TEST, TEST]).sample(fraction=1, shuffle=True, seed=1)
+    one, other = Relevance.from_pairs(shuffled), Relevance.from_pairs(TEST)
+    assert one.n_pairs == other.n_pairs == 7
+    for name in ("user", "item"):
+        assert getattr(one, name).tolist() == getattr(other, name).tolist()
+
+
+def test_a_part_of_the_relevant_pairs():
+    """Hits of a and b alone: what is left of u1 is as if c were not relevant, and u3 has only b."""
+    whole = hits_of(LISTS)
+    keep = np.array([item in "ab" for item in TEST["item_id"]])
+    part = whole.of_pairs(keep)
+    alone = hits_of(LISTS, test=TEST.filter(pl.Series(keep)))
+    for name in ("recall@4", "ndcg@4", "map@2", "mrr@4", "r_precision"):
+        np.testing.assert_allclose(parse(name).compute(part), parse(name).compute(alone))
+    some = whole.of_users(np.array([True, False, False, True]))
+    np.testing.assert_allclose(parse("ndcg@4").compute(some), parse("ndcg@4").compute(whole)[[0, 3]])

@@ -69,6 +69,16 @@ def test_everything(split, compared):
     assert "ImplicitALS(factors=4" in html
 
 
+def test_models_are_tested_against_each_other_unless_somebody_did(compared):
+    board, models, pairs = compared
+    html = make_report(board, models=models, test=pairs).html()
+    assert "All 3 pairs" in html
+    values = {name: measure(model, pairs, "ndcg@5").per_user() for name, model in models.items()}
+    for difference in cf.paired_tests(values)["difference"]:
+        assert f"{difference:+.4f}" in html
+    assert "paired bootstrap" not in make_report(board, models={"popular": models["popular"]}, test=pairs).html()
+
+
 def test_a_study_tells_its_metric(split, compared):
     study = cf.tune(
         cf.ImplicitALS(4, iterations=2), split.train, space={"factors": [2, 4], "alpha": [1.0, 9.0]}, method="grid"
@@ -76,6 +86,21 @@ def test_a_study_tells_its_metric(split, compared):
     html = make_report(compared[0], trials=study).html()
     assert f"{study.metric} by factors" in html
     assert "The best 4 of 4 trials" in html
+
+
+def test_losses_of_what_was_held_out_stand_beside_those_of_training(compared):
+    board, models, pairs = compared
+    als = models["als"]
+    als.held_out_loss_ = als.loss_history_ * 1.1
+    (chart,) = [chart for chart in charts_of(make_report(board, models=models, test=pairs)) if "Loss of" in chart]
+    del als.held_out_loss_
+    assert "Loss of als" in chart
+    assert "held out" in chart
+    assert chart.count("chart-line") == 4  # and two beside the names
+
+
+def charts_of(page):
+    return re.findall(r'<figure class="chart".*?</figure>', page.html(), re.DOTALL)
 
 
 def test_users_may_be_named(compared):

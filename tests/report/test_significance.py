@@ -3,7 +3,7 @@
 import polars as pl
 
 import cofactor as cf
-from cofactor.report.significance import SAME, against_best, in_words, marks_of
+from cofactor.report.significance import SAME, against_best, in_words, marks_of, readable_tests
 
 BOARD = pl.DataFrame({"model": ["als", "ease", "popular", "random"], "ndcg@10": [0.3, 0.29, 0.1, 0.0]})
 TESTS = pl.DataFrame(
@@ -32,8 +32,14 @@ def test_tables_of_the_library_are_understood():
     good = pl.DataFrame({"user_id": users, "ndcg@10": [0.3, 0.5] * 20})
     poor = pl.DataFrame({"user_id": users, "ndcg@10": [0.3, 0.1, 0.2, 0.4] * 10})
     board = pl.DataFrame({"model": ["good", "poor"], "ndcg@10": [0.4, 0.25]})
-    found = against_best(board, cf.paired_tests({"poor": poor, "good": good}), "ndcg@10")
+    tests = cf.paired_tests({"poor": poor, "good": good})
+    found = against_best(board, tests, "ndcg@10")
     difference, p, different = found["poor"]
     assert round(difference, 9) == -0.15
     assert p < 0.05
     assert different
+    table = readable_tests(tests)
+    assert table.columns == ["model", "against", "difference", "p, Holm", "p, Wilcoxon", "differ"]
+    assert table["difference"][0].startswith("-0.1500 (-0.")
+    assert table["differ"].to_list() == ["yes"]
+    assert readable_tests(pl.concat([tests, tests.with_columns(metric=pl.lit("recall@10"))])).columns[0] == "metric"

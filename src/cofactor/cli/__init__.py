@@ -1,6 +1,7 @@
 """The command line, ``cofactor train``, ``compare`` ...: commands parse, call the library and print."""
 
 from cofactor.cli.app import app
+from cofactor.cli.auto import auto
 from cofactor.cli.compare import compare, evaluate
 from cofactor.cli.demo import demo
 from cofactor.cli.doctor import doctor
@@ -22,6 +23,7 @@ for command in (
     evaluate,
     compare,
     tune,
+    auto,
     run,
     cut,
     pairs,

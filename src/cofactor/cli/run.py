@@ -9,7 +9,11 @@ import typer
 from cofactor.cli.options import Json
 from cofactor.cli.output import complain, print_facts, print_json, print_leaderboard, say
 from cofactor.evaluation.experiment import Experiment
+from cofactor.evaluation.experiment_results import ExperimentResult
 from cofactor.evaluation.experiment_run import run_experiment
+from cofactor.report.page import HTML_ENDINGS, Report
+from cofactor.report.results import make_report
+from cofactor.system.files import check_output
 
 __all__ = ["run"]
 
@@ -26,12 +30,15 @@ def run(
     ] = None,
     models: Annotated[str | None, typer.Option("--models", help="Some of its models, separated by commas.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="In place of the file's.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="HTML file to write, with charts.")] = None,
     as_json: Json = False,
 ) -> None:
     """Run an experiment from one file: data, split, models, tuning, metrics and outputs.
 
     Exits 1 where a model failed; the results of the others are written.
     """
+    if report is not None:
+        check_output(report, HTML_ENDINGS)
     experiment = Experiment.read(file)
     names = None if models is None else [name.strip() for name in models.split(",") if name.strip()]
     specs = experiment.chosen(names)
@@ -48,6 +55,8 @@ def run(
             print_facts({"experiment": experiment.name, **facts, **made})
         return
     result = run_experiment(experiment, data=data, out=output, models=names, seed=seed)
+    if report is not None:
+        _page(result).write(report)
     if as_json:
         print_json({"results": result.table, "facts": result.facts, "folder": str(result.folder)})
     else:
@@ -56,8 +65,26 @@ def run(
             name for name in ("model", *told, "fit_seconds", "recommend_seconds") if name in result.table.columns
         ]
         print_leaderboard(result.table.filter(pl.col("error").is_null()).select(columns), result.name)
-        say(f"Results written to {result.folder}")
+        say(f"Results written to {result.folder}" + ("" if report is None else f", report to {report}"))
     for name, why in result.failed.items():
         complain(f"model {name!r} failed: {why}")
     if result.failed:
         raise typer.Exit(1)
+
+
+def _page(result: ExperimentResult) -> Report:
+    """The results on a page; of several folds there are no users that all models share."""
+    board = result.table.drop("parameters", "made")
+    if board["error"].null_count() == board.height:
+        board = board.drop("error")
+    found = {one.model: one.found for one in result.records if one.found is not None}
+    measured = found if len(result.records) == board.height else {}
+    page = make_report(
+        board,
+        models={one.model: one.fitted for one in result.records if one.fitted is not None},
+        measured=measured,
+        trials={one.model: one.study for one in result.records if one.study is not None},
+        title=result.name,
+        lead=result.description,
+    )
+    return page.section("Run").facts(result.facts)

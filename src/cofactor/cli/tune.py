@@ -10,7 +10,8 @@ import typer
 from cofactor.cli.compare import held_out
 from cofactor.cli.models import build_models, read_space
 from cofactor.cli.options import Columns, EventFiles, Json, Params, Repeats, Weighing
-from cofactor.cli.output import print_facts, print_json, print_table, say
+from cofactor.cli.output import note, print_facts, print_json, print_table, say
+from cofactor.evaluation.leaks import check_leaks
 from cofactor.evaluation.tune import tune as tune_model
 from cofactor.models.base.saved import check_writable
 
@@ -72,6 +73,8 @@ def tune(
     options: dict[str, Any] = {"weight": weighing.expression(), "exclude_seen": not repeats}
     log = columns.read(events)
     train, later = (log, None) if test is None else held_out(columns, log, test)
+    if later is not None:
+        note(check_leaks(train, later).summary)
     study = tune_model(
         made,
         train,

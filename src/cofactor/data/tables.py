@@ -15,7 +15,7 @@ from cofactor.system.forks import require_living_threads
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["TableLike", "cast_ids", "check_lists", "pairs_of", "read_table"]
+__all__ = ["TableLike", "cast_ids", "check_lists", "check_ranks", "pairs_of", "read_table"]
 
 _IDS = ("user_id", "item_id")
 
@@ -84,6 +84,19 @@ def pairs_of(test: TableLike, what: str = "test") -> pl.DataFrame:
     return pairs
 
 
+def check_ranks(table: pl.DataFrame) -> None:
+    """Check that ranks are whole numbers from 1; DataError with the number of offending rows and the first of them."""
+    rank = table["rank"]
+    if not rank.dtype.is_integer():
+        raise DataError(f"recommendations: rank must be of an integer type, got {rank.dtype}; cast it first")
+    if n_low := int((rank < 1).sum()):
+        row = table.row(int((rank < 1).arg_max() or 0), named=True)
+        raise DataError(
+            f"recommendations: {n_low} rank(s) below 1 (ranks count from 1), "
+            f"the first: user {row['user_id']!r}, item {row['item_id']!r}, rank {row['rank']}"
+        )
+
+
 def check_lists(table: pl.DataFrame) -> None:
     """Check that every user has each item and each rank at most once, and that ranks count from 1.
 
@@ -94,15 +107,7 @@ def check_lists(table: pl.DataFrame) -> None:
     DataError
         With the number of offending rows and the first of them.
     """
-    rank = table["rank"]
-    if not rank.dtype.is_integer():
-        raise DataError(f"recommendations: rank must be of an integer type, got {rank.dtype}; cast it first")
-    if n_low := int((rank < 1).sum()):
-        row = table.row(int((rank < 1).arg_max() or 0), named=True)
-        raise DataError(
-            f"recommendations: {n_low} rank(s) below 1 (ranks count from 1), "
-            f"the first: user {row['user_id']!r}, item {row['item_id']!r}, rank {row['rank']}"
-        )
+    check_ranks(table)
     for column, told in [("item_id", "item"), ("rank", "rank")]:
         if (twice := _repeated(table, "user_id", column)) is not None:
             n_repeated, (user, value) = twice

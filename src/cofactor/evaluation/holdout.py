@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from cofactor.data.ratings import Ratings, rated_table
 from cofactor.data.split import Split, by_time
 from cofactor.data.tables import pairs_of
 from cofactor.errors import DataError, ParameterError
+from cofactor.evaluation.fingerprint import fingerprint
 from cofactor.evaluation.training import Training
 from cofactor.models.base.held_out import entries
 from cofactor.system.memory import available_memory
@@ -56,32 +55,9 @@ class Holdout:
     valid: pl.DataFrame
     told: str
 
-    def fingerprint(self, model: object) -> str:
-        """The SHA-256 of what a model is fitted on and measured by, in hexadecimal digits."""
-        digest = hashlib.sha256()
-        x = self.training.of(model)
-        for part in (x.user_items.indptr, x.user_items.indices, x.user_items.values):
-            digest.update(np.ascontiguousarray(part).data)
-        for ids in (x.users.ids, x.items.ids, *self.valid.sort(self.valid.columns).get_columns()):
-            digest.update(_bytes(ids))
-        digest.update(self._times)
-        return digest.hexdigest()
-
-    @cached_property
-    def _times(self) -> bytes:
-        """What the times of a log add up to."""
-        events = self.training.events
-        if events is None or events.time is None:
-            return b""
-        time = pl.col(events.time).cast(pl.Int64)
-        return repr(events.frame.select(time.min(), (time // 1000).sum().alias("sum")).collect().row(0)).encode()
-
-
-def _bytes(ids: pl.Series) -> bytes:
-    if ids.dtype.is_numeric():
-        return np.ascontiguousarray(ids.to_numpy()).tobytes()
-    text = ids.bin.encode("hex") if ids.dtype == pl.Binary else ids.cast(pl.String)
-    return "\0".join(text.to_list()).encode()
+    def fingerprint(self, x: UserItems) -> str:
+        """The SHA-256 of what models are fitted on, of which ``x`` is made, and measured by."""
+        return fingerprint(x, [self.valid], self.training.events)
 
 
 def hold_out(

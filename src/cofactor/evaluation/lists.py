@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import polars as pl
 
-from cofactor.data.tables import TableLike, cast_ids, check_lists, read_table
+from cofactor.data.tables import TableLike, cast_ids, check_ranks, read_table
 from cofactor.errors import DataError, NotFittedError, ParameterError
 from cofactor.kernels.csr import CSR, offsets
 from cofactor.metrics.hits import hits_of_ranks
 from cofactor.metrics.kinds import needs_of
+from cofactor.metrics.numbered import distinct
 from cofactor.system.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Lists:
         Users with lists, or known to the model, who have no test items.
     n_items : int or None
         Size of the catalogue, where it is known.
+    longest : int or None
+        The last place that any list of a table has; None for lists that are made as long as they are needed.
     """
 
     tables: Iterable[pl.DataFrame]
@@ -72,6 +75,7 @@ class Lists:
     n_complete: NDArray[np.int64] | None
     n_untested_users: int
     n_items: int | None
+    longest: int | None = None
 
 
 def lists_of(
@@ -112,10 +116,10 @@ def _from_table(table: TableLike, relevance: Relevance, needs: Needs, n_items: i
         raise ParameterError(f"model_or_table must be {ways}, got {type(table).__name__}") from error
     frame = read_table(frame, ["user_id", "item_id", *(["rank"] if needs.lists else [])], "recommendations")
     if needs.lists:
-        check_lists(frame)
+        check_ranks(frame)
     if needs.ties and "score" in frame.columns:
         read_table(frame, ["score"], "recommendations")
-    listed = frame["user_id"].unique()
+    listed = distinct(frame["user_id"])
     known = cast_ids(relevance.users, listed.dtype, "recommendations").is_in(listed.implode()).fill_null(value=False)
     return Lists(
         tables=[frame],
@@ -123,6 +127,7 @@ def _from_table(table: TableLike, relevance: Relevance, needs: Needs, n_items: i
         n_complete=None if n_items is None else np.full(len(known), n_items, np.int64),
         n_untested_users=len(listed) - int(known.sum()),
         n_items=n_items,
+        longest=int(frame["rank"].max() or 0) if needs.lists else None,  # type: ignore[arg-type]  # a whole number
     )
 
 
@@ -179,7 +184,7 @@ def hits_of(model: Any, relevance: Relevance, *, exclude_seen: bool, progress: b
     """The hits in the complete lists of a model that tells ranks; unknown users have no list."""
     train = model.interactions_
     rows = train.users.rows(relevance.users)
-    user, item = np.divmod(relevance.pairs, len(relevance.items))
+    user, item = relevance.user, relevance.item
     column = train.items.rows(cast_ids(relevance.items, train.items.ids.dtype, "recommendations"))[item]
     asked = np.flatnonzero((rows[user] >= 0) & (column >= 0))
     asked = asked[np.lexsort((column[asked], user[asked]))]
@@ -202,7 +207,7 @@ def hits_of(model: Any, relevance: Relevance, *, exclude_seen: bool, progress: b
 def seen_in(train: UserItems, relevance: Relevance) -> NDArray[np.bool_]:
     """Which of the test pairs are in the training data, (n_pairs,) bool; O(n_pairs log n_items)."""
     items = cast_ids(relevance.items, train.items.ids.dtype, "recommendations")
-    user, item = np.divmod(relevance.pairs, len(relevance.items))
+    user, item = relevance.user, relevance.item
     rows, columns = train.users.rows(relevance.users)[user], train.items.rows(items)[item]
     seen = (rows >= 0) & (columns >= 0)
     seen[seen] = train.user_items.contains(rows[seen], columns[seen])
@@ -242,7 +247,7 @@ def _ranked(model: Recommending, pairs: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 def _check_held_out(candidates: pl.DataFrame, relevance: Relevance) -> None:
     """Check that every test pair can be ranked."""
-    user, item = np.divmod(relevance.pairs, len(relevance.items))
+    user, item = relevance.user, relevance.item
     test = pl.DataFrame(
         {
             "user_id": cast_ids(relevance.users, candidates.schema["user_id"], "candidates")[user],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,20 +12,33 @@ import polars as pl
 from cofactor.checks import check_at_least, check_choice, check_flag, warn
 from cofactor.data.tables import TableLike, pairs_of
 from cofactor.errors import DataError, ParameterError
+from cofactor.evaluation.known import GAIN, context_of, graded_pairs
 from cofactor.evaluation.lists import Recommending, hits_of, lists_of, ranks_suffice, seen_in
 from cofactor.metrics import parse_all
 from cofactor.metrics.hits import Relevance
 from cofactor.metrics.intervals import mean_interval
-from cofactor.metrics.kinds import Trial, compute_all, needs_of
+from cofactor.metrics.kinds import Trial, needs_of, read_all
+from cofactor.metrics.of_lists import HitsReader
 from cofactor.system.views import Row, View, Viewed, ViewTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from cofactor.data.user_items import UserItems
-    from cofactor.metrics.kinds import Values
+    from numpy.typing import NDArray
 
-__all__ = ["DEFAULT_METRICS", "Measurement", "check_intervals", "measure", "warn_of_empty", "warn_of_seen"]
+    from cofactor.data.user_items import UserItems
+    from cofactor.metrics.hits import Hits
+    from cofactor.metrics.kinds import Metric, Readings, Values
+
+__all__ = [
+    "DEFAULT_METRICS",
+    "Measurement",
+    "check_intervals",
+    "measure",
+    "warn_of_empty",
+    "warn_of_seen",
+    "warn_of_short",
+]
 
 DEFAULT_METRICS = ("recall@10", "ndcg@10", "map@10")
 
@@ -39,7 +52,8 @@ class Measurement(Viewed):
     users : (n_users,) Series
         The evaluated users, ascending.
     values : dict
-        For every metric its value per user, (n_users,) float64, or for all together, float.
+        For every metric its value per user, (n_users,) float64, or for all together, float. NaN for a user of whom a
+        metric beyond accuracy says nothing: who has no list, or a list of one item, or no training data.
     n_unknown_users : int
         Test users for whom there are no lists.
     n_untested_users : int
@@ -52,6 +66,8 @@ class Measurement(Viewed):
         Whether lists were asked for and all are empty.
     recommend_seconds : float
         Time spent in the model on lists or ranks, or on scoring the candidates.
+    readings : Readings, optional
+        What the values were computed from.
     """
 
     users: pl.Series
@@ -62,21 +78,26 @@ class Measurement(Viewed):
     n_seen: int
     empty: bool
     recommend_seconds: float
+    readings: Readings | None = field(default=None, repr=False)
+
+    @property
+    def hits(self) -> Hits:
+        """What metrics of lists were computed from."""
+        assert self.readings is not None, "a measurement by measure has them"
+        found: Hits = self.readings.of[HitsReader]
+        return found
 
     def summary(self, *, confidence: float = 0.95, n_bootstrap: int = 1000, seed: int = 0) -> pl.DataFrame:
         """One row per metric; parameters, checked by ``check_intervals``, and columns as in ``evaluate``."""
-        per_user = {name: values for name, values in self.values.items() if isinstance(values, np.ndarray)}
         intervals: dict[str, tuple[float, float]] = {}
-        if per_user and n_bootstrap:
-            columns = np.column_stack(list(per_user.values()))
+        for names, columns in self._complete_columns() if n_bootstrap else ():
             low, high = mean_interval(columns, confidence=confidence, n_resamples=n_bootstrap, seed=seed)
-            intervals = dict(zip(per_user, zip(low.tolist(), high.tolist(), strict=True), strict=True))
+            intervals |= dict(zip(names, zip(low.tolist(), high.tolist(), strict=True), strict=True))
         rows = [
             (
                 name,
-                float(np.mean(value)),
+                *_mean(value, len(self.users)),
                 *intervals.get(name, (None, None)),
-                len(self.users),
                 self.n_unknown_users,
                 self.n_untested_users,
             )
@@ -85,17 +106,30 @@ class Measurement(Viewed):
         schema = {
             "metric": pl.String,
             "value": pl.Float64,
+            "n_users": pl.Int64,
             "low": pl.Float64,
             "high": pl.Float64,
-            "n_users": pl.Int64,
             "n_unknown_users": pl.Int64,
             "n_untested_users": pl.Int64,
         }
-        return pl.DataFrame(rows, schema=schema, orient="row")
+        table = pl.DataFrame(rows, schema=schema, orient="row")
+        return table.select("metric", "value", "low", "high", pl.col("^n_.*$"))
+
+    def _complete_columns(self) -> Iterator[tuple[list[str], NDArray[np.float64]]]:
+        """Names and values, (n_users, n_metrics), of metrics that say something of the same users, of these users."""
+        groups: dict[bytes, list[str]] = {}
+        per_user = {name: values for name, values in self.values.items() if isinstance(values, np.ndarray)}
+        for name, values in per_user.items():
+            missing = np.isnan(values)
+            groups.setdefault(np.packbits(missing).tobytes() if missing.any() else b"", []).append(name)
+        for names in groups.values():
+            columns = np.array([per_user[name] for name in names])
+            if (there := ~np.isnan(columns[0])).any():
+                yield names, (columns if there.all() else columns[:, there]).T
 
     def _view(self) -> View:
         """Means with their standard errors: the intervals of ``summary`` cost a thousand resamples."""
-        rows = [Row((name, *_mean(values))) for name, values in self.values.items()]
+        rows = [Row((name, *_shown(values))) for name, values in self.values.items()]
         n_left = {"unknown to the model": self.n_unknown_users, "without test items": self.n_untested_users}
         facts = {f"users {kind}": f"{n:,}" for kind, n in n_left.items() if n}
         facts["test pairs"] = f"{self.n_pairs:,}"
@@ -128,6 +162,9 @@ def measure(
     n_items: int | None = None,
     unknown_users: str = "exclude",
     progress: bool | None = None,
+    train: TableLike = None,
+    item_features: TableLike = None,
+    category: str | None = None,
     also_seen: Sequence[UserItems] = (),
 ) -> Measurement:
     """Find the values behind ``evaluate``, with the same parameters, before they are summed up.
@@ -141,12 +178,16 @@ def measure(
         check_at_least("n_items", n_items, 1, whole=True)
     if progress is not None:
         check_flag("progress", progress)
-    relevance = Relevance.from_pairs(pairs_of(test))
-    needs, n_pairs = needs_of(wanted), len(relevance.pairs)
-    train = getattr(model_or_table, "interactions_", None)
-    if train is not None and exclude_seen and candidates is None and needs.lists:
-        relevance = _unseen(relevance, [train, *also_seen])
-    n_seen = n_pairs - len(relevance.pairs)
+    needs = needs_of(wanted)
+    known: Any = {"train": train, "item_features": item_features, "category": category}
+    context = context_of(model_or_table, wanted, **known, exclude_seen=exclude_seen and candidates is None)
+    given = (graded_pairs(test), GAIN) if needs.gains else (pairs_of(test),)
+    relevance = Relevance.from_pairs(*given)
+    n_pairs = relevance.n_pairs
+    own = getattr(model_or_table, "interactions_", None)
+    if own is not None and exclude_seen and candidates is None and needs.lists:
+        relevance = _unseen(relevance, [own, *also_seen])
+    n_seen = n_pairs - relevance.n_pairs
     by_ranks = candidates is None and ranks_suffice(model_or_table, wanted)
     of_lists = needs_of(wanted, ranked=by_ranks)
     options: Any = {"exclude_seen": exclude_seen, "progress": progress}
@@ -169,25 +210,37 @@ def measure(
     start = time.perf_counter()
     hits = hits_of(model_or_table, relevance, **options) if by_ranks else None
     seconds = time.perf_counter() - start
-    trial = Trial(relevance, test, model_or_table, lists.n_items, n_complete, hits)
+    trial = Trial(relevance, test, model_or_table, lists.n_items, n_complete, hits, context)
     clock = _Clock(lists.tables)
-    values = compute_all(wanted, trial, clock)
+    readings = read_all(wanted, trial, clock)
+    if lists.longest is not None:
+        warn_of_short(wanted, lists.longest)
     n_listed = clock.n_rows if hits is None else hits.n_listed.any()
     return Measurement(
         users=relevance.users,
-        values=values,
+        values=readings.values(),
         n_unknown_users=n_unknown,
         n_untested_users=lists.n_untested_users,
         n_pairs=n_pairs,
         n_seen=n_seen,
         empty=needs.lists and not n_listed,
         recommend_seconds=seconds + clock.seconds,
+        readings=readings,
     )
+
+
+def _mean(value: Values, n_users: int) -> tuple[float, int]:
+    """The mean of those users of whom there is a value, and how many these are."""
+    if not isinstance(value, np.ndarray):
+        return float(value), n_users
+    if (missing := np.isnan(value)).any():
+        value = value[~missing]
+    return float(value.mean()) if len(value) else float("nan"), len(value)
 
 
 def _unseen(relevance: Relevance, trains: Sequence[UserItems]) -> Relevance:
     """What lists of new items can hold."""
-    seen = np.zeros(len(relevance.pairs), np.bool_)
+    seen = np.zeros(relevance.n_pairs, np.bool_)
     for train in trains:
         seen |= seen_in(train, relevance)
     if seen.all():
@@ -223,11 +276,20 @@ def warn_of_empty(models: Sequence[str], *, exclude_seen: bool) -> None:
     warn(f"{', '.join(models)} listed no item for any test user{new}")
 
 
-def _mean(values: Values) -> tuple[str, str]:
-    """The mean over users, and its standard error where there are single users."""
-    if not isinstance(values, np.ndarray):
-        return f"{values:.4f}", ""
-    return f"{values.mean():.4f}", f"{values.std() / np.sqrt(len(values)):.4f}"
+def warn_of_short(wanted: Sequence[Metric], longest: int) -> None:
+    """Tell of metrics that look at more places than any list has."""
+    if names := [metric.name for metric in wanted if metric.k is not None and metric.k > longest]:
+        warn(
+            f"{', '.join(names)}: no list has more than {longest} places, so that the others count as misses; make "
+            "longer lists, or ask for a smaller k"
+        )
+
+
+def _shown(values: Values) -> tuple[str, str]:
+    """The mean over users of whom there is a value, and its standard error where there are single users."""
+    mean, n = _mean(values, 0)
+    error = f"{np.nanstd(values) / np.sqrt(n):.4f}" if n else ""
+    return f"{mean:.4f}", error
 
 
 class _Clock:

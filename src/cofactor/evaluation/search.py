@@ -22,7 +22,7 @@ __all__ = ["METHODS", "Search", "State", "Trial", "key_of", "search_by"]
 State = Literal["complete", "pruned", "failed", "stopped"]
 """Measured; given up because others did better at the same epoch; ended by an error; ended by the time budget."""
 
-_DRAWS = 200  # until one is new
+_DRAWS, _ASKED = 200, 20  # until one is new: drawn, and asked of TPE, which takes longer
 _STARTUP, _LEAST_STARTUP = 8, 3
 _CANDIDATES = 64  # of TPE, of which the most promising is taken
 
@@ -113,7 +113,7 @@ class _TPE:
         tried = {key_of(trial.params) for trial in trials}
         with _quiet(self._optuna):
             study = self._study(number, trials)
-            for _ in range(_DRAWS):
+            for _ in range(_ASKED):
                 if key_of(point := self._point(study.ask(self._distributions).params)) not in tried:
                     return point
         rng = np.random.default_rng([self._seed, number])

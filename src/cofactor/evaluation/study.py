@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cofactor.evaluation.training import Training
     from cofactor.metrics import Metric
 
-__all__ = ["Ledger", "Study", "best_of"]
+__all__ = ["Ledger", "Study", "best_of", "check_facts"]
 
 _HEADER, _TRIALS, _FORMAT = "study.json", "trials.jsonl", 1
 
@@ -215,18 +215,7 @@ class Ledger:
     def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
         self.folder, self._path = folder, folder / _TRIALS
         self._size = 0
-        try:
-            text = json.dumps({"cofactor": __version__, "format": _FORMAT, **facts}, indent=2, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise ParameterError(f"folder: this study cannot be written as JSON: {error}; leave folder out") from error
-        header = folder / _HEADER
-        if header.exists():
-            _check_same(folder, header, json.loads(text))
-        elif folder.exists() and any(folder.iterdir()):
-            raise ArtifactError(f"{folder} holds something else than a study; give a new folder")
-        else:
-            with replacing(header) as beside:
-                beside.write_text(text + "\n", encoding="utf-8")
+        check_facts(folder, _HEADER, facts, "a study")
 
     def read(self, space: Space) -> list[Trial]:
         """The trials that ended; a line that a crash cut off is dropped."""
@@ -270,20 +259,50 @@ def _given(space: Space, name: str, value: Any) -> Any:  # noqa: ANN401
     return value
 
 
-def _check_same(folder: Path, header: Path, facts: dict[str, Any]) -> None:
+def check_facts(folder: Path, name: str, facts: Mapping[str, Any], what: str) -> None:
+    """Let a folder hold what its header says: write that in a new folder, or compare it in one that has it.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Of the header.
+    facts : mapping
+        In the types of JSON.
+    what : str
+        What the folder holds, in words.
+
+    Raises
+    ------
+    ParameterError
+        The facts are none that JSON holds.
+    ArtifactError
+        The folder holds something else, or the same of other facts.
+    """
+    header = folder / name
     try:
-        kept = json.loads(header.read_text(encoding="utf-8"))
+        text = json.dumps({"cofactor": __version__, "format": _FORMAT, **facts}, indent=2, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"folder: {what} of this cannot be written as JSON: {error}; leave folder out") from error
+    if not header.exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise ArtifactError(f"{folder} holds something else than {what}; give a new folder")
+        with replacing(header) as beside:
+            beside.write_text(text + "\n", encoding="utf-8")
+        return
+    try:
+        kept, wanted = json.loads(header.read_text(encoding="utf-8")), json.loads(text)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{header} cannot be read: {error}") from error
     if not isinstance(kept, dict) or "format" not in kept:
-        raise ArtifactError(f"{header} is none of a study; give a new folder")
+        raise ArtifactError(f"{header} is none of {what}; give a new folder")
     if kept["format"] != _FORMAT:
         raise ArtifactError(f"{header} is of format {kept['format']!r}; this version of cofactor writes {_FORMAT}")
-    differ = [name for name in facts if name != "cofactor" and kept.get(name) != facts[name]]
+    differ = [key for key in wanted if key != "cofactor" and kept.get(key) != wanted[key]]
     if differ:
-        told = "; ".join(f"{name} was {_told(kept.get(name))} and is {_told(facts[name])}" for name in differ)
+        told = "; ".join(f"{key} was {_told(kept.get(key))} and is {_told(wanted[key])}" for key in differ)
         raise ArtifactError(
-            f"{folder} holds another study: {told}. Give a new folder, or go on with what it was made of"
+            f"{folder} holds {what} of something else: {told}. Give a new folder, or go on with what it was made of"
         )
 
 

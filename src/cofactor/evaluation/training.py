@@ -50,6 +50,16 @@ class Training:
         """The log, where there is one."""
         return self._train if self._is_log else None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to fit on."""
+        return self._train is None
+
+    @property
+    def any(self) -> UserItems:
+        """Users and items that models are fitted on, whatever their kind."""
+        return self.interactions if self._is_log else self._train
+
     def of(self, model: object) -> UserItems:
         """What a model is fitted on."""
         if not self._is_log:

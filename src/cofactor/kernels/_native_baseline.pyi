@@ -300,3 +300,14 @@ def fm_ratings(
     users: I32, items: I32, user_samples: F32, item_samples: F32, unknown_user: F32, unknown_item: F32, offsets: F64,
     cutpoints: F64, levels: F64, means: F32, variances: F32, threads: int
 ) -> None: ...  # fmt: skip
+def list_hits(
+    indptr: I64,
+    items: I32,
+    of: I32,
+    relevant_indptr: I64,
+    relevant: I32,
+    n_items: int,
+    nth: I32,
+    count: I64,
+    threads: int,
+) -> int: ...

@@ -1,6 +1,7 @@
 """Metrics by name: ``recall@10``, ``auc``, ``coverage@20``.
 
-With ``@k`` the first k places of a list count; ``auc`` is of complete lists, and ``mrr`` of all places there are.
+With ``@k`` the first k places of a list count; ``auc`` is of complete lists, ``mrr`` of all places there are, and
+``r_precision`` of as many as the user has relevant items.
 
 A new metric is one function in the file of its family and one line in the table below, which says of what kind it is.
 """
@@ -14,17 +15,21 @@ from typing import TYPE_CHECKING
 from cofactor.errors import ParameterError
 from cofactor.metrics import ranking
 from cofactor.metrics.auc import auc
-from cofactor.metrics.catalogue import coverage
+from cofactor.metrics.catalogue import coverage, gini, personalization
+from cofactor.metrics.diversity import calibration, intra_list_diversity
 from cofactor.metrics.errors import RatingError, calibration_error, mae, rmse
-from cofactor.metrics.kinds import CompleteRanking, Metric, OverallAtK, RankingAtK
+from cofactor.metrics.kinds import Kind, Metric, Needs
+from cofactor.metrics.novelty import mean_popularity, novelty, popularity_lift, serendipity
+from cofactor.metrics.of_lists import BeyondAccuracy, CompleteRanking, RankingAtK, RankingToR
 from cofactor.metrics.probabilities import log_loss, roc_auc
 
 if TYPE_CHECKING:
     from typing import Any
 
-from cofactor.metrics.kinds import Kind
-
 __all__ = ["Metric", "available", "parse", "parse_all"]
+
+_CATALOGUE, _TRAIN = Needs(n_items=True), Needs(train=True)
+_CATEGORIES = Needs(train=True, categories=True)
 
 METRICS: dict[str, Kind[Any]] = {
     "recall": RankingAtK(ranking.recall),
@@ -33,11 +38,21 @@ METRICS: dict[str, Kind[Any]] = {
     "hit_rate": RankingAtK(ranking.hit_rate),
     "ndcg": RankingAtK(ranking.ndcg),
     "ndcg_fixed": RankingAtK(ranking.ndcg_fixed),
+    "ndcg_graded": RankingAtK(ranking.ndcg_graded, also=Needs(gains=True)),
     "map": RankingAtK(ranking.map),
     "map_full": RankingAtK(ranking.map_full),
     "mrr": RankingAtK(ranking.mrr, k_optional=True),
-    "coverage": OverallAtK(coverage),
+    "r_precision": RankingToR(ranking.r_precision),
     "auc": CompleteRanking(auc),
+    "serendipity": RankingAtK(serendipity, also=_TRAIN),
+    "coverage": BeyondAccuracy(coverage, per_user=False, also=_CATALOGUE),
+    "gini": BeyondAccuracy(gini, per_user=False, higher_is_better=False, also=_CATALOGUE),
+    "personalization": BeyondAccuracy(personalization, per_user=False),
+    "novelty": BeyondAccuracy(novelty, also=_TRAIN),
+    "mean_popularity": BeyondAccuracy(mean_popularity, higher_is_better=False, also=_TRAIN),
+    "popularity_lift": BeyondAccuracy(popularity_lift, per_user=False, higher_is_better=False, also=_TRAIN),
+    "intra_list_diversity": BeyondAccuracy(intra_list_diversity, also=Needs(vectors=True)),
+    "calibration": BeyondAccuracy(calibration, higher_is_better=False, also=_CATEGORIES),
     "rmse": RatingError(rmse),
     "mae": RatingError(mae),
     "calibration_error": RatingError(calibration_error),

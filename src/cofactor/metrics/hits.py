@@ -1,27 +1,32 @@
-"""The structure that every metric reads: where the relevant items stand in each user's list."""
+"""The structures that every metric reads: what is relevant to each user, and where it stands in the user's list."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from cofactor.data.tables import cast_ids
+from cofactor.kernels import on
+from cofactor.kernels.csr import CSR, offsets
+from cofactor.metrics.context import NOTHING, Context
+from cofactor.metrics.numbered import numbered
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
-__all__ = ["Hits", "Relevance", "best_ranks", "collect_hits", "hits_of_ranks", "match_lists"]
+    from cofactor.metrics.listed import Listed
+
+__all__ = ["Hits", "Relevance", "hits_of_ranks"]
+
+_BITS = 32  # of the item's row in the key of a pair
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Relevance:
-    """The relevant items of every user to evaluate, a set of pairs.
+    """The relevant items of every user to evaluate, a set of pairs in the order of users.
 
     Parameters
     ----------
@@ -29,39 +34,97 @@ class Relevance:
         Ids, ascending; each has at least one relevant item.
     items : (n_items,) Series
         Ids of the items that are relevant to anybody, ascending.
-    pairs : (n_pairs,) int64
-        ``user row * n_items + item row``, ascending, without repeats.
+    user, item : (n_pairs,) int32
+        Rows of both in every pair.
+    gains : (n_pairs,) float64, optional
+        How relevant each pair is, above 0; all are alike if left out.
     """
 
     users: pl.Series
     items: pl.Series
-    pairs: NDArray[np.int64]
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    gains: NDArray[np.float64] | None = None
 
     @classmethod
-    def from_pairs(cls, pairs: pl.DataFrame) -> Relevance:
-        """Build from a table ``user_id``, ``item_id``; repeated rows count once."""
-        users, items = (pairs[column].unique().sort() for column in ("user_id", "item_id"))
-        keys = np.sort(_rows(pairs["user_id"], users) * len(items) + _rows(pairs["item_id"], items))
-        return cls(users, items, keys[np.diff(keys, prepend=-1) > 0])
+    def from_pairs(cls, pairs: pl.DataFrame, gain: str | None = None) -> Relevance:
+        """Build from a table ``user_id``, ``item_id``; repeated rows count once.
+
+        Parameters
+        ----------
+        pairs : DataFrame
+        gain : str, optional
+            A column of numbers, which say how relevant a pair is; the highest of repeated rows counts.
+        """
+        (users, user), (items, item) = numbered(pairs["user_id"]), numbered(pairs["item_id"])
+        gains = None if gain is None else pairs[gain].cast(pl.Float64).to_numpy()
+        if not (user[1:] >= user[:-1]).all():
+            each = CSR(np.arange(len(user) + 1), user, np.ones(len(user), np.float32), len(users))
+            order = each.transposed().indices  # sorted by counting
+            user, item, gains = user[order], item[order], None if gains is None else gains[order]
+        return cls(users, items, user, item, gains).once()
+
+    def _repeats(self) -> bool:
+        """Whether a pair is there more than once."""
+        nobody, nothing = np.full(len(self.users), -1, np.int32), np.empty(0, np.int32)
+        given = (self.indptr, self.item, nobody)
+        return on("cpu").list_hits(*given, relevant=(np.zeros(1, np.int64), nothing), n_items=len(self.items))[2] >= 0
+
+    def once(self) -> Relevance:
+        """Every pair once, with the highest of its gains."""
+        if not self._repeats():
+            return self
+        keys = self.user.astype(np.int64) << _BITS | self.item
+        order = np.argsort(keys, kind="stable")
+        first = np.flatnonzero(np.diff(keys[order], prepend=-1))
+        gains = None if self.gains is None else np.maximum.reduceat(self.gains[order], first)
+        at = order[first]
+        return Relevance(self.users, self.items, self.user[at], self.item[at], gains)
 
     @property
+    def n_pairs(self) -> int:
+        """Number of pairs."""
+        return len(self.user)
+
+    @cached_property
     def n_relevant(self) -> NDArray[np.int64]:
         """Number of relevant items of each user, (n_users,) int64."""
-        return np.bincount(self.pairs // len(self.items), minlength=len(self.users))
+        return np.bincount(self.user, minlength=len(self.users))
+
+    @cached_property
+    def indptr(self) -> NDArray[np.int64]:
+        """Where the pairs of each user start, (n_users + 1,) int64."""
+        return offsets(self.n_relevant)
+
+    @property
+    def graded(self) -> NDArray[np.float64]:
+        """How relevant each pair is; asked for by metrics that say that they need it."""
+        assert self.gains is not None, "the metric did not say that it needs gains"
+        return self.gains
+
+    def ideal_gain(self, k: int) -> NDArray[np.float64]:
+        """Discounted gain of the best k places of each user, (n_users,) float64."""
+        order = np.lexsort((-self.graded, self.user))
+        place = np.arange(self.n_pairs) - self.indptr[self.user]
+        gain = np.where(place < k, self.graded[order] / np.log2(place + 2), 0.0)
+        return np.bincount(self.user, gain, len(self.users)).astype(np.float64, copy=False)
 
     def without(self, pairs: NDArray[np.bool_]) -> Relevance:
         """Leave out pairs, given as an (n_pairs,) mask, and users who have no other."""
-        rest = Relevance(self.users, self.items, self.pairs[~pairs])
+        left = ~pairs
+        gains = None if self.gains is None else self.gains[left]
+        rest = Relevance(self.users, self.items, self.user[left], self.item[left], gains)
         return rest.only(rest.n_relevant > 0)
 
     def only(self, keep: NDArray[np.bool_]) -> Relevance:
         """Keep a part of the users, given as an (n_users,) mask."""
-        user, item = np.divmod(self.pairs, len(self.items))
-        kept = keep[user]
-        new_row = np.cumsum(keep, dtype=np.int64) - 1
-        return Relevance(
-            self.users.filter(pl.Series(keep)), self.items, new_row[user[kept]] * len(self.items) + item[kept]
-        )
+        if keep.all():
+            return self
+        kept = keep[self.user]
+        new_row = np.cumsum(keep, dtype=np.int32) - 1
+        gains = None if self.gains is None else self.gains[kept]
+        users = self.users.filter(pl.Series(keep))
+        return Relevance(users, self.items, new_row[self.user[kept]], self.item[kept], gains)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,10 +133,12 @@ class Hits:
 
     Parameters
     ----------
-    n_relevant : (n_users,) int64
-        Number of relevant items of each user, listed or not, at least 1.
+    relevance : Relevance
+        What they are hits of.
     n_listed : (n_users,) int64
         Length of each user's list; 0 for a user who got none.
+    pair : (n_hits,) int64
+        Which pair of ``relevance`` each hit is.
     user : (n_hits,) int64
         Row of the user of each hit, ascending.
     rank : (n_hits,) int64
@@ -81,29 +146,60 @@ class Hits:
     middle_rank : (n_hits,) float64
         Mean place of the hit and the items next to it that have its score; ``rank`` itself where ties were not
         asked for.
-    best_rank : (n_listed_items,) int64
-        The best place of each item that occurs in any list.
-    n_items : int or None
-        Size of the catalogue, where it is known.
+    listed : Listed, optional
+        The lists themselves, where a metric needs them.
+    context : Context
+        What is known besides.
     """
 
-    n_relevant: NDArray[np.int64]
+    relevance: Relevance
     n_listed: NDArray[np.int64]
+    pair: NDArray[np.int64]
     user: NDArray[np.int64]
     rank: NDArray[np.int64]
     middle_rank: NDArray[np.float64]
-    best_rank: NDArray[np.int64]
-    n_items: int | None = None
+    listed: Listed | None = None
+    context: Context = NOTHING
+    _kept: dict[tuple[str | None, int], NDArray[np.float64]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def n_users(self) -> int:
         """Number of evaluated users."""
-        return len(self.n_relevant)
+        return len(self.n_listed)
+
+    @property
+    def n_relevant(self) -> NDArray[np.int64]:
+        """Number of relevant items of each user, listed or not, at least 1; (n_users,) int64."""
+        return self.relevance.n_relevant
 
     @cached_property
     def nth(self) -> NDArray[np.int64]:
         """Which of its user's hits each hit is, from 1, (n_hits,) int64."""
-        return np.arange(1, len(self.user) + 1) - np.searchsorted(self.user, self.user)
+        starts = offsets(np.bincount(self.user, minlength=self.n_users))[:-1]
+        return np.arange(1, len(self.user) + 1) - starts[self.user]
+
+    @cached_property
+    def discount(self) -> NDArray[np.float64]:
+        """``1 / log2(rank + 1)`` of each hit, (n_hits,) float64."""
+        return 1 / np.log2(self.rank + 1)
+
+    @cached_property
+    def precision(self) -> NDArray[np.float64]:
+        """Share of hits among the places down to each hit, (n_hits,) float64."""
+        return self.nth / self.rank
+
+    @cached_property
+    def graded(self) -> NDArray[np.float64]:
+        """The discounted gain of each hit, by how relevant it is; (n_hits,) float64."""
+        return self.relevance.graded[self.pair] * self.discount
+
+    @cached_property
+    def first_rank(self) -> NDArray[np.float64]:
+        """Place of each user's first hit, infinite where there is none; (n_users,) float64."""
+        ranks = np.full(self.n_users, np.inf)
+        first = self.nth == 1
+        ranks[self.user[first]] = self.rank[first]
+        return ranks
 
     def total(self, k: int | None = None, gain: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """Sum of the gains of each user's hits, (n_users,) float64.
@@ -115,124 +211,59 @@ class Hits:
         gain : (n_hits,) float64, optional
             What each hit is worth; 1 if left out, which gives the number of hits.
         """
-        top = slice(None) if k is None else self.rank <= k
+        top = slice(None) if k is None or k >= self._longest else self.rank <= k
         weights = None if gain is None else gain[top]
         return np.bincount(self.user[top], weights, self.n_users).astype(np.float64, copy=False)
 
+    def count(self, k: int) -> NDArray[np.float64]:
+        """Number of each user's hits among the first k places, counted once for all metrics; not to be changed."""
+        return self.kept(None, k)
 
-def match_lists(
-    table: pl.DataFrame, relevance: Relevance, *, k: int | None = None, ties: bool = False
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Look the relevant items up in a batch of lists; ``collect_hits`` makes hits of all batches.
+    def kept(self, gain: str | None, k: int) -> NDArray[np.float64]:
+        """:meth:`total` of a gain that is an attribute, added up once for all metrics; not to be changed."""
+        if (gain, k) not in self._kept:
+            self._kept[gain, k] = self.total(k, None if gain is None else getattr(self, gain))
+        return self._kept[gain, k]
 
-    Parameters
-    ----------
-    table : DataFrame
-        Recommendations (``user_id``, ``item_id``, ``rank`` of any integer type) of whole users. Rows of users who are
-        not evaluated are left out.
-    relevance : Relevance
-    k : int, optional
-        Places that count; all if left out.
-    ties : bool
-        Whether items next to each other of equal ``score`` share their ``middle_rank``.
+    @cached_property
+    def _longest(self) -> int:
+        return int(self.rank.max(initial=0))
 
-    Returns
-    -------
-    hits, lengths, items : DataFrame
-        The hits, the length of every list, and the best rank of every item.
+    def of_users(self, keep: NDArray[np.bool_]) -> Hits:
+        """The hits of a part of the users, an (n_users,) mask."""
+        relevance = self.relevance.only(keep)
+        pairs, users = keep[self.relevance.user], keep[self.user]
+        new_row, number = np.cumsum(keep) - 1, np.cumsum(pairs) - 1
+        at = (number[self.pair[users]], new_row[self.user[users]], self.rank[users], self.middle_rank[users])
+        listed = None if self.listed is None else self.listed.only(keep)
+        return Hits(relevance, self.n_listed[keep], *at, listed, self.context)
 
-    Raises
-    ------
-    DataError
-        The ids are of another type than those of the relevant items.
-    """
-    rank = pl.col("rank").cast(pl.Int64)
-    middle = rank.cast(pl.Float64)
-    if ties and "score" in table.columns:
-        # Neighbours only: a chain of models has equal scores at places that have nothing to do with each other.
-        table = table.sort("user_id", "rank")
-        middle = rank.mean().over("user_id", pl.col("score").rle_id())
-    lists = (table if k is None else table.filter(rank <= k)).with_columns(rank, middle=middle)
-    lists = lists.join(_numbered(relevance.users, "user_id", "user", table), on="user_id")
-    # A batch holds few of the users: joining it with the pairs of all would cost users x batches.
-    n = len(relevance.items)
-    present = lists["user"].unique().sort().to_numpy()
-    ends = np.array([present[0] * n, (present[-1] + 1) * n]) if present.size else [0, 0]
-    first, last = np.searchsorted(relevance.pairs, ends)
-    hits = (
-        lists.select("user", "item_id", "rank", "middle")
-        .join(_numbered(relevance.items, "item_id", "item", table), on="item_id")
-        .with_columns(pair=pl.col("user") * n + pl.col("item"))
-        .join(pl.DataFrame({"pair": relevance.pairs[first:last]}), on="pair")
-        .select("user", "rank", "middle")
-    )
-    return hits, lists.group_by("user").len(), lists.group_by("item_id").agg(pl.col("rank").min())
-
-
-def collect_hits(
-    batches: Sequence[tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]],
-    relevance: Relevance,
-    *,
-    n_items: int | None = None,
-) -> Hits:
-    """Put the batches of ``match_lists`` together, of which there is at least one; no user is in two."""
-    parts, lists, items = zip(*batches, strict=True)
-    hits, lengths = pl.concat(parts), pl.concat(lists)
-    hits = hits.sort("user", "rank")
-    n_listed = np.zeros(len(relevance.users), np.int64)
-    n_listed[lengths["user"].to_numpy()] = lengths["len"].to_numpy()
-    return Hits(
-        n_relevant=relevance.n_relevant,
-        n_listed=n_listed,
-        user=hits["user"].to_numpy(),
-        rank=hits["rank"].to_numpy(),
-        middle_rank=hits["middle"].to_numpy(),
-        best_rank=best_ranks(items),
-        n_items=n_items,
-    )
+    def of_pairs(self, keep: NDArray[np.bool_]) -> Hits:
+        """The hits if only a part of the pairs were relevant, an (n_pairs,) mask; of the users who have one of them."""
+        relevance = self.relevance
+        users = np.bincount(relevance.user[keep], minlength=self.n_users) > 0
+        hits = keep[self.pair]
+        new_row, number = np.cumsum(users) - 1, np.cumsum(keep) - 1
+        at = (number[self.pair[hits]], new_row[self.user[hits]], self.rank[hits], self.middle_rank[hits])
+        return Hits(relevance.without(~keep), self.n_listed[users], *at, context=self.context)
 
 
 def hits_of_ranks(
     relevance: Relevance, rank: NDArray[np.int32], middle_rank: NDArray[np.float64], n_listed: NDArray[np.int64]
 ) -> Hits:
-    """The hits in complete lists that nobody made; ``best_rank`` stays empty, as only lists tell it.
+    """The hits in complete lists that nobody made.
 
     Parameters
     ----------
     relevance : Relevance
     rank : (n_pairs,) int32
-        Place of each relevant item, of ``relevance.pairs``, in its user's list, from 1; 0 where it is not listed.
+        Place of each relevant item in its user's list, from 1; 0 where it is not listed.
     middle_rank : (n_pairs,) float64
         Mean place of the item and those next to it that have its score.
     n_listed : (n_users,) int64
         Length of each list.
     """
-    user = relevance.pairs // len(relevance.items)
-    order = np.lexsort((rank, user))
+    order = np.lexsort((rank, relevance.user))
     order = order[rank[order] > 0]
-    return Hits(
-        n_relevant=relevance.n_relevant,
-        n_listed=n_listed,
-        user=user[order],
-        rank=rank[order].astype(np.int64),
-        middle_rank=middle_rank[order],
-        best_rank=np.empty(0, np.int64),
-    )
-
-
-def best_ranks(items: Sequence[pl.DataFrame]) -> NDArray[np.int64]:
-    """The best place of each item in any list, from the ``items`` of all batches of ``match_lists``."""
-    return pl.concat(items).group_by("item_id").agg(pl.col("rank").min())["rank"].to_numpy()
-
-
-def _numbered(ids: pl.Series, column: str, row: str, table: pl.DataFrame) -> pl.DataFrame:
-    """Ids as the type they have in the table, with their row numbers."""
-    ids = cast_ids(ids.alias(column), table.schema[column], "recommendations")
-    return pl.DataFrame({column: ids, row: np.arange(len(ids))})
-
-
-def _rows(values: pl.Series, ids: pl.Series) -> NDArray[np.int64]:
-    """Position in ``ids`` of every value, all of which occur."""
-    name = values.name
-    rows = pl.DataFrame({name: ids, "row": np.arange(len(ids))})
-    return values.to_frame().join(rows, on=name, how="left", maintain_order="left")["row"].to_numpy()
+    user = relevance.user[order].astype(np.int64)
+    return Hits(relevance, n_listed, order, user, rank[order].astype(np.int64), middle_rank[order])

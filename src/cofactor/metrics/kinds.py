@@ -1,7 +1,7 @@
 """Kinds of metrics: what each kind needs, how its names are read and written, and how it is computed.
 
 An evaluation goes by what the wanted metrics need and knows none of them: it makes a :class:`Trial`, and lists as long
-as the longest that any of them needs; :func:`compute_all` does the rest. What several metrics are computed from is read
+as the longest that any of them needs; :func:`read_all` does the rest. What several metrics are computed from is read
 once for all of them, by the :class:`Reader` that their kinds name; lists pass through it in batches, so that those of
 all users need not be held at once.
 
@@ -13,39 +13,38 @@ of the model) and from the lists.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import reduce
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, final
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
-import numpy as np
-
-from cofactor.errors import DataError, ParameterError
-from cofactor.metrics.hits import Hits, best_ranks, collect_hits, match_lists
+from cofactor.errors import ParameterError
+from cofactor.metrics.context import NOTHING, Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    import numpy as np
     import polars as pl
     from numpy.typing import NDArray
 
     from cofactor.data.tables import TableLike
-    from cofactor.metrics.hits import Relevance
+    from cofactor.metrics.hits import Hits, Relevance
 
 __all__ = [
+    "MOST_PLACES",
+    "NO_NEEDS",
     "AtK",
-    "CompleteRanking",
-    "HitsReader",
     "Kind",
     "Metric",
     "Needs",
-    "OverallAtK",
-    "RankingAtK",
     "Reader",
+    "Readings",
     "Trial",
     "Values",
     "WithoutK",
     "compute_all",
     "needs_of",
+    "read_all",
 ]
 
 Values: TypeAlias = "NDArray[np.float64] | float"
@@ -72,12 +71,19 @@ class Needs:
         Whether equal scores in the lists must be known as such.
     n_items : bool
         Whether the size of the catalogue must be known.
+    train, categories, vectors, gains : bool
+        Whether training data, a column of categories of items, vectors of items, and numbers that say how relevant a
+        test pair is must be known.
     """
 
     places: int = 0
     complete: bool = False
     ties: bool = False
     n_items: bool = False
+    train: bool = False
+    categories: bool = False
+    vectors: bool = False
+    gains: bool = False
 
     def __or__(self, other: Needs) -> Needs:
         return Needs(
@@ -85,6 +91,10 @@ class Needs:
             self.complete or other.complete,
             self.ties or other.ties,
             self.n_items or other.n_items,
+            self.train or other.train,
+            self.categories or other.categories,
+            self.vectors or other.vectors,
+            self.gains or other.gains,
         )
 
     @property
@@ -96,6 +106,9 @@ class Needs:
     def k(self) -> int | None:
         """Length of the lists; None for complete ones."""
         return None if self.complete else self.places
+
+
+NO_NEEDS = Needs()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,6 +130,8 @@ class Trial:
     hits : Hits, optional
         Where the relevant items stand in complete lists, if the subject told without making any: then the metrics
         ``of_ranks`` need no lists.
+    context : Context
+        Training data, features of items and what else may be known.
     """
 
     relevance: Relevance
@@ -125,6 +140,7 @@ class Trial:
     n_items: int | None = None
     n_complete: NDArray[np.int64] | None = None
     hits: Hits | None = None
+    context: Context = NOTHING
 
 
 class Reader(Protocol[R_co]):
@@ -224,8 +240,20 @@ def needs_of(metrics: Iterable[Metric], *, ranked: bool = False) -> Needs:
     return reduce(Needs.__or__, of_lists, Needs())
 
 
-def compute_all(metrics: Sequence[Metric], trial: Trial, tables: Iterable[pl.DataFrame]) -> dict[str, Values]:
-    """Compute metrics by name; ``tables`` are gone through once, and not at all if no metric needs lists.
+@dataclass(frozen=True, slots=True, eq=False)
+class Readings:
+    """What metrics are computed from, by what read it."""
+
+    metrics: Sequence[Metric]
+    of: dict[Callable[..., Reader[Any]], Any]
+
+    def values(self) -> dict[str, Values]:
+        """The metrics by name."""
+        return {metric.name: metric.compute(self.of[metric.kind.reader]) for metric in self.metrics}
+
+
+def read_all(metrics: Sequence[Metric], trial: Trial, tables: Iterable[pl.DataFrame]) -> Readings:
+    """Read what metrics need; ``tables`` are gone through once, and not at all if no metric needs lists.
 
     Parameters
     ----------
@@ -243,43 +271,12 @@ def compute_all(metrics: Sequence[Metric], trial: Trial, tables: Iterable[pl.Dat
         for table in tables:
             for reader in of_lists:
                 reader.add(table)
-    readings = {make: reader.finish() for make, reader in readers.items()}
-    return {metric.name: metric.compute(readings[metric.kind.reader]) for metric in metrics}
+    return Readings(metrics, {make: reader.finish() for make, reader in readers.items()})
 
 
-@final
-class HitsReader:
-    """Looks the relevant items up in the lists, or takes the hits of the trial and what else is in the lists."""
-
-    def __init__(self, trial: Trial, metrics: Sequence[Metric]) -> None:
-        self._trial = trial
-        self._needs = needs_of(metrics)
-        self._of_complete = [metric.name for metric in metrics if metric.needs.complete]
-        self._parts: list[tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]] = []
-
-    def add(self, lists: pl.DataFrame) -> None:
-        """Match one batch."""
-        self._parts.append(match_lists(lists, self._trial.relevance, k=self._needs.k, ties=self._needs.ties))
-
-    def finish(self) -> Hits:
-        """The hits of all batches; DataError if lists are not complete and a metric needs them so."""
-        trial = self._trial
-        if trial.hits is None:
-            hits = collect_hits(self._parts, trial.relevance, n_items=trial.n_items)
-        else:
-            best = best_ranks([items for _, _, items in self._parts]) if self._parts else trial.hits.best_rank
-            hits = replace(trial.hits, best_rank=best, n_items=trial.n_items)
-        if self._of_complete and trial.n_complete is not None:
-            self._check_complete(hits.n_listed, trial.n_complete)
-        return hits
-
-    def _check_complete(self, n_listed: NDArray[np.int64], n_complete: NDArray[np.int64]) -> None:
-        if (wrong := np.flatnonzero(n_listed != n_complete)).size:
-            at, users = int(wrong[0]), self._trial.relevance.users
-            raise DataError(
-                f"{', '.join(self._of_complete)} needs complete lists, and those of {wrong.size} of {len(users)} users "
-                f"are not: user {users[at]!r} has {n_listed[at]} of {n_complete[at]} items; with candidates= they are"
-            )
+def compute_all(metrics: Sequence[Metric], trial: Trial, tables: Iterable[pl.DataFrame]) -> dict[str, Values]:
+    """Compute metrics by name from what :func:`read_all` reads."""
+    return read_all(metrics, trial, tables).values()
 
 
 class AtK(Kind[R]):
@@ -312,31 +309,6 @@ class AtK(Kind[R]):
         return self._function(reading, MOST_PLACES if k is None else k)
 
 
-@final
-class RankingAtK(AtK[Hits]):
-    """Of the hits in the first k places, one number a user."""
-
-    per_user = True
-    reader = HitsReader
-    of_ranks = True
-
-    def needs(self, k: int | None) -> Needs:
-        """Lists of k places."""
-        return Needs(places=MOST_PLACES if k is None else k)
-
-
-@final
-class OverallAtK(AtK[Hits]):
-    """Of the first k places of all lists together, as a share of the catalogue."""
-
-    per_user = False
-    reader = HitsReader
-
-    def needs(self, k: int | None) -> Needs:
-        """Lists of k places and the size of the catalogue."""
-        return Needs(places=k or 0, n_items=True)
-
-
 class WithoutK(Kind[R]):
     """Computed by a function of the reading alone; the names have no k.
 
@@ -364,17 +336,3 @@ class WithoutK(Kind[R]):
     def compute(self, reading: R, k: int | None) -> Values:
         """What the function gives."""
         return self._function(reading)
-
-
-@final
-class CompleteRanking(WithoutK[Hits]):
-    """Of the hits in lists of all items, one number a user."""
-
-    per_user = True
-    reader = HitsReader
-    of_ranks = True
-    told = "complete lists,"
-
-    def needs(self, k: int | None) -> Needs:
-        """Complete lists, whose length follows from the size of the catalogue, and their ties."""
-        return Needs(complete=True, ties=True, n_items=True)

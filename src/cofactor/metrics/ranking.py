@@ -1,7 +1,8 @@
 r"""Metrics of the first k places of a list, one value per user.
 
 For a user with the set of relevant items :math:`R`, let :math:`r_1 < r_2 < \dots` be the ranks (from 1) of
-the relevant items in the list, and :math:`h` the number of them that are at most k. Relevance is yes or no.
+the relevant items in the list, and :math:`h` the number of them that are at most k. Relevance is yes or no, but in
+``ndcg_graded``.
 All values lie in [0, 1]; a user whose list is empty gets 0, and a list shorter than k is as bad as one
 filled up with misses.
 
@@ -29,7 +30,9 @@ __all__ = [
     "mrr",
     "ndcg",
     "ndcg_fixed",
+    "ndcg_graded",
     "precision",
+    "r_precision",
     "recall",
     "truncated_recall",
 ]
@@ -41,7 +44,7 @@ def recall(hits: Hits, k: int) -> Values:
     A user with more than k relevant items cannot reach 1; ``truncated_recall`` corrects for this. The same as
     ``Recall`` of RecTools and ``recall`` of ranx.
     """
-    return hits.total(k) / hits.n_relevant
+    return hits.count(k) / hits.n_relevant
 
 
 def truncated_recall(hits: Hits, k: int) -> Values:
@@ -51,7 +54,7 @@ def truncated_recall(hits: Hits, k: int) -> Values:
     R-precision in RecTools (``Precision(r_precision=True)``). implicit calls the quotient of the sums of
     both terms over all users precision, which weights users by :math:`\min(k, |R|)`.
     """
-    return hits.total(k) / np.minimum(hits.n_relevant, k)
+    return hits.count(k) / np.minimum(hits.n_relevant, k)
 
 
 def precision(hits: Hits, k: int) -> Values:
@@ -60,7 +63,7 @@ def precision(hits: Hits, k: int) -> Values:
     The denominator is k also when the list is shorter. The same as ``Precision`` of RecTools and
     ``precision`` of ranx.
     """
-    return hits.total(k) / k
+    return hits.count(k) / k
 
 
 def hit_rate(hits: Hits, k: int) -> Values:
@@ -68,7 +71,7 @@ def hit_rate(hits: Hits, k: int) -> Values:
 
     With one held-out item per user this equals ``recall``, and is HR@k of the leave-one-out literature.
     """
-    return (hits.total(k) > 0).astype(np.float64)
+    return (hits.count(k) > 0).astype(np.float64)
 
 
 def ndcg(hits: Hits, k: int) -> Values:
@@ -79,8 +82,8 @@ def ndcg(hits: Hits, k: int) -> Values:
     The same as ``NDCG(divide_by_achievable=True)`` of RecTools, and ``ndcg`` of ranx and implicit. See
     ``ndcg_fixed`` for RecTools' default.
     """
-    ideal: Values = np.cumsum(_discount(np.arange(1, k + 1)))
-    return hits.total(k, _discount(hits.rank)) / ideal.take(np.minimum(hits.n_relevant, k) - 1)
+    ideal: Values = np.cumsum(_discount(np.arange(1, min(k, int(hits.n_relevant.max(initial=1))) + 1)))
+    return hits.kept("discount", k) / ideal.take(np.minimum(hits.n_relevant, k) - 1)
 
 
 def ndcg_fixed(hits: Hits, k: int) -> Values:
@@ -90,7 +93,21 @@ def ndcg_fixed(hits: Hits, k: int) -> Values:
 
     A user with less than k relevant items cannot reach 1. The default of ``NDCG`` in RecTools.
     """
-    return hits.total(k, _discount(hits.rank)) / float(_discount(np.arange(1, k + 1)).sum())
+    return hits.kept("discount", k) / float(_discount(np.arange(1, k + 1)).sum())
+
+
+def ndcg_graded(hits: Hits, k: int) -> Values:
+    r"""As ``ndcg``, where items are more and less relevant: with gains :math:`g` above 0.
+
+    .. math:: \sum_{j=1}^{h} \frac{g_j}{\log_2(r_j + 1)} \Big/ \sum_{j=1}^{\min(k, |R|)} \frac{g_{(j)}}{\log_2(j + 1)}
+
+    The denominator has the user's relevant items by falling gain. The gains are the weights of the test, or its ratings
+    where it has no weights; the highest counts where a pair is there more than once. They are taken as they are: for
+    the form :math:`2^g - 1` of search engines give such weights. The same as ``ndcg`` of ranx and ``ndcg_score`` of
+    scikit-learn; ``ndcg_burges`` of ranx is the other form.
+    """
+    ideal = hits.relevance.ideal_gain(k)
+    return hits.kept("graded", k) / ideal
 
 
 def map(hits: Hits, k: int) -> Values:
@@ -100,7 +117,7 @@ def map(hits: Hits, k: int) -> Values:
 
     The same as ``map`` of implicit. See ``map_full`` for RecTools and ranx.
     """
-    return _precision_sum(hits, k) / np.minimum(hits.n_relevant, k)
+    return hits.kept("precision", k) / np.minimum(hits.n_relevant, k)
 
 
 def map_full(hits: Hits, k: int) -> Values:
@@ -111,7 +128,7 @@ def map_full(hits: Hits, k: int) -> Values:
     A user with more than k relevant items cannot reach 1. The same as ``map`` of ranx, and the default of
     ``MAP`` in RecTools, which divides by k with ``divide_by_k=True``.
     """
-    return _precision_sum(hits, k) / hits.n_relevant
+    return hits.kept("precision", k) / hits.n_relevant
 
 
 def mrr(hits: Hits, k: int) -> Values:
@@ -120,13 +137,18 @@ def mrr(hits: Hits, k: int) -> Values:
     ``mrr`` without ``@k`` is of all places of the list: of a model that lists every item nobody gets 0 whose relevant
     items it knows. The same as ``MRR`` of RecTools and ``mrr`` of ranx.
     """
-    return hits.total(k, (hits.nth == 1) / hits.rank)
+    return np.where(hits.first_rank <= k, 1 / hits.first_rank, 0.0)
+
+
+def r_precision(hits: Hits) -> Values:
+    r"""Share of the first :math:`|R|` places that hold a relevant item.
+
+    Every user has a cut-off of the number of relevant items. The same as ``r_precision`` of ranx and of trec_eval; what
+    RecTools calls so is ``truncated_recall``.
+    """
+    top = hits.rank <= hits.n_relevant[hits.user]
+    return np.bincount(hits.user[top], minlength=hits.n_users) / hits.n_relevant
 
 
 def _discount(rank: NDArray[np.int64]) -> Values:
     return 1 / np.log2(rank + 1)
-
-
-def _precision_sum(hits: Hits, k: int) -> Values:
-    """Sum over the user's hits of the precision at the place of the hit."""
-    return hits.total(k, hits.nth / hits.rank)

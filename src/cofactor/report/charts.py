@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["COLORS", "Axis", "Bar", "Bars", "Chart", "Grid", "Lines", "Series"]
 
-COLORS = ("#2a76c6", "#c4601c", "#2b8a5b", "#8a5fc7", "#cc4464", "#21808f", "#7a7f1f", "#7b6a5d")
-"""Of series, in their order: each at least 3 : 1 against a white page and against a dark one."""
+COLORS = ("#2a76c6", "#b95916", "#27804f", "#8a5fc7", "#cc4464", "#21808f", "#74791c", "#7b6a5d")
+"""Of series, in their order: at least 4.5 : 1 against white, which letters inside have, and 3 : 1 on a dark page."""
 
 _DASHES = ("", "7 3", "2 3")
 WIDTH, HEIGHT = 360, 250
@@ -271,7 +271,7 @@ def _free(place: tuple[float, float], taken: list[tuple[float, float]]) -> float
     for step in range(_TRIES):
         away = _LABEL * ((step + 1) // 2) * (-1 if step % 2 else 1)
         at = place[0], place[1] + away
-        inside = _TOP <= at[1] <= HEIGHT - _BOTTOM
+        inside = _LABEL / 2 <= at[1] <= HEIGHT - _BOTTOM
         if inside and all(abs(at[0] - x) >= _LABEL or abs(at[1] - y) >= _LABEL for x, y in taken):
             taken.append(at)
             return float(away)

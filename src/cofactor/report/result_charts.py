@@ -168,13 +168,15 @@ def concentration(interactions: UserItems, lists: Mapping[str, pl.DataFrame] | N
     return Lines(title, "Share of interactions and of recommendations held by the most popular items", *axes, series)
 
 
-def losses(histories: Mapping[str, ArrayLike]) -> Chart:
-    """Training loss after each iteration or epoch, a line for every model.
+def losses(histories: Mapping[str, ArrayLike], *, title: str | None = None) -> Chart:
+    """Loss after each iteration or epoch, a line for every model, or for every part of the data.
 
     Parameters
     ----------
     histories : mapping of name to (iterations,) float
         Such as ``{"als": model.loss_history_}``.
+    title : str, optional
+        By default "Training loss", of the model if there is one.
     """
     check_type("histories", histories, Mapping, "losses by the name of the model")
     series = []
@@ -185,8 +187,8 @@ def losses(histories: Mapping[str, ArrayLike]) -> Chart:
         kept = np.unique(np.r_[: len(loss) : max(1, len(loss) // _POINTS), len(loss) - 1])
         x, y = steps[kept].tolist(), loss[kept].tolist()
         series.append(Series(name, x, y, [tips[n] for n in kept], marked=len(kept) <= 30))
-    title = f"Training loss of {next(iter(histories))}" if len(histories) == 1 else "Training loss"
-    return Lines(title, "Training loss after every iteration", Axis("iteration", whole=True), Axis("loss"), series)
+    of_one = f"Training loss of {next(iter(histories))}" if len(histories) == 1 else "Training loss"
+    return Lines(title or of_one, "Loss after every iteration", Axis("iteration", whole=True), Axis("loss"), series)
 
 
 def users_per_item(interactions: UserItems) -> NDArray[np.int64]:

@@ -13,13 +13,14 @@ from cofactor.checks import check_at_least, check_type, shown
 from cofactor.data.tables import TableLike, pairs_of
 from cofactor.errors import ParameterError
 from cofactor.evaluation.measure import Measurement, measure
+from cofactor.evaluation.paired import paired_tests
 from cofactor.evaluation.unseen import unseen
 from cofactor.report import plots
 from cofactor.report.boards import higher_is_better, metrics_of
 from cofactor.report.page import Report
 from cofactor.report.people import HIT, check_users, named, people, typical_users
 from cofactor.report.search_charts import parameters_of
-from cofactor.report.significance import SAME, against_best, in_words, marks_of
+from cofactor.report.significance import SAME, against_best, in_words, marks_of, readable_tests
 from cofactor.report.slices import by_activity, by_popularity
 from cofactor.report.tables import readable_leaderboard
 
@@ -82,8 +83,9 @@ def make_report(
         Values per user (``evaluate(..., per_user=True)``), for the metric by activity. With models and a test the first
         metric is measured once more if this is missing.
     tests : DataFrame, optional
-        From ``paired_tests``, for signs of significance.
-    trials : Study or DataFrame, optional
+        From ``paired_tests``, for signs of significance. By default of the first metric, where its values per user are
+        known: of all pairs of models, or, of more than eight, of each with the best.
+    trials : Study or DataFrame, or a mapping of model to one, optional
         Of a search: a column for each parameter, and ``value``.
     names : mapping of item id to name, or table with ``item_id`` and ``name`` or ``title``, optional
     users : int or ids
@@ -110,20 +112,15 @@ def make_report(
     check_at_least("k", k, 1, whole=True)
     known = _known(board, models or {}, train, test)
     known.values = _per_user(known, measured, exclude_seen=exclude_seen)
+    tests = _tested(known) if tests is None else tests
     known.lists = _lists(known, k, exclude_seen=exclude_seen)
     by_id = named(names)
     page = Report(title, lead)
     _leaderboard(page, known, tests)
     _slices(page, known, k, exclude_seen=exclude_seen)
-    if known.x is not None:
-        page.section("Long tail").text(
-            "A few items hold most interactions. A line that rises faster than that of the interactions belongs to a "
-            "model that recommends popular items even more than they are chosen."
-        )
-        page.chart(plots.long_tail(known.x)).chart(plots.concentration(known.x, _few(known.lists)))
+    _long_tail(page, known)
     _learning(page, known.models)
-    if trials is not None:
-        _tuning(page, trials)
+    _tuning(page, trials)
     if known.x is not None and known.lists:
         _people(page, known, _asked(users, known), by_id, k, exclude_seen=exclude_seen)
     if known.models:
@@ -161,7 +158,17 @@ def _per_user(known: _Known, measured: Any, *, exclude_seen: bool) -> dict[str, 
                 found[name] = pl.DataFrame({"user_id": values.users, metric: column})
         elif metric in values.columns:
             found[name] = values.select("user_id", metric)
-    return found
+    return {name: found[name] for name in known.board["model"] if name in found}
+
+
+def _tested(known: _Known) -> pl.DataFrame | None:
+    """All pairs of models, or, of many, each with the best."""
+    best = known.board["model"][0]
+    if len(known.values) < 2:
+        return None
+    return paired_tests(
+        known.values, baseline=best if len(known.values) > _MOST_LINES and best in known.values else None
+    )
 
 
 def _lists(known: _Known, k: int, *, exclude_seen: bool) -> dict[str, pl.DataFrame]:
@@ -183,7 +190,7 @@ def _few(of_models: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
 
 def _leaderboard(page: Report, known: _Known, tests: pl.DataFrame | None) -> None:
     board, metrics = known.board, known.metrics
-    table, marks = readable_leaderboard(board), {}
+    table, marks = readable_leaderboard(board.select(pl.exclude("pareto"))), {}  # a chart shows it
     if tests is not None and not tests.is_empty():
         found = against_best(board, tests, metrics[0])
         marks = marks_of(found)
@@ -192,7 +199,7 @@ def _leaderboard(page: Report, known: _Known, tests: pl.DataFrame | None) -> Non
     if tests is not None and not tests.is_empty():
         page.text(
             f"{SAME} beside a model: by {metrics[0]} it does not differ from the best one by more than chance (paired "
-            "bootstrap over users, corrected for all pairs by Holm)."
+            "bootstrap over users, corrected by Holm for the number of pairs)."
         )
     for metric in metrics[:_MOST_BARS]:
         page.chart(plots.leaderboard(board, metric, marks=marks if metric == metrics[0] else {}))
@@ -200,7 +207,7 @@ def _leaderboard(page: Report, known: _Known, tests: pl.DataFrame | None) -> Non
         page.section("Accuracy and time").chart(plots.pareto(board, metrics[0]))
         page.chart(plots.pareto(board, metrics[0], seconds="recommend_seconds"))
     if tests is not None and not tests.is_empty():
-        page.subsection("Paired tests").table(tests, folded=f"All {tests.height:,} pairs")
+        page.subsection("Paired tests").table(readable_tests(tests), folded=f"All {tests.height:,} pairs")
 
 
 def _slices(page: Report, known: _Known, k: int, *, exclude_seen: bool) -> None:
@@ -221,20 +228,42 @@ def _slices(page: Report, known: _Known, k: int, *, exclude_seen: bool) -> None:
             page.chart(plots.slices(table, f"share found@{k}", by="users of the item"))
 
 
+def _long_tail(page: Report, known: _Known) -> None:
+    if known.x is not None:
+        page.section("Long tail").text(
+            "A few items hold most interactions. A line that rises faster than that of the interactions belongs to a "
+            "model that recommends popular items even more than they are chosen."
+        )
+        page.chart(plots.long_tail(known.x)).chart(plots.concentration(known.x, _few(known.lists)))
+
+
 def _learning(page: Report, models: Mapping[str, Any]) -> None:
-    losses = {name: model.loss_history_ for name, model in models.items() if hasattr(model, "loss_history_")}
-    losses = {name: loss for name, loss in losses.items() if len(loss)}
-    if losses:
+    losses = {}
+    for name, model in models.items():
+        of_parts = {"training": "loss_history_", "held out": "held_out_loss_"}
+        known = {part: getattr(model, attribute, ()) for part, attribute in of_parts.items()}
+        losses[name] = {part: values for part, values in known.items() if len(values)}
+    if any(losses.values()):
         page.section("Learning curves").text("Losses of different models are on scales of their own.")
-        for name, loss in losses.items():
-            page.chart(plots.losses({name: loss}))
+    for name, of_model in losses.items():
+        if of_model:
+            page.chart(plots.losses(of_model, title=f"Loss of {name}"))
 
 
-def _tuning(page: Report, study: Any) -> None:  # noqa: ANN401
-    """The search of a Study, or of a table of trials of any origin."""
+def _tuning(page: Report, trials: Any) -> None:  # noqa: ANN401
+    """The searches of studies, or of tables of trials of any origin."""
+    studies = dict(trials) if isinstance(trials, Mapping) else {} if trials is None else {"": trials}
+    if studies:
+        page.section("Tuning").text("Measured on a part of the training data: the test is not in these numbers.")
+    for name, study in studies.items():
+        if name:
+            page.subsection(name)
+        _search(page, study)
+
+
+def _search(page: Report, study: Any) -> None:  # noqa: ANN401
     trials, metric = (study, "value") if isinstance(study, pl.DataFrame) else (study.trials, study.metric)
     higher, varied = higher_is_better(metric), parameters_of(trials)
-    page.section("Tuning").text("Measured on a part of the training data: the test is not in these numbers.")
     page.chart(plots.search(trials, metric=metric, higher_is_better=higher))
     if len(varied) > 1:
         page.chart(plots.surface(trials, metric=metric, higher_is_better=higher))

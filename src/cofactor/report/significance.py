@@ -9,7 +9,7 @@ import polars as pl
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SAME", "against_best", "marks_of"]
+__all__ = ["SAME", "against_best", "in_words", "marks_of", "readable_tests"]
 
 SAME = "≈"
 """Not significantly different from the best."""
@@ -51,6 +51,24 @@ def in_words(board: pl.DataFrame, found: Mapping[str, tuple[float, float, bool]]
         else:
             cells.append("")
     return pl.Series(f"against {best}", cells)
+
+
+def readable_tests(tests: pl.DataFrame) -> pl.DataFrame:
+    """All pairs for people; a metric that is the only one is not repeated in every row."""
+    rows = tests.iter_rows(named=True)
+    table = pl.DataFrame(
+        {
+            "metric": row["metric"],
+            "model": row["model_a"],
+            "against": row["model_b"],
+            "difference": f"{row['difference']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f})",
+            "p, Holm": f"{row['p_holm']:.4f}",
+            "p, Wilcoxon": f"{row['p_wilcoxon']:.4f}",
+            "differ": "yes" if row["different"] else "no",
+        }
+        for row in rows
+    )
+    return table.drop("metric") if table["metric"].n_unique() == 1 else table
 
 
 def _p(value: float) -> str:

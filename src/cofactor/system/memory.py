@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cofactor.errors import ParameterError
 from cofactor.system.cgroup import groups
 
-__all__ = ["available_memory", "parse_bytes", "require_memory"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["available_memory", "parse_bytes", "peak_growth", "require_memory"]
 
 
 def available_memory() -> int | None:
@@ -22,6 +27,32 @@ def _machine() -> int | None:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
         return None
+
+
+@contextmanager
+def peak_growth() -> Iterator[list[int]]:
+    """Find how many bytes the process held at most beyond what it holds at the beginning of the block.
+
+    The list that it gives has the number in it after the block; it stays empty where the system does not tell (only
+    Linux does). What the process had freed and not given back to the system counts as held before, so that the number
+    is a lower bound of what the block needs.
+    """
+    found: list[int] = []
+    before: int | None = None
+    with suppress(OSError, StopIteration, ValueError):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        before = _status("VmRSS")
+    try:
+        yield found
+    finally:
+        with suppress(OSError, StopIteration, ValueError):
+            if before is not None:
+                found.append(max(0, _status("VmHWM") - before))
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
 def _container() -> int | None:

@@ -11,6 +11,7 @@ from cofactor.kernels.cpu import (
     fm,
     gaussian_rows,
     item_pairs,
+    metrics,
     neighbours,
     pairwise,
     products,
@@ -76,6 +77,7 @@ class Kernels:
     select_top_k = staticmethod(topk.select_top_k)
     top_k = staticmethod(topk.top_k)
     ranks = staticmethod(ranks.ranks)
+    list_hits = staticmethod(metrics.list_hits)
 
     block_order = staticmethod(retrieval.block_order)
     pack_index = staticmethod(retrieval.pack_index)

@@ -69,7 +69,7 @@ class Measurement(Viewed):
     recommend_seconds : float
         Time spent in the model on lists or ranks, or on scoring the candidates.
     reading : int
-        The how manieth reading of this test side this was, as far as the process saw it; 0 of rows without ids.
+        Which reading of this test side this was, from 1, as far as the process saw it; 0 of rows without ids.
     chosen_on : str, optional
         On what the parameters of the model were chosen, where ``tune`` chose them.
     readings : Readings, optional

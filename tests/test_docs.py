@@ -52,8 +52,10 @@ def test_the_page_of_metrics_has_them_all_and_its_example_runs(capsys):
 @pytest.mark.filterwarnings("ignore::cofactor.CofactorWarning")
 def test_examples_of_sessions_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (block,) = re.findall(r"```python\n(.*?)```", SESSIONS, re.DOTALL)
-    exec(compile(block, "sessions.md", "exec"), {})
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", SESSIONS, re.DOTALL):
+        exec(compile(block, "sessions.md", "exec"), names)
+    assert list(names["of_type"]) == ["clicks", "carts", "orders"]
     assert pl.read_csv("submission.csv")["labels"].str.count_matches(" ").unique().to_list() == [19]
     Path("submission.csv").unlink()
     cf.datasets.synthetic_sessions(500, 150, path="log.parquet")

@@ -38,13 +38,14 @@ public:
         double losses = 0.0;
         for (std::int64_t begin = 0; begin < nnz && !interrupt_.stopped(); begin += size_) {
             const std::int64_t n = std::min(size_, nnz - begin);
-            read(begin, n);
             parallel_for(n, kGrain, threads_, interrupt_, [&](std::int64_t first, std::int64_t last, int) {
+                read(begin, first, last);
                 for (std::int64_t b = first; b < last; ++b) evaluate(pairs_[b], 1.0f / static_cast<float>(n));
             });
             interrupt_.check();
             if (interrupt_.stopped()) break;
             for (std::int64_t b = 0; b < n; ++b) losses += pairs_[b].loss;
+            touch(n);
             step();
         }
         return nnz > 0 ? losses / static_cast<double>(nnz) : 0.0;
@@ -52,22 +53,40 @@ public:
 
 private:
     static constexpr std::int64_t kGrain = 128;
+    static constexpr std::int64_t kAhead = 3;  // rows whose optimizer's state is on its way
 
     struct Pair {
+        std::uint64_t entry;
         std::int32_t user, item;  // rows of the table
         float target, slope;
         double loss;
     };
 
-    void read(std::int64_t begin, std::int64_t n) {
-        touched_.clear();
-        const Composition users{0, nullptr}, items{targets_.n_rows(), nullptr};
-        for (std::int64_t b = 0; b < n; ++b) {
+    // Entries are anywhere, and so are rows: all of a piece are on their way before the first is looked at.
+    void read(std::int64_t begin, std::int64_t first, std::int64_t last) {
+        for (std::int64_t b = first; b < last; ++b) {
             const std::uint64_t entry = order_(begin + b);
-            const std::int32_t user = user_of_[entry], item = targets_.indices[entry];
-            pairs_[b] = {user, static_cast<std::int32_t>(targets_.n_rows() + item), targets_.values[entry], 0.0f, 0.0};
-            touched_.add(users, user, static_cast<std::int32_t>(b));
-            touched_.add(items, item, static_cast<std::int32_t>(b));
+            pairs_[b].entry = entry;
+            __builtin_prefetch(user_of_.data() + entry);
+            __builtin_prefetch(targets_.indices.data() + entry);
+            __builtin_prefetch(targets_.values.data() + entry);
+        }
+        for (std::int64_t b = first; b < last; ++b) {
+            Pair& pair = pairs_[b];
+            pair.user = user_of_[pair.entry];
+            pair.item = static_cast<std::int32_t>(targets_.n_rows() + targets_.indices[pair.entry]);
+            pair.target = targets_.values[pair.entry];
+            prefetch(t_.row(pair.user), t_.width);
+            prefetch(t_.row(pair.item), t_.width);
+        }
+    }
+
+    void touch(std::int64_t n) {
+        touched_.clear();
+        const Composition rows{0, nullptr};
+        for (std::int64_t b = 0; b < n; ++b) {
+            touched_.add(rows, pairs_[b].user, static_cast<std::int32_t>(b));
+            touched_.add(rows, pairs_[b].item, static_cast<std::int32_t>(b));
         }
         touched_.sort();
     }
@@ -107,7 +126,10 @@ private:
             }
         });
         parallel_for(touched_.size(), kGrain, threads_, interrupt_, [&](std::int64_t first, std::int64_t last, int) {
-            for (std::int64_t p = first; p < last; ++p) steps_(touched_.row(p), gradients_.data() + p * width);
+            for (std::int64_t p = first; p < last; ++p) {
+                if (p + kAhead < last) steps_.prefetch(touched_.row(p + kAhead));
+                steps_(touched_.row(p), gradients_.data() + p * width);
+            }
         });
     }
 

@@ -68,12 +68,12 @@ class Measurement(Viewed):
         Whether lists were asked for and all are empty.
     recommend_seconds : float
         Time spent in the model on lists or ranks, or on scoring the candidates.
+    readings : Readings, optional
+        What the values were computed from.
     reading : int
         Which reading of this test side this was, from 1, as far as the process saw it; 0 of rows without ids.
     chosen_on : str, optional
         On what the parameters of the model were chosen, where ``tune`` chose them.
-    readings : Readings, optional
-        What the values were computed from.
     """
 
     users: pl.Series
@@ -84,9 +84,9 @@ class Measurement(Viewed):
     n_seen: int
     empty: bool
     recommend_seconds: float
+    readings: Readings | None = field(default=None, repr=False)
     reading: int = 0
     chosen_on: str | None = None
-    readings: Readings | None = field(default=None, repr=False)
 
     @property
     def hits(self) -> Hits:

@@ -12,7 +12,7 @@ KINDS = {
     "regression": {},
     "ordinal": {"task": "ordinal"},
     "als": {"method": "als", "regularization": 2.0},
-    "sgd": {"method": "sgd", "iterations": 60, "batch_size": 128, "learning_rate": 0.02},
+    "sgd": {"method": "sgd", "iterations": 60, "batch_size": 128, "learning_rate": 0.02, "regularization": 5e-5},
 }
 
 

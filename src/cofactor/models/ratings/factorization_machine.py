@@ -38,9 +38,9 @@ from cofactor.models.ratings.fm_entries import Entries
 from cofactor.models.ratings.fm_predictions import NOISE_FREEDOM, MachinePredictions
 from cofactor.models.ratings.fm_samples import BURN_IN, Kept, sampled
 from cofactor.models.ratings.fm_settings import (
+    Chosen,
     check_settings,
-    default_iterations,
-    default_regularization,
+    defaults,
     require_room,
     targets_of,
 )
@@ -86,12 +86,16 @@ class FactorizationMachine(MachinePredictions):
         Some users rate more consistently than others: every user has noise of its own. Only for "mcmc" and
         "regression".
     iterations : int, optional
-        Sweeps over all parameters, by default 500 for "mcmc" and 30 for "als"; passes over the ratings, 8, for "sgd".
+        Sweeps over all parameters, by default 500 for "mcmc" and 30 for "als"; passes over the ratings for "sgd", 8 of
+        a million and more of fewer, up to 30.
     samples : int
         Of "mcmc": how many sweeps of the last two thirds, evenly spaced, are kept to predict with.
     regularization : float, optional
-        Of "als", by default 10; of "sgd", where it is that of each step, 5e-5.
-    learning_rate, batch_size : float and int
+        Of "als", by default 10; of "sgd", where it is that of each step, 5e-5 for a million ratings and more for
+        fewer.
+    learning_rate : float, optional
+        Of "sgd", by default .002 for a million ratings, and up to .005 for fewer.
+    batch_size : int
         Of "sgd".
     init_std : float
         Vectors start normal with standard deviation ``init_std / sqrt(factors)``.
@@ -154,7 +158,7 @@ class FactorizationMachine(MachinePredictions):
         iterations: int | None = None,
         samples: int = 100,
         regularization: float | None = None,
-        learning_rate: float = 0.002,
+        learning_rate: float | None = None,
         batch_size: int = 1024,
         init_std: float = 0.1,
         seed: int = 0,
@@ -249,32 +253,35 @@ class FactorizationMachine(MachinePredictions):
         chain = Chain(
             self._kernels(), entries, sides, self.factors + 1,
             n_levels=len(self.levels_) or None,
-            regularization=None if self.method == "mcmc" else self._penalty,
+            regularization=self._chosen(entries.nnz).regularization if self.method == "als" else None,
             noise_freedom=NOISE_FREEDOM if self._has_user_noise else None,
             init_std=self._init_std, seed=self.seed, threads=self.threads,
         )  # fmt: skip
-        return sampled(chain, kept, self._iterations, unit=self.std_, progress=progress)
+        return sampled(chain, kept, self._chosen(entries.nnz).iterations, unit=self.std_, progress=progress)
 
     def _descend(self, targets: CSR, kept: Kept, progress: bool | None) -> NDArray[np.float64]:
-        rates = self._iterations, self.learning_rate, self.batch_size, self._penalty
-        descent = BatchDescent(*rates, self._init_std, self.seed, self.threads, logistic=self.task == "classification")
+        iterations, rate, penalty = self._chosen(targets.nnz)
+        descent = BatchDescent(
+            iterations, rate, self.batch_size, penalty, self._init_std, self.seed, self.threads,
+            logistic=self.task == "classification",
+        )  # fmt: skip
         return descent.run(self._kernels(), targets, kept, progress)
 
-    @property
-    def _iterations(self) -> int:
-        return default_iterations(self.method) if self.iterations is None else self.iterations
+    def _chosen(self, n: int) -> Chosen:
+        """As given, or else as suits the method and so many ratings."""
+        given = {name: getattr(self, name) for name in Chosen._fields}
+        return defaults(self.method, n)._replace(**{name: own for name, own in given.items() if own is not None})
 
     @property
     def _n_samples(self) -> int:
-        return min(self.samples, self._iterations - int(self._iterations * BURN_IN)) if self.method == "mcmc" else 1
+        if self.method != "mcmc":
+            return 1
+        sweeps = self._chosen(0).iterations
+        return min(self.samples, sweeps - int(sweeps * BURN_IN))
 
     @property
     def _has_user_noise(self) -> bool:
         return self.user_noise and self.method == "mcmc" and self.task == "regression"
-
-    @property
-    def _penalty(self) -> float:
-        return default_regularization(self.method) if self.regularization is None else self.regularization
 
     @property
     def _init_std(self) -> float:

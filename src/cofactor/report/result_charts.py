@@ -147,6 +147,7 @@ def concentration(interactions: UserItems, lists: Mapping[str, pl.DataFrame] | N
         Recommendations; items unknown to the interactions are the least popular ones.
     """
     x = interactions
+    check_type("lists", {} if lists is None else lists, Mapping, "tables of recommendations by the name of the model")
     counts = users_per_item(x)
     order = np.argsort(-counts, kind="stable")
     all_counts = {"interactions": counts}
@@ -184,7 +185,7 @@ def losses(histories: Mapping[str, ArrayLike], *, title: str | None = None) -> C
         loss = np.asarray(values, np.float64)
         steps = np.arange(1, len(loss) + 1)
         tips = [f"{name}\nafter {n}: {v:.6g}" for n, v in zip(steps, loss, strict=True)]
-        kept = np.unique(np.r_[: len(loss) : max(1, len(loss) // _POINTS), len(loss) - 1])
+        kept = np.unique(np.r_[: len(loss) : max(1, len(loss) // _POINTS), max(0, len(loss) - 1)])[: len(loss)]
         x, y = steps[kept].tolist(), loss[kept].tolist()
         series.append(Series(name, x, y, [tips[n] for n in kept], marked=len(kept) <= 30))
     of_one = f"Training loss of {next(iter(histories))}" if len(histories) == 1 else "Training loss"

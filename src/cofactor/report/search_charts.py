@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from cofactor.checks import check_type
 from cofactor.errors import ParameterError
 from cofactor.report.boards import column_of
 from cofactor.report.charts import Axis, Grid, Lines, Series
@@ -124,6 +125,7 @@ def _values(trials: pl.DataFrame) -> np.ndarray:
 
 
 def _require(trials: pl.DataFrame, names: Sequence[str]) -> None:
+    check_type("trials", trials, pl.DataFrame, "a row per trial, such as study.trials")
     for name in names:
         if name not in trials.columns:
             raise ParameterError(f"trials: there is no column {name!r}; there are {trials.columns}")

@@ -6,8 +6,8 @@
 
 27 metrics: nine at 5, 10 and 20 places. From tables of integer ids: ``cf.evaluate`` beside RecTools, ranx and irspack,
 each with as many of the metrics as it has. From arrays: ``cf.evaluate_rows`` with all of them beside implicit's four at
-one cut-off. All run in the same run and in turn, medians are compared, and where two define a metric alike the values
-are held together.
+one cut-off. None of them gives intervals, so cofactor does not either. All run in the same run and in turn, medians are
+compared, and where two define a metric alike the values are held together.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def values(table: pl.DataFrame) -> dict[str, float]:
 
 
 def with_cofactor(lists: pl.DataFrame, test: pl.DataFrame) -> dict[str, float]:
-    return values(cf.evaluate(lists, test, NAMES))
+    return values(cf.evaluate(lists, test, NAMES, n_bootstrap=0))
 
 
 def with_cofactor_rows(rows: Any, relevant: Any) -> dict[str, float]:
@@ -98,8 +98,9 @@ def prepared_for_ranx(lists: pl.DataFrame, test: pl.DataFrame) -> tuple[Any, Any
     import ranx
 
     text = [pl.col("user_id").cast(pl.String), pl.col("item_id").cast(pl.String)]
-    qrels = test.select(*text, pl.lit(1).alias("score")).to_pandas()
-    run = lists.select(*text, (1 / pl.col("rank")).alias("score")).to_pandas()
+    objects = {"user_id": object, "item_id": object}
+    qrels = test.select(*text, pl.lit(1, pl.Int64).alias("score")).to_pandas().astype(objects)
+    run = lists.select(*text, (1 / pl.col("rank")).alias("score")).to_pandas().astype(objects)
     columns = {"q_id_col": "user_id", "doc_id_col": "item_id", "score_col": "score"}
     return ranx.Qrels.from_df(qrels, **columns), ranx.Run.from_df(run, **columns)
 

@@ -2,6 +2,7 @@
 
     python benchmarks/paired_tests.py               # some minutes
     python benchmarks/paired_tests.py --families 50 # a look
+    python benchmarks/paired_tests.py gate          # how often a candidate that is too bad is let through
     python benchmarks/paired_tests.py speed         # 10 models, so 45 pairs, of 138,000 users
 
 A family is ten models of the same users. Each user has a probability of a hit, which all models share: so do hard users
@@ -9,6 +10,9 @@ stay hard. Level: all ten are equal. Power: the first finds a tenth more. Kinds 
 places), `hit_rate@1` (one held-out item), `rare` (a hit in a hundred users), `ndcg@10` (skewed, with many zeros). A
 pair is called different where its p-value, or the Holm-corrected one for the family, is at most .05; of Wilcoxon's test
 the p-value alone. At its level a column stands at 5 % or below, and the noise of the simulation: +- 2 standard errors.
+
+The gate: candidates that are worse by just the margin, a tenth of the baseline, should pass in 2.5 % of the cases;
+equal ones and better ones as often as the users can tell. Where nobody has a hit it refuses to decide.
 """
 
 from __future__ import annotations
@@ -23,12 +27,14 @@ import polars as pl
 from _measure import print_header, print_row, seconds_of
 
 import cofactor as cf
+from cofactor.evaluation.paired_statistics import paired_means
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MODELS = 10
 LIFT = 1.1
+MARGIN = 0.1
 ROUNDS = 5
 KINDS = ("recall@10", "hit_rate@1", "rare", "ndcg@10")
 
@@ -80,6 +86,27 @@ def level_and_power(families: int, users: list[int]) -> None:
             print_row(kind, f"{n:,}", *map(told, figures))
 
 
+def passed(kind: str, n: int, times: int, lift: float) -> float:
+    """Share of the gates that a candidate passes whose hits are ``lift`` times those of the baseline."""
+    count = 0
+    for seed in range(times):
+        rng = np.random.default_rng([seed, n])
+        hard = rng.beta(0.4, 2, n)
+        old, new = (values(kind, hard, rng, of) for of in (1.0, lift))
+        found = paired_means((new - old)[:, None], confidence=0.95, n_resamples=1000, seed=seed)
+        count += bool((old.any() or new.any()) and found.low[0] >= -MARGIN * old.mean())
+    return count / times
+
+
+def gates(times: int, users: list[int]) -> None:
+    noise = told(2 * np.sqrt(0.025 * 0.975 / times))
+    print(f"\n{times} gates with a margin of {told(MARGIN)}; two standard errors of 2.5 %: {noise}\n")
+    print_header(["values", "users", "worse by the margin", "equal", "better by a tenth"], 1)
+    for kind in KINDS:
+        for n in users:
+            print_row(kind, f"{n:,}", *(told(passed(kind, n, times, lift)) for lift in (1 - MARGIN, 1.0, LIFT)))
+
+
 def speed(n: int = 138_000) -> None:
     results = family("ndcg@10", n, 0, LIFT)
     begin = time.process_time()
@@ -91,13 +118,16 @@ def speed(n: int = 138_000) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", nargs="?", choices=["all", "speed"], default="all")
+    parser.add_argument("task", nargs="?", choices=["all", "gate", "speed"], default="all")
     parser.add_argument("--families", type=int, default=400)
     parser.add_argument("--users", type=int, nargs="+", default=[50, 500, 5000])
     given = parser.parse_args()
     if given.task == "all":
         level_and_power(given.families, given.users)
-    speed()
+    if given.task in ("all", "gate"):
+        gates(given.families, given.users)
+    if given.task != "gate":
+        speed()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import importlib.util
 import json
 import statistics
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,9 @@ CONTENDERS = {
 def pass_once(args: argparse.Namespace) -> None:
     """In a fresh process: one pass, and what it took."""
     run = CONTENDERS[args.child](args)
-    print(json.dumps({"seconds": seconds_of(run), "peak": peak_memory()}))
+    cpu = time.process_time()
+    seconds = seconds_of(run)
+    print(json.dumps({"seconds": seconds, "cpu": time.process_time() - cpu, "peak": peak_memory()}))
 
 
 def compare(args: argparse.Namespace) -> None:
@@ -117,14 +120,16 @@ def compare(args: argparse.Namespace) -> None:
         for _ in range(args.rounds):
             for name in names:
                 runs[name].append(in_fresh_process(__file__, "--child", name, "--file", file, *options))
-    print_header(["", "s", "M pairs/s", "times PairLoader", "peak GB", "peak / pairs"], 1)
-    own = statistics.median(run["seconds"] for run in runs["PairLoader"])
+    print_header(["", "s", "M pairs/s", "/ PairLoader", "CPU s", "/ PairLoader", "peak GB", "peak / pairs"], 1)
+    own, own_cpu = (statistics.median(run[what] for run in runs["PairLoader"]) for what in ("seconds", "cpu"))
     for name in names:
         scale = args.part if name == "DataLoader" else 1.0
         seconds = statistics.median(run["seconds"] for run in runs[name]) / scale
+        cpu = statistics.median(run["cpu"] for run in runs[name]) / scale
         peak = statistics.median(run["peak"] for run in runs[name])
         memory = [f"{peak / 1e9:.2f}", f"{peak / held:.2f}"] if scale == 1 else ["-", "-"]
-        print_row(name, f"{seconds:.1f}", f"{args.pairs / seconds / 1e6:.1f}", f"{seconds / own:.1f}", *memory)
+        rates = [f"{args.pairs / seconds / 1e6:.1f}", f"{seconds / own:.1f}", f"{cpu:.1f}", f"{cpu / own_cpu:.1f}"]
+        print_row(name, f"{seconds:.1f}", *rates, *memory)
 
 
 def _is_installed(module: str) -> bool:

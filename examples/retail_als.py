@@ -25,10 +25,12 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 import cofactor as cf
-from cofactor.report.page import Report
+from cofactor.report.results import make_report
 
 if TYPE_CHECKING:
     from cofactor.data.events import Events
+    from cofactor.evaluation.study import Study
+    from cofactor.report.page import Report
 
 GRID = {"factors": [64, 128, 256], "regularization": [0.003, 0.01, 0.02], "iterations": [5, 10, 15]}
 SMALL_GRID = {"factors": [8, 16], "regularization": [0.01, 0.03], "iterations": [3, 5]}
@@ -136,16 +138,25 @@ def lists(shop: Shop, model: cf.ImplicitALS) -> pl.DataFrame:
     return found if shop.titles is None else found.join(shop.titles, on="item_id", how="left", maintain_order="left")
 
 
-def report(shop: Shop, study: cf.Study, board: pl.DataFrame, found: pl.DataFrame, told: str) -> Report:
-    """The page: leaderboard, grid, and some lists."""
-    page = Report(f"Implicit ALS for {shop.name}", told)
-    page.section("On the test, read once").table(readable(board), best_first=True)
-    values = pl.col("value").round(4), pl.col("seconds").round(2)
-    grid = study.trials.sort("value", descending=True).select(*GRID, *values)
-    page.section("The grid").text(f"accuracy@5 on a part of training: {study.validation}.").table(grid, best_first=True)
-    some = found["user_id"].unique(maintain_order=True).head(5)
-    page.section("Five recommendations").text("Of the first users; what they bought is left out.")
-    return page.table(found.filter(pl.col("user_id").is_in(some.implode())).with_columns(pl.col("score").round(3)))
+def report(
+    shop: Shop, study: Study, board: pl.DataFrame, models: dict[str, cf.Recommender], found: pl.DataFrame
+) -> Report:
+    """The page: leaderboard, slices, long tail, the grid, some users, and the first final lists."""
+    page = make_report(
+        board,
+        models=models,
+        train=shop.train,
+        test=shop.test,
+        trials=study,
+        names=shop.titles,
+        k=5,
+        title=f"Implicit ALS for {shop.name}",
+        lead=f"The grid was measured on a part of training ({study.validation}), the test was read once.",
+    )
+    some = found["user_id"].unique(maintain_order=True).head(3)
+    rows = found.filter(pl.col("user_id").is_in(some.implode())).with_columns(pl.col("score").round(3))
+    page.section("Five recommendations").text("Of the first users, by the model of the whole log; nothing was bought.")
+    return page.table(rows)
 
 
 def readable(board: pl.DataFrame) -> pl.DataFrame:
@@ -170,7 +181,11 @@ def main() -> dict[str, pl.DataFrame]:
     study = cf.tune(cf.ImplicitALS(seed=0), shop.train, space=space, method="grid", **options)
     best = study.best_params
     print(f"grid: {len(study.trials)} fits; best accuracy@5 {study.best_value:.4f} with {best}", flush=True)
-    models = {"ImplicitALS": cf.ImplicitALS(seed=0, **best), "ItemKNN": cf.ItemKNN(), "Popular": cf.Popular()}
+    models: dict[str, cf.Recommender] = {
+        "ImplicitALS": cf.ImplicitALS(seed=0, **best),
+        "ItemKNN": cf.ItemKNN(),
+        "Popular": cf.Popular(),
+    }
     board = cf.compare(models, shop.train, shop.test, METRICS, weight=CONFIDENCE)
     print(readable(board))
     final = study.refit(shop.whole.interactions(CONFIDENCE))
@@ -179,7 +194,7 @@ def main() -> dict[str, pl.DataFrame]:
         args.out.mkdir(parents=True, exist_ok=True)
         found.write_parquet(args.out / "recommendations.parquet")
         final.save(args.out / "model")
-        report(shop, study, board, found, f"{told}.").write(args.out / "report.html")
+        report(shop, study, board, models, found).write(args.out / "report.html")
     print(found.head(10))
     return {"trials": study.trials, "board": board, "lists": found}
 

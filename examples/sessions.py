@@ -1,4 +1,4 @@
-"""The next item of a session: four models and a blend of two of them, its weight chosen on the end of the training log.
+"""The next item of a session: five models and a blend of two of them, its weight chosen on the end of the training log.
 
     python examples/sessions.py session_diginetica session_yoochoose1_64    # published splits, as whole sessions
     python examples/sessions.py                                             # a synthetic log
@@ -23,7 +23,7 @@ import cofactor as cf
 from cofactor.datasets import NextItem, next_item, next_item_tests
 
 METRICS = ("hit_rate@20", "mrr@20")
-WEIGHTS = (0.02, 0.05, 0.1, 0.2)  # of the factorization beside neighbours, whose weight is 1
+WEIGHTS = (0.05, 0.1, 0.2, 0.3)  # of vectors beside neighbours, whose weight is 1
 
 
 def held_out(log: cf.Events, share: float) -> NextItem:
@@ -52,8 +52,8 @@ def percent(model: cf.models.Recommender, task: NextItem) -> tuple[float, float]
 
 
 def blended(models: dict[str, cf.models.Recommender], weight: float) -> cf.Blend:
-    """Neighbours and factors by their scores, each relative to its list."""
-    return cf.Blend.fitted(models["SessionKNN"], models["ItemPairsMF"], weights=[1, weight], by="score")
+    """Neighbours and vectors by their scores, each relative to its list."""
+    return cf.Blend.fitted(models["SessionKNN"], models["SessionMF"], weights=[1, weight], by="score")
 
 
 def fitted(x: cf.Interactions, names: tuple[str, ...]) -> dict[str, cf.models.Recommender]:
@@ -64,14 +64,14 @@ def fitted(x: cf.Interactions, names: tuple[str, ...]) -> dict[str, cf.models.Re
 def study(task: NextItem) -> pl.DataFrame:
     """The models, worst first."""
     inner = held_out(task.train, 0.1)
-    models = fitted(inner.train.interactions(), ("SessionKNN", "ItemPairsMF"))
+    models = fitted(inner.train.interactions(), ("SessionKNN", "SessionMF"))
     tried = {}
     for weight in WEIGHTS:
         hit, mrr = percent(blended(models, weight), inner)
         tried[weight] = hit + 1.5 * mrr
         print(f"held-out sessions: weight {weight:4}, P@20 {hit:.2f}, MRR@20 {mrr:.2f}", flush=True)
     chosen = max(tried, key=lambda weight: tried[weight])
-    models = fitted(task.train.interactions(), ("Popular", "CoVisitation", "ItemPairsMF", "SessionKNN"))
+    models = fitted(task.train.interactions(), ("Popular", "CoVisitation", "ItemPairsMF", "SessionMF", "SessionKNN"))
     models[f"Blend, weights 1 and {chosen}"] = blended(models, chosen)
     rows = [(name, *percent(model, task)) for name, model in models.items()]
     return pl.DataFrame(rows, schema=["model", "P@20", "MRR@20"], orient="row").sort("P@20")

@@ -13,6 +13,7 @@ from cofactor.checks import (
     check_fraction,
     check_type,
     is_number,
+    nearest,
     shown,
 )
 from cofactor.errors import ParameterError
@@ -77,3 +78,11 @@ def test_values_are_shown_in_one_short_line():
     assert "\n" not in text
     assert text.endswith("... (DataFrame)")
     assert len(text) < 110
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("regularisation", "; did you mean regularization?"), ("EASSE", "; did you mean EASE?"), ("q", ""), (7, "")],
+)
+def test_the_nearest_name(name, told):
+    assert nearest(name, ["factors", "regularization", "EASE"]) == told

@@ -52,8 +52,10 @@ def test_the_page_of_metrics_has_them_all_and_its_example_runs(capsys):
 @pytest.mark.filterwarnings("ignore::cofactor.CofactorWarning")
 def test_examples_of_sessions_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (block,) = re.findall(r"```python\n(.*?)```", SESSIONS, re.DOTALL)
-    exec(compile(block, "sessions.md", "exec"), {})
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", SESSIONS, re.DOTALL):
+        exec(compile(block, "sessions.md", "exec"), names)
+    assert list(names["of_type"]) == ["clicks", "carts", "orders"]
     assert pl.read_csv("submission.csv")["labels"].str.count_matches(" ").unique().to_list() == [19]
     Path("submission.csv").unlink()
     cf.datasets.synthetic_sessions(500, 150, path="log.parquet")
@@ -63,6 +65,29 @@ def test_examples_of_sessions_run(tmp_path, monkeypatch):
         result = CliRunner().invoke(app, shlex.split(command)[1:])
         assert result.exit_code == 0, result.output
     assert {"submission.csv", "pairs.parquet", "pairs.items.parquet"} <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.filterwarnings("ignore::cofactor.CofactorWarning")
+def test_examples_of_trust_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[1] / "docs" / "trust.md").read_text()
+    names = {}
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        exec(compile(block, "trust.md", "exec"), names)
+    told = capsys.readouterr().out
+    assert "no leaks found" in told
+    assert re.search(r"^# (recall@10 .*)$", page, re.MULTILINE)[1] in told
+    for name in cf.paired_tests({"a": names["models"]["als"], "b": names["models"]["random"]}, names["test"]).columns:
+        assert name in ("model_a", "model_b", "metric") or f"`{name}`" in page
+    for name in cf.check_leaks(names["train"], names["test"], cut="2024-01-01").table["check"]:
+        assert f"`{name}`" in page
+    names["models"]["popular"].save("model-in-use")
+    names["models"]["als"].save("model-of-tonight")
+    names["test"].pairs().write_parquet("yesterday.parquet")
+    (command,) = re.findall(r"^(cofactor gate .*)$", page, re.MULTILINE)
+    assert CliRunner().invoke(app, shlex.split(command)[1:]).exit_code in (0, 1)
 
 
 TUNING, COMPARING = ((Path(__file__).parents[1] / "docs" / f"{n}.md").read_text() for n in ("tuning", "comparing"))
@@ -108,7 +133,7 @@ def test_the_experiment_runs(tmp_path, monkeypatch):
         result = CliRunner().invoke(app, shlex.split(command)[1:])
         assert result.exit_code == 0, result.output
     assert pl.read_parquet("shop-results/results.parquet")["model"].sort().to_list() == ["als", "popular", "usual"]
-    assert {"model", "recommendations.parquet"} <= {path.name for path in Path("shop-results").iterdir()}
+    assert {"model", "recommendations.parquet", "report.html"} <= {path.name for path in Path("shop-results").iterdir()}
     wrong, told = re.search(r"error: shop.toml, line (\d+), .*? no key '(\w+)'", EXPERIMENTS).groups()
     Path("shop.toml").write_text(file.replace("factors = ", f"{told} = "))
     assert f"shop.toml, line {wrong}, [models.als]" in CliRunner().invoke(app, ["run", "shop.toml"]).stderr

@@ -54,6 +54,7 @@ MODELS = {
     "SampledMF": lambda: cf.SampledMF(8, epochs=6, temperature=0.3, negatives=32, batch_size=256),
     "SampledMF by pairs": lambda: cf.SampledMF(8, loss="warp", epochs=4, learning_rate=0.05, batch_size=64),
     "SampledMF, stopped early": lambda: cf.SampledMF(8, loss="bpr", score="dot", patience=1, learning_rate=0.05),
+    "SessionMF": lambda: cf.SessionMF(8, epochs=3, negatives=16, batch_size=32),
     "SessionKNN by cosine": lambda: cf.SessionKNN(similarity="cosine", idf=0, candidate_idf=0, lambda3=None),
 }
 TRAINED_ELSEWHERE = {"FixedFactors"}  # tests/models/factors/test_fixed.py puts it through the contract

@@ -26,10 +26,13 @@ from cofactor.evaluation.compare import compare
 from cofactor.evaluation.cross_validate import cross_validate
 from cofactor.evaluation.evaluate import evaluate
 from cofactor.evaluation.experiment_run import run_experiment
+from cofactor.evaluation.gate import gate
 from cofactor.evaluation.leaks import check_leaks
 from cofactor.evaluation.paired import paired_tests
 from cofactor.evaluation.ratings import calibration, errors_by_rating
+from cofactor.evaluation.readings import readings
 from cofactor.evaluation.rows import evaluate_rows
+from cofactor.evaluation.sampled import sampled_candidates
 from cofactor.evaluation.tune import tune
 from cofactor.models import (
     EASE,
@@ -62,6 +65,7 @@ from cofactor.models import (
     RP3beta,
     SampledMF,
     SessionKNN,
+    SessionMF,
     SVDpp,
     UserKNN,
 )
@@ -117,6 +121,7 @@ __all__ = [
     "SVDpp",
     "SampledMF",
     "SessionKNN",
+    "SessionMF",
     "UnknownIdError",
     "UserKNN",
     "best_model",
@@ -129,14 +134,17 @@ __all__ = [
     "evaluate",
     "evaluate_by_type",
     "evaluate_rows",
+    "gate",
     "load",
     "load_interactions",
     "make_report",
     "paired_tests",
     "plots",
     "read_events",
+    "readings",
     "retrieval",
     "run_experiment",
+    "sampled_candidates",
     "sampling",
     "split",
     "submission",

@@ -82,6 +82,24 @@ def test_a_model_that_fails_does_not_lose_the_others(file, log, run, tmp_path):
     assert pl.read_parquet(tmp_path / "shop-results" / "results.parquet")["error"].null_count() == 2
 
 
+def test_a_report_is_written_where_the_file_asks_for_it(file, log, run, tmp_path):
+    file.write_text(FILE + "[output]\nreport = true\n")
+    told = run("run", file, "--data", log.parent).stderr
+    assert "no leaks found" in told
+    page = (tmp_path / "shop-results" / "report.html").read_text()
+    assert "<h1>shop</h1>" in page
+    assert "Long tail" in page
+    file.write_text(
+        FILE.replace('kind = "by_time"\ntest = "28d"', 'kind = "k_fold"\nk = 2') + "[output]\nreport = true\n"
+    )
+    told = run("run", file, "--data", log.parent).stderr
+    assert "fold 2: " in told
+    page = (tmp_path / "shop-results" / "report.html").read_text()
+    assert "popular" in page
+    assert "Long tail" not in page
+    assert "fold 2" in (tmp_path / "shop-results" / "results.md").read_text()
+
+
 def test_a_report_is_written(file, log, run, tmp_path):
     file.write_text(FILE + '[models.broken]\nclass = "SampledMF"\ncategory = "colour"\n')
     run("run", file, "--data", log.parent, "--report", tmp_path / "r.html", expect=1)

@@ -84,11 +84,15 @@ def _same(of, call):
 FUNCTIONS = {
     "compare": (cf.compare, {"models": {"popular": cf.Popular()}, "train": EVENTS, "test": PAIRS, "metrics": "auc"}),
     "calibration": (cf.calibration, {"model_or_table": RATED, "test": TABLE}),
+    "check_leaks": (cf.check_leaks, {"train": EVENTS, "test": PAIRS}),
     "cross_validate": (cf.cross_validate, {"models": cf.GlobalMean(), "events": EVENTS, "folds": 2}),
     "errors_by_rating": (cf.errors_by_rating, {"model_or_table": RATED, "test": TABLE}),
     "evaluate": (cf.evaluate, {"model_or_table": ROWS, "test": PAIRS}),
+    "gate": (cf.gate, {"baseline": ROWS, "candidate": ROWS, "test": PAIRS}),
     "load": (cf.load, {"folder": "no such folder"}),
     "load_interactions": (cf.load_interactions, {"folder": "no such folder"}),
+    "paired_tests": (cf.paired_tests, {"results": {"a": ROWS, "b": ROWS}, "test": PAIRS}),
+    "readings": (cf.readings, {"test": PAIRS}),
     "read_events": (
         cf.read_events,
         {"source": TABLE, "user": "user_id", "item": "item_id", "time": "time", "session": "visit"},
@@ -104,6 +108,7 @@ FUNCTIONS = {
     ),
     "submission.write": (cf.submission.write, {"lists": ROWS, "path": "out.csv", "fill": [1, 2, 3, 4], "k": 4}),
     "retrieval.indexed": (cf.retrieval.indexed, {"model": cf.PureSVD(2).fit(X)}),
+    "sampled_candidates": (cf.sampled_candidates, {"train": X, "test": PAIRS, "n": 1}),
     "sampling.negatives": (cf.sampling.negatives, {"interactions": X, "users": [0, 1], "n": 2}),
     "split.by_time": (cf.split.by_time, {"events": EVENTS, "test": "20d"}),
     "split.cold_items": (cf.split.cold_items, {"events": EVENTS, "fraction": 0.5}),
@@ -216,6 +221,7 @@ def more():
     svd = cf.PureSVD(2).fit(X)
     sampled = cf.SampledMF(2, epochs=1, temperature=0.2).fit(X)
     pairs = cf.ItemPairsMF(2, epochs=1).fit(X)
+    sessions = cf.SessionMF(2, epochs=1).fit(X)
     fitted = [cf.Popular().fit(X), cf.Random().fit(X)]
     yield "ImplicitALS.explain", als.explain, {"user": 1, "item": 1}
     yield (
@@ -223,7 +229,7 @@ def more():
         _same(sampled.partial_fit, lambda **given: copy(sampled).partial_fit(**given)),
         {"interactions": PAIRS},
     )
-    for model in (als, svd, sampled, pairs):
+    for model in (als, svd, sampled, pairs, sessions):
         yield f"{type(model).__name__}.similar_users", model.similar_users, {}
         vectors = {"users": np.ones((4, 2)), "items": np.ones((4, 2)), "interactions": X}
         yield f"{type(model).__name__}.from_vectors", model.from_vectors, vectors

@@ -38,7 +38,7 @@ TRAINED = {
     "SampledMF by pairs",
     "SampledMF, stopped early",
 }
-PAIRS = {"ItemPairsMF", "ItemPairsMF of two vectors"}  # come in the order of users
+PAIRS = {"ItemPairsMF", "ItemPairsMF of two vectors", "SessionMF"}  # come in the order of users
 BY_USER_ROW = {
     "BayesianMF",
     "Random",

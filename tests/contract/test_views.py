@@ -93,3 +93,11 @@ def test_measurements(interactions):
     html = view(found)
     assert f"{found.values['recall@10'].mean():.4f}" in html
     assert f"<td>coverage@10</td><td>{found.values['coverage@10']:.4f}</td><td></td>" in html
+
+
+def test_studies(interactions):
+    study = cf.tune(cf.Popular(), interactions, space={"by": ["users", "weight"]}, method="grid")
+    html = view(study)
+    assert f"best {study.metric} {study.best_value:.4f}" in html
+    assert "2 complete" in html
+    assert f"<td>by</td><td>{study.best_params['by']!r}</td>".replace("'", "&#39;") in html

@@ -67,6 +67,21 @@ def test_window_gap_direction_types_and_weights():
     assert s.pairs().weights is None
 
 
+def test_a_session_in_two_files_out_of_order_with_an_event_twice(tmp_path):
+    """Events of equal time stay in the order of the files; the same event again is a pair of an item with itself."""
+    log = pl.DataFrame({"s": [7, 3, 7, 3, 7, 7], "i": [10, 20, 12, 21, 11, 11], "t": [5, 1, 9, 2, 6, 6]})
+    log = log.with_columns(t=pl.from_epoch(pl.col("t") + 1_600_000_000))
+    paths = [str(tmp_path / name) for name in ("a.parquet", "b.parquet")]
+    for path, part in zip(paths, (log[3:], log[:3]), strict=True):
+        part.write_parquet(path)
+    sessions = cf.read_events(paths, user=None, session="s", item="i", time="t").sessions()
+    ids = sessions.item_ids.ids
+    for repeats, wanted in ((True, [(20, 21), (10, 11), (11, 11), (11, 12)]), (False, [(20, 21), (10, 11), (11, 12)])):
+        pairs = sessions.pairs(repeats=repeats)
+        found = zip(ids.gather(pairs.items), ids.gather(pairs.next_items), strict=True)
+        assert list(found) == wanted
+
+
 def test_bots_are_capped_and_counted():
     rows = [(1, k % 7, k, "clicks") for k in range(100_000)] + [(2, 1, 0, "clicks")]
     pairs = sessions(rows).pairs(last_events=500)

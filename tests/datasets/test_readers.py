@@ -300,6 +300,19 @@ def test_a_bad_session_is_named(tmp_path, line, good):
         datasets.otto(path)
 
 
+@pytest.mark.parametrize("cut", [9, 60])
+def test_packed_files_that_were_cut_are_named(tmp_path, cut):
+    lines = json.dumps({"session": 1, "events": [{"aid": 1, "ts": 1_659_304_800_025, "type": "clicks"}]}) + "\n"
+    path = tmp_path / "train.jsonl.gz"
+    path.write_bytes(gzip.compress(lines.encode() * 5000)[:-cut])
+    with pytest.raises(DataError, match=r"train\.jsonl\.gz cannot be read \(.*\); is it complete\?"):
+        datasets.otto(path)
+    path = tmp_path / "ratings.dat.gz"
+    path.write_bytes(gzip.compress(b"1::2::3::978300760\n" * 5000)[:-cut])
+    with pytest.raises(DataError, match=r"ratings\.dat\.gz cannot be read \(.*\); is it complete\?"):
+        datasets.movielens(path)
+
+
 @needs_data
 def test_otto_as_published():
     events = datasets.otto(data("otto_sample") / "train.jsonl").collect()

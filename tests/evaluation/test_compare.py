@@ -1,6 +1,5 @@
 import json
 import sys
-from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -9,8 +8,9 @@ import pytest
 import cofactor as cf
 from cofactor.data.interactions import Interactions
 from cofactor.errors import DataError, NotFittedError, ParameterError
-from cofactor.evaluation.compare import compare
+from cofactor.evaluation.compare import _pareto, compare
 from cofactor.evaluation.evaluate import evaluate
+from cofactor.metrics import parse
 
 TRAIN = pl.DataFrame({"user_id": [1, 1, 2, 3], "item_id": [10, 20, 30, 40]})
 TEST = pl.DataFrame({"user_id": [1, 2, 9], "item_id": [30, 40, 10]})
@@ -226,22 +226,17 @@ def test_tables_are_measured_on_what_models_are_measured_on(train):
     assert again["ndcg@3"].n_unique() == 1
 
 
-class Slow(Fixed):
-    def __init__(self, *items, seconds):
-        super().__init__(*items)
-        self.seconds = seconds
-
-    def fit(self, interactions, **options):
-        end = datetime.now() + timedelta(seconds=self.seconds)
-        while datetime.now() < end:
-            pass
-        return super().fit(interactions, **options)
-
-
-def test_no_other_is_as_good_in_as_little_time(train):
-    models = {"best": Slow(30, 40, seconds=0.2), "quick": Slow(40, seconds=0), "neither": Slow(40, seconds=0.1)}
-    board = compare(models, train, TEST, "recall@2")
-    assert dict(board.select("model", "pareto").iter_rows()) == {"best": True, "quick": True, "neither": False}
+def test_no_other_is_as_good_in_as_little_time():
+    times = {"best": (0.5, 9.0, 1.0), "quick": (0.1, 0.5, 0.5), "slower": (0.4, 9.5, 1.0), "equal": (0.5, 5.0, 5.0)}
+    rows = [(name, *of, None) for name, of in times.items()] + [
+        ("failed", None, None, None, "why"),
+        ("table", 0.05, None, 0, None),
+    ]
+    board = pl.DataFrame(rows, orient="row", schema=["model", "ndcg@5", "fit_seconds", "recommend_seconds", "error"])
+    found = _pareto(board, parse("ndcg@5"), ["fit_seconds", "recommend_seconds"])
+    assert found.to_list() == [True, True, False, True, None, True]
+    lower = _pareto(board.rename({"ndcg@5": "rmse"}), parse("rmse"), ["recommend_seconds"])
+    assert lower.to_list() == [False, False, False, False, None, True]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the peak of a part of the work")

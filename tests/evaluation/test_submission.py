@@ -50,6 +50,16 @@ def test_tables_one_after_the_other_and_sessions_without_a_list(tmp_path):
     assert len(lines(tmp_path / "out.csv")) == 1 + 3 * 4
 
 
+def test_no_session_has_an_event(tmp_path):
+    model = cf.Popular().fit({"user_id": [1, 1, 2], "item_id": [5, 6, 6]})
+    nothing = pl.DataFrame(schema={"user_id": pl.Int64, "item_id": pl.Int64})
+    lists = cf.submission.lists_for(model, nothing, 2)
+    assert cf.submission.write(lists, tmp_path / "s.csv", k=2, types=["clicks"], sessions=[8, 7], fill=[6, 5]) == 2
+    assert (tmp_path / "s.csv").read_text() == "session_type,labels\n8_clicks,6 5\n7_clicks,6 5\n"
+    with pytest.raises(cf.DataError, match="lists: a table with user_id, item_id, rank is expected, or several"):
+        cf.submission.write(cf.submission.lists_for(model, nothing, 2), tmp_path / "s.csv", k=2)
+
+
 def test_what_is_written_is_read_back(tmp_path, monkeypatch):
     monkeypatch.setattr("cofactor.evaluation.submission._ROWS", 2)
     submission.write(LISTS, tmp_path / "out.csv", k=2)

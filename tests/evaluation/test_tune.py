@@ -15,6 +15,7 @@ import pytest
 import cofactor as cf
 from cofactor.evaluation import trials as trials_module
 from cofactor.evaluation.holdout import hold_out
+from cofactor.evaluation.readings import choice_of
 
 pytest.importorskip("optuna")
 
@@ -80,6 +81,7 @@ def test_a_grid_is_what_one_does_by_hand(x):
     assert repr(model) == repr(cf.EASE(**study.best_params, weights="binary"))
     assert model.interactions_.nnz == x.nnz
     assert model is study.model_
+    assert choice_of(model) == f"{study.validation}: the best ndcg@10 of 6 trials"
 
 
 @pytest.mark.parametrize("method", ["random", "tpe"])
@@ -221,6 +223,26 @@ def test_training_in_epochs_stops_by_the_held_out_pairs_and_hopeless_trials_are_
     assert "its score after epoch 3" in study.trials["error"][4]
     assert len(study.records[4].scores) == 3
     assert len(study.records[0].scores) > 3
+
+
+def test_more_iterations_go_on_from_fewer_and_find_the_same(x, monkeypatch):
+    space = {"iterations": [9, 2, 5], "factors": [4, 8]}
+    model = cf.ImplicitALS(regularization=0.01, unobserved_weight=0.1, alpha=1.0)
+    done = []
+    train = cf.ImplicitALS._train
+    monkeypatch.setattr(cf.ImplicitALS, "_train", lambda self, *a: done.append(self.iterations) or train(self, *a))
+    study = cf.tune(model, x, space=space, method="grid", seed=5)
+    assert study.trials.select("factors", "iterations").rows() == [(f, n) for f in (4, 8) for n in (2, 5, 9)]
+    assert done == [2, 3, 4] * 2
+    data = hold_out(x, seed=5)
+    for params, value in zip(
+        study.trials.select("factors", "iterations").to_dicts(), study.trials["value"], strict=True
+    ):
+        alone = cf.ImplicitALS(**model.params() | params).fit(data.training.interactions)
+        assert cf.evaluate(alone, data.valid, "ndcg@10")["value"].item() == pytest.approx(value, abs=1e-3)
+    done.clear()
+    cf.tune(cf.ImplicitALS(4, solver="cg"), x, space={"iterations": [2, 5], "regularization": [0.1]}, method="grid")
+    assert done == [2, 5]  # an inexact solver does not end where it would have
 
 
 def test_warnings_of_trials_are_told_once(x):

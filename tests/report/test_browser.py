@@ -33,7 +33,10 @@ def browser():
             pytest.skip("no Chromium: apt-get install chromium, or playwright install chromium")
         rooted = hasattr(os, "geteuid") and os.geteuid() == 0
         args = ["--no-sandbox"] if rooted else []  # which Chromium needs of root, as in a container
-        launched = playwright.chromium.launch(executable_path=path, args=args)
+        try:
+            launched = playwright.chromium.launch(executable_path=path, args=args)
+        except api.Error as error:
+            pytest.skip(f"the browser does not start: {str(error).splitlines()[0]}")
         yield launched
         launched.close()
 

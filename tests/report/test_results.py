@@ -79,6 +79,14 @@ def test_models_are_tested_against_each_other_unless_somebody_did(compared):
     assert "paired bootstrap" not in make_report(board, models={"popular": models["popular"]}, test=pairs).html()
 
 
+def test_the_page_says_how_often_the_test_was_read(compared):
+    board, models, pairs = compared
+    n = cf.readings(pairs)
+    assert n >= len(models)
+    assert f"measured on this test {n:,} times" in make_report(board, models=models, test=pairs).html()
+    assert "measured on this test" not in make_report(board).html()
+
+
 def test_a_study_tells_its_metric(split, compared):
     study = cf.tune(
         cf.ImplicitALS(4, iterations=2), split.train, space={"factors": [2, 4], "alpha": [1.0, 9.0]}, method="grid"

@@ -35,6 +35,8 @@ def train():
 
 def test_by_activity(train):
     values = pl.DataFrame({"user_id": [1, 2, 3, 99], "m": [0.0, 1.0, 0.25, 0.75]})
+    none = pl.DataFrame({"user_id": [3], "m": [np.nan]})
+    assert by_activity({"a": values, "b": none}, "m", train)["model"].unique().to_list() == ["a"]
     found = by_activity({"a": values, "b": values.head(2)}, "m", train)
     assert found.select("model", "slice", "n", "value").rows() == [
         ("a", "0", 1, 0.75), ("a", "1-3", 2, 0.5), ("a", "4", 1, 0.25), ("b", "1-3", 2, 0.5),

@@ -67,6 +67,20 @@ def test_a_recall_that_is_out_of_reach_is_told():
         cf.retrieval.ApproximateIndex(clustered(3000), library=Half)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("library", [Halves, None])
+def test_items_without_a_vector_say_nothing_of_the_recall(metric, library):
+    """Two thirds of the items, as where most were never in a pair: nothing is nearest to them."""
+    items = np.zeros((3000, 8), np.float32)
+    items[::3] = clustered(1000)
+    index = cf.retrieval.ApproximateIndex(items, metric=metric, recall=0.9, library=library)
+    assert index.recall >= 0.9
+    assert index.effort < 100
+    nothing = cf.retrieval.ApproximateIndex(np.zeros((900, 4)), metric=metric, library=library)
+    assert nothing.recall == 1.0
+    assert (nothing.search(np.ones((2, 4)), 3).rows < 0).all() == (metric == "cosine")
+
+
 def test_arguments_are_checked():
     items = clustered(100)
     for options in ({"recall": 1.5}, {"recall_k": 0}, {"exact_below": 2}, {"metric": "dot"}, {"threads": 0}):

@@ -1,3 +1,6 @@
+import sys
+
+import numpy as np
 import pytest
 
 from cofactor.errors import ParameterError
@@ -57,3 +60,21 @@ def test_too_much_is_an_error_with_both_numbers_and_the_way_out(files):
 def test_this_machine_tells():
     available = memory.available_memory()
     assert available is None or available > 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the peak of a part of the work")
+def test_the_growth_of_a_block():
+    with memory.peak_growth() as found:
+        held = np.ones(20_000_000)
+        assert held[-1]
+        del held
+    assert 150e6 < found[0] < 250e6
+    with memory.peak_growth() as found:
+        pass
+    assert found[0] < 50e6
+
+
+def test_where_the_system_does_not_tell_a_peak(files):
+    with memory.peak_growth() as found:
+        pass
+    assert found == []

@@ -5,6 +5,7 @@ from cofactor.cli.auto import auto
 from cofactor.cli.compare import compare, evaluate
 from cofactor.cli.demo import demo
 from cofactor.cli.doctor import doctor
+from cofactor.cli.gate import gate
 from cofactor.cli.inspect import inspect
 from cofactor.cli.options import unfold
 from cofactor.cli.recommend import recommend, similar
@@ -22,6 +23,7 @@ for command in (
     similar,
     evaluate,
     compare,
+    gate,
     tune,
     auto,
     run,

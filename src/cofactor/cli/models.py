@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin
 
 import typer
 
 from cofactor.checks import nearest
 from cofactor.models import Blend, CoVisitationSum, Fallback, FixedFactors, HistoryRerank, Recommender
+from cofactor.models.base.parameters import plain_types
 
 __all__ = ["build_models", "model_names", "read_space"]
 
@@ -95,7 +96,7 @@ def _given(name: str, given: Iterable[tuple[str, str, str]], used: set[tuple[str
 
 def _hints(name: str) -> dict[str, Any]:
     """Types of the parameters that a model takes here."""
-    return dict.fromkeys(("recent", "neighbours"), int) if name == _RERANK else _parameters(model_names()[name])
+    return dict.fromkeys(("recent", "neighbours"), int) if name == _RERANK else plain_types(model_names()[name])
 
 
 def _assignment(text: str, option: str = "--param") -> tuple[str, str, str]:
@@ -149,11 +150,6 @@ def read_space(model: str, texts: Iterable[str]) -> dict[str, Any]:
         except typer.BadParameter as error:
             raise typer.BadParameter(f"--space {text}: {str(error).partition(': ')[2]}") from None
     return space
-
-
-def _parameters(model: type[Recommender]) -> dict[str, Any]:
-    """Types of the constructor's parameters, by name."""
-    return {name: hint for name, hint in get_type_hints(model.__init__).items() if name != "return"}
 
 
 def _value(hint: Any, name: str, text: str) -> Any:  # noqa: ANN401

@@ -1,13 +1,13 @@
 """``cofactor run``: an experiment from one file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 import typer
 
 from cofactor.cli.options import Json
-from cofactor.cli.output import complain, print_facts, print_json, print_leaderboard, say
+from cofactor.cli.output import complain, note, print_facts, print_json, print_leaderboard, say
 from cofactor.evaluation.experiment import Experiment
 from cofactor.evaluation.experiment_results import ExperimentResult
 from cofactor.evaluation.experiment_run import run_experiment
@@ -55,16 +55,18 @@ def run(
             print_facts({"experiment": experiment.name, **facts, **made})
         return
     result = run_experiment(experiment, data=data, out=output, models=names, seed=seed)
+    for fold, told in result.leaks.items():
+        note(told if len(result.leaks) == 1 else f"{fold}: {told}")
+    if report is None and experiment.file.section("output").table.get("report"):
+        report = result.folder / "report.html"
+    if result.best is None:
+        report = None  # there is nothing to show
     if report is not None:
         _page(result).write(report)
     if as_json:
         print_json({"results": result.table, "facts": result.facts, "folder": str(result.folder)})
     else:
-        told = [*result.metrics, *(f"{metric}_{end}" for metric in result.metrics for end in ("low", "high"))]
-        columns = [
-            name for name in ("model", *told, "fit_seconds", "recommend_seconds") if name in result.table.columns
-        ]
-        print_leaderboard(result.table.filter(pl.col("error").is_null()).select(columns), result.name)
+        print_leaderboard(_board(result), result.name)
         say(f"Results written to {result.folder}" + ("" if report is None else f", report to {report}"))
     for name, why in result.failed.items():
         complain(f"model {name!r} failed: {why}")
@@ -72,19 +74,30 @@ def run(
         raise typer.Exit(1)
 
 
+def _board(result: ExperimentResult) -> pl.DataFrame:
+    """The leaderboard of the models that were measured."""
+    ends = (f"{metric}_{end}" for metric in result.metrics for end in ("low", "high"))
+    columns = ["model", *result.metrics, *ends, "fit_seconds", "recommend_seconds"]
+    measured = result.table.filter(pl.col("error").is_null())
+    return measured.select(name for name in columns if name in measured.columns)
+
+
 def _page(result: ExperimentResult) -> Report:
-    """The results on a page; of several folds there are no users that all models share."""
+    """The results on a page; of several folds, and of histories, there are no users that all models share."""
     board = result.table.drop("parameters", "made")
     if board["error"].null_count() == board.height:
         board = board.drop("error")
-    found = {one.model: one.found for one in result.records if one.found is not None}
-    measured = found if len(result.records) == board.height else {}
-    page = make_report(
-        board,
-        models={one.model: one.fitted for one in result.records if one.fitted is not None},
-        measured=measured,
-        trials={one.model: one.study for one in result.records if one.study is not None},
-        title=result.name,
-        lead=result.description,
-    )
+    lead = " ".join([*([result.description] if result.description else []), *result.leaks.values()])
+    fold = result.fold
+    of_users: dict[str, Any] = {}
+    if fold is not None and fold.histories is None and len(result.records) == board.height:
+        of_users = {
+            "models": {one.model: one.fitted for one in result.records if one.fitted is not None},
+            "train": fold.train,
+            "test": fold.test,
+            "measured": {one.model: one.found for one in result.records if one.found is not None},
+            "tests": result.significance,
+        }
+    trials = {one.model: one.study for one in result.records if one.study is not None}
+    page = make_report(board, trials=trials, title=result.name, lead=lead, **of_users)
     return page.section("Run").facts(result.facts)

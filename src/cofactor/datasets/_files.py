@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
@@ -12,10 +13,11 @@ import polars as pl
 
 from cofactor.checks import check_type
 from cofactor.data.events import Events, read_events
+from cofactor.data.sources import READ_ERRORS
 from cofactor.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["COMMA", "DOUBLE_COLON", "TAB", "Layout", "bad_line", "existing", "open_text", "rated", "read_ratings"]
 
@@ -72,10 +74,21 @@ def existing(path: str | Path, what: str, name: str = "path") -> Path:
     return path
 
 
-def open_text(path: Path) -> TextIO:
-    """Open a text file, compressed (``.gz``) or not; a byte that is not UTF-8 reads as U+FFFD."""
+@contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
+    """Open a text file, compressed (``.gz``) or not; a byte that is not UTF-8 reads as U+FFFD.
+
+    Raises
+    ------
+    DataError
+        It cannot be read to where it is read in the block: it was cut, or is not what its name says.
+    """
     opener = gzip.open if path.suffix == ".gz" else open
-    return cast("TextIO", opener(path, "rt", encoding="utf-8", errors="replace"))
+    try:
+        with opener(path, "rt", encoding="utf-8", errors="replace") as lines:
+            yield cast("TextIO", lines)
+    except READ_ERRORS as error:
+        raise DataError(f"{path} cannot be read ({error}); is it complete?") from error
 
 
 def bad_line(path: Path, pattern: re.Pattern[str], expected: str, skip: int = 0) -> DataError:
@@ -121,7 +134,7 @@ def read_ratings(path: Path, layouts: Sequence[Layout] = (TAB, DOUBLE_COLON, COM
             quote_char=None,
             schema=schema,
         )
-    except pl.exceptions.PolarsError as error:
+    except READ_ERRORS as error:
         raise bad_line(path, layout.pattern, layout.expected, skip) from error
     between = table.drop(*fields)
     table = table.select(*fields)

@@ -13,6 +13,7 @@ from cofactor.checks import check_at_least, check_flag
 from cofactor.errors import CofactorError, ParameterError
 from cofactor.evaluation.default_spaces import default_space
 from cofactor.evaluation.holdout import hold_out
+from cofactor.evaluation.readings import note_choice
 from cofactor.evaluation.search import Trial, search_by
 from cofactor.evaluation.spaces import parse_space
 from cofactor.evaluation.study import best_of
@@ -156,6 +157,7 @@ def best_model(
     name, model = contest.winner()
     whole = Training(events, weight)
     given: Any = whole.of(model)
+    note_choice(model, f"{data.told}: the best {measured.name} of {len(families)} families")
     return BestModel(model.fit(given, progress=False), name, contest.leaderboard(), measured.name, data.told, new_only)
 
 

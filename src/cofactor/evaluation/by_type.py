@@ -10,6 +10,7 @@ import polars as pl
 from cofactor.checks import check_at_least, shown
 from cofactor.data.tables import TableLike, cast_ids, check_lists, read_table
 from cofactor.errors import DataError, ParameterError
+from cofactor.evaluation.readings import note_reading
 from cofactor.metrics.pooled import pooled_recall
 
 if TYPE_CHECKING:
@@ -89,12 +90,13 @@ def evaluate_by_type(
             rows.append((places, name, recall, *counts, len(n_relevant)))
             total, of_all = total + weight * recall, [a + b for a, b in zip(of_all, counts, strict=True)]
         rows.append((places, "total", total, of_all[0], of_all[1], truth["user_id"].n_unique()))
+    note_reading(truth)
     names = ["k", "event_type", "recall", "found", "possible", "n_sessions"]
     return pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.col("recall").fill_nan(None))
 
 
-def tables_of(lists: TableLike | Iterable[TableLike], what: str) -> Iterator[TableLike]:
-    """One table after the other, of one or several.
+def tables_of(lists: TableLike | Iterable[TableLike], what: str, *, none: bool = False) -> Iterator[TableLike]:
+    """One table after the other, of one or several; or of none, where that is said to be right.
 
     Raises
     ------
@@ -106,7 +108,7 @@ def tables_of(lists: TableLike | Iterable[TableLike], what: str) -> Iterator[Tab
     for table in lists if several else [lists]:
         n += 1
         yield table
-    if not n:
+    if not n and not none:
         raise DataError(f"{what}: a table with user_id, item_id, rank is expected, or several; got none")
 
 

@@ -20,6 +20,7 @@ from cofactor.evaluation.fingerprint import fingerprint
 from cofactor.evaluation.kept_results import KeptResults
 from cofactor.evaluation.measure import DEFAULT_METRICS, warn_of_empty, warn_of_seen
 from cofactor.evaluation.paired import paired_tests
+from cofactor.evaluation.sampled import labelled
 from cofactor.evaluation.training import Training
 from cofactor.metrics import parse_all
 
@@ -211,7 +212,7 @@ def _board(task: _Task, results: list[Result], *, significance: bool) -> pl.Data
         peaks = [result.peak_mb for result in mine if result.peak_mb is not None]
         rows.append({**row, "peak_mb": max(peaks, default=None), "error": None if error is None else _line(error)})
     schema = {column: pl.String if column in ("model", "error") else pl.Float64 for column in rows[0]}
-    first = task.metrics[0]
+    first = labelled(task.metrics[0], task.candidates)
     board = pl.DataFrame(rows, schema=schema).sort(
         first.name, descending=first.kind.higher_is_better, nulls_last=True, maintain_order=True
     )

@@ -102,7 +102,7 @@ def cross_validate(
                     seconds[row, fold] = time.perf_counter() - start
                 with named(name, "evaluate"):
                     found = measure(fitted, split.test, names, exclude_seen=exclude_seen, progress=False)
-                values[row, :, fold] = [np.mean(found.values[metric]) for metric in names]
+                values[row, :, fold] = found.summary(n_bootstrap=0)["value"].to_numpy()
                 bar.update()
     return _table(list(named_models), names, values, seconds)
 

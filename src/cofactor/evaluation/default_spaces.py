@@ -76,6 +76,12 @@ DEFAULT_SPACES: dict[str, dict[str, Any]] = {
         "lambda3": {"low": 0.5, "high": 8.0, "log": True},
         "idf": {"low": 0.0, "high": 5.0},
     },
+    "SessionMF": {
+        "factors": _FACTORS,
+        "recency": [0.35, 0.5, 0.7, 0.85],
+        "temperature": {"low": 0.03, "high": 0.3, "log": True},
+        "epochs": [2, 4, 8],
+    },
     "UserKNN": {
         "similarity": ["cosine", "tfidf", "jaccard"],
         "neighbours": _NEIGHBOURS,

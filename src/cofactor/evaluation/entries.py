@@ -177,7 +177,7 @@ def run_entry(
         return result
     per_user = {name: of for name, of in result.found.values.items() if isinstance(of, np.ndarray)}
     result.users = pl.DataFrame({"user_id": result.found.users, **per_user})
-    result.values = {name: float(np.mean(of)) for name, of in result.found.values.items()}
+    result.values = dict(result.found.summary(n_bootstrap=0).select("metric", "value").iter_rows())
     return result
 
 

@@ -39,6 +39,7 @@ _TOP: dict[str, Kind] = {
 _EVALUATE: dict[str, Kind] = {"metrics": "texts", "exclude_seen": "flag", "intervals": "flag", "unknown_users": "text"}
 _OUTPUT: dict[str, Kind] = {
     "folder": "text",
+    "report": "flag",
     "recommendations": "whole",
     "model": "flag",
     "refit": "flag",

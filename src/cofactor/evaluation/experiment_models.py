@@ -6,12 +6,12 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from cofactor.checks import nearest, shown
 from cofactor.evaluation.experiment_tune import check_tuning
 from cofactor.models import Recommender
-from cofactor.models.base.parameters import with_parameters
+from cofactor.models.base.parameters import plain_types, with_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["ModelSpec", "read_models"]
 
 _OWN: dict[str, Kind] = {"class": "text", "chosen": "text", "test_reads": "whole", "tune": "table"}
-_NAMES = {"Recommender": Recommender, "Sequence": Sequence, "Mapping": Mapping}  # in hints, imported for types only
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class ModelSpec:
         if "class" not in section.table:
             section.fail(f"class is missing; it must be one of {', '.join(sorted(classes))}")
         model = classes[section.choose("class", sorted(classes))]
-        hints = _hints(model)
+        hints = plain_types(model)
         several = _several(model)
         known: dict[str, Kind] = {**_OWN, **dict.fromkeys(hints, "any")}
         if several:
@@ -122,11 +121,6 @@ def _several(model: type[Recommender]) -> str | None:
     """The parameter that takes any number of models, of a model made of models."""
     kinds = inspect.signature(model).parameters.values()
     return next((one.name for one in kinds if one.kind is inspect.Parameter.VAR_POSITIONAL), None)
-
-
-def _hints(model: type[Recommender]) -> dict[str, Any]:
-    hints = get_type_hints(model.__init__, localns=_NAMES)
-    return {name: hint for name, hint in hints.items() if name != "return"}
 
 
 def _value(section: Section, key: str, hint: Any) -> Any:  # noqa: ANN401

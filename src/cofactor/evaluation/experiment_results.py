@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from cofactor.evaluation.experiment_data import Fold
     from cofactor.evaluation.measure import Measurement
     from cofactor.evaluation.study import Study
     from cofactor.models import Recommender
@@ -108,6 +109,8 @@ class ExperimentResult:
     intervals : bool
         Whether values have intervals, where there is one fold.
     records : list of Record
+    fold : Fold, optional
+        The last one that was measured.
     """
 
     name: str
@@ -119,6 +122,13 @@ class ExperimentResult:
     folder: Path
     intervals: bool = True
     records: list[Record] = field(default_factory=list)
+    fold: Fold | None = None
+
+    @property
+    def leaks(self) -> dict[str, str]:
+        """What the leak checks say, by fold."""
+        folds = {name: told for name, told in self.facts.items() if isinstance(told, dict) and "leaks" in told}
+        return {name: told["leaks"] for name, told in folds.items()}
 
     @property
     def table(self) -> pl.DataFrame:

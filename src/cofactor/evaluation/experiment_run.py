@@ -12,6 +12,7 @@ from cofactor.errors import ParameterError
 from cofactor.evaluation.experiment import Experiment
 from cofactor.evaluation.experiment_results import ExperimentResult, Published, Record, facts_of
 from cofactor.evaluation.experiment_tune import tuned
+from cofactor.evaluation.leaks import check_leaks
 from cofactor.evaluation.measure import measure, warn_of_seen
 from cofactor.metrics import parse_all
 from cofactor.metrics.kinds import needs_of
@@ -97,6 +98,9 @@ def run_experiment(
     run = _Run(experiment, seed, progress)
     with progress_bar("run", progress, total=len(folds) * len(specs)) as bar:
         for number, fold in enumerate(folds, 1):
+            result.fold = fold
+            if fold.histories is None:  # what is asked of histories is no pair of a user and an item of training
+                facts[f"fold {number}"] = {"leaks": check_leaks(fold.train, fold.test).summary}
             for spec in specs:
                 bar.set_postfix(fold=number, model=spec.name, refresh=True)
                 result.add(run.record(spec, fold))

@@ -208,7 +208,11 @@ def _of_events(
 def _named(features: TableLike | Mapping[str, TableLike] | None) -> dict[str, TableLike]:
     if features is None:
         return {}
-    return dict(features) if isinstance(features, Mapping) else {"features": features}
+    if not isinstance(features, Mapping):
+        return {"features": features}
+    if not features:
+        raise ParameterError("features: the mapping is empty; pass tables by name, or None where there are none")
+    return dict(features)
 
 
 def _of_features(name: str, table: TableLike, begin: Any) -> Row:  # noqa: ANN401

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from cofactor.data.tables import TableLike, pairs_of
 from cofactor.errors import DataError, ParameterError
 from cofactor.evaluation.known import GAIN, context_of, graded_pairs
 from cofactor.evaluation.lists import Recommending, hits_of, lists_of, ranks_suffice, seen_in
+from cofactor.evaluation.readings import choice_of, note_reading
+from cofactor.evaluation.sampled import SampledCandidates, labelled
 from cofactor.metrics import parse_all
 from cofactor.metrics.hits import Relevance
 from cofactor.metrics.intervals import mean_interval
@@ -68,6 +70,10 @@ class Measurement(Viewed):
         Time spent in the model on lists or ranks, or on scoring the candidates.
     readings : Readings, optional
         What the values were computed from.
+    reading : int
+        The how manieth reading of this test side this was, as far as the process saw it; 0 of rows without ids.
+    chosen_on : str, optional
+        On what the parameters of the model were chosen, where ``tune`` chose them.
     """
 
     users: pl.Series
@@ -79,6 +85,8 @@ class Measurement(Viewed):
     empty: bool
     recommend_seconds: float
     readings: Readings | None = field(default=None, repr=False)
+    reading: int = 0
+    chosen_on: str | None = None
 
     @property
     def hits(self) -> Hits:
@@ -135,6 +143,10 @@ class Measurement(Viewed):
         facts["test pairs"] = f"{self.n_pairs:,}"
         if self.n_seen:
             facts["test pairs"] += f", of which {self.n_seen:,} were in the training data and are left out"
+        if self.reading:
+            facts["test"] = f"read {self.reading:,} times by this process"
+        if self.chosen_on is not None:
+            facts["parameters chosen on"] = self.chosen_on
         facts["time for lists"] = f"{self.recommend_seconds:.2f} s"
         table = ViewTable("metrics", ("metric", "value", "standard error"), rows)
         return View("Measurement", f"{len(self.users):,} user{'s' * (len(self.users) != 1)}", facts, [table])
@@ -158,7 +170,7 @@ def measure(
     metrics: str | Sequence[str] = DEFAULT_METRICS,
     *,
     exclude_seen: bool = True,
-    candidates: TableLike | None = None,
+    candidates: TableLike | SampledCandidates | None = None,
     n_items: int | None = None,
     unknown_users: str = "exclude",
     progress: bool | None = None,
@@ -182,7 +194,7 @@ def measure(
     known: Any = {"train": train, "item_features": item_features, "category": category}
     context = context_of(model_or_table, wanted, **known, exclude_seen=exclude_seen and candidates is None)
     given = (graded_pairs(test), GAIN) if needs.gains else (pairs_of(test),)
-    relevance = Relevance.from_pairs(*given)
+    whole = relevance = Relevance.from_pairs(*given)
     n_pairs = relevance.n_pairs
     own = getattr(model_or_table, "interactions_", None)
     if own is not None and exclude_seen and candidates is None and needs.lists:
@@ -191,7 +203,8 @@ def measure(
     by_ranks = candidates is None and ranks_suffice(model_or_table, wanted)
     of_lists = needs_of(wanted, ranked=by_ranks)
     options: Any = {"exclude_seen": exclude_seen, "progress": progress}
-    lists = lists_of(model_or_table, relevance, of_lists, candidates=candidates, n_items=n_items, **options)
+    pairs = candidates.pairs() if isinstance(candidates, SampledCandidates) else candidates
+    lists = lists_of(model_or_table, relevance, of_lists, candidates=pairs, n_items=n_items, **options)
     if lists.n_items is None and (names := [metric.name for metric in wanted if metric.needs.n_items]):
         of = ", ".join(names)
         raise ParameterError(
@@ -213,6 +226,7 @@ def measure(
     trial = Trial(relevance, test, model_or_table, lists.n_items, n_complete, hits, context)
     clock = _Clock(lists.tables)
     readings = read_all(wanted, trial, clock)
+    readings = replace(readings, metrics=[labelled(metric, candidates) for metric in wanted])
     if lists.longest is not None:
         warn_of_short(wanted, lists.longest)
     n_listed = clock.n_rows if hits is None else hits.n_listed.any()
@@ -226,6 +240,8 @@ def measure(
         empty=needs.lists and not n_listed,
         recommend_seconds=seconds + clock.seconds,
         readings=readings,
+        reading=note_reading(whole),
+        chosen_on=choice_of(model_or_table),
     )
 
 

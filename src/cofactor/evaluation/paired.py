@@ -13,7 +13,7 @@ import polars as pl
 
 from cofactor.checks import check_at_least, check_flag, check_fraction, shown, warn
 from cofactor.data.tables import TableLike, pairs_of, read_table
-from cofactor.errors import DataError, ParameterError
+from cofactor.errors import CofactorError, DataError, ParameterError
 from cofactor.evaluation.measure import DEFAULT_METRICS, Measurement, measure
 from cofactor.evaluation.paired_statistics import holm, paired_means, wilcoxon_pratt
 from cofactor.evaluation.unseen import unseen
@@ -22,7 +22,7 @@ from cofactor.metrics import parse_all
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["paired_tests", "significance"]
+__all__ = ["measured_alike", "paired_tests", "significance"]
 
 _RESAMPLES = 5000
 _RESOLUTION = 10  # resamples beyond what the smallest corrected level needs
@@ -105,7 +105,8 @@ def paired_tests(
         measured, names = _as_measured(results, metrics)
     else:
         names = [metric.name for metric in parse_all(DEFAULT_METRICS if metrics is None else metrics)]
-        measured = _measured(results, test, names, exclude_seen=exclude_seen, progress=progress)
+        found = measured_alike(results, test, names, exclude_seen=exclude_seen, progress=progress)
+        measured = {name: one.per_user() for name, one in found.items()}
     resampling: Any = {"confidence": confidence, "n_resamples": n, "seed": seed}
     return pl.concat([_tested(measured, pairs, name, resampling) for name in names])
 
@@ -138,7 +139,7 @@ def _pairs(results: Mapping[str, Any], baseline: str | None) -> list[Named]:
         raise ParameterError(f"results: names are texts that are not empty, got {shown(names)}")
     if baseline is None:
         return list(combinations(names, 2))
-    if baseline not in names:
+    if not (isinstance(baseline, str) and baseline in names):
         raise ParameterError(f"baseline: {shown(baseline)} is not among the results{_suggested(baseline, names)}")
     return [(name, baseline) for name in names if name != baseline]
 
@@ -149,10 +150,10 @@ def _suggested(name: object, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(known)}"
 
 
-def _measured(
+def measured_alike(
     results: Mapping[str, Any], test: TableLike, names: list[str], *, exclude_seen: bool, progress: bool | None
-) -> dict[str, pl.DataFrame]:
-    """Values per user of models and tables on one test, the same pairs for all."""
+) -> dict[str, Measurement]:
+    """Measure models and tables on the same pairs of one test, and on all of its users."""
     if exclude_seen:
         pairs = pairs_of(test)
         kept = pairs
@@ -165,7 +166,13 @@ def _measured(
             )
             test = kept
     options: Any = {"exclude_seen": exclude_seen, "unknown_users": "zero", "progress": progress}
-    return {name: measure(result, test, names, **options).per_user() for name, result in results.items()}
+    found = {}
+    for name, result in results.items():
+        try:
+            found[name] = measure(result, test, names, **options)
+        except CofactorError as error:
+            raise type(error)(f"{name!r} could not be measured: {error}") from error
+    return found
 
 
 def _as_measured(

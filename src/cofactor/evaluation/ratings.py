@@ -11,6 +11,7 @@ from scipy.special import ndtri
 from cofactor.checks import is_number, shown
 from cofactor.data.tables import TableLike, read_table
 from cofactor.errors import DataError, NotFittedError, ParameterError
+from cofactor.evaluation.readings import note_reading
 from cofactor.metrics.errors import Rated, read_rated
 
 if TYPE_CHECKING:
@@ -128,7 +129,9 @@ def _rated(model_or_table: Any, test: TableLike) -> Rated:  # noqa: ANN401
             table = read_table(model_or_table, (), "predictions")
         except DataError as error:
             raise ParameterError(f"{told} {shown(model_or_table)}") from error
-        return read_rated(table, test)
-    if getattr(model_or_table, "interactions_", None) is None:
+        model_or_table = table
+    elif getattr(model_or_table, "interactions_", None) is None:
         raise NotFittedError(f"{type(model_or_table).__name__} is not fitted: call fit first")
-    return read_rated(model_or_table, test)
+    rated = read_rated(model_or_table, test)
+    note_reading(test)
+    return rated

@@ -115,8 +115,8 @@ def evaluate_rows(
     readings = Readings(wanted, {HitsReader: hits})
     unlisted = len(relevance.users) - int((hits.n_listed > 0).sum())
     untested = int((np.diff(relevant.indptr)[rows] == 0).sum())
-    counts = (unlisted, untested, relevance.n_pairs, 0)
-    found = Measurement(relevance.users, readings.values(), *counts, not hits.n_listed.any(), 0.0, readings)
+    counts = (unlisted, untested, relevance.n_pairs, 0, unlisted == len(relevance.users), 0.0)
+    found = Measurement(relevance.users, readings.values(), *counts, readings=readings)
     return found.per_user() if per_user else found.summary(confidence=confidence, n_bootstrap=n_bootstrap, seed=seed)
 
 

@@ -17,14 +17,17 @@ from cofactor.evaluation.spaces import Choice, Point, Range, Space, grid_of, pla
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["METHODS", "Search", "State", "Trial", "key_of", "search_by"]
+__all__ = ["ITERATIONS", "METHODS", "Search", "State", "Trial", "key_of", "search_by"]
 
 State = Literal["complete", "pruned", "failed", "stopped"]
 """Measured; given up because others did better at the same epoch; ended by an error; ended by the time budget."""
 
+ITERATIONS = "iterations"
+"""The parameter of models whose fit can be continued, where there is such a parameter."""
+
 _DRAWS, _ASKED = 200, 20  # until one is new: drawn, and asked of TPE, which takes longer
 _STARTUP, _LEAST_STARTUP = 8, 3
-_CANDIDATES = 64  # of TPE, of which the most promising is taken
+_CANDIDATES = 400  # of TPE, of which the most promising is taken: few trials leave no room for less promising ones
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,10 @@ class Search(Protocol):
 
 class _Grid:
     def __init__(self, space: Space) -> None:
-        self._space = space
+        # Iterations last and ascending: what one more of them needs is there already, where a fit can be continued.
+        self._space = {name: of for name, of in space.items() if name != ITERATIONS}
+        if (iterations := space.get(ITERATIONS)) is not None:
+            self._space[ITERATIONS] = iterations.ascending()
 
     def propose(self, number: int, trials: Sequence[Trial]) -> Point | None:
         tried = {key_of(trial.params) for trial in trials if trial.state != "stopped"}

@@ -42,6 +42,10 @@ class Choice:
         numbers = all(is_number(value) for value in self.values)
         return numbers and all(a < b for a, b in zip(self.values, self.values[1:], strict=False))
 
+    def ascending(self) -> Choice:
+        """The same values in order, where they have one."""
+        return Choice(tuple(sorted(self.values))) if all(is_number(value) for value in self.values) else self
+
     def points(self) -> tuple[Any, ...]:
         """What a grid holds of it."""
         return self.values
@@ -79,6 +83,10 @@ class Range:
     def is_whole(self) -> bool:
         """Whether only whole numbers are in it."""
         return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def ascending(self) -> Range:
+        """The same."""
+        return self
 
     def points(self) -> tuple[Any, ...]:
         """What a grid holds of it: both ends, and the middle."""

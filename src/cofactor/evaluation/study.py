@@ -15,9 +15,11 @@ import polars as pl
 from cofactor.checks import shown, warn
 from cofactor.errors import ArtifactError, CofactorError, ParameterError
 from cofactor.evaluation.evaluate import evaluate
+from cofactor.evaluation.readings import note_choice
 from cofactor.evaluation.search import Trial
 from cofactor.evaluation.spaces import Choice, plain
 from cofactor.system.files import replacing
+from cofactor.system.views import Row, View, Viewed, ViewTable, brief
 from cofactor.version import __version__
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def best_of(trials: Sequence[Trial], metric: Metric) -> Trial | None:
     return max(measured, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
 
-class Study:
+class Study(Viewed):
     """What a search found: the best parameters, every trial, and the way to the final model.
 
     Parameters
@@ -158,6 +160,7 @@ class Study:
         model = self._build(self.best_params)
         data = self._training.of(model) if train is None else train
         model.fit(data, **({} if progress is None else {"progress": progress}))
+        note_choice(model, f"{self.validation}: the best {self.metric} of {len(self.records)} trials")
         self.model_ = model
         return model
 
@@ -186,6 +189,16 @@ class Study:
         if (best := self.best) is None:
             raise CofactorError(f"none of the {len(self.records)} trials was measured, so that there is no best one")
         return best
+
+    def _view(self) -> View:
+        states = [trial.state for trial in self.records]
+        facts = {"trials": ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"}
+        facts["validation"] = self.validation
+        if self.best is None:
+            return View("Study", self.metric, facts)
+        rows = [Row((name, brief(value))) for name, value in self.best_params.items()]
+        best = ViewTable("best parameters", ("name", "value"), rows)
+        return View("Study", f"best {self.metric} {self.best_value:.4f}", facts, [best])
 
     def __repr__(self) -> str:
         states = [trial.state for trial in self.records]

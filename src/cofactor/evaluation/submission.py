@@ -49,7 +49,7 @@ def lists_for(
     Yields
     ------
     DataFrame
-        As ``recommend_for``, whole sessions in the order of their ids.
+        As ``recommend_for``, whole sessions in the order of their ids; nothing where there are no sessions.
     """
     check_at_least("k", k, 1, whole=True)
     check_at_least("part", part, 1, whole=True)
@@ -61,6 +61,8 @@ def lists_for(
 def _lists_for(model: _Continuing, table: pl.DataFrame, k: int, part: int) -> Iterator[pl.DataFrame]:
     table = table.sort("user_id", maintain_order=True)
     starts = table.select((pl.col("user_id").rle_id().diff().fill_null(1) > 0).arg_true()).to_series()[::part].to_list()
+    if table.is_empty():
+        return
     for begin, end in zip(starts, [*starts[1:], len(table)], strict=True):
         yield model.recommend_for(table[begin:end], k, exclude_seen=False)
 
@@ -125,8 +127,9 @@ def write(
         _check_plain(fillers, "of fill=")
     with replacing(target) as beside, beside.open("wb") as file:
         file.write(",".join(_COLUMNS).encode() + b"\n")
-        parts = (_write_part(file, given, int(k), names, fillers) for given in tables_of(lists, "lists"))
-        done = pl.concat(list(parts))
+        tables = tables_of(lists, "lists", none=wanted is not None)
+        parts = [_write_part(file, given, int(k), names, fillers) for given in tables]
+        done = pl.concat(parts) if wanted is None or parts else wanted.clear()
         if done.is_duplicated().any():
             raise DataError(f"lists: session {done.filter(done.is_duplicated())[0]!r} is in two of the tables")
         if wanted is not None:

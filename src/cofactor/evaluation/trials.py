@@ -16,8 +16,11 @@ import polars as pl
 from cofactor.checks import warn
 from cofactor.errors import CofactorError, CofactorWarning
 from cofactor.evaluation.measure import measure
-from cofactor.evaluation.search import Trial
+from cofactor.evaluation.search import ITERATIONS, Trial
 from cofactor.models.base.epochs import watched
+from cofactor.models.base.parameters import with_parameters
+from cofactor.models.factors.als import ImplicitALS
+from cofactor.models.factors.als_defaults import EXACT_UP_TO
 from cofactor.system.progress import at_every_step
 
 if TYPE_CHECKING:
@@ -76,6 +79,7 @@ class Bench:
         self.deadline = deadline
         self._warnings: Counter[str] = Counter()
         self._to_stop_by: pl.DataFrame | None = None
+        self._last: tuple[ImplicitALS, int] | None = None  # and how many iterations it has had
 
     def run(self, number: int, params: Point, before: list[Trial]) -> Trial:
         """Fit and measure once, whatever comes of it.
@@ -114,14 +118,14 @@ class Bench:
                 found = measure(
                     model, self._data.valid, self._metric.name, exclude_seen=self._exclude_seen, progress=False
                 )
-            value = float(np.mean(found.values[self._metric.name]))
+            value = found.summary(n_bootstrap=0)["value"].item()
         except _HopelessError as reason:
             return ended("pruned", str(reason))
         except _OutOfTimeError as reason:
             return ended("stopped", str(reason))
         except Exception as error:  # whatever it is, the search goes on
             return ended("failed", f"{type(error).__name__}: {error}")
-        if not math.isfinite(value):
+        if value is None or not math.isfinite(value):
             return ended("failed", f"{self._metric.name} is {value}")
         return ended("complete", None, value, _used(model, params))
 
@@ -141,7 +145,16 @@ class Bench:
                 self._to_stop_by = _new_pairs(self._data.valid, data)
             if self._to_stop_by.height:
                 options["held_out"] = self._to_stop_by
+        if type(model) is not ImplicitALS:
+            model.fit(data, **options)
+            return model
+        done, wanted, total = self._last, model, model.iterations
+        self._last = None  # nothing is kept of a fit that fails
+        if done is not None and _goes_on(*done, wanted):
+            model = with_parameters(wanted, {ITERATIONS: total - done[1]})
+            options["warm_start"] = done[0]
         model.fit(data, **options)
+        self._last = (model, total) if _is_exact(model) else None
         return model
 
     @contextmanager
@@ -197,6 +210,20 @@ def run_trials(
             break
     if trials and all(trial.state == "failed" for trial in trials):
         raise CofactorError(f"all {len(trials)} trials failed, the first with {trials[0].error}")
+
+
+def _goes_on(before: ImplicitALS, iterations: int, wanted: ImplicitALS) -> bool:
+    """Whether an exact fit, of so many iterations, is the beginning of another one: all else is the same."""
+    exact = before.solver == "cholesky" or (before.solver == "auto" and before.factors_ <= EXACT_UP_TO)
+    old, new = before.params(), wanted.params()
+    return (
+        exact and iterations < wanted.iterations and all(old[name] == new[name] for name in new if name != ITERATIONS)
+    )
+
+
+def _is_exact(model: ImplicitALS) -> bool:
+    """Whether a fit that is continued ends where one fit would have."""
+    return model.solver == "cholesky" or (model.solver == "auto" and model.factors_ <= EXACT_UP_TO)
 
 
 def _used(model: object, params: Point) -> Point:

@@ -29,6 +29,7 @@ from cofactor.models.repeats.personal_popular import PersonalPopular
 from cofactor.models.repeats.repurchase import Repurchase
 from cofactor.models.sampled.item_pairs_mf import ItemPairsMF
 from cofactor.models.sampled.sampled_mf import SampledMF
+from cofactor.models.sampled.session_mf import SessionMF
 from cofactor.models.sessions.covisitation import CoVisitation
 from cofactor.models.sessions.covisitation_sum import CoVisitationSum
 from cofactor.models.sessions.session_knn import SessionKNN
@@ -65,5 +66,6 @@ __all__ = [
     "SVDpp",
     "SampledMF",
     "SessionKNN",
+    "SessionMF",
     "UserKNN",
 ]

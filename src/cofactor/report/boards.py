@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from cofactor.errors import ParameterError
+from cofactor.evaluation.sampled import without_label
 from cofactor.metrics import parse_all
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def metrics_of(board: pl.DataFrame) -> list[str]:
 def higher_is_better(metric: str) -> bool:
     """Whether it is; of names that are no metric's, too."""
     try:
-        return parse_all(metric)[0].kind.higher_is_better
+        return parse_all(without_label(metric))[0].kind.higher_is_better
     except ParameterError:
         return True
 
@@ -41,7 +42,7 @@ def _is_metric(name: str, ends: tuple[str, ...]) -> bool:
     if name.endswith(ends):
         return False
     try:
-        parse_all(name)
+        parse_all(without_label(name))
     except ParameterError:
         return False
     return True

@@ -14,6 +14,7 @@ from cofactor.data.tables import TableLike, pairs_of
 from cofactor.errors import ParameterError
 from cofactor.evaluation.measure import Measurement, measure
 from cofactor.evaluation.paired import paired_tests
+from cofactor.evaluation.readings import readings
 from cofactor.evaluation.unseen import unseen
 from cofactor.report import plots
 from cofactor.report.boards import higher_is_better, metrics_of
@@ -47,6 +48,7 @@ class _Known:
     x: UserItems | None
     log: Log | None
     pairs: pl.DataFrame | None
+    n_read: int = 0  # how often the test was read before
     values: dict[str, pl.DataFrame] = field(default_factory=dict)
     lists: dict[str, pl.DataFrame] = field(default_factory=dict)
 
@@ -141,7 +143,8 @@ def _known(board: pl.DataFrame, models: Mapping[str, Any], train: Any, test: Tab
     x = next(iter(fitted.values())).interactions_ if fitted else given
     if x is not None and not hasattr(x, "user_items"):
         raise ParameterError(f"train: Events, Interactions or Ratings are expected, got {shown(train)}")
-    return _Known(board, metrics_of(board), fitted, x, log, None if test is None else pairs_of(test))
+    pairs = None if test is None else pairs_of(test)
+    return _Known(board, metrics_of(board), fitted, x, log, pairs, 0 if pairs is None else readings(pairs))
 
 
 def _per_user(known: _Known, measured: Any, *, exclude_seen: bool) -> dict[str, pl.DataFrame]:  # noqa: ANN401
@@ -200,6 +203,11 @@ def _leaderboard(page: Report, known: _Known, tests: pl.DataFrame | None) -> Non
         page.text(
             f"{SAME} beside a model: by {metrics[0]} it does not differ from the best one by more than chance (paired "
             "bootstrap over users, corrected by Holm for the number of pairs)."
+        )
+    if known.n_read:
+        page.text(
+            f"This process measured on this test {known.n_read:,} times before, once for each model and look: the "
+            "best of many looks is better than what will come."
         )
     for metric in metrics[:_MOST_BARS]:
         page.chart(plots.leaderboard(board, metric, marks=marks if metric == metrics[0] else {}))

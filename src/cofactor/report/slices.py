@@ -49,6 +49,8 @@ def bands(counts: NDArray[np.int64], n: int = 5) -> tuple[list[str], NDArray[np.
 def by_activity(values: Mapping[str, pl.DataFrame], metric: str, train: UserItems) -> pl.DataFrame:
     """A metric by how many items users have in the training data; users it does not know have none.
 
+    Users without a value, NaN, are left out.
+
     Parameters
     ----------
     values : mapping of model to DataFrame
@@ -71,7 +73,7 @@ def by_activity(values: Mapping[str, pl.DataFrame], metric: str, train: UserItem
         at = np.searchsorted(starts, counts[model], side="right") - 1
         column = table[metric].to_numpy()
         for place, name in enumerate(names):
-            part = column[at == place]
+            part = column[(at == place) & ~np.isnan(column)]
             if part.size:
                 mean = float(part.mean())
                 reach = float(_ERRORS * part.std(ddof=1) / np.sqrt(part.size)) if part.size > 1 else None

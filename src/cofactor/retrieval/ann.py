@@ -13,7 +13,6 @@ import numpy as np
 
 from cofactor.checks import check_at_least, check_fraction, check_type, warn
 from cofactor.errors import DataError, MissingExtraError, ParameterError
-from cofactor.kernels import on
 from cofactor.kernels.arrays import TopK
 from cofactor.kernels.filters import NO_FILTERS, Filters
 from cofactor.models.base.indexes import known_kind
@@ -251,12 +250,14 @@ class ApproximateIndex:
 
     def _tuned(self, wanted: float, k: int) -> tuple[int, float]:
         """The least effort whose lists hold the wanted share of the true ones, else the most; and the share reached."""
-        n_items, space = self.shape[0], self._exact.space
-        k = min(k, n_items)
-        sample = space.items[np.arange(_TESTED) * n_items // _TESTED] if n_items > _TESTED else space.items
-        true = on("cpu").top_k(sample, space.items, k, bias=space.bias, threads=self._threads).rows
+        items, efforts = self._exact.space.items, _EFFORTS if self._library is None else self._library.efforts
+        choices = np.flatnonzero(items.any(axis=1))  # of a vector of zeros all are as near, or none
+        if not len(choices):
+            return efforts[0], 1.0
+        n, k = len(choices), min(k, self.shape[0] if self._exact.space.left_out is None else len(choices))
+        sample = items[choices[np.arange(_TESTED) * n // _TESTED] if n > _TESTED else choices]
+        true = self._exact.search_lowered(sample, k, 1.0).rows
         recall = 0.0
-        efforts = _EFFORTS if self._library is None else self._library.efforts
         for effort in efforts:
             recall = _recall(self._found(sample, k, effort).rows, true)
             if recall >= wanted:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cofactor.errors import CofactorError, CofactorWarning
-from cofactor.models.base.epochs import Plan, run_epochs
+from cofactor.models.base.epochs import Plan, run_epochs, watched
 
 
 class Course:
@@ -132,6 +132,26 @@ def test_a_repeated_course_is_gone_through_whole_or_not_at_all():
         Course([3.0, KeyboardInterrupt()]).run(rates=[1.0, 1.0])
     with pytest.raises(CofactorError, match="diverged"):
         Course([3.0, np.nan]).run(rates=[1.0, 1.0])
+
+
+def test_who_watches_sees_scores_and_may_end_it():
+    seen = []
+
+    def watch(epoch, score):
+        seen.append((epoch, score))
+        if epoch == 3:
+            raise TimeoutError
+
+    with watched(watch):
+        Course([3.0, 2.0], [0.1, 0.2]).run()
+        Course([3.0, 2.0, 1.0, 0.5]).run()  # no scores, nothing to tell
+        with pytest.raises(TimeoutError):
+            Course([4.0, 3.0, 2.0, 1.0], [0.1, 0.2, 0.3, 0.4]).run()
+        with pytest.raises(KeyboardInterrupt):  # it ends more than this training
+            Course([3.0, 2.0, KeyboardInterrupt()], [0.1, 0.05, 0.2]).run()
+    assert seen == [(1, 0.1), (2, 0.2), (1, 0.1), (2, 0.2), (3, 0.3), (1, 0.1), (2, 0.05)]
+    Course([3.0, 2.0], [0.1, 0.2]).run()
+    assert len(seen) == 7
 
 
 # Divergence

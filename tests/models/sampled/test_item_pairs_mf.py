@@ -94,6 +94,13 @@ def test_sessions_of_one_event_train_nothing():
     assert not model.item_factors_.any()
 
 
+def test_bots_are_capped_and_told():
+    log = pl.DataFrame({"s": [1] * 900 + [2, 2], "i": [*range(9)] * 100 + [3, 4]})
+    events = cf.read_events(log, user=None, session="s", item="i")
+    with pytest.warns(cf.CofactorWarning, match=r"1 sessions have more than last_events=500 events \(the longest 900"):
+        cf.ItemPairsMF(4, epochs=1).fit(events.interactions())
+
+
 def test_threads_share_the_vectors_on_request():
     model = cf.ItemPairsMF(**SMALL | {"epochs": 3}, deterministic=False, threads=4).fit(walks(6000))
     assert model.accuracy_[-1] > 0.9

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from cofactor.checks import nearest
 from cofactor.errors import ParameterError
 from cofactor.models.base.model import Model
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["parameter_names", "value_of", "with_parameters"]
+__all__ = ["parameter_names", "plain_types", "value_of", "with_parameters"]
 
 M = TypeVar("M", bound=Model)
 
@@ -66,6 +64,30 @@ def value_of(model: Model, name: str) -> Any:  # noqa: ANN401
     if not dot:
         return getattr(model, name)
     return next(value_of(one, rest) for one in _parts(model) if type(one).__name__ == part)
+
+
+class _Unknown:
+    """Stands for a type that only type checkers import."""
+
+
+def plain_types(model: type[Model]) -> dict[str, Any]:
+    """Types of the constructor's parameters that can be written in a file or on a command line.
+
+    Those that take objects of classes that the model's module imports for type checkers only, models among them, are
+    left out.
+    """
+    names: dict[str, Any] = {"Sequence": Sequence, "Mapping": Mapping}
+    while True:
+        try:
+            hints = get_type_hints(model.__init__, localns=names)
+        except NameError as error:
+            names[str(error.name)] = _Unknown
+        else:
+            return {name: hint for name, hint in hints.items() if name != "return" and not _is_unknown(hint)}
+
+
+def _is_unknown(hint: Any) -> bool:  # noqa: ANN401
+    return hint is _Unknown or any(map(_is_unknown, get_args(hint)))
 
 
 def _own_names(model: Model) -> list[str]:

@@ -36,7 +36,7 @@ from cofactor.kernels import blas
 from cofactor.kernels.filters import Filters
 from cofactor.models.base.factor import FactorModel
 from cofactor.models.base.fitting import in_one_step
-from cofactor.models.factors.als_defaults import Settings, chosen_share, settings_for
+from cofactor.models.factors.als_defaults import EXACT_UP_TO, Settings, chosen_share, settings_for
 from cofactor.system.memory import require_memory
 from cofactor.system.progress import progress_bar
 from cofactor.system.threads import resolve_threads
@@ -60,8 +60,6 @@ _log = logging.getLogger(__name__)
 _CHOSEN = Settings._fields  # parameters that may be left open
 # What regularizations are tried out with.
 _TRIAL = {"factors": 32, "iterations": 4}
-# "auto" solves exactly up to here; beyond, three steps of conjugate gradient cost a fraction of the exact solution.
-_EXACT_UP_TO = 64
 # The last user sweep of an inexact solver, and fold-in: conjugate gradient until the residual is this small.
 _TO_THE_END: dict[str, Any] = {"solver": "cg", "cg_steps": 200, "cg_tolerance": 1e-6}
 
@@ -273,7 +271,7 @@ class ImplicitALS(FactorModel):
         return blas.matmul(kernels.fetch(vectors), kernels.fetch(axes).T, threads=self.threads)
 
     def _solver(self) -> str:
-        return self.solver if self.solver != "auto" else "cholesky" if self._used("factors") <= _EXACT_UP_TO else "cg"
+        return self.solver if self.solver != "auto" else "cholesky" if self._used("factors") <= EXACT_UP_TO else "cg"
 
     def _sweep(
         self, kernels: Kernels, history: CSR, solved: Float, fixed: Float, *, of: str, exactly: bool = False

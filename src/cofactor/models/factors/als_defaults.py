@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from cofactor.kernels.arrays import Rows, TopK
     from cofactor.kernels.csr import CSR
 
-__all__ = ["Settings", "chosen_share", "settings_for"]
+__all__ = ["EXACT_UP_TO", "Settings", "chosen_share", "settings_for"]
+
+EXACT_UP_TO = 64
+"""Factors up to which solver="auto" solves exactly; beyond, three steps of conjugate gradient cost a fraction."""
 
 _FACTORS = 128
 _PULL = 10.0  # of all pairs, in units of the observed ones'

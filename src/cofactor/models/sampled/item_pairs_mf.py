@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from cofactor.checks import check_at_least, check_choice, check_flag, check_type
+from cofactor.checks import check_at_least, check_choice, check_flag, check_type, warn
 from cofactor.data.histories import Histories
 from cofactor.data.session_pairs import Pairs
 from cofactor.data.sessions import Sessions
@@ -224,6 +224,11 @@ class ItemPairsMF(FactorModel):
                 last_events=self.last_events,
                 threads=self.threads,
             )
+            if pairs.n_capped:
+                warn(
+                    f"{pairs.n_capped:,} sessions have more than last_events={self.last_events} events (the longest "
+                    f"{pairs.longest:,}); {pairs.n_cut:,} earlier ones of theirs left out"
+                )
         check_type("pairs", pairs, Pairs, "Pairs, as Sessions.pairs gives them")
         if pairs.n_items != x.n_items or (pairs.item_ids is not None and pairs.item_ids != x.items):
             raise ParameterError("pairs are of other items; make them by Sessions.of(interactions).pairs(...)")

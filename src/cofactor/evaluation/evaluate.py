@@ -67,7 +67,7 @@ def evaluate(
         Those of ratings, such as ``rmse``, take all of ``test``, and of a table the column ``rating``.
     exclude_seen : bool
         Whether the model leaves out the user's training history. Tables and candidates are taken as they are.
-    candidates : table with ``user_id`` and ``item_id``, optional
+    candidates : table with ``user_id`` and ``item_id``, or of ``sampled_candidates``, optional
         Rank, by ``model.predict``, only these items of each user: the held-out ones and the negatives drawn for them.
         Repeats are dropped; equal scores are in the order of the item id; items unknown to the model come last.
     n_items : int, optional

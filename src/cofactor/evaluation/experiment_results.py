@@ -152,8 +152,9 @@ class ExperimentResult:
     def _row(self, records: Sequence[Record]) -> dict[str, Any]:
         found = [record.found for record in records if record.found is not None]
         row: dict[str, Any] = {"model": records[0].model}
+        means = [dict(one.summary(n_bootstrap=0).select("metric", "value").iter_rows()) for one in found]
         for metric in self.metrics:
-            values = [float(np.mean(one.values[metric])) for one in found]
+            values = [of[metric] for of in means]
             row[metric] = np.mean(values) if values else None
             if len(values) > 1:
                 row[f"{metric}_std"] = np.std(values, ddof=1)

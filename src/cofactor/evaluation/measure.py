@@ -71,7 +71,7 @@ class Measurement(Viewed):
     readings : Readings, optional
         What the values were computed from.
     reading : int
-        The how manieth reading of this test side this was, as far as the process saw it; 0 of rows without ids.
+        Which reading of this test side this was, from 1, as far as the process saw it; 0 of rows without ids.
     chosen_on : str, optional
         On what the parameters of the model were chosen, where ``tune`` chose them.
     """

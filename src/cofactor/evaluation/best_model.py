@@ -147,7 +147,7 @@ def best_model(
         if flag is not None:
             check_flag(name, flag)
     rated = isinstance(measured.kind, RatingError)
-    data = hold_out(events, valid, weight=weight, rated=rated, seed=seed)
+    data = hold_out(events, valid, weight=weight, rated=rated, seed=seed, name="events")
     new_only = _asks_for_new(data, rated=rated) if exclude_seen is None else exclude_seen
     contest = _Contest(data, measured, new_only, started + _FIRST_PART * seconds, seed)
     families = _families(data, rated=rated, new_only=new_only)

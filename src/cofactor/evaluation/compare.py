@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_choice, check_flag, shown
+from cofactor.checks import check_choice, check_flag, check_path, shown
 from cofactor.data.split import Split
 from cofactor.data.tables import pairs_of
 from cofactor.errors import CofactorError, ParameterError
@@ -97,7 +97,7 @@ def compare(
     task = _Task.of(models, metrics, train, test, weight, candidates)
     check_choice("errors", errors, ("row", "raise"))
     task.check(exclude_seen=exclude_seen, intervals=intervals, significance=significance, progress=progress)
-    kept = None if folder is None else KeptResults(Path(folder).expanduser(), task.facts(exclude_seen, intervals))
+    kept = None if folder is None else KeptResults(check_path("folder", folder), task.facts(exclude_seen, intervals))
     found = task.run(kept, exclude_seen=exclude_seen, intervals=intervals, errors=errors, progress=progress)
     return _board(task, found, significance=significance)
 

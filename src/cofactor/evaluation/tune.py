@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cofactor.checks import check_at_least, check_choice, check_flag, is_number, nearest, shown, warn
+from cofactor.checks import check_at_least, check_choice, check_flag, check_path, is_number, nearest, shown, warn
 from cofactor.data.weights import duration
 from cofactor.errors import ParameterError
 from cofactor.evaluation.default_spaces import default_space
@@ -111,14 +111,15 @@ def tune(
     >>> model = study.refit()
     """
     started = time.perf_counter()
+    place = None if folder is None else check_path("folder", folder)
     task = _Task.of(model, space, metric, seed)
     _check_flags(exclude_seen=exclude_seen, progress=False if progress is None else progress)
     search, most = task.search(method, trials, budget, seed)
     deadline = math.inf if budget is None else started + seconds_of("budget", budget)
     data = hold_out(train, valid, weight=weight, rated=task.rated, seed=seed)
     study = Study(task.metric, task.space, data.told, task.build, Training(train, weight), exclude_seen=exclude_seen)
-    if folder is not None:
-        study.keep_in(Ledger(Path(folder).expanduser(), task.facts(data, exclude_seen=exclude_seen)))
+    if place is not None:
+        study.keep_in(Ledger(place, task.facts(data, exclude_seen=exclude_seen)))
     bench = Bench(task.build, data, task.metric, exclude_seen=exclude_seen, deadline=deadline)
     _search(study, bench, search, first=None if method == "grid" else task.first, most=most, progress=progress)
     return study

@@ -42,6 +42,8 @@ ALLOWED = [
     (r"\b(Sequence|Iterable|IdValues|Ids|ArrayLike)\b", {"list"}),
     (r"\b(IdValues|Ids)\b", {"dict"}),  # its keys
     (r"\bSequence\[float\]", {"array"}),
+    (r"\b(Mapping|Valid)\b", {"dict"}),
+    (r"\bValid\b", {"none", "text", "fraction", "digits"}),
     (r"\bWeight\b", {"none", "fraction", "negative"}),  # a pair may weigh less than nothing where no model is fitted
 ]
 # Parameters that the modules of evaluation and of reading answer for, and their own tests.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -25,6 +24,8 @@ from cofactor.evaluation.training import Training
 from cofactor.metrics import parse_all
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cofactor.data.aggregate import Weight
     from cofactor.data.events import Events
     from cofactor.data.interactions import Interactions

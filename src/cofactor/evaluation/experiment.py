@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cofactor.checks import check_at_least, check_path, nearest
@@ -18,6 +17,7 @@ from cofactor.system.toml import read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from cofactor.evaluation.experiment_models import ModelSpec
     from cofactor.evaluation.experiment_section import Kind

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from cofactor.checks import shown
 from cofactor.errors import ParameterError
 from cofactor.models.base.rating import RatingModel
 
@@ -42,7 +41,7 @@ class Training:
     ) -> None:
         is_log = hasattr(train, "interactions")
         if train is not None and not is_log and not hasattr(train, "user_items"):
-            raise ParameterError(f"{name}: Events, Interactions or Ratings are expected, got {shown(train)}")
+            raise ParameterError(f"{name}: Events, Interactions or Ratings are expected, got {type(train).__name__}")
         if weight is not None and not is_log:
             raise ParameterError(f"weight: only events are weighed, and {name} holds none; pass events, or no weight")
         self._train: Any = train

@@ -129,3 +129,9 @@ def test_a_report_needs_no_extra(log, run, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # importing it fails
     run("compare", log, "--time", "time", "--models", "popular", "--report", tmp_path / "r.html")
     assert (tmp_path / "r.html").exists()
+
+
+def test_a_test_file_that_is_not_there_is_told(log, run):
+    stderr = run("compare", log, "--time", "time", "--models", "popular", "--test", "later.parquet", expect=1).stderr
+    assert "--test later.parquet" in stderr
+    assert "a file, and there is none of this name" in " ".join(stderr.split())

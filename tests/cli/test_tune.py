@@ -66,3 +66,8 @@ def test_a_full_folder_is_told_before_the_search(log, run, tmp_path):
     pl.DataFrame({"a": [1]}).write_csv(tmp_path / "a.csv")
     result = run("tune", log, "--save", tmp_path, expect=1)
     assert "The best trials" not in result.stdout
+
+
+def test_a_share_may_be_written_as_a_number(log, run_json):
+    found = run_json("tune", log, "--model", "ease", *SPACE, "--valid", "0.2")
+    assert found["validation"].startswith("0.2 of every user's items")

@@ -90,3 +90,19 @@ def test_with_no_time_there_is_a_model_and_the_others_say_why_not(events):
 def test_bad_arguments(events, options, message):
     with pytest.raises(cf.ParameterError, match=message):
         cf.best_model(**{"events": events} | options)
+
+
+def test_ctrl_c_keeps_the_best_so_far(events, monkeypatch):
+    def interrupted(self, *args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cf.ImplicitALS, "fit", interrupted)
+    with pytest.warns(cf.CofactorWarning, match="stopped by Ctrl-C"):
+        found = cf.best_model(events, "1h", progress=False)
+    assert "popular" in found.leaderboard["model"]
+    assert not {"ImplicitALS", "GraphFilter"} & set(found.leaderboard["model"])
+    assert found.model.recommend(k=2).height > 0
+    for model in (cf.Popular, cf.ItemKNN):
+        monkeypatch.setattr(model, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cf.best_model(events, "1h", progress=False)

@@ -367,3 +367,10 @@ def test_a_comparison_goes_on_where_it_stopped(events, tmp_path):
     path.write_bytes(b"x")
     with pytest.raises(cf.ArtifactError, match=r"cannot be read: .*delete it"):
         go(tmp_path / "c")
+
+
+def test_users_without_a_list_in_a_table_are_told(train):
+    lists = pl.DataFrame({"user_id": [1], "item_id": [30], "rank": [1]})
+    with pytest.warns(cf.CofactorWarning, match="'mine' has no list for 1 of 2 test users"):
+        board = compare({"mine": lists}, train, TEST, "recall@1")
+    assert board["recall@1"][0] == 0.5

@@ -321,6 +321,46 @@ def test_folds_are_tuned_each_for_itself(run, tmp_path):
     assert trials.filter(fold=1)["value"].to_list() != trials.filter(fold=2)["value"].to_list()
 
 
+def test_trials_have_files_of_their_own(run, tmp_path):
+    """Names may be equal but for what a file cannot be called."""
+    named = [
+        ("[models.als]", '[models."a/b"]'),
+        (
+            "[models.chain]",
+            TUNE.replace("models.als", 'models."a/b"')
+            + """
+[models."A-B"]
+class = "EASE"
+[models."A-B".tune]
+method = "grid"
+space = {regularization = [1.0, 5.0]}
+[models.chain]""",
+        ),
+    ]
+    run(*named, models=["a/b", "A-B"])
+    folder = tmp_path / "shop-results" / "trials"
+    assert {path.name: len(pl.read_parquet(path)) for path in folder.iterdir()} == {
+        "a-b.parquet": 4,
+        "A-B-2.parquet": 2,
+    }
+
+
+def test_ctrl_c_in_a_search_ends_the_run(run, monkeypatch):
+    fits = []
+
+    def fit(self, *args, **kwargs):
+        fits.append(self)
+        if len(fits) > 2:
+            raise KeyboardInterrupt
+        return whole(self, *args, **kwargs)
+
+    whole = cf.ImplicitALS.fit
+    monkeypatch.setattr(cf.ImplicitALS, "fit", fit)
+    with pytest.raises(KeyboardInterrupt):
+        run(("[models.chain]", f"{TUNE}\n[models.chain]"))
+    assert len(fits) == 3
+
+
 def test_outputs_of_several_folds_are_of_the_best_on_all(run, tmp_path):
     split = ('kind = "by_time"\ntest = "28d"', 'kind = "k_fold"\nk = 3')
     result = run(split, ("[[published]]", "[output]\nmodel = true\n[[published]]"))
@@ -369,6 +409,12 @@ WRONG = [
     ),
     ('class = "Popular"', "", "line 19, [models.popular]: class is missing"),
     ("factors = 4", "factor = 4", "line 24, [models.als]: there is no key 'factor'; did you mean factors?"),
+    ("[models.als]", '[models.""]', "line 22, [models]: a model has no name"),
+    (
+        "[[published]]",
+        "[output]\nrecommendations = 0\n\n[[published]]",
+        "line 37, [output]: recommendations must be a whole number of at least 1, got 0",
+    ),
     ("factors = 4", 'factors = "4"', "line 24, [models.als]: factors must be a whole number or \"none\", got '4'"),
     ("factors = 4", "factors = true", "line 24, [models.als]: factors must be a whole number"),
     ("factors = 4", "factors = 0", "line 24, [models.als]: factors must be a whole number of at least 1, got 0"),

@@ -1,4 +1,4 @@
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import polars as pl
 import pytest
@@ -154,6 +154,9 @@ def test_counts_are_those_of_loops(train, test):
     [
         ({"cut": "soon"}, ParameterError, "cut='soon': give a date"),
         ({"cut": 5}, ParameterError, "cut=5"),
+        ({"cut": "28d"}, ParameterError, "cut='28d': give a date"),
+        ({"cut": timedelta(28)}, ParameterError, "cut=.*: give a date"),
+        ({"features": pl.DataFrame({"time": [time(1)]})}, DataError, "features: time is Time"),
         ({"features": pl.DataFrame({"item_id": [1]})}, DataError, "features: no column time"),
         ({"features": pl.LazyFrame({"item_id": [1]})}, DataError, "features: no column time"),
         ({"features": {"prices": pl.DataFrame({"time": [1]})}}, DataError, "prices: time is Int64"),
@@ -167,6 +170,13 @@ def test_counts_are_those_of_loops(train, test):
 def test_what_makes_no_sense_is_refused(options, error, message):
     with pytest.raises(error, match=message):
         check_leaks(TRAIN, TEST, **options)
+
+
+def test_features_of_another_time_zone_are_held_against_the_times_of_the_log_in_utc():
+    begin = DAY + timedelta(days=4)
+    times = pl.Series("time", [begin - timedelta(hours=1), begin]).dt.replace_time_zone("UTC")
+    result = check_leaks(TRAIN, TEST, features=times.dt.convert_time_zone("Asia/Tokyo").to_frame())
+    assert found(result)["features"] == 1
 
 
 def test_sides_that_do_not_match_are_refused():

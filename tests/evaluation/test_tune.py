@@ -360,6 +360,9 @@ def test_another_study_is_refused(x, events, tmp_path):
         arguments = {"model": cf.EASE, "train": x, "space": SPACE, "method": "random", "trials": 1} | options
         with pytest.raises(cf.ArtifactError, match=message):
             cf.tune(arguments.pop("model"), arguments.pop("train"), folder=folder, **arguments)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(cf.ArtifactError, match="file is a file, where the folder of a study is expected"):
+        cf.tune(cf.EASE, x, folder=tmp_path / "file")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     with pytest.raises(cf.ArtifactError, match="holds something else than a study"):

@@ -157,3 +157,8 @@ def test_losses(n):
     assert len(line.x) <= 200
     assert [tip[2] for tip in tips(chart)][-1].startswith(f"als\nafter {n}: ")
     assert all(re.fullmatch(r"\d+k?", text) for _, text in chart.x_ticks)
+
+
+def test_a_history_without_a_step_has_no_points():
+    chart = plots.losses({"none": [], "one": [0.5]})
+    assert [list(series.y) for series in chart.series] == [[], [0.5]]

@@ -71,6 +71,7 @@ def test_parameters_that_are_no_numbers_have_names():
     ("plot", "error"),
     [
         (lambda: plots.search(TRIALS.drop("value")), "no column 'value'"),
+        (lambda: plots.search("study"), "a row per trial, such as study.trials"),
         (lambda: plots.parameter(TRIALS, "factor"), "no column 'factor'"),
         (lambda: plots.surface(TRIALS.drop("factors")), "two parameters that vary"),
     ],

@@ -11,6 +11,7 @@ from cofactor.cli.options import Columns, EventFiles, Json, Metrics, ModelFolder
 from cofactor.cli.output import complain, note, print_json, print_leaderboard, print_table, say
 from cofactor.data import split
 from cofactor.data.events import Events
+from cofactor.errors import ParameterError
 from cofactor.evaluation.compare import compare as compare_models
 from cofactor.evaluation.evaluate import evaluate as evaluate_model
 from cofactor.evaluation.leaks import check_leaks
@@ -135,7 +136,10 @@ def held_out(columns: Columns, events: Events, test: str) -> split.Split:
         return split.random(events, float(test[:-1]) / 100)
     if Path(test).expanduser().exists():
         return split.Split(events, columns.read(test))
-    return split.by_time(events, test)
+    try:
+        return split.by_time(events, test)
+    except ParameterError as error:
+        raise ParameterError(f"{error}; or last:1, or 10%, or a file, and there is none of this name") from error
 
 
 def _names(metrics: str) -> list[str]:

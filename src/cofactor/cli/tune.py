@@ -117,7 +117,8 @@ def _space(model: str, texts: list[str]) -> dict[str, Any]:
 
 
 def _share(valid: str | None) -> str | float | None:
-    """A share as 10%; all else is for the library to read."""
-    if valid is None or not (valid.endswith("%") and valid[:-1].replace(".", "", 1).isdigit()):
-        return valid
-    return float(valid[:-1]) / 100
+    """A share as 10% or 0.1; all else is for the library to read."""
+    if valid is None or not valid.endswith("%"):
+        is_share = valid is not None and "." in valid and valid.replace(".", "", 1).isdigit()
+        return float(valid) if is_share else valid  # type: ignore[arg-type]
+    return float(valid[:-1]) / 100 if valid[:-1].replace(".", "", 1).isdigit() else valid

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from cofactor.checks import check_at_least, check_flag
+from cofactor.checks import check_at_least, check_flag, warn
 from cofactor.errors import CofactorError, ParameterError
 from cofactor.evaluation.default_spaces import default_space
 from cofactor.evaluation.holdout import hold_out
@@ -117,7 +117,8 @@ def best_model(
     events : Events, Interactions or Ratings
         Without what the result is to be tested on.
     budget : str, number or timedelta
-        Such as "10m", or in seconds. A fit that tells no steps is not stopped in the middle.
+        Such as "10m", or in seconds. A fit that tells no steps is not stopped in the middle. Ctrl-C ends the search
+        too, where a model was measured; the best so far is fitted.
     metric : str
         As in ``evaluate``; with ``rmse`` and other errors of ratings, models of ratings are tried.
     valid, weight : as in ``tune``
@@ -152,8 +153,13 @@ def best_model(
     contest = _Contest(data, measured, new_only, started + _FIRST_PART * seconds, seed)
     families = _families(data, rated=rated, new_only=new_only)
     with progress_bar("best_model", progress, total=len(families) + _TUNED) as bar:
-        contest.try_each(families, bar)
-        contest.tune(started + seconds, bar)
+        try:
+            contest.try_each(families, bar)
+            contest.tune(started + seconds, bar)
+        except KeyboardInterrupt:
+            if not contest.has_result:
+                raise
+            warn("best_model: stopped by Ctrl-C; the best so far is fitted on everything")
     name, model = contest.winner()
     whole = Training(events, weight)
     given: Any = whole.of(model)
@@ -237,6 +243,11 @@ class _Contest:
                 self._show(bar, step=0)
             bench.tell()
             bar.update()
+
+    @property
+    def has_result(self) -> bool:
+        """Whether a family was measured."""
+        return bool(self._ranked())
 
     def winner(self) -> tuple[str, Recommender]:
         """The best family, and its model with the best parameters, not fitted."""

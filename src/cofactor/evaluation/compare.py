@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_choice, check_flag, check_path, shown
+from cofactor.checks import check_choice, check_flag, check_path, shown, warn
 from cofactor.data.split import Split
 from cofactor.data.tables import pairs_of
 from cofactor.errors import CofactorError, ParameterError
@@ -184,11 +184,20 @@ class _Task:
                 results.append(result)
                 if result.found is not None:
                     told = told or warn_of_seen(result.found)
+                    if entry.kind == "table":
+                        _warn_of_missing(result.found, entry.name)
                     empty |= {entry.name: None} if result.found.empty else {}
                 result.found = None  # what is summed up need not stay
         if empty:
             warn_of_empty(list(empty), exclude_seen=exclude_seen)
         return results
+
+
+def _warn_of_missing(found: Measurement, name: str) -> None:
+    """Tell of test users who have no list in a table."""
+    if found.n_unknown_users:
+        n, of = found.n_unknown_users, len(found.users)
+        warn(f"{name!r} has no list for {n:,} of {of:,} test users, whose items count as misses")
 
 
 def _board(task: _Task, results: list[Result], *, significance: bool) -> pl.DataFrame:

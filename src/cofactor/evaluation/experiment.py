@@ -83,6 +83,8 @@ class Experiment:
         evaluate, output = file.section("evaluate"), file.section("output")
         evaluate.check(_EVALUATE)
         output.check(_OUTPUT)
+        with output.placing("recommendations"):
+            check_at_least("recommendations", output.table.get("recommendations", 1), 1, whole=True)
         evaluate.choose("unknown_users", ("exclude", "zero"), "exclude")
         asked = evaluate.table.get("metrics", list(DEFAULT_METRICS))
         with evaluate.placing("metrics"):

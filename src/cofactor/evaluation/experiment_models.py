@@ -114,6 +114,8 @@ def read_models(section: Section) -> dict[str, ModelSpec]:
     if not section.table:
         section.fail('there is no model; give one, as [models.popular] with class = "Popular"')
     section.check(dict.fromkeys(section.table, "table"))
+    if "" in section.table:
+        section.fail("a model has no name; give it one, as [models.popular]", "")
     return {name: ModelSpec.read(name, section.section(name)) for name in section.table}
 
 

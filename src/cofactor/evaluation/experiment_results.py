@@ -8,6 +8,7 @@ import platform
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from cofactor.models import Recommender
 
 __all__ = ["ExperimentResult", "Published", "Record", "facts_of"]
+
+_LONGEST_NAME = 50  # letters of a file, which may take four bytes each
 
 
 @dataclass(frozen=True)
@@ -218,11 +221,12 @@ class ExperimentResult:
         for name, text in (("results.md", self.markdown()), ("experiment.toml", self.text)):
             with replacing(self.folder / name) as beside:
                 beside.write_text(text, encoding="utf-8")
+        taken = set[str]()
         for name in dict.fromkeys(one.model for one in self.records):
             studies = [one.study for one in self.records if one.model == name]
             trials = [one.trials.with_columns(fold=pl.lit(n)) for n, one in enumerate(studies, 1) if one is not None]
             if trials:
-                file = re.sub(r"[^\w.-]+", "-", name)
+                file = _file_name(name, taken)
                 write_table(pl.concat(trials, how="vertical_relaxed"), self.folder / "trials" / f"{file}.parquet")
 
     def markdown(self) -> str:
@@ -286,6 +290,14 @@ def facts_of(text: str, seed: int, threads: int | None, files: Mapping[str, str]
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
+
+
+def _file_name(name: str, taken: set[str]) -> str:
+    """A name for a file, which no other has, whether case counts there or not."""
+    plain = re.sub(r"[^\w.-]+", "-", name)[:_LONGEST_NAME]
+    file = next(one for n in count(1) if (one := plain if n == 1 else f"{plain}-{n}").lower() not in taken)
+    taken.add(file.lower())
+    return file
 
 
 def _told(value: object) -> str:

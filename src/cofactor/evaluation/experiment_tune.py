@@ -69,7 +69,7 @@ def tuned(
     # Where rare users and items are left out the search has what is left, without times.
     train = fold.interactions if fold.counts and not isinstance(model, RatingModel) else fold.train
     weight = fold.weight if train is fold.train else None
-    return tune(
+    study = tune(
         model,
         train,
         weight=weight,
@@ -78,3 +78,6 @@ def tuned(
         progress=progress,
         **options,
     )
+    if study.interrupted:  # the run ends, so that half a search is not told as a whole one
+        raise KeyboardInterrupt
+    return study

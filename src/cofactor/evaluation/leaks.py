@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
@@ -19,7 +19,6 @@ from cofactor.evaluation.unseen import unseen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import date
 
 __all__ = ["LeakCheck", "check_leaks"]
 
@@ -149,8 +148,11 @@ def _begin(cut: str | date | datetime | None, held: pl.DataFrame) -> Any:  # noq
     if cut is None:
         return held["time"].min() if "time" in held.columns else None
     try:
-        return cut_of(cut, datetime.min, datetime.max)
-    except (ParameterError, DataError) as error:
+        point = datetime.fromisoformat(cut.strip()) if isinstance(cut, str) else cut
+        if not isinstance(point, date):  # a length of time has no end to be counted from here
+            raise ParameterError("no point in time")
+        return cut_of(point, datetime.min, datetime.max)
+    except (ValueError, DataError) as error:
         raise ParameterError(f"cut={shown(cut)}: give a date, a datetime or text such as '2024-03-01'") from error
 
 
@@ -227,6 +229,8 @@ def _of_features(name: str, table: TableLike, begin: Any) -> Row:  # noqa: ANN40
         raise ParameterError(
             f"{name}: where the test begins is not known, as its events have no times; give it as cut="
         )
-    if times.dtype.is_temporal() != isinstance(begin, datetime):
+    if isinstance(times.dtype, pl.Date | pl.Datetime) != isinstance(begin, datetime):
         raise DataError(f"{name}: time is {times.dtype}, which cannot be held against {shown(begin)}; cast it first")
+    if isinstance(times.dtype, pl.Datetime) and times.dtype.time_zone is not None:  # logs hold their times in UTC
+        times = times.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     return name, "leak", int((times >= begin).sum()), len(times), f"rows of {name} are not before the test begins"

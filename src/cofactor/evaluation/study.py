@@ -69,6 +69,8 @@ class Study(Viewed):
     folder : Path or None
         Where the trials are kept.
     records : list of Trial
+    interrupted : bool
+        Whether Ctrl-C ended the search.
     model_ : fitted model
         That of :meth:`refit`.
     """
@@ -88,6 +90,7 @@ class Study(Viewed):
         self.metric, self.space, self.validation = metric.name, space, validation
         self.folder: Path | None = None
         self.records: list[Trial] = []
+        self.interrupted = False
         self._metric, self._build, self._training = metric, build, training
         self._exclude_seen = exclude_seen
         self._ledger: Ledger | None = None
@@ -297,6 +300,8 @@ def check_facts(folder: Path, name: str, facts: Mapping[str, Any], what: str) ->
         text = json.dumps({"cofactor": __version__, "format": _FORMAT, **facts}, indent=2, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ParameterError(f"folder: {what} of this cannot be written as JSON: {error}; leave folder out") from error
+    if folder.exists() and not folder.is_dir():
+        raise ArtifactError(f"folder: {folder} is a file, where the folder of {what} is expected; give a new folder")
     if not header.exists():
         if folder.exists() and any(folder.iterdir()):
             raise ArtifactError(f"{folder} holds something else than {what}; give a new folder")

@@ -140,6 +140,7 @@ def _search(
         except KeyboardInterrupt:
             if study.best is None:
                 raise
+            study.interrupted = True
             warn(f"tune: stopped by Ctrl-C after {len(study.records)} trials; what they found is kept")
         finally:
             bench.tell()

@@ -193,7 +193,7 @@ def losses(histories: Mapping[str, ArrayLike], *, title: str | None = None) -> C
         loss = np.asarray(values, np.float64)
         steps = np.arange(1, len(loss) + 1)
         tips = [f"{name}\nafter {n}: {v:.6g}" for n, v in zip(steps, loss, strict=True)]
-        kept = np.unique(np.r_[: len(loss) : max(1, len(loss) // _POINTS), len(loss) - 1])
+        kept = np.unique(np.r_[: len(loss) : max(1, len(loss) // _POINTS), max(0, len(loss) - 1)])[: len(loss)]
         x, y = steps[kept].tolist(), loss[kept].tolist()
         series.append(Series(name, x, y, [tips[n] for n in kept], marked=len(kept) <= 30))
     of_one = f"Training loss of {next(iter(histories))}" if len(histories) == 1 else "Training loss"

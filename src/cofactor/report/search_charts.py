@@ -120,7 +120,7 @@ def surface(
 
 
 def _values(trials: pl.DataFrame, metric: str = "value", *, higher_is_better: bool = True) -> np.ndarray:
-    check_type("trials", trials, pl.DataFrame, "a table of trials, such as study.trials")
+    check_type("trials", trials, pl.DataFrame, "a table with a row per trial, such as study.trials")
     check_type("metric", metric, str, "the name of what was measured")
     check_flag("higher_is_better", higher_is_better)
     _require(trials, trials="value")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import sys
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +22,7 @@ __all__ = [
     "check_choice",
     "check_flag",
     "check_fraction",
+    "check_path",
     "check_type",
     "is_number",
     "nearest",
@@ -65,6 +68,16 @@ def check_flag(name: str, value: object) -> None:
     """Raise ParameterError unless ``value`` is True or False."""
     if not isinstance(value, bool | np.bool_):
         raise ParameterError(f"{name} must be True or False, got {shown(value)}")
+
+
+def check_path(name: str, value: Any) -> Path:  # noqa: ANN401
+    """A file or folder as the user named it, ``~`` understood; ParameterError unless it is a text or a path."""
+    if not isinstance(value, str | os.PathLike):
+        raise ParameterError(f"{name} must be a path, got {shown(value)}")
+    try:
+        return Path(value).expanduser()
+    except (RuntimeError, TypeError) as error:  # no such home, or a path of bytes
+        raise ParameterError(f"{name}: {shown(value)} is no path: {error}") from error
 
 
 def check_type(name: str, value: object, types: Any, told: str) -> None:  # noqa: ANN401

@@ -42,6 +42,8 @@ ALLOWED = [
     (r"\b(Sequence|Iterable|IdValues|Ids|ArrayLike)\b", {"list"}),
     (r"\b(IdValues|Ids)\b", {"dict"}),  # its keys
     (r"\bSequence\[float\]", {"array"}),
+    (r"\b(Mapping|Valid)\b", {"dict"}),
+    (r"\bValid\b", {"none", "text", "fraction", "digits"}),
     (r"\bWeight\b", {"none", "fraction", "negative"}),  # a pair may weigh less than nothing where no model is fitted
 ]
 # Parameters that the modules of evaluation and of reading answer for, and their own tests.
@@ -73,6 +75,11 @@ ITEMS = TABLE.select("item_id", colour=pl.col("type")).unique("item_id", maintai
 FEATURES = cf.Features.from_frame(ITEMS)
 LABELS = TABLE.select("user_id", "item_id", event_type="type")
 RATED = cf.BiasOnly().fit(RATINGS)
+
+
+BOARD = pl.DataFrame({"model": ["a", "b"], "recall@10": [0.2, 0.1], "fit_seconds": [1.0, 2.0]})
+TRIALS = pl.DataFrame({"factors": [8, 16, 8], "alpha": [1.0, 2.0, 3.0], "value": [0.1, 0.2, 0.3]})
+SLICES = pl.DataFrame({"model": ["a"], "slice": ["x"], "n": [3], "value": [0.5]})
 
 
 def _same(of, call):
@@ -122,6 +129,20 @@ FUNCTIONS = {
     "weights.duration": (cf.weights.duration, {"name": "value", "value": "3d"}),
     "weights.half_life": (cf.weights.half_life, {"life": "3d"}),
     "weights.recent": (cf.weights.recent, {"window": "3d"}),
+    "best_model": (cf.best_model, {"events": X, "budget": 0.1}),
+    "evaluate_rows": (cf.evaluate_rows, {"lists": [[0, 1]], "test": X.user_items, "users": [0]}),
+    "make_report": (cf.make_report, {"board": BOARD}),
+    "plots.concentration": (cf.plots.concentration, {"interactions": X}),
+    "plots.leaderboard": (cf.plots.leaderboard, {"board": BOARD}),
+    "plots.long_tail": (cf.plots.long_tail, {"interactions": X}),
+    "plots.losses": (cf.plots.losses, {"histories": {"a": [2.0, 1.0]}}),
+    "plots.parameter": (cf.plots.parameter, {"trials": TRIALS, "name": "factors"}),
+    "plots.pareto": (cf.plots.pareto, {"board": BOARD}),
+    "plots.search": (cf.plots.search, {"trials": TRIALS}),
+    "plots.slices": (cf.plots.slices, {"table": SLICES, "metric": "recall@10", "by": "users"}),
+    "plots.surface": (cf.plots.surface, {"trials": TRIALS}),
+    "run_experiment": (cf.run_experiment, {"path": "no such file"}),
+    "tune": (cf.tune, {"model": cf.ItemKNN(), "train": X, "space": {"neighbours": [3]}, "method": "grid"}),
     "datasets.completejourney": (cf.datasets.completejourney, {}),
     "datasets.grocery_products": (cf.datasets.grocery_products, {}),
     "datasets.leave_one_out_with_negatives": (

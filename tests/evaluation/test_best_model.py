@@ -84,7 +84,7 @@ def test_with_no_time_there_is_a_model_and_the_others_say_why_not(events):
         ({"metric": "ndgc@10"}, "did you mean ndcg"),
         ({"seed": -1}, "seed must be a whole number"),
         ({"exclude_seen": 1}, "exclude_seen must be True or False"),
-        ({"events": 5}, "train: Events, Interactions or Ratings are expected, got int"),
+        ({"events": 5}, "events: Events, Interactions or Ratings are expected, got int"),
     ],
 )
 def test_bad_arguments(events, options, message):

@@ -148,7 +148,7 @@ def best_model(
         if flag is not None:
             check_flag(name, flag)
     rated = isinstance(measured.kind, RatingError)
-    data = hold_out(events, valid, weight=weight, rated=rated, seed=seed)
+    data = hold_out(events, valid, weight=weight, rated=rated, seed=seed, name="events")
     new_only = _asks_for_new(data, rated=rated) if exclude_seen is None else exclude_seen
     contest = _Contest(data, measured, new_only, started + _FIRST_PART * seconds, seed)
     families = _families(data, rated=rated, new_only=new_only)
@@ -193,15 +193,13 @@ def _families(data: Holdout, *, rated: bool, new_only: bool) -> dict[str, Recomm
     if new_only:
         return {"popular": Popular(), **recent, **collaborative}
     history: dict[str, Recommender] = {"history": Fallback(PersonalPopular(), Popular())}
-    learned: dict[str, Recommender] = {}
+    slow: dict[str, Recommender] = {}
     if timed:
         history["history of late"] = Fallback(PersonalPopular(half_life="90d"), Popular(window="7d"))
-        learned = {
-            "NextBasket": Fallback(NextBasket(), Popular(window="7d")),
-            "Repurchase": Fallback(Repurchase(), Popular(window="7d")),
-        }
+        history["NextBasket"] = Fallback(NextBasket(), Popular(window="7d"))
+        slow["Repurchase"] = Fallback(Repurchase(), Popular(window="7d"))  # whose fit tells no steps to stop at
     del collaborative["ItemKNN"]  # which never scores an item by itself, and is out of place where items come again
-    return {"popular": Popular(), **history, **collaborative, **learned}
+    return {"popular": Popular(), **history, **collaborative, **slow}
 
 
 class _Contest:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_choice, check_flag, shown, warn
+from cofactor.checks import check_choice, check_flag, check_path, shown, warn
 from cofactor.data.log import Log
 from cofactor.data.split import Split
 from cofactor.data.tables import pairs_of, read_table
@@ -27,6 +26,8 @@ from cofactor.evaluation.training import Training
 from cofactor.metrics import parse_all
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cofactor.data.aggregate import Weight
     from cofactor.data.events import Events
     from cofactor.data.interactions import Interactions
@@ -98,7 +99,7 @@ def compare(
     task = _Task.of(models, metrics, train, test, weight, candidates)
     check_choice("errors", errors, ("row", "raise"))
     task.check(exclude_seen=exclude_seen, intervals=intervals, significance=significance, progress=progress)
-    kept = None if folder is None else KeptResults(Path(folder).expanduser(), task.facts(exclude_seen, intervals))
+    kept = None if folder is None else KeptResults(check_path("folder", folder), task.facts(exclude_seen, intervals))
     found = task.run(kept, exclude_seen=exclude_seen, intervals=intervals, errors=errors, progress=progress)
     return _board(task, found, significance=significance)
 

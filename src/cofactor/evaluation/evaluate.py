@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cofactor.checks import check_flag
 from cofactor.errors import ParameterError
-from cofactor.evaluation.known import train_of
+from cofactor.evaluation.known import features_of, train_of
 from cofactor.evaluation.measure import DEFAULT_METRICS, check_intervals, measure, warn_of_empty, warn_of_seen
 from cofactor.evaluation.slices import check_by, sliced, slices_of
 from cofactor.metrics import parse_all
@@ -40,9 +40,9 @@ def evaluate(
     n_items: int | None = None,
     unknown_users: str = "exclude",
     by: str | None = None,
-    train: TableLike = None,
-    user_features: TableLike = None,
-    item_features: TableLike = None,
+    train: TableLike | None = None,
+    user_features: TableLike | None = None,
+    item_features: TableLike | None = None,
     category: str | None = None,
     per_user: bool = False,
     confidence: float = 0.95,
@@ -130,6 +130,8 @@ class _Told:
         """Measure and tell."""
         check_flag("per_user", self.per_user)
         features = given.pop("user_features"), given["item_features"]
+        if features[0] is not None:
+            features_of(features[0], "user")
         if self.by is not None:
             if self.per_user:
                 raise ParameterError("by and per_user: values are told by slices, or by users; leave one of them out")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cofactor.checks import check_at_least, nearest
+from cofactor.checks import check_at_least, check_path, nearest
 from cofactor.errors import ParameterError
 from cofactor.evaluation.experiment_data import ExperimentData
 from cofactor.evaluation.experiment_models import read_models
@@ -18,6 +17,7 @@ from cofactor.system.toml import read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from cofactor.evaluation.experiment_models import ModelSpec
     from cofactor.evaluation.experiment_section import Kind
@@ -77,7 +77,7 @@ class Experiment:
             A key, a class, a parameter, a metric or a value is none of the possible ones. The message names the line,
             and what may have been meant.
         """
-        text = read_toml(path)
+        text = read_toml(check_path("path", path))
         file = Section(text, (), text.data)
         file.check(_TOP, ("data", "models"))
         evaluate, output = file.section("evaluate"), file.section("output")
@@ -120,12 +120,12 @@ class Experiment:
         return (
             path.parent / self.file.section("output").table.get("folder", f"{path.stem}-results")
             if out is None
-            else Path(out).expanduser()
+            else check_path("out", out)
         )
 
     def data_folder(self, data: str | Path | None = None) -> Path:
         """What paths are relative to: ``data``, or the folder of the file."""
-        return self.file.file.path.parent if data is None else Path(data).expanduser()
+        return self.file.file.path.parent if data is None else check_path("data", data)
 
     def chosen(self, models: Sequence[str] | None) -> list[ModelSpec]:
         """The models of these names, all of them for None."""

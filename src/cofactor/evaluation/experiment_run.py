@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cofactor.checks import check_at_least, check_flag
+from cofactor.checks import check_at_least, check_flag, check_path, shown
 from cofactor.data.tables import pairs_of
 from cofactor.errors import ParameterError
 from cofactor.evaluation.experiment import Experiment
@@ -21,7 +22,7 @@ from cofactor.system.files import check_output, write_table
 from cofactor.system.progress import progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from cofactor.data.user_items import UserItems
@@ -74,12 +75,10 @@ def run_experiment(
     DataError
         The file or the data cannot be read.
     """
+    _check(data, out, models, seed, progress)
     experiment = path if isinstance(path, Experiment) else Experiment.read(path)
-    if progress is not None:
-        check_flag("progress", progress)
     file = experiment.file
     seed = experiment.seed if seed is None else seed
-    check_at_least("seed", seed, 0, whole=True)
     specs, target, folder = experiment.chosen(models), experiment.folder(out), experiment.data_folder(data)
     check_output(target / "results.parquet")
     folds = experiment.data.folds(folder, seed)
@@ -191,6 +190,19 @@ class _Run:
         if "recommendations" in asked:
             lists = model.recommend(k=asked["recommendations"], exclude_seen=self._exclude_seen)
             write_table(lists, result.folder / "recommendations.parquet")
+
+
+def _check(data: Any, out: Any, models: Any, seed: Any, progress: Any) -> None:  # noqa: ANN401
+    """Raise ParameterError where one of these is none of the possible ones, before any file is read."""
+    for name, folder in (("data", data), ("out", out)):
+        if folder is not None:
+            check_path(name, folder)
+    if models is not None and (isinstance(models, str) or not isinstance(models, Sequence)):
+        raise ParameterError(f"models must be a list of names, got {shown(models)}")
+    if seed is not None:
+        check_at_least("seed", seed, 0, whole=True)
+    if progress is not None:
+        check_flag("progress", progress)
 
 
 def _published(table: Mapping[str, Any]) -> Published:

@@ -67,6 +67,7 @@ def hold_out(
     weight: Weight = None,
     rated: bool = False,
     seed: int = 0,
+    name: str = "train",
 ) -> Holdout:
     """Cut off what parameters are chosen by.
 
@@ -83,6 +84,8 @@ def hold_out(
         Whether ratings are wanted.
     seed : int
         Of the draws.
+    name : str
+        What the caller calls ``train``.
 
     Raises
     ------
@@ -91,7 +94,9 @@ def hold_out(
     ParameterError
         ``valid`` is none of these.
     """
-    training = Training(train, weight)
+    if train is None:
+        raise ParameterError(f"{name}: Events, Interactions or Ratings are expected, got None")
+    training = Training(train, weight, name=name)
     held_out: TableLike = valid
     told = "valid as given"
     if isinstance(valid, Split):

@@ -44,7 +44,7 @@ def evaluate_rows(
     metrics: str | Sequence[str] = DEFAULT_METRICS,
     *,
     users: ArrayLike | None = None,
-    train: Any = None,  # noqa: ANN401
+    train: Any | None = None,  # noqa: ANN401
     n_items: int | None = None,
     per_user: bool = False,
     confidence: float = 0.95,

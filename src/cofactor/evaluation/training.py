@@ -27,6 +27,8 @@ class Training:
         Interactions and Ratings are handed on as they are.
     weight : polars expression, optional
         Of the interactions that are made of events.
+    name : str
+        What the caller calls ``train``.
 
     Raises
     ------
@@ -34,12 +36,14 @@ class Training:
         ``train`` is none of these, or there is a weight and there are no events.
     """
 
-    def __init__(self, train: Events | Interactions | Ratings | None, weight: Weight = None) -> None:
+    def __init__(
+        self, train: Events | Interactions | Ratings | None, weight: Weight = None, *, name: str = "train"
+    ) -> None:
         is_log = hasattr(train, "interactions")
         if train is not None and not is_log and not hasattr(train, "user_items"):
-            raise ParameterError(f"train: Events, Interactions or Ratings are expected, got {type(train).__name__}")
+            raise ParameterError(f"{name}: Events, Interactions or Ratings are expected, got {type(train).__name__}")
         if weight is not None and not is_log:
-            raise ParameterError("weight: only events are weighed, and train holds none; pass events, or no weight")
+            raise ParameterError(f"weight: only events are weighed, and {name} holds none; pass events, or no weight")
         self._train: Any = train
         self._weight = weight
         self._is_log = is_log

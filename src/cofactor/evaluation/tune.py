@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cofactor.checks import check_at_least, check_choice, check_flag, is_number, nearest, shown, warn
+from cofactor.checks import check_at_least, check_choice, check_flag, check_path, is_number, nearest, shown, warn
 from cofactor.data.weights import duration
 from cofactor.errors import ParameterError
 from cofactor.evaluation.default_spaces import default_space
@@ -27,6 +26,7 @@ from cofactor.system.progress import progress_bar
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import timedelta
+    from pathlib import Path
 
     from cofactor.data.aggregate import Weight
     from cofactor.data.events import Events
@@ -118,7 +118,7 @@ def tune(
     data = hold_out(train, valid, weight=weight, rated=task.rated, seed=seed)
     study = Study(task.metric, task.space, data.told, task.build, Training(train, weight), exclude_seen=exclude_seen)
     if folder is not None:
-        study.keep_in(Ledger(Path(folder).expanduser(), task.facts(data, exclude_seen=exclude_seen)))
+        study.keep_in(Ledger(check_path("folder", folder), task.facts(data, exclude_seen=exclude_seen)))
     bench = Bench(task.build, data, task.metric, exclude_seen=exclude_seen, deadline=deadline)
     _search(study, bench, search, first=None if method == "grid" else task.first, most=most, progress=progress)
     return study

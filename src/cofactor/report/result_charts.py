@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from cofactor.checks import check_choice, check_type
+from cofactor.data.user_items import UserItems
 from cofactor.errors import ParameterError
 from cofactor.report.boards import column_of, higher_is_better, metrics_of
 from cofactor.report.charts import Axis, Bar, Bars, Lines, Series
@@ -15,10 +17,8 @@ from cofactor.report.charts import Axis, Bar, Bars, Lines, Series
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import polars as pl
     from numpy.typing import ArrayLike, NDArray
 
-    from cofactor.data.user_items import UserItems
     from cofactor.report.charts import Chart
 
 __all__ = ["concentration", "leaderboard", "long_tail", "losses", "pareto", "slices"]
@@ -45,6 +45,7 @@ def leaderboard(board: pl.DataFrame, metric: str | None = None, *, marks: Mappin
         The leaderboard lacks the metric.
     """
     metric = _metric(board, metric)
+    check_type("marks", marks, Mapping | None, "what stands beside the value, by the name of the model")
     columns = [column_of(board, name) for name in (metric, f"{metric}_low", f"{metric}_high")]
     bars = []
     for name, value, low, high in zip(board["model"], *columns, strict=True):
@@ -108,6 +109,11 @@ def slices(table: pl.DataFrame, metric: str, *, by: str) -> Chart:
     by : str
         What the groups mean.
     """
+    check_type("table", table, pl.DataFrame, "a DataFrame of model, slice, n and value")
+    if lacking := [name for name in ("model", "slice", "n", "value") if name not in table.columns]:
+        raise ParameterError(f"table: there is no column {', '.join(lacking)}; there are {table.columns}")
+    check_type("metric", metric, str, "the name of a metric")
+    check_type("by", by, str, "a text: what the groups mean")
     names = table["slice"].unique(maintain_order=True).to_list()
     series = []
     for (model,), part in table.group_by("model", maintain_order=True):
@@ -146,9 +152,8 @@ def concentration(interactions: UserItems, lists: Mapping[str, pl.DataFrame] | N
     lists : mapping of model to DataFrame with ``item_id``, optional
         Recommendations; items unknown to the interactions are the least popular ones.
     """
-    x = interactions
-    check_type("lists", {} if lists is None else lists, Mapping, "tables of recommendations by the name of the model")
-    counts = users_per_item(x)
+    counts, x = users_per_item(interactions), interactions
+    check_type("lists", lists, Mapping | None, "recommendations by the name of the model")
     order = np.argsort(-counts, kind="stable")
     all_counts = {"interactions": counts}
     for name, table in (lists or {}).items():
@@ -180,6 +185,9 @@ def losses(histories: Mapping[str, ArrayLike], *, title: str | None = None) -> C
         By default "Training loss", of the model if there is one.
     """
     check_type("histories", histories, Mapping, "losses by the name of the model")
+    check_type("title", title, str | None, "a text, or None")
+    if not histories:
+        raise ParameterError("histories: there is none; losses by the name of the model are expected")
     series = []
     for name, values in histories.items():
         loss = np.asarray(values, np.float64)
@@ -194,10 +202,13 @@ def losses(histories: Mapping[str, ArrayLike], *, title: str | None = None) -> C
 
 def users_per_item(interactions: UserItems) -> NDArray[np.int64]:
     """(n_items,), in the order of the items."""
+    check_type("interactions", interactions, UserItems, "Interactions or Ratings")
     return np.bincount(interactions.user_items.indices, minlength=interactions.n_items)
 
 
 def _metric(board: pl.DataFrame, metric: str | None) -> str:
+    check_type("board", board, pl.DataFrame, "a leaderboard of compare")
+    check_type("metric", metric, str | None, "the name of a column, or None")
     known = metrics_of(board)
     if metric is None:
         if not known:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_at_least, check_type, shown
+from cofactor.checks import check_at_least, check_flag, check_type, shown
 from cofactor.data.tables import TableLike, pairs_of
 from cofactor.errors import ParameterError
 from cofactor.evaluation.measure import Measurement, measure
 from cofactor.evaluation.paired import paired_tests
 from cofactor.evaluation.readings import readings
+from cofactor.evaluation.study import Study
 from cofactor.evaluation.unseen import unseen
 from cofactor.report import plots
 from cofactor.report.boards import higher_is_better, metrics_of
@@ -26,7 +27,7 @@ from cofactor.report.slices import by_activity, by_popularity
 from cofactor.report.tables import readable_leaderboard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from cofactor.data.log import Log
     from cofactor.data.user_items import UserItems
@@ -57,11 +58,11 @@ def make_report(
     board: pl.DataFrame,
     *,
     models: Mapping[str, Any] | None = None,
-    train: Any = None,  # noqa: ANN401
-    test: TableLike = None,
+    train: Log | UserItems | None = None,
+    test: TableLike | None = None,
     measured: Mapping[str, Measurement | pl.DataFrame] | None = None,
     tests: pl.DataFrame | None = None,
-    trials: Any = None,  # noqa: ANN401
+    trials: Study | pl.DataFrame | Mapping[str, Any] | None = None,
     names: Mapping[Any, str] | TableLike | None = None,
     users: int | Iterable[Any] = 3,
     k: int = 10,
@@ -112,7 +113,9 @@ def make_report(
     if "model" not in board.columns or not metrics_of(board) or board.is_empty():
         raise ParameterError(f"board: a leaderboard of compare is expected, got the columns {board.columns}")
     check_at_least("k", k, 1, whole=True)
-    known = _known(board, models or {}, train, test)
+    check_flag("exclude_seen", exclude_seen)
+    _check(title=title, lead=lead, measured=measured, tests=tests)
+    known = _known(board, {} if models is None else models, train, test)
     known.values = _per_user(known, measured, exclude_seen=exclude_seen)
     tests = _tested(known) if tests is None else tests
     known.lists = _lists(known, k, exclude_seen=exclude_seen)
@@ -123,11 +126,23 @@ def make_report(
     _long_tail(page, known)
     _learning(page, known.models)
     _tuning(page, trials)
-    if known.x is not None and known.lists:
-        _people(page, known, _asked(users, known), by_id, k, exclude_seen=exclude_seen)
+    if chosen := _asked(users, known):
+        _people(page, known, chosen, by_id, k, exclude_seen=exclude_seen)
     if known.models:
         page.section("Parameters").facts({name: repr(model) for name, model in known.models.items()})
     return page
+
+
+def _check(**given: object) -> None:
+    """Raise ParameterError where one of these is not what it has to be."""
+    kinds: dict[str, tuple[Any, str]] = {
+        "title": (str, "a text"),
+        "lead": (str, "a text"),
+        "measured": (Mapping | None, "values per user by the name of the model, or None"),
+        "tests": (pl.DataFrame | None, "a table of paired_tests, or None"),
+    }
+    for name, value in given.items():
+        check_type(name, value, *kinds[name])
 
 
 def _known(board: pl.DataFrame, models: Mapping[str, Any], train: Any, test: TableLike) -> _Known:  # noqa: ANN401
@@ -211,9 +226,11 @@ def _leaderboard(page: Report, known: _Known, tests: pl.DataFrame | None) -> Non
         )
     for metric in metrics[:_MOST_BARS]:
         page.chart(plots.leaderboard(board, metric, marks=marks if metric == metrics[0] else {}))
-    if "fit_seconds" in board.columns:
-        page.section("Accuracy and time").chart(plots.pareto(board, metrics[0]))
-        page.chart(plots.pareto(board, metrics[0], seconds="recommend_seconds"))
+    timed = [seconds for seconds in ("fit_seconds", "recommend_seconds") if seconds in board.columns]
+    if timed:
+        page.section("Accuracy and time")
+    for seconds in timed:
+        page.chart(plots.pareto(board, metrics[0], seconds=seconds))
     if tests is not None and not tests.is_empty():
         page.subsection("Paired tests").table(readable_tests(tests), folded=f"All {tests.height:,} pairs")
 
@@ -261,6 +278,9 @@ def _learning(page: Report, models: Mapping[str, Any]) -> None:
 def _tuning(page: Report, trials: Any) -> None:  # noqa: ANN401
     """The searches of studies, or of tables of trials of any origin."""
     studies = dict(trials) if isinstance(trials, Mapping) else {} if trials is None else {"": trials}
+    for study in studies.values():
+        if not isinstance(study, pl.DataFrame | Study):
+            raise ParameterError(f"trials: a Study or a table of trials is expected, got {shown(study)}")
     if studies:
         page.section("Tuning").text("Measured on a part of the training data: the test is not in these numbers.")
     for name, study in studies.items():
@@ -283,13 +303,17 @@ def _search(page: Report, study: Any) -> None:  # noqa: ANN401
 
 
 def _asked(users: int | Iterable[Any], known: _Known) -> Sequence[Any]:
-    assert known.pairs is not None  # or there would be no lists
-    assert known.x is not None
-    if isinstance(users, int):
+    """The users to show; nobody where there are no lists and nobody was named."""
+    if isinstance(users, str | Mapping) or not isinstance(users, Iterable):
         check_at_least("users", users, 0, whole=True)
-        return typical_users(known.pairs, known.x, users)
+        if known.pairs is None or known.x is None or not known.lists:
+            return []
+        return typical_users(known.pairs, known.x, int(users))  # type: ignore[arg-type]
     chosen = list(users)
-    check_users(chosen, known.x)
+    if chosen and (known.x is None or not known.lists):
+        raise ParameterError("users: to show somebody's lists, give models= that are fitted, and test=")
+    if known.x is not None:
+        check_users(chosen, known.x)
     return chosen
 
 

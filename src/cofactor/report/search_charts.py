@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_type
+from cofactor.checks import check_flag, check_type
 from cofactor.errors import ParameterError
 from cofactor.report.boards import column_of
 from cofactor.report.charts import Axis, Grid, Lines, Series
 from cofactor.report.scales import short_number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from cofactor.report.charts import Chart
 
 __all__ = ["parameter", "parameters_of", "search", "surface"]
@@ -45,7 +43,7 @@ def search(trials: pl.DataFrame, *, metric: str = "value", higher_is_better: boo
     metric : str
         What the value is.
     """
-    values = _values(trials)
+    values = _values(trials, metric, higher_is_better=higher_is_better)
     sign = 1 if higher_is_better else -1
     numbers = np.arange(1, len(values) + 1)
     best = sign * np.fmax.accumulate(sign * values) if len(values) else values
@@ -58,8 +56,10 @@ def search(trials: pl.DataFrame, *, metric: str = "value", higher_is_better: boo
 
 def parameter(trials: pl.DataFrame, name: str, *, metric: str = "value") -> Chart:
     """The value of every trial by one of its parameters."""
-    _require(trials, [name])
-    values, column = _values(trials), trials[name]
+    values = _values(trials, metric)
+    check_type("name", name, str, "the name of a parameter")
+    _require(trials, name=name)
+    column = trials[name]
     tips = [f"{metric} {v:.4f}\n{_told(row)}" for _, v, row in _rows(trials, values)]
     if column.dtype.is_numeric():
         x, axis = column_of(trials, name), Axis(name, log=_is_wide(column))
@@ -93,15 +93,15 @@ def surface(
     ParameterError
         A parameter is missing, or there are not two that vary.
     """
+    values = _values(trials, metric, higher_is_better=higher_is_better)
+    _require(trials, x=x, y=y)
     chosen = [name for name in (x, y) if name is not None]
-    _require(trials, chosen)
     ranked = sorted(parameters_of(trials), key=lambda name: -_effect(trials, name))
     chosen += [name for name in ranked if name not in chosen][: 2 - len(chosen)]
     if len(chosen) < 2:
         raise ParameterError(f"trials: two parameters that vary are needed, there are {parameters_of(trials)}")
     first, second = chosen
     (columns, at), (rows, down) = _levels(trials[first]), _levels(trials[second])
-    values = _values(trials)
     grid = np.full((len(rows), len(columns)), np.nan)
     counts = np.zeros(grid.shape, np.int64)
     better = np.fmax if higher_is_better else np.fmin
@@ -119,16 +119,20 @@ def surface(
     return Grid(title, f"{title}, a table", first, second, columns, rows, values_of, higher_is_better, note, told)
 
 
-def _values(trials: pl.DataFrame) -> np.ndarray:
-    _require(trials, ["value"])
+def _values(trials: pl.DataFrame, metric: str = "value", *, higher_is_better: bool = True) -> np.ndarray:
+    check_type("trials", trials, pl.DataFrame, "a table with a row per trial, such as study.trials")
+    check_type("metric", metric, str, "the name of what was measured")
+    check_flag("higher_is_better", higher_is_better)
+    _require(trials, trials="value")
     return column_of(trials, "value")
 
 
-def _require(trials: pl.DataFrame, names: Sequence[str]) -> None:
-    check_type("trials", trials, pl.DataFrame, "a row per trial, such as study.trials")
-    for name in names:
-        if name not in trials.columns:
-            raise ParameterError(f"trials: there is no column {name!r}; there are {trials.columns}")
+def _require(trials: pl.DataFrame, /, **names: str | None) -> None:
+    """Raise ParameterError, which names the parameter, where it names no column."""
+    for parameter, name in names.items():
+        check_type(parameter, name, str | None, "the name of a column")
+        if name is not None and name not in trials.columns:
+            raise ParameterError(f"{parameter}: the trials have no column {name!r}; they have {trials.columns}")
 
 
 def _rows(trials: pl.DataFrame, values: np.ndarray) -> list[tuple[int, float, dict[str, object]]]:

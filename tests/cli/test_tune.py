@@ -71,3 +71,31 @@ def test_a_full_folder_is_told_before_the_search(log, run, tmp_path):
 def test_a_share_may_be_written_as_a_number(log, run_json):
     found = run_json("tune", log, "--model", "ease", *SPACE, "--valid", "0.2")
     assert found["validation"].startswith("0.2 of every user's items")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--space", "ease.regularization=1,10", "--space", "regularization=5"],
+            "--space ease.regularization is given",
+        ),
+        ([*SPACE, "-p", "dropout=0.1", "-p", "dropout=0.2"], "--param dropout is given twice, as 0.1 and as 0.2"),
+    ],
+)
+def test_what_is_given_twice_is_refused(log, run, options, message):
+    stderr = run("tune", log, "--model", "ease", *options, expect=2).stderr
+    assert message in " ".join(stderr.split())
+
+
+def test_both_names_of_a_model_go_before_its_parameters(log, run_json):
+    found = run_json(
+        "tune", log, "-m", "als", "-p", "ials.iterations=2", "--space", "ials.factors=2,3", "--method", "grid"
+    )
+    assert [row["factors"] for row in found["trials"]] == [2, 3]
+    assert "iterations=2" in found["model"]
+
+
+def test_a_typo_in_a_parameter_of_ials_is_told(log, run):
+    stderr = run("tune", log, "--model", "ials", "-p", "factor=2", expect=2).stderr
+    assert "there is no such parameter; als has factors" in " ".join(stderr.split())

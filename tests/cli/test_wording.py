@@ -52,3 +52,7 @@ def test_help_names_every_model(run):
     assert len(model_names()) >= 15
     assert issubclass(model_names()["als"], cf.ImplicitALS)
     assert "fixed-factors" not in model_names()  # of vectors, which only Python can give
+
+
+def test_where_there_is_no_option_the_parameter_stays():
+    assert in_options("exclude_seen=False keeps them", ["--out"]) == "exclude_seen=False keeps them"

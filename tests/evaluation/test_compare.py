@@ -374,3 +374,35 @@ def test_users_without_a_list_in_a_table_are_told(train):
     with pytest.warns(cf.CofactorWarning, match="'mine' has no list for 1 of 2 test users"):
         board = compare({"mine": lists}, train, TEST, "recall@1")
     assert board["recall@1"][0] == 0.5
+
+
+def test_what_another_function_makes_is_not_taken_from_a_folder(events, tmp_path):
+    train, test = cf.split.by_time(events, "20d")
+
+    def value(regularization, folder=None):
+        model = {"m": lambda: cf.EASE(regularization)}  # always of the same name
+        return compare(model, train, test, "ndcg@5", folder=folder, exclude_seen=False)["ndcg@5"][0]
+
+    kept = value(1.0, tmp_path / "c")
+    assert value(5000.0, tmp_path / "c") == value(5000.0) != kept
+
+
+def test_models_that_were_fitted_before_are_measured_again(events, tmp_path):
+    train, test = cf.split.by_time(events, "20d")
+    some = train.interactions().to_frame().filter(pl.col("user_id") % 2 == 0)
+    whole, part = cf.EASE().fit(train), cf.EASE().fit(some)
+    values = [
+        compare({"m": model}, None, test, "ndcg@5", folder=folder, exclude_seen=False)["ndcg@5"][0]
+        for model, folder in ((whole, tmp_path / "c"), (part, tmp_path / "c"), (part, None))
+    ]
+    assert values[0] != values[1] == values[2]
+
+
+def test_the_ratings_of_a_test_count_in_a_folder(tmp_path):
+    table = pl.DataFrame({"user_id": [1, 1, 2, 2], "item_id": [1, 2, 1, 3], "rating": [1.0, 5.0, 2.0, 4.0]})
+    train = cf.Ratings.from_frame(table)
+    options = {"metrics": "rmse", "folder": tmp_path / "c"}
+    compare({"m": cf.BiasOnly()}, train, table, **options)
+    compare({"m": cf.BiasOnly()}, train, pl.concat([table[::-1], table]), **options)  # the same
+    with pytest.raises(cf.ArtifactError, match="data was"):
+        compare({"m": cf.BiasOnly()}, train, table.with_columns(pl.col("rating") + 1), **options)

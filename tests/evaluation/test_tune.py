@@ -395,6 +395,19 @@ def test_damaged_studies(x, tmp_path):
         go_on()
 
 
+def test_a_function_with_other_parameters_is_another_study(x, tmp_path):
+    def search(dropout):
+        def make(regularization):
+            return cf.EASE(regularization, dropout=dropout)
+
+        return cf.tune(make, x, space={"regularization": [1.0, 10.0]}, method="grid", folder=tmp_path / "s")
+
+    search(0.1)
+    assert len(search(0.1).records) == 2
+    with pytest.raises(cf.ArtifactError, match=r"model was .*dropout=0\.1.* and is .*dropout=0\.5"):
+        search(0.5)
+
+
 def test_two_searches_in_one_folder(x, tmp_path):
     class Meddling(Peaked):
         def fit(self, interactions, *, progress=None):

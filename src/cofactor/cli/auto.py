@@ -71,6 +71,8 @@ def auto(
         print_table(scored, f"On the test ({test}), fitted on all that is not in it")
     if save is not None:
         say(f"Model written to {save}")
+    if report is not None:
+        say(f"Report written to {report}")
 
 
 def _empty(table: pl.DataFrame) -> list[str]:

@@ -52,6 +52,7 @@ def build_models(names: Iterable[str], params: Sequence[str]) -> dict[str, Recom
     if twice := [name for at, name in enumerate(names) if name in names[:at]]:
         raise typer.BadParameter(f"{twice[0]!r} is named twice; a model is fitted once, so name it once")
     given = [_assignment(text) for text in params]
+    _refuse_twice("--param", given)
     used: set[tuple[str, str, str]] = set()
     models = {name: _chain(name, given, used) for name in names}
     if unused := [one for one in given if one not in used]:
@@ -105,11 +106,19 @@ def _assignment(text: str, option: str = "--param") -> tuple[str, str, str]:
     if not equals:
         raise typer.BadParameter(f"{option} {text}: write NAME=VALUE")
     model, _, name = target.strip().rpartition(".")
-    return model, name.replace("-", "_"), value.strip()
+    return _ALSO.get(model, model), name.replace("-", "_"), value.strip()
+
+
+def _refuse_twice(option: str, given: Sequence[tuple[str, str, str]]) -> None:
+    """Raise BadParameter where one is given twice, of which one would be left out in silence."""
+    for at, (model, name, value) in enumerate(given):
+        if earlier := [one for *key, one in given[:at] if key == [model, name]]:
+            whole = f"{model}.{name}" if model else name
+            raise typer.BadParameter(f"{option} {whole} is given twice, as {earlier[0]} and as {value}; give it once")
 
 
 def _refuse(model: str, name: str, value: str, models: Iterable[str]) -> None:
-    links = list(dict.fromkeys(link for chain in models for link in re.split("[+:]", chain)))
+    links = list(dict.fromkeys(_ALSO.get(link, link) for chain in models for link in re.split("[+:]", chain)))
     if model and model not in links:
         raise typer.BadParameter(
             f"--param {model}.{name}={value}: no model {model!r} was asked for, but {', '.join(links)}"
@@ -132,9 +141,10 @@ def read_space(model: str, texts: Iterable[str]) -> dict[str, Any]:
     """
     links, known = [_ALSO.get(link, link) for link in re.split("[+:]", model)], model_names()
     space: dict[str, Any] = {}
-    for text in texts:
-        part, name, values = _assignment(text, "--space")
-        part = _ALSO.get(part, part) or (links[0] if len(links) == 1 else "")
+    alone = links[0] if len(links) == 1 else ""
+    given = [(part or alone, name, values) for part, name, values in (_assignment(text, "--space") for text in texts)]
+    _refuse_twice("--space", given)
+    for text, (part, name, values) in zip(texts, given, strict=True):
         hints = _hints(part) if part in links else {}
         if name not in hints:
             names = [f"{link}.{one}" if len(links) > 1 else one for link in links for one in _hints(link)]

@@ -14,7 +14,6 @@ __all__ = ["in_options"]
 _CALLS = (
     (r"read_events\(\.\.\., (\w+=)(?:\.\.\.)?\)", r"\1"),
     (r"; make the interactions of (\w+=)", r"; give \1"),
-    (r"\bexclude_seen=False\b", "repeats="),
     (r", or in the weight$", ""),
 )
 # Options that the library calls otherwise. Its half_life= is a parameter of models, which --param gives.
@@ -41,6 +40,8 @@ def in_options(message: str, options: Iterable[str]) -> str:
     """
     for pattern, replacement in _CALLS:
         message = re.sub(pattern, replacement, message)
+    if "--repeats" in (options := list(options)):  # a file calls it exclude_seen, too
+        message = re.sub(r"\bexclude_seen=False\b", "repeats=", message)
     names = {
         _CALLED.get(option, option.removeprefix("--").replace("-", "_")): option
         for option in options

@@ -57,6 +57,8 @@ def widths_of(context: Context | None) -> Widths:
         raise ParameterError(f"{told}; got {shown(context)}")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ParameterError(f"context names {', '.join(twice)} more than once")
+    if own := [name for name in names if name in ("user_id", "item_id", "rating")]:
+        raise ParameterError(f"context names {own[0]!r}, which a rating is made of; rename the column if it is another")
     widths: Widths = dict(context) if isinstance(context, Mapping) else dict.fromkeys(names)
     for name, width in widths.items():
         is_time = isinstance(width, str) and _DURATION.fullmatch(width) is not None

@@ -11,8 +11,10 @@ import numpy as np
 import polars as pl
 
 from cofactor.checks import check_choice, check_flag, check_path, shown, warn
+from cofactor.data.log import Log
 from cofactor.data.split import Split
-from cofactor.data.tables import pairs_of
+from cofactor.data.tables import pairs_of, read_table
+from cofactor.data.user_items import UserItems
 from cofactor.errors import CofactorError, ParameterError
 from cofactor.evaluation.entries import Entry, Result, entries_of, run_entry
 from cofactor.evaluation.fingerprint import fingerprint
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from cofactor.data.interactions import Interactions
     from cofactor.data.ratings import Ratings
     from cofactor.data.tables import TableLike
-    from cofactor.data.user_items import UserItems
     from cofactor.evaluation.measure import Measurement
     from cofactor.metrics import Metric
 
@@ -147,7 +148,7 @@ class _Task:
     def facts(self, exclude_seen: bool, intervals: bool) -> dict[str, Any]:
         """What a comparison must share with the one whose results it takes over."""
         tables = [
-            [pairs_of(test), *([] if self.candidates is None else [pairs_of(self.candidates)])]
+            [_held_out(test), *([] if self.candidates is None else [pairs_of(self.candidates)])]
             for _, test in self.folds
         ]
         data = [
@@ -170,7 +171,8 @@ class _Task:
             for entry in self.entries:
                 if any(one.error is not None and one.entry is entry for one in results):
                     continue
-                result = None if kept is None else kept.read(entry, fold)
+                # What a model was fitted on before nobody tells; to measure it again costs little.
+                result = None if kept is None or training.is_empty else kept.read(entry, fold)
                 if result is None:
                     result = run_entry(
                         entry, fold, training, test, names, fresh=self.several, progress=progress, **options
@@ -198,6 +200,17 @@ def _warn_of_missing(found: Measurement, name: str) -> None:
     if found.n_unknown_users:
         n, of = found.n_unknown_users, len(found.users)
         warn(f"{name!r} has no list for {n:,} of {of:,} test users, whose items count as misses")
+
+
+def _held_out(test: TableLike) -> pl.DataFrame:
+    """What models are measured by: distinct pairs, and how much each counts, where the test says so."""
+    pairs = pairs_of(test)
+    if isinstance(test, Log):
+        roles = {"user_id": test.user, "item_id": test.item, "rating": test.rating}
+        rated = test.frame.select(pl.col(column).alias(role) for role, column in roles.items() if column is not None)
+        return pairs if test.rating is None else rated.unique().collect()
+    table = test.to_frame() if isinstance(test, UserItems) else read_table(test, ("user_id", "item_id"), "test")
+    return table.select(*pairs.columns, *(name for name in ("weight", "rating") if name in table.columns)).unique()
 
 
 def _board(task: _Task, results: list[Result], *, significance: bool) -> pl.DataFrame:

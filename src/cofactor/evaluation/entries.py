@@ -55,7 +55,11 @@ class Entry:
     def described(self) -> str:
         """What tells it from another one of its name."""
         if self.kind == "factory":
-            return f"{getattr(self.given, '__module__', '')}.{getattr(self.given, '__qualname__', repr(self.given))}"
+            name = f"{getattr(self.given, '__module__', '')}.{getattr(self.given, '__qualname__', repr(self.given))}"
+            try:
+                return f"{name}: {self.given()!r}"
+            except Exception as error:  # which is told when it is to be fitted
+                return f"{name}: {error!r}"
         return "a table of recommendations" if self.kind == "table" else repr(self.given)
 
 

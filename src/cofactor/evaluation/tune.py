@@ -176,6 +176,8 @@ class _Task:
         if base is None:
             name = getattr(model, "__qualname__", type(model).__name__)
             told = f"{getattr(model, '__module__', '')}.{name}"
+            if isinstance(probe, Model):  # whose parameters stand in its text
+                told += f", such as {probe!r}"
         first = None if base is None else {name: value_of(base, name) for name in wanted}
         return cls(name, told, build, wanted, measured, rated, first)
 

@@ -243,6 +243,7 @@ def test_folds_and_comparisons_hand_the_context_on():
         ([1], "context must be names of columns"),
         ([], r"context=\[\] names no column; leave it out"),
         (["hour", "hour"], "context names hour more than once"),
+        (["user_id"], "context names 'user_id', which a rating is made of"),
         ({"time": "7 days"}, "bins of 'time' must be a time such as '7d'.* got '7 days'"),
         ({"time": 0}, "bins of 'time' must be"),
         ({"time": True}, "bins of 'time' must be"),

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from cofactor.data.context import Context, context_codes, learned_context, widths_of
+from cofactor.data.context import context_codes, learned_context, widths_of
 from cofactor.errors import ParameterError
 from cofactor.models.base.fitting import in_one_step
 from cofactor.models.ratings.fm_chain import Chain

@@ -406,3 +406,11 @@ def test_the_ratings_of_a_test_count_in_a_folder(tmp_path):
     compare({"m": cf.BiasOnly()}, train, pl.concat([table[::-1], table]), **options)  # the same
     with pytest.raises(cf.ArtifactError, match="data was"):
         compare({"m": cf.BiasOnly()}, train, table.with_columns(pl.col("rating") + 1), **options)
+
+
+def test_too_few_users_for_a_test_do_not_lose_the_leaderboard(train):
+    one = pl.DataFrame({"user_id": [2], "item_id": [10]})
+    with pytest.warns(cf.CofactorWarning, match="p_vs_best is missing: .* share 1 user"):
+        board = compare({"a": Fixed(10), "b": Fixed(20, 10)}, train, one, "recall@1", significance=True)
+    assert board["recall@1"].to_list() == [1, 0]
+    assert board["p_vs_best"].to_list() == [None, None]

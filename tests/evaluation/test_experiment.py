@@ -480,6 +480,8 @@ def test_data_that_are_not_as_the_file_says(file, old, new, message):
 def test_models_are_named(file, tmp_path):
     with pytest.raises(ParameterError, match=r"has no model 'alss'; did you mean als\? It has popular, als, chain"):
         cf.run_experiment(file(), models=["alss"])
+    with pytest.raises(ParameterError, match=r"no name is given; .* has popular, als, chain"):
+        cf.run_experiment(file(), models=[])
     with pytest.raises(ParameterError, match="there is no model"):
         Experiment.read(file(text=FILE[: FILE.index("[models.popular]")] + "[models]\n"))
     with pytest.raises(DataError, match="cannot be read"):

@@ -79,3 +79,9 @@ def test_parameters_that_are_no_numbers_have_names():
 def test_errors_name_what_is_there(plot, error):
     with pytest.raises(cf.ParameterError, match=error):
         plot()
+
+
+def test_a_search_of_one_trial_has_a_course():
+    chart = plots.search(TRIALS.head(1))
+    assert [list(series.y) for series in chart.series] == [[TRIALS["value"][0]]] * 2
+    assert plots.parameter(TRIALS.head(1), "factors").series[0].tips == [chart.series[0].tips[0].split("\n", 1)[1]]

@@ -1,6 +1,7 @@
 """What paired tests say, whichever side the best model is on."""
 
 import polars as pl
+import pytest
 
 import cofactor as cf
 from cofactor.report.significance import SAME, against_best, in_words, marks_of, readable_tests
@@ -43,3 +44,9 @@ def test_tables_of_the_library_are_understood():
     assert table["difference"][0].startswith("-0.1500 (-0.")
     assert table["differ"].to_list() == ["yes"]
     assert readable_tests(pl.concat([tests, tests.with_columns(metric=pl.lit("recall@10"))])).columns[0] == "metric"
+
+
+def test_another_table_is_no_table_of_tests():
+    board = pl.DataFrame({"model": ["a", "b"], "ndcg@5": [0.2, 0.1]})
+    with pytest.raises(cf.ParameterError, match=r"tests: a table of paired_tests is expected, .* no column 'metric'"):
+        against_best(board, board, "ndcg@5")

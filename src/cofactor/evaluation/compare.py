@@ -15,7 +15,7 @@ from cofactor.data.log import Log
 from cofactor.data.split import Split
 from cofactor.data.tables import pairs_of, read_table
 from cofactor.data.user_items import UserItems
-from cofactor.errors import CofactorError, ParameterError
+from cofactor.errors import CofactorError, DataError, ParameterError
 from cofactor.evaluation.entries import Entry, Result, entries_of, run_entry
 from cofactor.evaluation.fingerprint import fingerprint
 from cofactor.evaluation.kept_results import KeptResults
@@ -259,7 +259,11 @@ def _line(error: Exception) -> str:
 def _p_values(board: pl.DataFrame, users: dict[str, pl.DataFrame | None], metric: str) -> pl.Series:
     """That a model differs from the best as much by chance; null of the best, and of models that failed."""
     best = board["model"][0]
-    tests = paired_tests(users, metrics=metric, baseline=best) if len(users) > 1 else None
+    try:
+        tests = paired_tests(users, metrics=metric, baseline=best) if len(users) > 1 else None
+    except DataError as error:  # as of a single user; what was measured is worth having
+        warn(f"p_vs_best is missing: {error}")
+        tests = None
     found = {} if tests is None else dict(tests.select("model_a", "p_holm").iter_rows())
     return pl.Series([found.get(name) for name in board["model"]], dtype=pl.Float64)
 

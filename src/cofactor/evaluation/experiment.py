@@ -129,6 +129,8 @@ class Experiment:
 
     def chosen(self, models: Sequence[str] | None) -> list[ModelSpec]:
         """The models of these names, all of them for None."""
+        if models is not None and not models:
+            raise ParameterError(f"models: no name is given; {self.file.file.path} has {', '.join(self.models)}")
         for name in models or ():
             if name not in self.models:
                 raise ParameterError(

@@ -136,7 +136,8 @@ def _require(trials: pl.DataFrame, /, **names: str | None) -> None:
 
 
 def _rows(trials: pl.DataFrame, values: np.ndarray) -> list[tuple[int, float, dict[str, object]]]:
-    told = trials.select(parameters_of(trials)).rows(named=True)
+    names = parameters_of(trials)
+    told = trials.select(names).rows(named=True) if names else [{}] * len(trials)  # a table without columns has no rows
     return list(zip(range(1, len(values) + 1), values.tolist(), told, strict=True))
 
 

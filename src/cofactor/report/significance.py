@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from cofactor.errors import ParameterError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["SAME", "against_best", "in_words", "marks_of", "readable_tests"]
+
+_COLUMNS = ("metric", "model_a", "model_b", "difference", "p_holm", "different")
 
 SAME = "≈"
 """Not significantly different from the best."""
@@ -25,10 +29,16 @@ def against_best(board: pl.DataFrame, tests: pl.DataFrame, metric: str) -> dict[
     tests : DataFrame
         From ``paired_tests``: pairs without the best model are not looked at.
     metric : str
+
+    Raises
+    ------
+    ParameterError
+        The tests are another table.
     """
+    if missing := [name for name in _COLUMNS if name not in tests.columns]:
+        raise ParameterError(f"tests: a table of paired_tests is expected, and there is no column {missing[0]!r}")
     best, found = board["model"][0], {}
-    columns = ("model_a", "model_b", "difference", "p_holm", "different")
-    for a, b, difference, p, different in tests.filter(pl.col("metric") == metric).select(columns).iter_rows():
+    for a, b, difference, p, different in tests.filter(pl.col("metric") == metric).select(_COLUMNS[1:]).iter_rows():
         if b == best:
             found[a] = (difference, p, different)
         elif a == best:

@@ -107,6 +107,8 @@ class Training:
 
     def tell_if_idle(self, course: Course) -> None:
         """Warn if some epochs taught next to nothing, as where large steps have thrown cosines' vectors far away."""
+        if course.interrupted:  # whoever ended it early knows
+            return
         loss = float(course.epochs.filter("kept")["loss"][0])
         if self._least is not None and loss > self._least and len(course.epochs) >= _SOME:
             warn(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +24,7 @@ from cofactor.evaluation.training import Training
 from cofactor.metrics import parse_all
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from cofactor.data.aggregate import Weight
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from cofactor.evaluation.measure import Measurement
     from cofactor.metrics import Metric
 
-__all__ = ["check_models", "compare", "named"]
+__all__ = ["compare"]
 
 
 def compare(
@@ -284,21 +283,6 @@ def _pareto(board: pl.DataFrame, metric: Metric, seconds: list[str]) -> pl.Serie
     return pl.Series([None if point is None else not beaten(point) for point in points], dtype=pl.Boolean)
 
 
-def check_models(models: Mapping[str, Any]) -> None:
-    """Raise ParameterError unless there are models, each an object of its own with a name."""
-    if not isinstance(models, Mapping):
-        raise ParameterError(f"models: a dict of models by name is expected, got {type(models).__name__}")
-    if not models:
-        raise ParameterError("models: there is none; pass at least one, such as {'popular': Popular()}")
-    for name, model in models.items():
-        if not (isinstance(name, str) and name):
-            raise ParameterError(f"models: names are texts that are not empty, got {name!r}")
-        if isinstance(model, type) or not (hasattr(model, "fit") and hasattr(model, "recommend")):
-            raise ParameterError(f"models: {name!r} is not a model but {model!r}")
-    if len({id(model) for model in models.values()}) < len(models):
-        raise ParameterError("models: one object is there under two names; make a second one")
-
-
 def _seen_by_others(entries: Sequence[Entry]) -> list[UserItems]:
     """What models that were fitted before have seen: all are measured on what is new to all of them."""
     fitted = [getattr(entry.given, "interactions_", None) for entry in entries]
@@ -311,15 +295,3 @@ def _values(found: Measurement) -> dict[str, float | None]:
     for metric, value, low, high, *_ in found.summary(n_bootstrap=1000).iter_rows():
         row |= {metric: value, f"{metric}_low": low, f"{metric}_high": high}
     return row
-
-
-@contextmanager
-def named(name: str, task: str) -> Iterator[None]:
-    """Name the model in the errors of a task."""
-    try:
-        yield
-    except CofactorError as error:
-        raise type(error)(f"model {name!r} failed to {task}: {error}") from error
-    except Exception as error:
-        error.add_note(f"this happened when compare wanted model {name!r} to {task}")
-        raise

@@ -13,7 +13,7 @@ import polars as pl
 from cofactor.checks import check_flag, shown
 from cofactor.data.split import Split, k_fold
 from cofactor.errors import ParameterError
-from cofactor.evaluation.compare import check_models, named
+from cofactor.evaluation.entries import check_models, named
 from cofactor.evaluation.measure import DEFAULT_METRICS, measure
 from cofactor.evaluation.training import Training
 from cofactor.metrics import parse_all

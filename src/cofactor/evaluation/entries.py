@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,13 +20,13 @@ from cofactor.evaluation.unseen import unseen
 from cofactor.system.memory import peak_growth
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from cofactor.data.tables import TableLike
     from cofactor.data.user_items import UserItems
     from cofactor.evaluation.training import Training
 
-__all__ = ["Entry", "Result", "entries_of", "run_entry"]
+__all__ = ["Entry", "Result", "check_models", "entries_of", "named", "run_entry"]
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,22 @@ def entries_of(models: Mapping[str, Any]) -> list[Entry]:
         There is none, a name is no text, something is neither a model nor makes one nor is a table, or one object is
         there twice.
     """
+    _check_names(models)
+    entries = [Entry(name, _kind(name, given), given) for name, given in models.items()]
+    _check_apart([entry.given for entry in entries if entry.kind == "model"])
+    return entries
+
+
+def check_models(models: Mapping[str, Any]) -> None:
+    """Raise ParameterError unless there are models, each an object of its own with a name."""
+    _check_names(models)
+    for name, model in models.items():
+        if not _is_model(model):
+            raise ParameterError(f"models: {name!r} is not a model but {model!r}")
+    _check_apart(list(models.values()))
+
+
+def _check_names(models: Mapping[str, Any]) -> None:
     if not isinstance(models, Mapping):
         raise ParameterError(f"models: a dict of models by name is expected, got {type(models).__name__}")
     if not models:
@@ -110,11 +127,11 @@ def entries_of(models: Mapping[str, Any]) -> list[Entry]:
     for name in models:
         if not (isinstance(name, str) and name):
             raise ParameterError(f"models: names are texts that are not empty, got {name!r}")
-    entries = [Entry(name, _kind(name, given), given) for name, given in models.items()]
-    fitted = [id(entry.given) for entry in entries if entry.kind == "model"]
-    if len(set(fitted)) < len(fitted):
+
+
+def _check_apart(models: Sequence[Any]) -> None:
+    if len({id(model) for model in models}) < len(models):
         raise ParameterError("models: one object is there under two names; make a second one")
-    return entries
 
 
 def _kind(name: str, given: Any) -> Literal["model", "factory", "table"]:  # noqa: ANN401
@@ -193,6 +210,15 @@ def _for_tables(training: Training, test: TableLike, options: dict[str, Any]) ->
     pairs = pairs_of(test)
     pairs = pairs.filter(pl.Series(x.users.rows(pairs["user_id"], "test: user_id") >= 0))
     return unseen(pairs, x) if options["exclude_seen"] else pairs, options | {"n_items": x.n_items}
+
+
+@contextmanager
+def named(name: str, task: str) -> Iterator[None]:
+    """Name the model in the errors of a task."""
+    try:
+        yield
+    except Exception as error:
+        raise _named(name, task, error)  # noqa: B904 - its cause is set, where it is another error
 
 
 def _named(name: str, task: str, error: Exception) -> Exception:

@@ -8,10 +8,10 @@ A new metric is one function in the file of its family and one line in the table
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from cofactor.checks import nearest
 from cofactor.errors import ParameterError
 from cofactor.metrics import ranking
 from cofactor.metrics.auc import auc
@@ -84,8 +84,7 @@ def parse(name: str) -> Metric:
     """
     family = name.partition("@")[0] if isinstance(name, str) else repr(name)
     if family not in METRICS:
-        close = difflib.get_close_matches(family.lower().replace("-", "_"), METRICS, n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]}?" if close else "."
+        hint = nearest(family, METRICS) or "."
         raise ParameterError(f"metrics: {name!r} is unknown{hint} There are: {', '.join(available())}")
     kind = METRICS[family]
     return Metric(name, family, kind.read_k(name), kind)

@@ -33,15 +33,15 @@ from cofactor.data.timelines import Timelines, histories_of, read_timelines, tim
 from cofactor.errors import DataError, ParameterError
 from cofactor.kernels.arguments import Table
 from cofactor.kernels.arrays import width_of
-from cofactor.models.base.epochs import Plan, require_finite, run_epochs
+from cofactor.models.base.epochs import Plan, run_epochs
 from cofactor.models.base.factor import FactorModel
 from cofactor.models.base.fitting import in_one_step
+from cofactor.models.sampled.held_table import HeldTable
 from cofactor.models.sampled.parted import parted
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, Self
 
     import polars as pl
@@ -251,7 +251,7 @@ class ItemPairsMF(FactorModel):
         values[:, : self.factors] = rng.standard_normal((n_rows, self.factors), np.float32)
         values *= np.float32(self.init_std / np.sqrt(self.factors))
         rate = _RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
-        table = kernels.hold(Table.new(values, self.optimizer, rate))
+        table = HeldTable(kernels, Table.new(values, self.optimizer, rate), "ItemPairsMF", _WAY_OUT)
         weights = None if pairs.weights is None else pairs.weights.copy()
         n_out = min(int(len(pairs) * self.held_out), _MOST_HELD_OUT)
         trained, held_out = parted((pairs.items.copy(), pairs.next_items.copy(), weights), n_out, rng)
@@ -261,21 +261,10 @@ class ItemPairsMF(FactorModel):
         accuracies: list[float] = []
 
         def one_epoch(epoch: int, slower: float) -> float:
-            return kernels.item_pairs_epoch(*trained, table, epoch=epoch, rate=slower, **options)[0]
-
-        def snapshot() -> Callable[[], None]:
-            now = kernels.fetch(table)
-            require_finite("ItemPairsMF", now.values, way_out=_WAY_OUT)
-            before = now._replace(values=now.values.copy())
-
-            def bring_back() -> None:
-                nonlocal table
-                table = kernels.hold(before)
-
-            return bring_back
+            return kernels.item_pairs_epoch(*trained, table.held, epoch=epoch, rate=slower, **options)[0]
 
         def score() -> float:
-            loss, accuracy = kernels.item_pairs_epoch(*held_out, table, learn=False, **options)
+            loss, accuracy = kernels.item_pairs_epoch(*held_out, table.held, learn=False, **options)
             losses.append(loss)
             accuracies.append(accuracy)
             return -loss
@@ -284,10 +273,11 @@ class ItemPairsMF(FactorModel):
         if len(trained[0]):
             known = len(held_out[0]) >= _LEAST_HELD_OUT
             plan = Plan(self.epochs, self.patience)
-            course = run_epochs("ItemPairsMF", plan, one_epoch, snapshot, score if known else None, progress=progress)
+            course = run_epochs(
+                "ItemPairsMF", plan, one_epoch, table.snapshot, score if known else None, progress=progress
+            )
             self.loss_history_, self.epoch_ = course.epochs["loss"].to_numpy(), course.kept
-        values = kernels.fetch(table).values
-        require_finite("ItemPairsMF", values, way_out=_WAY_OUT)
+        values = table.values()
         self.held_out_loss_, self.accuracy_ = np.array(losses), np.array(accuracies)
         values[:n_items][(counts + np.bincount(pairs.items, minlength=n_items)) == 0] = 0
         if not self.shared:

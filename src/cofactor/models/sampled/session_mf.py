@@ -30,15 +30,15 @@ from cofactor.errors import ParameterError
 from cofactor.kernels.arguments import Table
 from cofactor.kernels.arrays import width_of
 from cofactor.kernels.csr import CSR, offsets
-from cofactor.models.base.epochs import Plan, require_finite, run_epochs
+from cofactor.models.base.epochs import Plan, run_epochs
 from cofactor.models.base.factor import FactorModel
 from cofactor.models.base.fitting import in_one_step
+from cofactor.models.sampled.held_table import HeldTable
 from cofactor.models.sampled.rows import unit
 from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Self
 
     from numpy.typing import NDArray
@@ -172,7 +172,8 @@ class SessionMF(FactorModel):
         values = np.zeros((chunk + n_items, width_of(self.factors)), np.float32)  # the rows of sessions stay zeros
         values[chunk:, : self.factors] = rng.standard_normal((n_items, self.factors), np.float32)
         values *= np.float32(self.init_std / np.sqrt(self.factors))
-        table = kernels.hold(Table.new(values, "adam", self.learning_rate))
+        begin = Table.new(values, "adam", self.learning_rate)
+        table = HeldTable(kernels, begin, "SessionMF", "lower learning_rate or init_std")
         self.loss_history_ = np.empty(0)
 
         def one_epoch(epoch: int, rate: float) -> float:
@@ -182,7 +183,7 @@ class SessionMF(FactorModel):
                 sessions, next_items = begun.matrices(some, chunk, n_items, self.last_events, self.recency)
                 loss += len(some) * kernels.shared_negatives_epoch(
                     kernels.hold(next_items),
-                    table,
+                    table.held,
                     None,
                     kernels.hold(sessions),
                     loss="softmax",
@@ -198,22 +199,12 @@ class SessionMF(FactorModel):
                 )
             return loss / len(order)
 
-        def snapshot() -> Callable[[], None]:
-            now = kernels.fetch(table)
-            require_finite("SessionMF", now.values, way_out="lower learning_rate or init_std")
-            before = now._replace(values=now.values.copy())
-
-            def bring_back() -> None:
-                nonlocal table
-                table = kernels.hold(before)
-
-            return bring_back
-
         if len(begun.targets):
-            course = run_epochs("SessionMF", Plan(self.epochs, cosine=True), one_epoch, snapshot, progress=progress)
+            course = run_epochs(
+                "SessionMF", Plan(self.epochs, cosine=True), one_epoch, table.snapshot, progress=progress
+            )
             self.loss_history_ = course.epochs["loss"].to_numpy()
-        vectors = kernels.fetch(table).values[chunk:, : self.factors].copy()
-        require_finite("SessionMF", vectors, way_out="lower learning_rate or init_std")
+        vectors = table.values()[chunk:, : self.factors].copy()
         vectors[~begun.taking_part(n_items)] = 0
         return vectors
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cofactor.errors import ParameterError
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.torch import als, products, ranks, topk
@@ -32,12 +34,20 @@ class Kernels:
         self._place = Place(self.device)
 
     def hold(self, x: Any) -> Any:  # noqa: ANN401
-        """Bring sparse rows or vectors to where the kernels compute."""
-        return self._place.rows(x) if isinstance(x, CSR) else self._place.tensor(x)
+        """Bring sparse rows or vectors to where the kernels compute; of a tuple every array."""
+        if isinstance(x, CSR):
+            return self._place.rows(x)
+        if isinstance(x, tuple) and not isinstance(x, HeldRows):
+            return type(x)(*map(self.hold, x)) if hasattr(x, "_fields") else tuple(map(self.hold, x))
+        return self._place.tensor(x) if isinstance(x, np.ndarray) else x
 
     def fetch(self, x: Any) -> Any:  # noqa: ANN401
         """Bring back what is held, as arrays of NumPy; on the CPU they share its memory."""
-        return x.csr if isinstance(x, HeldRows) else x.cpu().numpy()
+        if isinstance(x, HeldRows):
+            return x.csr
+        if isinstance(x, tuple):
+            return type(x)(*map(self.fetch, x)) if hasattr(x, "_fields") else tuple(map(self.fetch, x))
+        return x.cpu().numpy() if hasattr(x, "cpu") else x
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):

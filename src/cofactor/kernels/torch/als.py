@@ -1,10 +1,11 @@
 r"""Implicit alternating least squares in PyTorch: Gramians, principal axes and sweeps.
 
-A sweep goes through the histories in chunks of nearly equal length (inside a power of two), padded with entries of
-weight zero to the longest of the chunk, so that everything is a batched product. With the scaled rows Z of a history
+An exact sweep goes through the histories in chunks of nearly equal length (inside a power of two), padded with entries
+of weight zero to the longest of the chunk, so that everything is a batched product. With the scaled rows Z of a history
 (:math:`z_k = \sqrt{w_k} y_k`) and :math:`M = a_0 D + l I`, the exact solver takes the system ``Z'Z + a0 G + l I``, or
-for short histories that of their entries (Woodbury), as ``native/als/cholesky.hpp`` does; conjugate gradient is that of
-``native/als/cg.hpp``. A history longer than a chunk is passed over piece by piece.
+for short histories that of their entries (Woodbury), as ``native/als/cholesky.hpp`` does. A history longer than a chunk
+is passed over piece by piece. Conjugate gradient is that of ``native/als/cg.hpp``, by products of sparse and dense
+matrices over blocks of rows, which gather nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cofactor.errors import ParameterError
+from cofactor.kernels.torch.place import sparse_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,14 +84,13 @@ class _Sweep(NamedTuple):
     place: Place
     rows: HeldRows
     solved: Tensor
-    source: Tensor  # the fixed vectors as they are gathered
+    fixed: Tensor
     gramian: Tensor  # a0 G
     diagonal: Tensor  # of G
     axes: Tensor | None  # the diagonal of a0 G, where it is all of it
     unobserved_weight: float
     alpha: float
     penalties: Tensor  # of every row
-    n_fixed: int
     cg_steps: int
     cg_tolerance: float
 
@@ -116,7 +117,7 @@ def als_sweep(
     import torch
 
     rows, fixed, g = place.rows(history), place.tensor(fixed), place.tensor(fixed_gramian)
-    _check(rows, solved, fixed, g, solver, gather)
+    _check(rows, solved, fixed, g, solver=solver, gather=gather)
     lengths = rows.lengths
     diagonal = g.diagonal()
     along_axes = not torch.count_nonzero(g.masked_fill(torch.eye(len(g), dtype=torch.bool, device=g.device), 0))
@@ -130,30 +131,27 @@ def als_sweep(
         place=place,
         rows=rows,
         solved=solved,
-        source=fixed.to(torch.bfloat16) if gather == "bfloat16" and solver == "cg" else fixed,
+        fixed=fixed.bfloat16().float() if gather == "bfloat16" and solver == "cg" else fixed,
         gramian=unobserved_weight * g,
         diagonal=diagonal,
         axes=unobserved_weight * diagonal if along_axes else None,
         unobserved_weight=unobserved_weight,
         alpha=alpha,
         penalties=place.tensor(penalties.astype(np.float32)),
-        n_fixed=len(fixed),
         cg_steps=cg_steps,
         cg_tolerance=cg_tolerance,
     )
     solved[place.tensor(lengths == 0)] = 0
-    improve, square = (_exactly, 2 * len(g)) if solver == "cholesky" else (_by_steps, 4)
     losses = [torch.zeros((), dtype=torch.float64, device=place.device)]
     failed = torch.full((), -1, dtype=torch.int64, device=place.device)
-    for chunk in _chunks(sweep, lengths, square):
-        loss, bad = improve(sweep, chunk)
+    for loss, bad, numbers in (_exactly if solver == "cholesky" else _by_steps)(sweep):
         losses.append(loss)
-        failed = torch.where(bad.any(), chunk.rows[bad.to(torch.int8).argmax()], failed)
+        failed = torch.where(bad.any(), numbers[bad.to(torch.int8).argmax()], failed)
     row = int(failed)
     return (float("nan") if row >= 0 else float(torch.stack(losses).sum())), row
 
 
-def _check(rows: HeldRows, solved: Tensor, fixed: Tensor, g: Tensor, solver: str, gather: str) -> None:
+def _check(rows: HeldRows, solved: Tensor, fixed: Tensor, g: Tensor, *, solver: str, gather: str) -> None:
     n, factors = fixed.shape
     if solver not in ("cholesky", "cg", "subspace"):
         raise ValueError("solver must be cholesky, cg or subspace")
@@ -174,19 +172,13 @@ class _Chunk:
 
     def __init__(self, sweep: _Sweep, rows: Tensor, length: int) -> None:
         self.rows, self.length, self.sweep = rows, length, sweep
-        self.piece = max(sweep.place.chunk_floats // (len(rows) * sweep.source.shape[1]), 1)
+        self.piece = max(sweep.place.chunk_floats // (len(rows) * sweep.fixed.shape[1]), 1)
         self.begin = sweep.rows.indptr[rows]
         self.end = sweep.rows.indptr[rows + 1]
-        self.kept: tuple[Tensor, Tensor] | None = None
-        self.x = sweep.solved[rows]
         self.penalty = sweep.penalties[rows][:, None]
 
     def pieces(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Vectors (n_rows, n, factors) float32 and weights (n_rows, n), zero where a history has ended."""
-        if self.length <= self.piece:
-            self.kept = self.kept or self._gathered(0, self.length)
-            yield self.kept
-            return
         for first in range(0, self.length, self.piece):
             yield self._gathered(first, min(self.length, first + self.piece))
 
@@ -197,14 +189,14 @@ class _Chunk:
         at = self.begin[:, None] + torch.arange(first, last, device=self.begin.device)
         inside = at < self.end[:, None]
         at = torch.minimum(at, self.end[:, None] - 1).view(-1)
-        fixed = self.sweep.source.index_select(0, held.indices.index_select(0, at)).float()
+        fixed = self.sweep.fixed.index_select(0, held.indices.index_select(0, at))
         weights = held.values.index_select(0, at).view(n, -1) * inside * self.sweep.alpha
         return fixed.view(n, last - first, -1), weights
 
 
 def _chunks(sweep: _Sweep, lengths: np.ndarray, square: int) -> Iterator[_Chunk]:
     """All rows that are not empty, the shortest first; ``square``: what each factor of a row needs besides."""
-    factors, most = sweep.source.shape[1], sweep.place.chunk_floats
+    factors, most = sweep.fixed.shape[1], sweep.place.chunk_floats
     order = np.argsort(lengths, kind="stable")
     at = int(np.searchsorted(lengths[order], 1))
     while at < len(order):
@@ -215,27 +207,34 @@ def _chunks(sweep: _Sweep, lengths: np.ndarray, square: int) -> Iterator[_Chunk]
         at = end
 
 
-def _exactly(sweep: _Sweep, chunk: _Chunk) -> tuple[Tensor, Tensor]:
-    """Solve the rows; their loss, and which of them have no unique solution."""
+def _exactly(sweep: _Sweep) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Solve the rows chunk by chunk; their loss, and which of them have no unique solution."""
+    for chunk in _chunks(sweep, sweep.rows.lengths, 2 * sweep.fixed.shape[1]):
+        yield *_solved(sweep, chunk), chunk.rows
+
+
+def _solved(sweep: _Sweep, chunk: _Chunk) -> tuple[Tensor, Tensor]:
     import torch
 
-    factors = chunk.x.shape[1]
+    factors = sweep.fixed.shape[1]
     few = sweep.axes is not None and sweep.unobserved_weight > 0 and chunk.length <= factors * 3 // 4
     if few and chunk.length <= chunk.piece:
         return _few(sweep, chunk)
-    system = sweep.gramian.expand(len(chunk.rows), -1, -1)
-    side = 0
+    system: Tensor = sweep.gramian.expand(len(chunk.rows), -1, -1)
+    side: Tensor = 0
+    weight: Tensor = 0
     for fixed, weights in chunk.pieces():
         scale = weights.sqrt()
-        z = fixed.mul_(scale[:, :, None]) if chunk.length > chunk.piece else fixed * scale[:, :, None]
+        z = fixed.mul_(scale[:, :, None])
         system = torch.baddbmm(system, z.mT, z)
-        side = side + torch.bmm(z.mT, scale[:, :, None])
+        side = side + torch.bmm(scale[:, None, :], z)[:, 0]
+        weight = weight + weights.sum(dtype=torch.float64)
     system.diagonal(dim1=1, dim2=2).add_(chunk.penalty)
     root, info = torch.linalg.cholesky_ex(system)
-    x = torch.cholesky_solve(side, root)[:, :, 0]
+    x = torch.cholesky_solve(side[:, :, None], root)[:, :, 0]
     sweep.solved[chunk.rows] = x
-    pull = (x * (x @ sweep.gramian)).sum(1, dtype=torch.float64)
-    return _loss(chunk, x, pull), (info != 0) | ~x.isfinite().all(1)
+    loss = weight - (side.double() * x).sum()  # at the minimum
+    return loss, (info != 0) | ~x.isfinite().all(1)
 
 
 def _few(sweep: _Sweep, chunk: _Chunk) -> tuple[Tensor, Tensor]:
@@ -246,67 +245,77 @@ def _few(sweep: _Sweep, chunk: _Chunk) -> tuple[Tensor, Tensor]:
     root = m.rsqrt()[:, None, :]
     ((fixed, weights),) = chunk.pieces()
     scale = weights.sqrt()[:, :, None]
-    t = fixed * scale * root
+    t = fixed.mul_(scale).mul_(root)
     system = torch.bmm(t, t.mT)
     system.diagonal(dim1=1, dim2=2).add_(1)
     factor, info = torch.linalg.cholesky_ex(system)
     a = torch.cholesky_solve(scale, factor)
-    x = (torch.bmm(t.mT, a)[:, :, 0]) * root[:, 0]
+    x = torch.bmm(a.mT, t)[:, 0] * root[:, 0]
     sweep.solved[chunk.rows] = x
-    pull = (x * x * sweep.axes).sum(1, dtype=torch.float64)
-    return _loss(chunk, x, pull), (info != 0) | ~((m > 0) & m.isfinite()).all(1) | ~x.isfinite().all(1)
+    loss = (scale.double() * a).sum()
+    return loss, (info != 0) | ~((m > 0) & m.isfinite()).all(1) | ~x.isfinite().all(1)
 
 
-def _loss(chunk: _Chunk, x: Tensor, pull: Tensor) -> Tensor:
-    """Of rows with vectors x: observed squares, ``pull`` of all pairs, and regularization."""
+def _by_steps(sweep: _Sweep) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Improve blocks of rows by conjugate gradient; their loss, and which of their rows are not positive definite."""
     import torch
 
-    loss = pull.sum() + (chunk.penalty * x * x).sum(dtype=torch.float64)
-    for fixed, weights in chunk.pieces():
-        gap = 1 - torch.bmm(fixed, x[:, :, None])[:, :, 0]
-        loss = loss + (weights * gap * gap).sum(dtype=torch.float64)
-    return loss
+    factors = sweep.fixed.shape[1]
+    indptr = sweep.rows.csr.indptr
+    costs = indptr + 8 * factors * np.arange(len(indptr))  # floats, up to every row
+    begin, n = 0, len(indptr) - 1
+    while begin < n:
+        within = int(np.searchsorted(costs, costs[begin] + sweep.place.chunk_floats, side="right")) - 1
+        end = min(max(within, begin + 1), n)
+        loss, bad = _improved(sweep, begin, end)
+        yield loss, bad, torch.arange(begin, end, device=sweep.place.device)
+        begin = end
 
 
-def _by_steps(sweep: _Sweep, chunk: _Chunk) -> tuple[Tensor, Tensor]:
-    """Improve the rows by conjugate gradient; their loss, and which are not positive definite."""
+def _improved(sweep: _Sweep, begin: int, end: int) -> tuple[Tensor, Tensor]:
     import torch
 
-    x, double = chunk.x, torch.float64
-    plain = sweep.axes + chunk.penalty
-    weight = torch.zeros(len(x), dtype=double, device=x.device)
-    loss, observed = weight.clone(), torch.zeros_like(x)
-    for fixed, weights in chunk.pieces():
-        gap = 1 - torch.bmm(fixed, x[:, :, None])[:, :, 0]
-        loss += (weights * gap * gap).sum(1, dtype=double)
-        observed += torch.bmm((weights * gap)[:, None, :], fixed)[:, 0]
-        weight += weights.sum(1, dtype=double)
-    density = max(sweep.unobserved_weight, 0.0) + (weight / sweep.n_fixed).float()[:, None]
-    preconditioner = density * sweep.diagonal + chunk.penalty
-    loss += (x * plain * x).sum(1, dtype=double)
-    r = observed - plain * x
+    assert sweep.axes is not None
+    entries, double = slice(*(int(sweep.rows.csr.indptr[at]) for at in (begin, end))), torch.float64
+    weights, indices = sweep.rows.values[entries] * sweep.alpha, sweep.rows.indices[entries]
+    offsets = sweep.rows.indptr[begin : end + 1] - entries.start
+    lengths = offsets.diff()
+    pattern = sparse_tensor(offsets, indices, weights, len(sweep.fixed))
+    columns = sweep.fixed.T
+
+    def scores(p: Tensor) -> Tensor:
+        return torch.sparse.sampled_addmm(pattern, p, columns, beta=0.0).values()
+
+    def summed(values: Tensor) -> Tensor:
+        return sparse_tensor(offsets, indices, values, len(sweep.fixed)) @ sweep.fixed
+
+    def by_row(values: Tensor) -> Tensor:
+        return torch.segment_reduce(values.double(), "sum", lengths=lengths, initial=0)
+
+    x, penalty = sweep.solved[begin:end], sweep.penalties[begin:end, None]
+    plain, gap, weight = sweep.axes + penalty, 1 - scores(x), by_row(weights)
+    density = max(sweep.unobserved_weight, 0.0) + (weight / len(sweep.fixed)).float()[:, None]
+    preconditioner = (density * sweep.diagonal + penalty).masked_fill_((lengths == 0)[:, None], 1)
+    loss = by_row(weights * gap * gap) + (x * plain * x).sum(1, dtype=double)
+    r = summed(weights * gap) - plain * x
     p = r / preconditioner
     rz = (r * p).sum(1)
-    done, bad = ~(rz > _TINY), rz.isnan()
-    gained = torch.zeros_like(loss)
+    done, bad, gained = ~(rz > _TINY), rz.isnan(), torch.zeros_like(loss)
     for step in range(sweep.cg_steps):
         if step > 3 and bool((done | bad).all()):
             break
-        q = plain * p
-        for fixed, weights in chunk.pieces():
-            q += torch.bmm((weights * torch.bmm(fixed, p[:, :, None])[:, :, 0])[:, None, :], fixed)[:, 0]
+        q = plain * p + summed(weights * scores(p))
         curvature = (p * q).sum(1)
         bad |= ~done & ~(curvature > 0)
         length = torch.where(done | bad, 0, rz / curvature)
-        x = x + length[:, None] * p
-        r = r - length[:, None] * q
+        x.addcmul_(length[:, None], p)
+        r.addcmul_(length[:, None], q, value=-1)
         z = r / preconditioner
         after = (r * z).sum(1)
-        p = z + (after / rz).nan_to_num()[:, None] * p
+        p = z.addcmul_((after / rz).nan_to_num()[:, None], p)
         gain = length.double() * rz
         loss, gained = loss - gain, gained + gain
         explained = torch.maximum(weight - loss, gained)
         done |= ~(after > _TINY) | (gain <= max(sweep.cg_tolerance**2, _ROUNDOFF) * explained)
         rz = after
-    sweep.solved[chunk.rows] = x
     return loss.sum(), bad

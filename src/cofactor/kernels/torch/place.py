@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from cofactor.errors import CofactorError, MissingExtraError, ParameterError
-from cofactor.kernels.csr import CSR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-__all__ = ["HeldRows", "Place", "Tensor"]
+    from cofactor.kernels.csr import CSR
+
+__all__ = ["HeldRows", "Place", "Tensor", "sparse_tensor"]
 
 Tensor: TypeAlias = Any
 """A ``torch.Tensor``: the package may not be there."""
 
-_CPU_FLOATS = 1 << 20  # a chunk that stays in the second- and third-level caches
+_CPU_FLOATS = 1 << 22  # a chunk that stays in the third-level cache
 _GPU_BYTES = 1 << 29
 _GPU_SHARE = 8  # of the free memory, that chunks take at most
 
@@ -42,6 +44,20 @@ class HeldRows(NamedTuple):
     def lengths(self) -> NDArray[np.int64]:
         """Entries of every row."""
         return np.diff(self.csr.indptr)
+
+    def tensor(self) -> Tensor:
+        """The rows as a sparse matrix of PyTorch."""
+        return sparse_tensor(self.indptr, self.indices, self.values, self.shape[1])
+
+
+def sparse_tensor(indptr: Tensor, indices: Tensor, values: Tensor, n_columns: int) -> Tensor:
+    """A sparse matrix of PyTorch; that these are "in beta state" is not for users to read."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
+        shape = (len(indptr) - 1, n_columns)
+        return torch.sparse_csr_tensor(indptr, indices.long(), values, shape, check_invariants=False)
 
 
 class Place:
@@ -71,9 +87,7 @@ class Place:
 
     @property
     def chunk_floats(self) -> int:
-        """Floats that a kernel gathers or multiplies at a time: memory beside arguments and results stays below 4 of
-        them.
-        """
+        """Floats that a kernel takes at a time; beside arguments and results it needs at most four times as many."""
         if self.name != "cuda":
             return _CPU_FLOATS
         import torch
@@ -94,6 +108,7 @@ class Place:
         """Sparse rows at this place."""
         if isinstance(x, HeldRows):
             return x
+        x.check_bounds()  # a GPU would not tell, and compute no more
         return HeldRows(x, *(self.tensor(part) for part in (x.indices, x.values, x.indptr)))
 
     @contextmanager
@@ -110,9 +125,9 @@ class Place:
         except torch.OutOfMemoryError as error:
             free, total = torch.cuda.mem_get_info()
             raise CofactorError(
-                f"{kernel} ran out of memory on device={self.name!r}: {free / 2**30:.1f} of {total / 2**30:.1f} GiB are "
-                f"free, and chunks of {4 * self.chunk_floats / 2**20:.0f} MiB would fit; take fewer factors, end what "
-                "else is on the card, or use device='cpu'. Nothing was changed but vectors of this unfinished fit"
+                f"{kernel} ran out of memory on device={self.name!r}: {free / 2**30:.1f} of {total / 2**30:.1f} GiB "
+                f"are free, of which a chunk may have {4 * self.chunk_floats / 2**20:.0f} MiB; take fewer factors, "
+                "end what else is on the card, or use device='cpu'. The model is as it was before"
             ) from error
         finally:
             precise.allow_tf32 = before

@@ -22,12 +22,6 @@ def _dense(rows: HeldRows, first: int, last: int) -> Tensor:
     return out
 
 
-def _sparse(rows: HeldRows) -> Tensor:
-    import torch
-
-    return torch.sparse_csr_tensor(rows.indptr, rows.indices.long(), rows.values, rows.shape, check_invariants=False)
-
-
 def sparse_product(
     place: Place, a: CSR, b: CSR, *, lower: bool = False, out: Tensor | None = None, threads: int | None = None
 ) -> Tensor:
@@ -39,7 +33,7 @@ def sparse_product(
     n, p = a.n_rows, b.n_columns
     if lower and n != p:
         raise ValueError("a symmetric product must be square")
-    left, right = _sparse(place.rows(a)), place.rows(b.transposed())
+    left, right = place.rows(a).tensor(), place.rows(b.transposed())
     new = torch.empty((n, p), device=place.device)
     step = max(place.chunk_floats // max(a.n_columns, n, 1), 16)
     for first in range(0, p, step):
@@ -55,11 +49,11 @@ def sparse_product(
 def dense_product(place: Place, d: Tensor, b: CSR, *, out: Tensor | None = None, threads: int | None = None) -> Tensor:
     """``d @ b.T``."""
     d, rows = place.tensor(d), place.rows(b)
+    if out is not None and tuple(out.shape) != (len(d), rows.shape[0]):
+        raise ValueError(f"out must have the shape {(len(d), rows.shape[0])}")
     if rows.shape[1] != d.shape[1]:
         raise ValueError("the columns of b must be ascending and in range of those of d")
-    if out is not None and tuple(out.shape) != (len(d), rows.shape[0]):
-        raise ValueError(f"out must have shape {(len(d), rows.shape[0])}")
-    product = (_sparse(rows) @ d.T.contiguous()).T.contiguous()
+    product = (rows.tensor() @ d.T.contiguous()).T.contiguous()
     return product if out is None else out.copy_(product)
 
 

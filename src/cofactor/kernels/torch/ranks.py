@@ -38,7 +38,11 @@ def ranks(
     if wanted.shape != (n, n_items):
         raise ParameterError(f"wanted has shape {wanted.shape}; it must be {(n, n_items)}")
     wanted.check_bounds()
+    if not wanted.is_ascending():
+        raise ValueError("wanted must be ascending and in range")
     left, scores = not_allowed(place, filters, n, n_items), scores_of(place, queries, items, None)
+    if queries.shape[1] < 1:
+        raise ValueError("vectors must have a factor")
     found = Ranks(np.zeros(wanted.nnz, np.int32), np.zeros(wanted.nnz, np.float64), np.zeros(n, np.int64))
     columns = torch.arange(n_items, device=place.device)
     for some in tiles(place, n, n_items):

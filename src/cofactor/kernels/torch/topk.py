@@ -1,8 +1,8 @@
 """Exact top-k in PyTorch: by inner products of vectors, by histories times weights, and of given scores.
 
-Queries come in tiles whose scores of all items fit into a chunk. What is filtered out has minus infinity, and so has what
-is no number. PyTorch's ``topk`` leaves open which of equal scores it takes: rows where that mattered at the last place
-are selected once more by score and item together.
+Queries come in tiles whose scores of all items fit into a chunk. What is filtered out has minus infinity, and so has
+what is no number. PyTorch's ``topk`` leaves open which of equal scores it takes: rows where that mattered at the last
+place are selected once more by score and item together.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cofactor.errors import ParameterError
-from cofactor.kernels.arrays import TopK
 from cofactor.kernels.filters import NO_FILTERS, Filters
+from cofactor.kernels.torch.place import sparse_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cofactor.kernels.arrays import TopK
     from cofactor.kernels.csr import CSR
     from cofactor.kernels.torch.place import Place, Tensor
 
@@ -36,7 +37,7 @@ def top_k(
 ) -> TopK:
     """The k best items of every query by ``queries @ items.T + bias``; ties by item row."""
     queries, items = place.tensor(queries), place.tensor(items)
-    return _best(place, scores_of(place, queries, items, bias), len(queries), len(items), k, filters)
+    return _best(place, scores_of(place, queries, items, bias), (len(queries), len(items)), k, filters)
 
 
 def scores_of(place: Place, queries: Tensor, items: Tensor, bias: Tensor | None) -> Callable[[slice], Tensor]:
@@ -76,12 +77,12 @@ def linear_top_k(
 
     def scores(some: slice) -> Tensor:
         begin, end = int(indptr[some.start]), int(indptr[some.stop])
-        parts = held.indptr[some.start : some.stop + 1] - begin, held.indices[begin:end].long(), held.values[begin:end]
-        found = torch.sparse_csr_tensor(*parts, (some.stop - some.start, m), check_invariants=False) @ weights
+        parts = held.indptr[some.start : some.stop + 1] - begin, held.indices[begin:end], held.values[begin:end]
+        found = sparse_tensor(*parts, m) @ weights
         empty = parts[0].diff() == 0
         return found.masked_fill_(empty[:, None], -torch.inf)
 
-    return _best(place, scores, held.shape[0], n_items, k, filters)
+    return _best(place, scores, (held.shape[0], n_items), k, filters)
 
 
 def select_top_k(
@@ -89,7 +90,7 @@ def select_top_k(
 ) -> TopK:
     """The k best columns of every row of ``scores``."""
     scores = place.tensor(scores)
-    return _best(place, lambda some: scores[some].clone(), *scores.shape, k, filters)
+    return _best(place, lambda some: scores[some].clone(), tuple(scores.shape), k, filters)
 
 
 def tiles(place: Place, n: int, n_items: int) -> Iterator[slice]:
@@ -130,7 +131,8 @@ def not_allowed(place: Place, filters: Filters, n: int, n_items: int) -> Tensor 
     return place.tensor(left)
 
 
-def _best(place: Place, scores: Callable[[slice], Tensor], n: int, n_items: int, k: int, filters: Filters) -> TopK:
+def _best(place: Place, scores: Callable[[slice], Tensor], shape: tuple[int, int], k: int, filters: Filters) -> TopK:
+    n, n_items = shape
     left, top = not_allowed(place, filters, n, n_items), filters.lists(n, k, n_items)
     for some in tiles(place, n, n_items):
         rows, best = _selected(filtered(place, scores(some), filters, some, left), top.rows.shape[1])

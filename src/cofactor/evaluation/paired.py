@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_at_least, check_flag, check_fraction, shown, warn
+from cofactor.checks import check_at_least, check_flag, check_fraction, nearest, shown, warn
 from cofactor.data.tables import TableLike, pairs_of, read_table
 from cofactor.errors import CofactorError, DataError, ParameterError
 from cofactor.evaluation.measure import DEFAULT_METRICS, Measurement, measure
@@ -146,8 +145,7 @@ def _pairs(results: Mapping[str, Any], baseline: str | None) -> list[Named]:
 
 def _suggested(name: object, known: Iterable[str]) -> str:
     known = list(known)
-    close = get_close_matches(str(name), known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(known)}"
+    return nearest(name, known) or f"; there are: {', '.join(known)}"
 
 
 def measured_alike(

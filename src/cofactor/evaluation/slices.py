@@ -14,14 +14,13 @@ A slice of items is measured as if nothing else were relevant: of the users who 
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from cofactor.checks import shown
+from cofactor.checks import nearest, shown
 from cofactor.data.tables import TableLike, cast_ids
 from cofactor.errors import ParameterError
 from cofactor.evaluation.known import features_of
@@ -135,8 +134,7 @@ def _table_with(by: str, user_features: TableLike, item_features: TableLike) -> 
         raise ParameterError(f"by={by!r} is a column of user_features and of item_features; rename it in one of them")
     columns = [name for of, table in tables.items() for name in table.columns if name != f"{of}_id"]
     known = f", or a column of the features: {', '.join(columns)}" if columns else ", or a column of user_features="
-    close = difflib.get_close_matches(by, [*OF_TRAIN, *columns], n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    hint = nearest(by, [*OF_TRAIN, *columns])
     raise ParameterError(f"by={by!r} is none of {_choices()}{known}{'' if columns else ' or item_features='}{hint}")
 
 

@@ -291,7 +291,9 @@ def test_the_final_score_is_of_the_model_fitted_on_everything(events):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"metric": "ndgc@10"}, "did you mean ndcg"),
+        ({"metric": "ndgc@10"}, "did you mean ndcg@10"),
+        ({"metric": "rmse"}, "metric: rmse needs a model that predicts ratings; EASE gives scores to rank by"),
+        ({"budget": "99999999999d"}, "budget='99999999999d'; it must be at most 999,999,999 days"),
         ({"space": {"regularisation": [1.0]}}, "EASE has no parameter 'regularisation'; did you mean regularization?"),
         ({"space": {"regularization": (0, 5)}}, r"space\['regularization'\]: 0 is not allowed: regularization must be"),
         ({"space": {}}, "space is empty"),

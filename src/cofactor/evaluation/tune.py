@@ -18,6 +18,7 @@ from cofactor.evaluation.study import Ledger, Study
 from cofactor.evaluation.training import Training
 from cofactor.evaluation.trials import Bench, run_trials
 from cofactor.metrics import parse
+from cofactor.metrics.errors import RatingError
 from cofactor.models.base.model import Model
 from cofactor.models.base.parameters import value_of, with_parameters
 from cofactor.models.base.rating import RatingModel
@@ -172,6 +173,11 @@ class _Task:
         probe = build(sample(wanted, [0.5] * len(wanted))) if base is None else base
         rated = isinstance(probe, RatingModel)
         measured = parse(("rmse" if rated else "ndcg@10") if metric is None else metric)
+        if isinstance(measured.kind, RatingError) and hasattr(probe, "predict") and not hasattr(probe, "rate"):
+            raise ParameterError(
+                f"metric: {measured.name} needs a model that predicts ratings; {type(probe).__name__} gives scores to "
+                "rank by. Search by a metric of lists, such as ndcg@10"
+            )
         name, told = type(probe).__name__, repr(base)
         if base is None:
             name = getattr(model, "__qualname__", type(model).__name__)

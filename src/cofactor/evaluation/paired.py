@@ -102,10 +102,7 @@ def paired_tests(
     if test is None:
         measured, names = _as_measured(results, metrics)
     else:
-        wanted = parse_all(DEFAULT_METRICS if metrics is None else metrics)
-        if overall := [metric.name for metric in wanted if not metric.per_user]:
-            raise ParameterError(f"metrics: {', '.join(overall)} has no value of single users; leave it out")
-        names = [metric.name for metric in wanted]
+        names = _names(DEFAULT_METRICS if metrics is None else metrics)
         found = measured_alike(results, test, names, exclude_seen=exclude_seen, progress=progress)
         measured = {name: one.per_user() for name, one in found.items()}
     resampling: Any = {"confidence": confidence, "n_resamples": n, "seed": seed}
@@ -130,6 +127,13 @@ def _n_resamples(given: int | None, n_pairs: int, confidence: float, seed: int) 
         check_at_least("n_resamples", given, max(100, math.ceil(n_pairs / (1 - confidence))), whole=True)
         return given
     return max(_RESAMPLES, round(_RESOLUTION * n_pairs / (1 - confidence)))
+
+
+def _names(metrics: str | Sequence[str]) -> list[str]:
+    wanted = parse_all(metrics)
+    if overall := [metric.name for metric in wanted if not metric.per_user]:
+        raise ParameterError(f"metrics: {', '.join(overall)} has no value of single users; leave it out")
+    return [metric.name for metric in wanted]
 
 
 def _pairs(results: Mapping[str, Any], baseline: str | None) -> list[Named]:

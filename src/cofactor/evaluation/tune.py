@@ -11,7 +11,9 @@ from cofactor.checks import check_at_least, check_choice, check_flag, check_path
 from cofactor.data.weights import duration
 from cofactor.errors import ParameterError
 from cofactor.evaluation.default_spaces import default_space
+from cofactor.evaluation.fingerprint import fingerprint
 from cofactor.evaluation.holdout import hold_out
+from cofactor.evaluation.known import features_of
 from cofactor.evaluation.search import METHODS, search_by
 from cofactor.evaluation.spaces import Space, check_space, parse_space, sample
 from cofactor.evaluation.study import Ledger, Study
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from cofactor.data.events import Events
     from cofactor.data.interactions import Interactions
     from cofactor.data.ratings import Ratings
+    from cofactor.data.tables import TableLike
     from cofactor.evaluation.holdout import Holdout, Valid
     from cofactor.evaluation.search import Search
     from cofactor.evaluation.spaces import Point
@@ -55,6 +58,8 @@ def tune(
     valid: Valid = None,
     weight: Weight = None,
     exclude_seen: bool = True,
+    item_features: TableLike | None = None,
+    category: str | None = None,
     folder: str | Path | None = None,
     seed: int = 0,
     progress: bool | None = None,
@@ -86,7 +91,8 @@ def tune(
         What is held out: a time ("28d", a date) as in ``split.by_time``; a share of every user's items, such as 0.1; a
         Split of ``train``; or events or a table which are not in ``train``. By default the last tenth of the events
         where there are times, else a tenth of every user's items at random. At most 20,000 users are measured.
-    weight, exclude_seen : as in ``Events.interactions``, as in ``evaluate``
+    weight : as in ``Events.interactions``
+    exclude_seen, item_features, category : as in ``evaluate``
     folder : path, optional
         Keeps every trial as it ends. A search that was stopped, or killed, goes on from there.
     seed : int
@@ -117,10 +123,12 @@ def tune(
     search, most = task.search(method, trials, budget, seed)
     deadline = math.inf if budget is None else started + seconds_of("budget", budget)
     data = hold_out(train, valid, weight=weight, rated=task.rated, seed=seed)
-    study = Study(task.metric, task.space, data.told, task.build, Training(train, weight), exclude_seen=exclude_seen)
+    features = None if item_features is None else features_of(item_features, "item")
+    options: Any = {"exclude_seen": exclude_seen, "item_features": features, "category": category}
+    study = Study(task.metric, task.space, data.told, task.build, Training(train, weight), options=options)
     if folder is not None:
-        study.keep_in(Ledger(check_path("folder", folder), task.facts(data, exclude_seen=exclude_seen)))
-    bench = Bench(task.build, data, task.metric, exclude_seen=exclude_seen, deadline=deadline)
+        study.keep_in(Ledger(check_path("folder", folder), task.facts(data, options)))
+    bench = Bench(task.build, data, task.metric, options, deadline=deadline)
     _search(study, bench, search, first=None if method == "grid" else task.first, most=most, progress=progress)
     return study
 
@@ -201,8 +209,10 @@ class _Task:
         higher = self.metric.kind.higher_is_better
         return search_by(method, self.space, trials=known, seed=seed, maximize=higher), most
 
-    def facts(self, data: Holdout, *, exclude_seen: bool) -> dict[str, Any]:
+    def facts(self, data: Holdout, options: Mapping[str, Any]) -> dict[str, Any]:
         """What two searches must share, so that one can go on with the trials of the other."""
+        features, category = options["item_features"], options["category"]
+        told = {} if features is None else {"features": fingerprint(None, [features]), "category": category}
         x = data.training.of(self.build(self.first or sample(self.space, [0.5] * len(self.space))))
         return {
             "model": self.told,
@@ -211,7 +221,8 @@ class _Task:
             "sha256 of both": data.fingerprint(x),
             "space": {name: of.described() for name, of in self.space.items()},
             "metric": self.metric.name,
-            "exclude_seen": bool(exclude_seen),
+            "exclude_seen": bool(options["exclude_seen"]),
+            **told,
         }
 
 

@@ -82,25 +82,14 @@ def run_experiment(
     """
     _check(data, out, models, seed, progress)
     experiment = path if isinstance(path, Experiment) else Experiment.read(path)
-    file = experiment.file
     seed = experiment.seed if seed is None else seed
     specs, target, folder = experiment.chosen(models), experiment.folder(out), experiment.data_folder(data)
     check_output(target / "results.parquet")
     folds = experiment.data.folds(folder, seed)
-    facts = facts_of(file.file.text, seed, experiment.threads, experiment.data.fingerprint(folder, folds[0].train))
-    evaluate = file.section("evaluate").table
-    result = ExperimentResult(
-        name=experiment.name,
-        description=file.table.get("description", ""),
-        metrics=experiment.metrics,
-        published=[_published(one.table) for one in file.sections("published")],
-        facts=facts,
-        text=file.file.text,
-        folder=target,
-        intervals=evaluate.get("intervals", True),
-    )
-    features = experiment.data.features(folder)
-    run = _Run(experiment, seed, progress, features)
+    files = experiment.data.fingerprint(folder, folds[0].train)
+    facts = facts_of(experiment.file.file.text, seed, experiment.threads, files)
+    result = _empty(experiment, facts, target)
+    run = _Run(experiment, seed, progress, experiment.data.features(folder))
     kept = KeptRecords(target, run.depends_on(facts))
     with progress_bar("run", progress, total=len(folds) * len(specs)) as bar:
         for number, fold in enumerate(folds, 1):
@@ -122,6 +111,21 @@ def run_experiment(
     run.outputs(result, folds[-1])
     kept.remove()
     return result
+
+
+def _empty(experiment: Experiment, facts: dict[str, Any], target: Path) -> ExperimentResult:
+    """The results before there are any."""
+    file = experiment.file
+    return ExperimentResult(
+        name=experiment.name,
+        description=file.table.get("description", ""),
+        metrics=experiment.metrics,
+        published=[_published(one.table) for one in file.sections("published")],
+        facts=facts,
+        text=file.file.text,
+        folder=target,
+        intervals=file.section("evaluate").table.get("intervals", True),
+    )
 
 
 @dataclass(frozen=True)

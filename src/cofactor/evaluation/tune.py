@@ -76,14 +76,14 @@ def tune(
     metric : str, optional
         As in ``evaluate``; by default ``rmse`` for models of ratings, else ``ndcg@10``.
     space : dict, optional
-        By the name of a parameter (``Popular.by`` is that of a model inside another) a list of values; a pair
-        ``(lowest, highest)``, of orders of magnitude where the highest is ten times the lowest or more; or
-        ``{"low": ..., "high": ..., "log": ...}``. By default what is worth trying of the model.
+        By the name of a parameter (``Popular.by``: of a model inside another) a list of values, ``(lowest, highest)``
+        (orders of magnitude from ten times the lowest on), or ``{"low": ..., "high": ..., "log": ...}``. By default
+        what is worth trying of the model.
     method : {"tpe", "random", "grid"}
         "tpe" learns where good parameters lie, by Optuna (the extra ``tune``); its first trial, and that of "random",
         is the model as it was given. "grid" takes every combination, of ranges the ends and the middle.
     trials : int, optional
-        At most, with those in the folder; without it and a budget all of a grid, or 30.
+        At most, with those in the folder; by default all of a grid, or 30, or what the budget allows.
     budget : str, number or timedelta, optional
         Time for the search, such as "10m", or in seconds. No trial begins later, and where there is a result already,
         one that runs then is stopped at its next iteration.
@@ -91,8 +91,7 @@ def tune(
         What is held out: a time ("28d", a date) as in ``split.by_time``; a share of every user's items, such as 0.1; a
         Split of ``train``; or events or a table which are not in ``train``. By default the last tenth of the events
         where there are times, else a tenth of every user's items at random. At most 20,000 users are measured.
-    weight : as in ``Events.interactions``
-    exclude_seen, item_features, category : as in ``evaluate``
+    weight, exclude_seen, item_features, category : as in ``Events.interactions``, as in ``evaluate``
     folder : path, optional
         Keeps every trial as it ends. A search that was stopped, or killed, goes on from there.
     seed : int
@@ -112,19 +111,15 @@ def tune(
 
     Examples
     --------
-    >>> import cofactor as cf
-    >>> x = cf.datasets.synthetic(n_users=200, n_items=50, n_interactions=2000, factors=4, seed=0)
-    >>> study = cf.tune(cf.EASE, x, space={"regularization": [1.0, 10.0, 100.0]}, method="grid")
-    >>> model = study.refit()
+    >>> from cofactor import EASE, datasets
+    >>> x = datasets.synthetic(n_users=200, n_items=50, n_interactions=2000, factors=4, seed=0)
+    >>> model = tune(EASE, x, space={"regularization": [1.0, 10.0, 100.0]}, method="grid").refit()
     """
-    started = time.perf_counter()
-    task = _Task.of(model, space, metric, seed)
-    _check_flags(exclude_seen=exclude_seen, progress=False if progress is None else progress)
+    deadline = math.inf if budget is None else time.perf_counter() + seconds_of("budget", budget)
+    task = _Task.of(model, space, metric, seed, progress)
+    options = _options(exclude_seen, item_features, category)
     search, most = task.search(method, trials, budget, seed)
-    deadline = math.inf if budget is None else started + seconds_of("budget", budget)
     data = hold_out(train, valid, weight=weight, rated=task.rated, seed=seed)
-    features = None if item_features is None else features_of(item_features, "item")
-    options: Any = {"exclude_seen": exclude_seen, "item_features": features, "category": category}
     study = Study(task.metric, task.space, data.told, task.build, Training(train, weight), options=options)
     if folder is not None:
         study.keep_in(Ledger(check_path("folder", folder), task.facts(data, options)))
@@ -168,8 +163,17 @@ class _Task:
     first: Point | None  # the parameters that the model has itself
 
     @classmethod
-    def of(cls, model: Any, space: Mapping[str, Any] | None, metric: str | None, seed: int) -> _Task:  # noqa: ANN401
+    def of(
+        cls,
+        model: Any,  # noqa: ANN401
+        space: Mapping[str, Any] | None,
+        metric: str | None,
+        seed: int,
+        progress: bool | None,
+    ) -> _Task:
         check_at_least("seed", seed, 0, whole=True)
+        if progress is not None:
+            check_flag("progress", progress)
         base = _model_of(model)
         if space is None:
             if base is None:
@@ -270,6 +274,8 @@ def seconds_of(name: str, budget: str | float | timedelta) -> float:
     return duration(name, budget).total_seconds()  # type: ignore[arg-type]
 
 
-def _check_flags(**flags: bool) -> None:
-    for name, value in flags.items():
-        check_flag(name, value)
+def _options(exclude_seen: bool, item_features: TableLike, category: str | None) -> dict[str, Any]:
+    """How trials are measured, as ``evaluate`` takes it."""
+    check_flag("exclude_seen", exclude_seen)
+    features = None if item_features is None else features_of(item_features, "item")
+    return {"exclude_seen": exclude_seen, "item_features": features, "category": category}

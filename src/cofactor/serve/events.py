@@ -103,9 +103,7 @@ def check_id(value: object, field: str) -> Id:
     """An id that JSON, SQLite and PostgreSQL hold alike; a Failure otherwise."""
     if isinstance(value, str):
         if not 0 < len(value) <= _LONGEST_ID or _UNWRITABLE.search(value):
-            raise _wrong(
-                field, value, f"text of 1 to {_LONGEST_ID} letters, without NUL", "bad_id"
-            )
+            raise _wrong(field, value, f"text of 1 to {_LONGEST_ID} letters, without NUL", "bad_id")
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         if not -(2**63) <= value < 2**63:

@@ -173,7 +173,9 @@ class Keys:
 
 def _of_file(path: str | Path) -> list[Key]:
     file = read_toml(path)
-    return [_of_table(f"{file.path.name}, line {file.line(name)}: {name}", name, table) for name, table in file.data.items()]
+    return [
+        _of_table(f"{file.path.name}, line {file.line(name)}: {name}", name, table) for name, table in file.data.items()
+    ]
 
 
 def _of_table(where: str, name: str, table: Any) -> Key:  # noqa: ANN401

@@ -13,6 +13,7 @@ import time
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import astuple, dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cofactor.checks import check_at_least
@@ -58,6 +59,19 @@ class Trained:
 
     stored: int = 0
     newest: int = 0
+
+    @classmethod
+    def of(cls, header: Mapping[str, Any]) -> Trained:
+        """What a saved model says of its training data; where it says nothing, what happened before it was saved."""
+        log = header.get("log")
+        log = log if isinstance(log, dict) else {}
+        if isinstance(stored := log.get("stored"), int):
+            return cls(stored=stored)
+        try:
+            newest = datetime.fromisoformat(str(log.get("newest") or header["created"]))
+        except ValueError:
+            return NEVER
+        return cls(newest=int(newest.replace(tzinfo=newest.tzinfo or UTC).timestamp() * 1_000_000))
 
     def knows(self, number: int, event: Event) -> bool:
         """Whether an event was there to train on."""
@@ -186,7 +200,8 @@ class Store:
         except Exception as error:
             if connection is not None:
                 with suppress(*self._database.errors):
-                    connection.close()  # which rolls back
+                    connection.rollback()  # closing alone keeps the lock as long as a cursor lives
+                    connection.close()
             failure = self._failure(error)
             for task in group:
                 task.done.set_exception(failure)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from cofactor.serve.events import check_event
-from cofactor.serve.failures import Failure
+from cofactor.serve.request_error import RequestError
 
 AT = int(datetime(2026, 5, 1, tzinfo=UTC).timestamp()) * 1_000_000
 
@@ -47,7 +47,7 @@ def test_times_however_they_are_written(time):
     ],
 )
 def test_times_that_cannot_be(time, code):
-    with pytest.raises(Failure, match=r"^events\[3\].time must be") as caught:
+    with pytest.raises(RequestError, match=r"^events\[3\].time must be") as caught:
         check_event("ann", 1, time, at=AT, field="events[3]")
     assert (caught.value.status, caught.value.code, caught.value.field) == (422, code, "events[3].time")
 
@@ -55,7 +55,7 @@ def test_times_that_cannot_be(time, code):
 @pytest.mark.parametrize("value", ["", "x" * 1025, "a\0b", "\ud800", 2**63, -(2**63) - 1, 1.0, True, None, [], {}])
 @pytest.mark.parametrize("field", ["user", "item"])
 def test_ids_that_cannot_be(value, field):
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(RequestError) as caught:
         check_event(**{"user": 1, "item": 1, field: value})
     assert (caught.value.code, caught.value.field) == ("bad_id", f"events[0].{field}")
 
@@ -77,7 +77,7 @@ def test_ids_that_cannot_be(value, field):
     ],
 )
 def test_values_that_cannot_be(field, value, code):
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(RequestError) as caught:
         check_event("ann", 1, **{field: value})
     assert (caught.value.code, caught.value.field) == (code, f"events[0].{field}")
 

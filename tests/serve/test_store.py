@@ -11,7 +11,7 @@ import pytest
 import cofactor as cf
 from cofactor.serve.database import Sqlite
 from cofactor.serve.events import Event, check_event
-from cofactor.serve.failures import Failure
+from cofactor.serve.request_error import RequestError
 from cofactor.serve.store import NEVER, Trained, open_store
 
 AT = 1_780_000_000_000_000
@@ -145,7 +145,7 @@ def test_a_closed_store_says_so(url):
     store.close()
     assert [f.result() for f in pending] == [1] * 10  # what was taken is written
     store.close()
-    with pytest.raises(Failure, match="stopping") as caught:
+    with pytest.raises(RequestError, match="stopping") as caught:
         store.append([event("ann", 1)])
     assert caught.value.status == 503
 
@@ -179,7 +179,7 @@ def test_a_locked_store_is_told_and_reading_goes_on(path, monkeypatch):
     with open_store(path) as store:
         store.append([event("ann", 1)])
         other = lock(path)
-        with pytest.raises(Failure, match="lock of the store") as caught:
+        with pytest.raises(RequestError, match="lock of the store") as caught:
             store.append([event("ann", 2)])
         assert (caught.value.status, caught.value.code) == (503, "store_locked")
         assert caught.value.headers == {"Retry-After": "1"}
@@ -223,7 +223,7 @@ def test_a_disk_that_fails_is_told_and_what_was_acknowledged_stays(path):
 import resource, sys
 from cofactor.serve.database import Sqlite
 from cofactor.serve.events import check_event
-from cofactor.serve.failures import Failure
+from cofactor.serve.request_error import RequestError
 from cofactor.serve.store import open_store
 with open_store(sys.argv[1]) as store:
     resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
@@ -231,7 +231,7 @@ with open_store(sys.argv[1]) as store:
     try:
         while n < 1000:
             n += store.append([check_event("ann", f"{n + i}" + "x" * 1000) for i in range(5)])
-    except Failure as failure:
+    except RequestError as failure:
         print(n, failure.status, failure.code)
     store.refresh()
     print(len(store.history("ann")))
@@ -248,7 +248,7 @@ with open_store(sys.argv[1]) as store:
 @pytest.mark.parametrize("content", [b"no database at all, but some text" * 40, b"SQLite format 3\0" + b"\xff" * 4096])
 def test_a_file_that_is_no_store(path, content):
     path.write_bytes(content)
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(RequestError) as caught:
         open_store(path)
     assert caught.value.code in ("store_damaged", "store_failed")
     assert str(path) not in caught.value.message
@@ -256,7 +256,7 @@ def test_a_file_that_is_no_store(path, content):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(RequestError) as caught:
         open_store(tmp_path / "not" / "there.db")
     assert str(tmp_path) not in caught.value.message
 
@@ -269,7 +269,7 @@ def test_no_address_of_a_store(url):
 
 def test_a_server_that_cannot_be_reached():
     pytest.importorskip("psycopg")
-    with pytest.raises(Failure, match="cannot be reached") as caught:
+    with pytest.raises(RequestError, match="cannot be reached") as caught:
         open_store("postgresql://nobody:secret@127.0.0.1:1/none")
     assert caught.value.code == "store_unavailable"
     assert "secret" not in caught.value.message
@@ -281,7 +281,7 @@ def test_nobody_waits_twice_for_a_store_that_fails(path, monkeypatch):
         tried = []
         monkeypatch.setattr(store._database, "connect", lambda: tried.append(1) or lock(path / "no"))
         for _ in range(5):
-            with pytest.raises(Failure):
+            with pytest.raises(RequestError):
                 store.refresh()
         assert len(tried) <= 1
         monkeypatch.undo()
@@ -291,8 +291,8 @@ def test_nobody_waits_twice_for_a_store_that_fails(path, monkeypatch):
 
 def test_an_error_that_nobody_thought_of_leaves_nobody_waiting(path):
     with open_store(path) as store:
-        with pytest.raises(Failure, match="could not be used"):
+        with pytest.raises(RequestError, match="could not be used"):
             store.append([Event(object(), 1, AT)])
-        with pytest.raises(Failure, match="could not be used"):
+        with pytest.raises(RequestError, match="could not be used"):
             store.append([Event(2**64, 1, AT)])
         assert store.append([event("ann", 1)]) == 1

@@ -10,7 +10,7 @@ import numpy as np
 from cofactor.data.histories import Histories
 from cofactor.errors import CofactorError
 from cofactor.kernels.csr import CSR
-from cofactor.serve.failures import Failure
+from cofactor.serve.request_error import RequestError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,7 @@ def check_model(model: Recommender, serving: Recommender | None, *, canaries: in
 
     Raises
     ------
-    Failure
+    RequestError
         409: too many items are gone, ids are of another type, a score is not finite, or too many canaries who get a
         list now would get none.
     """
@@ -114,5 +114,5 @@ def _served(top: TopK) -> NDArray[np.bool_]:
     return np.asarray((top.rows >= 0).any(axis=1))
 
 
-def _refused(why: str) -> Failure:
-    return Failure(409, "model_refused", f"the model was refused, and the current one stays: {why}")
+def _refused(why: str) -> RequestError:
+    return RequestError(409, "model_refused", f"the model was refused, and the current one stays: {why}")

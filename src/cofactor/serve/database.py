@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cofactor.errors import MissingExtraError, ParameterError
-from cofactor.serve.failures import Failure
+from cofactor.serve.request_error import RequestError
 
 if TYPE_CHECKING:
     from cofactor.serve.ids import Id
@@ -42,7 +42,7 @@ class Database(ABC):
         """An id as a value of a statement."""
 
     @abstractmethod
-    def failure(self, error: Exception) -> Failure:
+    def failure(self, error: Exception) -> RequestError:
         """What a client is told of an error of the driver: nothing of files, addresses and statements."""
 
 
@@ -89,7 +89,7 @@ class Sqlite(Database):
         """As it is."""
         return value
 
-    def failure(self, error: Exception) -> Failure:
+    def failure(self, error: Exception) -> RequestError:
         """By the code of SQLite."""
         code = getattr(error, "sqlite_errorname", "") or ""
         if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
@@ -149,7 +149,7 @@ class Postgres(Database):
         """As a JSON value."""
         return self._json(value)
 
-    def failure(self, error: Exception) -> Failure:
+    def failure(self, error: Exception) -> RequestError:
         """By the class of the error."""
         errors = self._psycopg.errors
         if isinstance(error, errors.LockNotAvailable | errors.DeadlockDetected):
@@ -184,5 +184,5 @@ def database_of(url: str | Path) -> Database:
     return Sqlite(path)
 
 
-def _failure(code: str, message: str, status: int = 503) -> Failure:
-    return Failure(status, code, message, headers={"Retry-After": "1"})
+def _failure(code: str, message: str, status: int = 503) -> RequestError:
+    return RequestError(status, code, message, headers={"Retry-After": "1"})

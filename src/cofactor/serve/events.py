@@ -9,7 +9,7 @@ from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from cofactor.checks import is_number, shown
-from cofactor.serve.failures import Failure
+from cofactor.serve.request_error import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +83,7 @@ def check_event(
 
     Raises
     ------
-    Failure
+    RequestError
         422; ``field`` names what is at fault.
     """
     at = now() if at is None else at
@@ -100,7 +100,7 @@ def check_event(
 
 
 def check_id(value: object, field: str) -> Id:
-    """An id that JSON, SQLite and PostgreSQL hold alike; a Failure otherwise."""
+    """An id that JSON, SQLite and PostgreSQL hold alike; a RequestError otherwise."""
     if isinstance(value, str):
         if not 0 < len(value) <= _LONGEST_ID or _UNWRITABLE.search(value):
             raise _wrong(field, value, f"text of 1 to {_LONGEST_ID} letters, without NUL", "bad_id")
@@ -113,7 +113,7 @@ def check_id(value: object, field: str) -> Id:
 
 
 def read_time(value: object, at: int, field: str) -> int:
-    """Microseconds since 1970 of a time as clients write it; a Failure unless it lies between 1990 and tomorrow."""
+    """Microseconds since 1970 of a time as clients write it; a RequestError unless it lies between 1990 and tomorrow."""
     if isinstance(value, str):
         try:
             given = datetime.fromisoformat(value)
@@ -138,5 +138,5 @@ def _check_type(value: object, field: str) -> None:
         raise _wrong(field, value, f"text of 1 to {_LONGEST_TYPE} letters", "bad_event_type")
 
 
-def _wrong(field: str, value: object, allowed: str, code: str) -> Failure:
-    return Failure(422, code, f"{field} must be {allowed}; got {shown(value)}", field)
+def _wrong(field: str, value: object, allowed: str, code: str) -> RequestError:
+    return RequestError(422, code, f"{field} must be {allowed}; got {shown(value)}", field)

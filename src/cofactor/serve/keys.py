@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from cofactor.checks import is_number, nearest, shown
 from cofactor.errors import DataError, ParameterError
-from cofactor.serve.failures import Failure
+from cofactor.serve.request_error import RequestError
 from cofactor.system.toml import read_toml
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Keys:
 
         Raises
         ------
-        Failure
+        RequestError
             401: no key or an unknown one. 403: the key is for less. 429: it has asked too often; ``Retry-After`` tells
             when to come again.
         """
@@ -139,14 +139,14 @@ class Keys:
             return None
         key = self._known(header)
         if _ROLES.index(key.role) < _ROLES.index(role):
-            raise Failure(403, "key_for_less", f"this takes a key for {role}; the one given is for {key.role}")
+            raise RequestError(403, "key_for_less", f"this takes a key for {role}; the one given is for {key.role}")
         self._count(key)
         return key
 
     def _known(self, header: str | None) -> Key:
         headers = {"WWW-Authenticate": "Bearer"}
         if not header:
-            raise Failure(401, "no_key", "give a key: Authorization: Bearer KEY, or X-API-Key: KEY", headers=headers)
+            raise RequestError(401, "no_key", "give a key: Authorization: Bearer KEY, or X-API-Key: KEY", headers=headers)
         scheme, _, rest = header.partition(" ")
         given = rest.strip() if scheme.lower() == "bearer" else header
         digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest()
@@ -155,7 +155,7 @@ class Keys:
             if hmac.compare_digest(key.digest, digest):
                 found = key
         if found is None:
-            raise Failure(401, "unknown_key", "the key is not known here", headers=headers)
+            raise RequestError(401, "unknown_key", "the key is not known here", headers=headers)
         return found
 
     def _count(self, key: Key) -> None:
@@ -167,7 +167,7 @@ class Keys:
         wait = free + 1 / key.rate - now - key.burst / key.rate
         if wait > 1e-9:
             told = {"Retry-After": str(int(wait) + 1)}
-            raise Failure(429, "too_many_requests", f"this key may ask {key.rate:g} times a second", headers=told)
+            raise RequestError(429, "too_many_requests", f"this key may ask {key.rate:g} times a second", headers=told)
         self._spent[key.number] = free + 1 / key.rate
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cofactor.checks import check_at_least
 from cofactor.serve.database import Database, database_of
 from cofactor.serve.events import Event
-from cofactor.serve.failures import Failure
+from cofactor.serve.request_error import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,7 +109,7 @@ class Store:
 
     Raises
     ------
-    Failure
+    RequestError
         The database cannot be used; no message tells where it lies.
     """
 
@@ -122,7 +122,7 @@ class Store:
         self._reader: Any = None
         self._changes, self._last = -1, 0
         self._cache: dict[Id, tuple[tuple[int, Event], ...]] = {}
-        self._failed: tuple[float, Failure] | None = None
+        self._failed: tuple[float, RequestError] | None = None
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._closed = False
         self._create()
@@ -133,7 +133,7 @@ class Store:
     # Writing.
 
     def submit(self, events: Sequence[Event]) -> Future[int]:
-        """Append events in the background; the future gives their number once they are on the disk, or a Failure."""
+        """Append events in the background; the future gives their number once they are on the disk, or a RequestError."""
         return self._put(tuple(events), {})
 
     def append(self, events: Sequence[Event]) -> int:
@@ -152,7 +152,7 @@ class Store:
         done: Future[int] = Future()
         with self._lock:
             if self._closed:
-                raise Failure(503, "store_closed", "the server is stopping and takes nothing more")
+                raise RequestError(503, "store_closed", "the server is stopping and takes nothing more")
             self._tasks.put(_Task(events, available, done))
         return done
 
@@ -235,7 +235,7 @@ class Store:
 
         Raises
         ------
-        Failure
+        RequestError
             The database cannot be read. For a second nobody tries again.
         """
         with self._lock:
@@ -327,11 +327,11 @@ class Store:
     def _sql(self, statement: str) -> str:
         return self._database.sql(statement)
 
-    def _failure(self, error: Exception) -> Failure:
+    def _failure(self, error: Exception) -> RequestError:
         """What an error of the driver becomes; the error itself goes to the log."""
         if not isinstance(error, self._database.errors):
             _log.error("the store", exc_info=error)
-            return Failure(500, "internal", "the store could not be used")
+            return RequestError(500, "internal", "the store could not be used")
         _log.warning("the store: %s: %s", type(error).__name__, error)
         return self._database.failure(error)
 
@@ -369,7 +369,7 @@ def open_store(url: str | Path, *, longest: int = 1000) -> Store:
     ------
     ParameterError
         The address is none of these.
-    Failure
+    RequestError
         The store cannot be opened.
 
     Examples

@@ -19,7 +19,7 @@ from cofactor.errors import ArtifactError, CofactorError, ParameterError
 from cofactor.models.base.recommender import Recommender, load
 from cofactor.models.base.saved import MODEL, read_header
 from cofactor.serve.canaries import check_model
-from cofactor.serve.failures import Failure
+from cofactor.serve.request_error import RequestError
 from cofactor.serve.snapshots import Snapshot, Snapshots, no_room, stamp, version_of
 from cofactor.serve.store import Trained
 
@@ -95,7 +95,7 @@ class Models(Generic[T]):
     ------
     ArtifactError
         A folder is no saved model, or damaged.
-    Failure
+    RequestError
         A model gives nobody a list.
     """
 
@@ -163,7 +163,7 @@ class Models(Generic[T]):
 
         Raises
         ------
-        Failure
+        RequestError
             404: there is no such model, or none before.
         """
         serving = self._serving.get(self._default if name is None else name)
@@ -174,11 +174,11 @@ class Models(Generic[T]):
         if name == "previous":
             return self._before(self._default)
         close = nearest(name, [*self._folders, "current", "previous"])
-        raise Failure(404, "unknown_model", f"there is no model {shown(name)}{close}", "model")
+        raise RequestError(404, "unknown_model", f"there is no model {shown(name)}{close}", "model")
 
     def _before(self, name: str) -> Version[T]:
         if (previous := self._serving[name].previous) is None:
-            raise Failure(404, "no_previous_model", f"there is no model before the current one of {name!r}", "model")
+            raise RequestError(404, "no_previous_model", f"there is no model before the current one of {name!r}", "model")
         return previous
 
     # For administration.
@@ -197,13 +197,13 @@ class Models(Generic[T]):
 
         Raises
         ------
-        Failure
+        RequestError
             404: there is no such model. 409: another change is under way, or the model has lost too much. 422: it is no
             saved model or damaged. What is served stays as it is.
         """
         name = self._name(name)
         if not self._changing.acquire(blocking=False):
-            raise Failure(409, "change_under_way", "another reload or rollback is under way; try again")
+            raise RequestError(409, "change_under_way", "another reload or rollback is under way; try again")
         try:
             with self._snapshots.alone():
                 self._catch_up()
@@ -221,7 +221,7 @@ class Models(Generic[T]):
                 return current
             version = self._load(name, snapshot)
             check_model(version.model, current.model, canaries=self._canaries, most_lost=self._most_lost)
-        except Failure as failure:
+        except RequestError as failure:
             self._refuse(name, failure)
             raise
         except Exception as error:  # a damaged model must not end the server, whatever it leads to
@@ -235,7 +235,7 @@ class Models(Generic[T]):
         _log.info("model %s: version %s took over from %s", name, version.version, current.version)
         return version
 
-    def _refuse(self, name: str, failure: Failure) -> None:
+    def _refuse(self, name: str, failure: RequestError) -> None:
         self.refused[name] = failure.message
         self._agree()
 
@@ -246,12 +246,12 @@ class Models(Generic[T]):
 
         Raises
         ------
-        Failure
+        RequestError
             404: there is no such model, or none before. 409: another change is under way.
         """
         name = self._name(name)
         if not self._changing.acquire(blocking=False):
-            raise Failure(409, "change_under_way", "another reload or rollback is under way; try again")
+            raise RequestError(409, "change_under_way", "another reload or rollback is under way; try again")
         try:
             with self._snapshots.alone():
                 self._catch_up()
@@ -267,7 +267,7 @@ class Models(Generic[T]):
         if name is None or name == "current":
             return self._default
         if name not in self._folders:
-            raise Failure(
+            raise RequestError(
                 404, "unknown_model", f"there is no model {shown(name)}{nearest(name, self._folders)}", "model"
             )
         return name
@@ -294,7 +294,7 @@ class Models(Generic[T]):
                 stamps[name] = now
                 continue
             if version != self._tried.get(name):
-                with suppress(Failure):  # told by the log and by refused
+                with suppress(RequestError):  # told by the log and by refused
                     self.reload(name)
                 if version != self._tried.get(name):
                     continue  # another change was under way, or a newer one has come: look again
@@ -368,7 +368,7 @@ class Models(Generic[T]):
         self._snapshots.close()
 
 
-def _not_loaded(error: Exception) -> Failure:
+def _not_loaded(error: Exception) -> RequestError:
     """What a client is told; the log says more."""
     if isinstance(error, OSError) and no_room(error):
         why = "there is no room for a copy of it"
@@ -376,4 +376,4 @@ def _not_loaded(error: Exception) -> Failure:
         why = "it is no saved model, damaged, or cannot be read"
     else:
         why = f"loading it failed ({type(error).__name__})"
-    return Failure(422, "model_not_loaded", f"the model was not loaded, and the current one stays: {why}")
+    return RequestError(422, "model_not_loaded", f"the model was not loaded, and the current one stays: {why}")

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from cofactor.errors import DataError
-from cofactor.serve.failures import Failure
+from cofactor.serve.request_error import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Id", "JsonIds"]
 
-Id: TypeAlias = "int | str"
+Id: TypeAlias = int | str
 
 
 class JsonIds:
@@ -65,7 +65,7 @@ class JsonIds:
 
         Raises
         ------
-        Failure
+        RequestError
             422 ``id_type``: text was given where ids are numbers, or the other way round.
         """
         if type(given) is not self.kind:
@@ -96,7 +96,7 @@ class JsonIds:
 
         Raises
         ------
-        Failure
+        RequestError
             422 ``id_type``: ids are numbers and the text is none.
         """
         if self.kind is str:
@@ -106,11 +106,11 @@ class JsonIds:
             raise self.mismatch(text)
         return int(text)
 
-    def mismatch(self, given: object) -> Failure:
+    def mismatch(self, given: object) -> RequestError:
         """What is said of an id of the wrong type."""
         kinds = ("a number", "text") if self.kind is int else ("text", "a number")
         example = f" such as {self.ids[0]!r}" if self.ids else ""
-        return Failure(
+        return RequestError(
             422,
             "id_type",
             f"{self.what} ids are {kinds[0]}{example}; got {str(given)[:40]!r}, which is "

@@ -23,6 +23,7 @@ LAYERS = [
     ["data"],
     ["datasets", "models", "metrics"],
     ["evaluation", "retrieval"],
+    ["serve"],
     ["report"],
     ["", "cli"],
 ]

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from cofactor.checks import check_type, nearest
+from cofactor.data.ids import IdMap
 from cofactor.data.sources import READ_ERRORS, open_source
 from cofactor.data.tables import TableLike, read_table
 from cofactor.errors import DataError, ParameterError
@@ -23,7 +24,6 @@ from cofactor.serve.name_search import NameSearch
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from cofactor.data.ids import IdMap
     from cofactor.kernels.arrays import Rows
 
 __all__ = ["Allowed", "Catalogue"]
@@ -50,7 +50,7 @@ class Allowed:
 
 
 class Catalogue:
-    """A table of items in the order of a model's items; made by `Catalogue.read`.
+    """A table of items, its rows in the order of their ids or of a model's items; made by `Catalogue.read`.
 
     Safe for threads. A filter is evaluated once and kept as a bitmap; 64 MiB of them are kept, those used last.
 
@@ -91,22 +91,22 @@ class Catalogue:
     def read(
         cls,
         table: TableLike | str | Path,
-        items: IdMap,
+        items: IdMap | None = None,
         *,
         item: str = "item_id",
         name: str | None = None,
         image: str | None = None,
         popularity: ArrayLike | None = None,
     ) -> Self:
-        """Take the rows of a model's items from a table.
+        """Take over a table of items.
 
         Parameters
         ----------
         table : path of Parquet, CSV, JSON lines or Arrow, or a table
-        items : IdMap
-            The items of the model.
+        items : IdMap, optional
+            The items of a model, whose order the rows then have; without it, the items of the table.
         item : str
-            The column of item ids, of the type that they have in the model.
+            The column of item ids.
         name, image : str, optional
             The columns of names and of addresses of pictures; columns that are called as such are found.
         popularity : (n_items,) number, optional
@@ -119,7 +119,7 @@ class Catalogue:
         ParameterError
             ``item``, ``name`` or ``image`` is no column.
         """
-        frame = _opened(table, item, is_text=not items.dtype.is_integer())
+        frame = _opened(table, item, is_text=items is not None and not items.dtype.is_integer())
         for what, column in (("item", item), ("name", name), ("image", image)):
             if column is not None and column not in frame.columns:
                 raise ParameterError(
@@ -127,14 +127,8 @@ class Catalogue:
                     f"columns are {', '.join(frame.columns)}"
                 )
         ids = read_table(frame, [item], "items")[item]
-        rows = items.rows(ids, "items")
-        place = np.full(len(items), -1, np.int64)
-        known = np.flatnonzero(rows >= 0)
-        place[rows[known]] = known
-        if len(np.unique(rows[known])) < len(known):
-            seen, counts = np.unique(rows[known], return_counts=True)
-            twice = items.take(seen[counts > 1][:1])[0]
-            raise DataError(f"items: {int((counts > 1).sum())} item(s) have more than one row, the first is {twice!r}")
+        items = IdMap.from_values(ids) if items is None else items
+        place, n_known = _places(ids, items)
         others = [c for c in frame.columns if c != item]
         unusable = [c for c in others if frame.schema[c] in (pl.Binary, pl.Object)]
         others = [c for c in others if c not in unusable]
@@ -143,7 +137,7 @@ class Catalogue:
         notes = [f"{column}: left out, as it holds {frame.schema[column]}" for column in unusable]
         if n_missing := int((place < 0).sum()):
             notes.append(f"{n_missing:,} of {len(items):,} items of the model are not in the table")
-        if n_more := len(ids) - len(known):
+        if n_more := len(ids) - n_known:
             notes.append(f"{n_more:,} of {len(ids):,} items of the table are not in the model")
         name = name or next((c for c in _NAMES if taken.schema.get(c) == pl.String), None)
         image = image or next((c for c in _IMAGES if taken.schema.get(c) == pl.String), None)
@@ -151,6 +145,11 @@ class Catalogue:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    @property
+    def ids(self) -> list[Any]:
+        """The ids of the items by row."""
+        return self.items.ids.to_list()
 
     @property
     def columns(self) -> list[str]:
@@ -216,13 +215,15 @@ class Catalogue:
         """Which items a filter allows, (n_items,) bool, read-only; as `allowed`."""
         return self.allowed(filter).mask
 
-    def search(self, text: str, k: int = 10) -> Rows:
+    def search(self, text: str, k: int = 10, among: NDArray[np.bool_] | None = None) -> Rows:
         """Find items by their name, or by their id; (at most k,) int32 rows, best first.
+
+        ``among``, (n_items,) bool, holds those that may be found.
 
         Every word of the text must begin a word of the name; where nothing is found, one letter may be wrong, and two
         in words of eight letters or more.
         """
-        return self._search.find(text, k)
+        return self._search.find(text, k, among)
 
     @cached_property
     def _search(self) -> NameSearch:
@@ -256,6 +257,19 @@ class Catalogue:
                 "has no comparison"
             )
         return found.where(comparison)
+
+
+def _places(ids: pl.Series, items: IdMap) -> tuple[NDArray[np.int64], int]:
+    """Where each item stands in a table, -1 where it does not, and how many rows of the table are of these items."""
+    rows = items.rows(ids, "items")
+    known = np.flatnonzero(rows >= 0)
+    counts = np.bincount(rows[known], minlength=len(items))
+    if (twice := np.flatnonzero(counts > 1)).size:
+        first = items.take(twice[:1])[0]
+        raise DataError(f"items: {twice.size} item(s) have more than one row, the first is {first!r}")
+    place = np.full(len(items), -1, np.int64)
+    place[rows[known]] = known
+    return place, len(known)
 
 
 def _opened(table: TableLike | str | Path, item: str, *, is_text: bool) -> pl.DataFrame:

@@ -56,8 +56,8 @@ class NameSearch:
         first = vocabulary.search_sorted(words.list.first().fill_null("")).to_numpy()
         self._first_words = np.where(words.list.len().fill_null(0).to_numpy() > 0, first.astype(np.int32), -1)
 
-    def find(self, text: str, k: int = 10) -> Rows:
-        """Rows of the items that fit best, (at most k,) int32, best first.
+    def find(self, text: str, k: int = 10, among: NDArray[np.bool_] | None = None) -> Rows:
+        """Rows of the items that fit best, (at most k,) int32, best first; ``among`` are those that may be found.
 
         An item that has the text as its id is the first. Then come those whose names hold most of the typed words as
         they are, not only as the beginnings of their own; then the popular ones, those that begin with the first word,
@@ -71,8 +71,8 @@ class NameSearch:
         check_type("text", text, str, "a text")
         check_at_least("k", k, 1, whole=True)
         words = _words(pl.Series([text[:_MOST_LETTERS]]))[0].to_list()
-        rows = self._ranked(list(dict.fromkeys(words))[:_MOST_WORDS], k) if len(self._rows) and words else []
-        by_id = self._by_id(text.strip())
+        rows = self._ranked(list(dict.fromkeys(words))[:_MOST_WORDS], k, among) if len(self._rows) and words else []
+        by_id = [row for row in self._by_id(text.strip()) if among is None or among[row]]
         return np.array([*by_id, *(row for row in rows if row not in by_id)], np.int32)[:k]
 
     def _by_id(self, text: str) -> list[int]:
@@ -81,9 +81,9 @@ class NameSearch:
         given: list[int] | list[str] = [int(text)] if self._items.dtype.is_integer() else [text]
         return [row for row in self._items.rows(given).tolist() if row >= 0]
 
-    def _ranked(self, words: list[str], k: int) -> list[int]:
+    def _ranked(self, words: list[str], k: int, among: NDArray[np.bool_] | None) -> list[int]:
         n = len(self._lengths)
-        whole, found = np.zeros(n, np.int32), np.ones(n, bool)
+        whole, found = np.zeros(n, np.int32), np.ones(n, bool) if among is None else among.copy()
         begins = np.zeros(n, bool)
         for number, word in enumerate(words):
             has = np.zeros(n, bool)

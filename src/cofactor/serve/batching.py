@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["Batcher"]
 
 _AT_ONCE = 1024  # questions of one call
+
+
+class _Asked(NamedTuple):
+    """What one request asks."""
+
+    model: Index
+    questions: Sequence[Question]
+    answers: asyncio.Future[list[Listed]]
 
 
 class Batcher:
@@ -32,7 +40,7 @@ class Batcher:
 
     def __init__(self, told: Callable[[int], None]) -> None:
         self._told = told
-        self._waiting: list[tuple[Index, Sequence[Question], asyncio.Future[list[Listed]]]] = []
+        self._waiting: list[_Asked] = []
         self._busy = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cofactor-answers")
 
@@ -40,7 +48,7 @@ class Batcher:
         """The answers to the questions, as soon as they are there, in one list."""
         loop = asyncio.get_running_loop()
         answers: asyncio.Future[list[Listed]] = loop.create_future()
-        self._waiting.append((index, questions, answers))
+        self._waiting.append(_Asked(index, questions, answers))
         if not self._busy:
             self._busy = True
             loop.call_soon(self._next)
@@ -52,15 +60,17 @@ class Batcher:
 
     def _next(self) -> None:
         """Answer what waits for the same index as the first."""
-        waiting = [asked for asked in self._waiting if not asked[2].done()]  # whose client went away is left out
+        waiting = [asked for asked in self._waiting if not asked.answers.done()]  # whose client went away is left out
         if not waiting:
             self._waiting, self._busy = [], False
             return
-        index, together, rest, n = waiting[0][0], [], [], 0
+        index, n = waiting[0].model, 0
+        together: list[_Asked] = []
+        rest: list[_Asked] = []
         for asked in waiting:
-            if asked[0] is index and (not together or n + len(asked[1]) <= _AT_ONCE):
+            if asked.model is index and (not together or n + len(asked.questions) <= _AT_ONCE):
                 together.append(asked)
-                n += len(asked[1])
+                n += len(asked.questions)
             else:
                 rest.append(asked)
         self._waiting = rest
@@ -78,39 +88,37 @@ class Batcher:
 
     def _finished(
         self,
-        together: list[tuple[Index, Sequence[Question], asyncio.Future[list[Listed]]]],
+        together: list[_Asked],
         done: asyncio.Future[list[list[Listed] | Exception]],
     ) -> None:
         self._hand_out(together, done.result())
         self._next()
 
     @staticmethod
-    def _answered(
-        index: Index, together: list[tuple[Index, Sequence[Question], asyncio.Future[list[Listed]]]]
-    ) -> list[list[Listed] | Exception]:
+    def _answered(index: Index, together: list[_Asked]) -> list[list[Listed] | Exception]:
         """Answers by request; where one request cannot be answered, the others are all the same."""
         try:
-            every = index.recommend([question for _, questions, _ in together for question in questions])
+            every = index.recommend([question for asked in together for question in asked.questions])
         except Exception as error:
             if len(together) == 1:
                 return [error]
             return [Batcher._answered(index, [asked])[0] for asked in together]
         found: list[list[Listed] | Exception] = []
         begin = 0
-        for _, questions, _ in together:
-            found.append(every[begin : begin + len(questions)])
-            begin += len(questions)
+        for asked in together:
+            found.append(every[begin : begin + len(asked.questions)])
+            begin += len(asked.questions)
         return found
 
     @staticmethod
     def _hand_out(
-        together: list[tuple[Index, Sequence[Question], asyncio.Future[list[Listed]]]],
+        together: list[_Asked],
         found: list[list[Listed] | Exception],
     ) -> None:
-        for (_, _, future), answer in zip(together, found, strict=True):
-            if future.done():
+        for asked, answer in zip(together, found, strict=True):
+            if asked.answers.done():
                 continue
             if isinstance(answer, Exception):
-                future.set_exception(answer)
+                asked.answers.set_exception(answer)
             else:
-                future.set_result(answer)
+                asked.answers.set_result(answer)

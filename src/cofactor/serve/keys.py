@@ -146,7 +146,9 @@ class Keys:
     def _known(self, header: str | None) -> Key:
         headers = {"WWW-Authenticate": "Bearer"}
         if not header:
-            raise RequestError(401, "no_key", "give a key: Authorization: Bearer KEY, or X-API-Key: KEY", headers=headers)
+            raise RequestError(
+                401, "no_key", "give a key: Authorization: Bearer KEY, or X-API-Key: KEY", headers=headers
+            )
         scheme, _, rest = header.partition(" ")
         given = rest.strip() if scheme.lower() == "bearer" else header
         digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest()

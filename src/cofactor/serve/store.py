@@ -133,7 +133,7 @@ class Store:
     # Writing.
 
     def submit(self, events: Sequence[Event]) -> Future[int]:
-        """Append events in the background; the future gives their number once they are on the disk, or a RequestError."""
+        """Append events in the background; the future gives their number once they are on the disk, or an error."""
         return self._put(tuple(events), {})
 
     def append(self, events: Sequence[Event]) -> int:

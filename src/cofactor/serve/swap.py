@@ -178,7 +178,9 @@ class Models(Generic[T]):
 
     def _before(self, name: str) -> Version[T]:
         if (previous := self._serving[name].previous) is None:
-            raise RequestError(404, "no_previous_model", f"there is no model before the current one of {name!r}", "model")
+            raise RequestError(
+                404, "no_previous_model", f"there is no model before the current one of {name!r}", "model"
+            )
         return previous
 
     # For administration.

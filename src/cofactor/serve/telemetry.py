@@ -168,14 +168,18 @@ class Telemetry:
         lines = [
             f'{name}_bucket{{{label}le="{bound}"}} {n:.0f}' for bound, n in zip((*bounds, "+Inf"), counts, strict=True)
         ]
-        return [*lines, f"{name}_sum{plain} {total[begin + len(bounds) + 1]:g}", f"{name}_count{plain} {counts[-1]:.0f}"]
+        return [
+            *lines,
+            f"{name}_sum{plain} {total[begin + len(bounds) + 1]:g}",
+            f"{name}_count{plain} {counts[-1]:.0f}",
+        ]
 
 
 def _shared(folder: str | Path | None, size: int) -> tuple[np.ndarray[Any, Any], Any]:
     """Rows of all workers, and a view of a row that no other living process writes."""
     if folder is None:
         rows = np.zeros((1, size))
-        return rows, memoryview(rows[0])  # type: ignore[arg-type]
+        return rows, memoryview(rows[0])
     import fcntl  # several workers share a listening socket, which Windows has not
 
     path = Path(folder) / "counters"
@@ -188,7 +192,7 @@ def _shared(folder: str | Path | None, size: int) -> tuple[np.ndarray[Any, Any],
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, worker)
         except OSError:
             continue
-        return rows, memoryview(rows[worker])  # type: ignore[arg-type]
+        return rows, memoryview(rows[worker])
     raise RuntimeError(f"more than {_WORKERS} workers")
 
 
@@ -199,11 +203,11 @@ def _label(text: str) -> str:
 _run, _count = os.urandom(6).hex(), 0
 
 
-def request_id(given: str | None) -> str:
+def request_id(given: bytes | None) -> str:
     """The client's id of a request where it is a short plain word, else a new one."""
-    global _count, _run  # noqa: PLW0603
-    if given and len(given) <= 64 and given.isascii() and given.replace("-", "").replace("_", "").isalnum():
-        return given
+    global _count  # noqa: PLW0603
+    if given and len(given) <= 64 and given.replace(b"-", b"").replace(b"_", b"").isalnum():
+        return given.decode()
     _count += 1
     return f"{_run}-{_count:x}"
 

@@ -7,9 +7,10 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 
 from cofactor.data.histories import Histories
-from cofactor.kernels.csr import CSR
+from cofactor.kernels.csr import CSR, offsets
 from cofactor.models.base.fitting import LARGEST_WEIGHT
 from cofactor.models.base.rating import RatingModel
 from cofactor.models.base.recommender import Recommender
@@ -19,6 +20,7 @@ from cofactor.serve.request_error import RequestError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cofactor.serve.events import Event as Stored
     from cofactor.serve.ids import Id, JsonIds
     from cofactor.serve.messages import Event
     from cofactor.serve.questions import Question
@@ -36,7 +38,15 @@ def reader_of(model: Recommender) -> Reader:
 
 
 class Reader:
-    """Of models to which the order does not matter: the weights of an item add up."""
+    """Of models to which the order does not matter: the weights of an item add up.
+
+    Attributes
+    ----------
+    usual : float
+        A value that the model can compute with.
+    """
+
+    usual = 1.0
 
     def __init__(self, model: Recommender) -> None:
         self._model = model
@@ -98,6 +108,28 @@ class Reader:
             )
         return weight
 
+    def after(self, stored: Sequence[Stored], entries: Entries | None, items: JsonIds) -> Entries:
+        """What the store has of somebody, and then the events of the request; what says nothing is left out."""
+        kept = [(event, items.row(event.item)) for event in stored if type(event.item) is items.kind]
+        kept = [(event, row) for event, row in kept if row >= 0 and self._stored_value(event) is not None]
+        if entries is None:
+            entries = Entries(times=[] if kept else None, types=[] if kept else None)
+        timed = entries.times is not None
+        typed = entries.types is not None and all(event.event_type is not None for event, _ in kept)
+        rows = [row for _, row in kept] + entries.rows
+        values = [self._stored_value(event) or 0.0 for event, _ in kept] + entries.values
+        times = [event.time / 1e6 for event, _ in kept] + (entries.times or []) if timed else None
+        types = [event.event_type or "" for event, _ in kept] + (entries.types or []) if typed else None
+        if times is None:
+            return Entries(rows, values, None, types)
+        order = sorted(range(len(rows)), key=times.__getitem__)
+        in_order = [rows[at] for at in order], [values[at] for at in order], [times[at] for at in order]
+        return Entries(*in_order, None if types is None else [types[at] for at in order])
+
+    def _stored_value(self, event: Stored) -> float | None:
+        """What an event of the store counts, None where it says nothing to this model."""
+        return 1.0 if event.weight is None else event.weight
+
     def matrix(self, asked: Sequence[Question]) -> CSR:
         """Histories of some questions, a row each: what the model knows of the user, and what was told besides."""
         indptr, indices, values = [0], [], []
@@ -130,6 +162,10 @@ class RatingReader(Reader):
     def __init__(self, model: RatingModel) -> None:
         super().__init__(model)
         self._low, self._high = model.interactions_.scale
+        self.usual = self._high
+
+    def _stored_value(self, event: Stored) -> float | None:
+        return event.rating if event.rating is not None and self._low <= event.rating <= self._high else None
 
     def _value(self, event: Event, at: int) -> float:
         if event.rating is None:
@@ -186,11 +222,66 @@ class OrderedReader(Reader):
 
 
 class TableReader(Reader):
-    """Of models that read tables in their own way."""
+    """Of models that read tables in their own way, such as those that look at times and types of events."""
 
     def matrix(self, asked: Sequence[Question]) -> CSR:
-        """By the model's own reading of a table; histories without a known item have empty rows."""
-        raise NotImplementedError
+        """By the model's own reading of a table, the known users' pairs first, in their order.
+
+        Raises
+        ------
+        RequestError
+            422: the model wants times, and of what it knows itself it has none any more.
+        """
+        ids = self._model.interactions_.items.ids
+        tables, filled = [], []
+        for at, q in enumerate(asked):
+            assert q.history is not None
+            told = q.history
+            known = _in_order(self._model, self._own, q.user)
+            rows = [row for row, _ in known] + told.rows
+            if not rows:
+                continue
+            filled.append(at)
+            columns = {
+                "user_id": pl.Series([at] * len(rows), dtype=pl.Int64),
+                "item_id": ids.gather(rows),
+                "weight": pl.Series([value for _, value in known] + told.values, dtype=pl.Float64),
+            }
+            if told.times is not None and not known:  # else they stand in their order already
+                micros = [round(second * 1e6) for second in told.times]
+                columns["time"] = pl.Series(micros, dtype=pl.Int64).cast(pl.Datetime("us"))
+            if told.types is not None and not known:
+                columns["event_type"] = pl.Series(told.types, dtype=pl.String)
+            tables.append(pl.DataFrame(columns))
+        return _placed([self._read_table(table) for table in tables], filled, len(asked), self._own.n_columns)
+
+    def _read_table(self, table: pl.DataFrame) -> CSR:
+        return self._model._read_histories(table)[1]
+
+
+def _placed(parts: list[CSR], rows: list[int], n: int, n_columns: int) -> CSR:
+    """Matrices of one row each as rows of one of the same class, of n rows; the others are empty."""
+    lengths = np.zeros(n, np.int64)
+    lengths[rows] = [part.nnz for part in parts]
+    kind = type(parts[0]) if parts else CSR
+    indices = np.concatenate([np.zeros(0, np.int32), *(part.indices for part in parts)])
+    values = np.concatenate([np.zeros(0, np.float32), *(part.values for part in parts)])
+    if not all(isinstance(part, Histories) for part in parts) or not parts:
+        return CSR(offsets(lengths), indices, values, n_columns)
+    positions = np.concatenate([part.positions for part in parts if isinstance(part, Histories)])
+    return kind(offsets(lengths), indices, values, n_columns, positions)  # type: ignore[call-arg]
+
+
+def _in_order(model: Recommender, own: CSR, user: int) -> list[tuple[int, float]]:
+    """The items that a model knows of a user and their weights, the oldest first where it knows that."""
+    if user < 0:
+        return []
+    begin, end = own.indptr[user : user + 2].tolist()
+    pairs = list(zip(own.indices[begin:end].tolist(), own.values[begin:end].tolist(), strict=True))
+    places: Any = getattr(model, "positions_", None)
+    if places is not None and len(places) == own.nnz:
+        pairs = [pairs[at] for at in np.argsort(places[begin:end], kind="stable").tolist()]
+    return pairs
 
 
 def _instant(time: str | float, at: int) -> float:

@@ -5,12 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from cofactor.serve.ids import Id  # noqa: TC001  # msgspec reads the annotations
 from cofactor.serve.request_error import RequestError
 
-__all__ = ["Event", "Explain", "Pair", "Person", "Predict", "Recommend", "decoder", "encode"]
+__all__ = [
+    "Availability",
+    "Event",
+    "Explain",
+    "NewEvent",
+    "NewEvents",
+    "Pair",
+    "Person",
+    "Predict",
+    "Recommend",
+    "Reload",
+    "decoder",
+    "encode",
+]
 
 
 class Event(Struct, forbid_unknown_fields=True):
@@ -69,6 +82,37 @@ class Explain(Struct, forbid_unknown_fields=True):
     model: str | None = None
 
 
+class NewEvent(Struct, forbid_unknown_fields=True):
+    """Something that somebody just did."""
+
+    user: Id
+    item: Id
+    time: str | float | None = None
+    event_type: str | None = None
+    weight: float | None = None
+    rating: float | None = None
+
+
+class NewEvents(Struct, forbid_unknown_fields=True):
+    """Body of ``POST /events``."""
+
+    events: list[NewEvent]
+
+
+class Availability(Struct, forbid_unknown_fields=True):
+    """Body of ``PUT /availability``: items with text for an id by name, or lists of what goes out and comes in."""
+
+    items: dict[str, bool] | None = None
+    out: list[Id] | None = None
+    into: list[Id] | None = field(name="in", default=None)
+
+
+class Reload(Struct, forbid_unknown_fields=True):
+    """Body of ``POST /reload`` and of ``POST /rollback``."""
+
+    model: str | None = None
+
+
 encode = msgspec.json.Encoder().encode
 
 
@@ -90,6 +134,6 @@ class decoder:  # noqa: N801  # used as a function that remembers its type
             return self._decode(body)
         except msgspec.ValidationError as error:
             message, _, where = str(error).partition(" - at `$")
-            raise RequestError(422, "body", message, where.rstrip("`").removeprefix(".") or None) from None
+            raise RequestError(422, "body", message[:500], where.rstrip("`").removeprefix(".") or None) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise RequestError(400, "json", f"the body is no JSON: {str(error)[:200]}") from None

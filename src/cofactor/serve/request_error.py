@@ -30,3 +30,8 @@ class RequestError(CofactorError):
         super().__init__(message)
         self.status, self.code, self.message, self.field = status, code, message, field
         self.headers = headers or {}
+
+    def within(self, part: str) -> RequestError:
+        """The same of a part of a larger request, such as ``users[3]``."""
+        field = part if self.field is None else f"{part}.{self.field}"
+        return RequestError(self.status, self.code, self.message, field, headers=self.headers)

@@ -86,8 +86,8 @@ def main() -> None:
             lost += bool(told - there)
             killed_within += any(n >= kill * 1_000_000 for _, n in there - told)
     print(
-        f"{given.kills - lost} of {given.kills} kills lost none of {len(told):,} acknowledged events; {killed_within} fell "
-        "between an event's commit and its answer"
+        f"{given.kills - lost} of {given.kills} kills lost none of {len(told):,} acknowledged events; {killed_within} "
+        "fell between a commit and its answer"
     )
     raise SystemExit(1 if lost else 0)
 

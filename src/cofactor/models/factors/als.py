@@ -246,8 +246,8 @@ class ImplicitALS(FactorModel):
         x = self._fitted_for_tables()
         u, i = int(x.users.require([user], "user")[0]), int(x.items.require([item], "item")[0])
         history, weights = x.user_items.row(u)
-        contribution = self.contributions(history, weights, i)
-        table = pl.DataFrame({"item_id": x.items.take(history), "weight": weights, "contribution": contribution})
+        parts = self.contributions(history, weights, i)
+        table = pl.DataFrame({"item_id": x.items.take(history), "weight": weights, "contribution": parts})
         return table.sort("contribution", descending=True, maintain_order=True)
 
     def contributions(self, history: Rows, weights: Float, item: int) -> NDArray[np.float64]:
@@ -255,10 +255,8 @@ class ImplicitALS(FactorModel):
         kernels = self._kernels()
         gramian = kernels.fetch(kernels.gramian(kernels.hold(self.item_factors_), threads=self.threads))
         penalty = float(self._lambda(np.array([len(history)]), len(self.item_factors_))[0])
-        alpha, unobserved = self._used("alpha"), self._used("unobserved_weight")
-        return contributions(
-            self.item_factors_[history], alpha * weights, unobserved * gramian, penalty, self.item_factors_[item]
-        )
+        c, gramian = self._used("alpha") * weights, self._used("unobserved_weight") * gramian
+        return contributions(self.item_factors_[history], c, gramian, penalty, self.item_factors_[item])
 
     def _fold_in(self, histories: CSR) -> Float:
         kernels, factors = self._kernels(), self.item_factors_.shape[1]

@@ -17,7 +17,10 @@ _TYPES = {
 }
 _PATHS = {
     "/": "index.html",
-    **{f"/page/{name}": name for name in ("page.css", "page.js", "calls.js", "filters.js", "items.js", "pieces.js", "icon.svg")},
+    **{
+        f"/page/{name}": name
+        for name in ("page.css", "page.js", "calls.js", "filters.js", "items.js", "pieces.js", "icon.svg")
+    },
 }
 # Pictures come from wherever the table of items says; everything else from this server.
 _POLICY = (

@@ -64,7 +64,7 @@ const call = async (path, body, signal) => {
 const query = (values) => new URLSearchParams(Object.entries(values).filter(([, value]) => value !== undefined && value !== ""));
 
 export const about = () => call("about");
-export const users = (q, signal) => call(`users?${query({ q, k: 12 })}`, undefined, signal);
+export const users = (q, signal) => call(`users?${query({ q })}`, undefined, signal);
 export const user = (id) => call(`user/${encodeURIComponent(id)}`);
 export const search = (q, signal) => call(`search?${query({ q, k: 12 })}`, undefined, signal);
 export const items = (ids) => call("items", { items: ids });

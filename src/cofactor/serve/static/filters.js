@@ -39,6 +39,16 @@ const slider = (one, label, changed) => {
   }];
 };
 
+/** A filter that these columns allow. */
+const example = (columns) => {
+  const listed = columns.find((one) => one.values?.length), ranged = columns.find((one) => one.range && one.type === "number");
+  const parts = [
+    ...(listed ? [`${column(listed.name)} in (${listed.values.slice(0, 2).map(value).join(", ")})`] : []),
+    ...(ranged ? [`not ${column(ranged.name)} < ${shown(ranged.range[1])}`] : []),
+  ];
+  return parts.length ? parts.join(" and ") : `${column(columns[0]?.name ?? "name")} != null`;
+};
+
 /** Put the controls up; gives read() and write(parts) of what they say, and the text in words besides. */
 export const filterControls = (columns, skip, changed) => {
   const box = document.querySelector("#controls"), words = document.querySelector("#filter");
@@ -48,14 +58,14 @@ export const filterControls = (columns, skip, changed) => {
     const label = make("label", { htmlFor: `filter-${one.name}` }, one.name);
     let made = null;
     if (one.values?.length > 1) made = choice(one, one.values, changed);
-    else if (one.type === "number" && one.range && one.range[0] < one.range[1]) made = slider(one, label, changed);
+    else if (one.type === "number" && one.range && one.range[0] < one.range[1] && !/(^|_)id$/i.test(one.name)) made = slider(one, label, changed);
     if (!made) continue;
     box.append(make("div", { class: "field" }, label, made[0]));
     controls.push(made);
   }
   words.addEventListener("input", changed);
   const usable = columns.filter((one) => one.operators.length).map((one) => column(one.name));
-  document.querySelector("#filter-help").textContent = `Such as: ${usable[0] ?? "category"} != null and not (${usable.at(-1) ?? "brand"} in (a, 'b c')). Columns: ${usable.join(", ")}.`;
+  document.querySelector("#filter-help").textContent = `Such as: ${example(columns)}. Columns: ${usable.join(", ")}.`;
   document.querySelector("#filters").hidden = !usable.length;
   return {
     read: () => {

@@ -6,7 +6,7 @@ const known = new Map();
 let facts = { columns: [], name: null, image: null, most: 500 };
 
 export const describeBy = ({ columns = [], name_column: name, image_column: image, limits = {} }) => {
-  facts = { columns: columns.map((one) => one.name), name, image, most: Math.min(500, limits.items ?? 500) };
+  facts = { columns: columns.map((one) => one.name), name, image, most: Math.min(500, limits.ids ?? 500) };
 };
 
 /** Ask for what is known of items that were not asked for yet. */

@@ -5,7 +5,7 @@ import { attributesOf, describeBy, factsOf, itemButton, learn, nameOf, named } f
 import { hideTip, later, make, showTip, suggest } from "./pieces.js";
 
 const $ = (selector) => document.querySelector(selector);
-const FIRST_OF_HISTORY = 12;
+const FIRST_OF_HISTORY = matchMedia("(max-width: 52rem)").matches ? 5 : 12;
 const state = { user: null, past: [], added: [], all: false };
 let about = { models: [], columns: [], limits: {} }, filters = null;
 
@@ -82,7 +82,6 @@ const drawHistory = () => {
   const past = state.all ? state.past : state.past.slice(0, FIRST_OF_HISTORY);
   const rows = state.added.map(({ item, weight }) => ({ item, weight, isNew: true })).concat(past);
   $("#history").replaceChildren(...rows.map(({ item, weight, isNew }) => make("li", { "data-key": calls.keyOf(item) },
-    make("span"),
     itemButton(item, openItem),
     make("span", { class: "side" },
       weight !== undefined && weight !== null && weight !== 1 ? make("span", { title: "weight" }, `× ${Number(Number(weight).toPrecision(3))}`) : null,
@@ -118,6 +117,12 @@ const listOf = async (model, signal) => {
   return { ...answer, model_asked: model, total: performance.now() - started, ...answer.lists[0] };
 };
 
+/* The second list may fail, as where there is no previous version, and the first is shown all the same. */
+const secondListOf = (model, signal) => listOf(model, signal).catch((error) => {
+  if (error.name === "AbortError" || error.field === "filter") throw error;
+  return { failed: error.message, model: { name: model }, items: [] };
+});
+
 const refresh = async () => {
   running?.abort();
   running = new AbortController();
@@ -126,14 +131,14 @@ const refresh = async () => {
   hideTip();
   remember();
   try {
-    const models = [$("#first").value, ...($("#second").value ? [$("#second").value] : [])];
-    const lists = await Promise.all(models.map((model) => listOf(model, signal)));
+    const second = $("#second").value;
+    const lists = await Promise.all([listOf($("#first").value, signal), ...(second ? [secondListOf(second, signal)] : [])]);
     await learn(lists.flatMap((list) => list.items.map(({ item }) => item)));
     if (signal.aborted) return;
     well();
     const keys = lists.map((list) => new Set(list.items.map(({ item }) => calls.keyOf(item))));
-    const both = lists.length === 2 ? [...keys[0]].filter((key) => keys[1].has(key)).length : null;
-    box.replaceChildren(...lists.map((list, n) => drawList(list, n, lists.length === 2 ? keys[1 - n] : null, both)));
+    const both = lists.length === 2 && !lists[1].failed ? [...keys[0]].filter((key) => keys[1].has(key)).length : null;
+    box.replaceChildren(...lists.map((list, n) => drawList(list, n, both === null ? null : keys[1 - n], both)));
   } catch (error) {
     wrong(error);
   } finally {
@@ -147,6 +152,7 @@ const SOURCES = { popular: "popular items, as there is nothing to go by", fold_i
 const ms = (value) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
 
 const drawList = (list, n, others, both) => {
+  if (list.failed) return make("div", {}, make("h3", {}, list.model.name), make("p", { class: "wrong" }, list.failed));
   const top = Math.max(...list.items.map(({ score }) => score ?? 0), 0), title = `list-${n}`;
   const rows = list.items.map(({ item, score }, place) => {
     const why = make("button", { type: "button", class: "icon", "aria-expanded": "false", "aria-label": `Why ${nameOf(item)}?` }, "Why?");

@@ -34,7 +34,7 @@ def read(text):
         ("price <> 5", one("price", "!=", "5")),
         ("price<=-4.5e3", one("price", "<=", "-4.5e3")),
         ("day >= 2024-05-31T12:30:00+02:00", one("day", ">=", "2024-05-31T12:30:00+02:00")),
-        ("brand in (a, 'b c', \"d\"\"e\", `f`)", one("brand", "in", "a", "b c", 'd"e', "f")),
+        ('brand in (a, \'b c\', "d""e", `f`)', one("brand", "in", "a", "b c", 'd"e', "f")),
         ("brand NOT IN (a)", one("brand", "not in", "a")),
         ("'unit price' < 5", one("unit price", "<", "5")),
         ("`in` = 'and'", one("in", "=", "and")),
@@ -104,10 +104,12 @@ def test_there_are_limits():
 
 @given(st.text("ab=<>!()'\"`, andorti\n", max_size=60))
 def test_no_text_breaks_it(text):
+    wrong = None
     try:
         parse_filter(text)
     except ParameterError as error:
-        assert "filter: position" in str(error)
+        wrong = error
+    assert wrong is None or "filter: position" in str(wrong)
 
 
 @given(st.text(max_size=20), st.text(max_size=20), st.sampled_from("'\"`"))

@@ -167,7 +167,8 @@ class Catalogue:
 
     def attributes(self, row: int) -> dict[str, Any]:
         """The attributes of an item by its row, as JSON has them; None where the table says nothing."""
-        return {column: plain(value) for column, value in zip(self.columns, self._frame.row(int(row)), strict=True)}
+        cells = self._frame.row(int(row)) if self.columns else ()
+        return {column: plain(value) for column, value in zip(self.columns, cells, strict=True)}
 
     def name(self, row: int) -> str | None:
         """The name of an item by its row, where there is one."""

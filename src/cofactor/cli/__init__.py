@@ -10,6 +10,7 @@ from cofactor.cli.inspect import inspect
 from cofactor.cli.options import unfold
 from cofactor.cli.recommend import recommend, similar
 from cofactor.cli.run import run
+from cofactor.cli.serve import serve
 from cofactor.cli.sessions import cut, pairs, score, submit
 from cofactor.cli.train import train
 from cofactor.cli.tune import tune
@@ -31,6 +32,7 @@ for command in (
     pairs,
     submit,
     score,
+    serve,
     inspect,
     doctor,
 ):

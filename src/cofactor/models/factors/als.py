@@ -36,6 +36,7 @@ from cofactor.kernels import blas
 from cofactor.kernels.filters import Filters
 from cofactor.models.base.factor import FactorModel
 from cofactor.models.base.fitting import in_one_step
+from cofactor.models.factors.als_contributions import contributions
 from cofactor.models.factors.als_defaults import EXACT_UP_TO, Settings, chosen_share, settings_for
 from cofactor.system.memory import require_memory
 from cofactor.system.progress import progress_bar
@@ -245,16 +246,19 @@ class ImplicitALS(FactorModel):
         x = self._fitted_for_tables()
         u, i = int(x.users.require([user], "user")[0]), int(x.items.require([item], "item")[0])
         history, weights = x.user_items.row(u)
-        y = self.item_factors_[history].astype(np.float64)
-        w = self._used("alpha") * weights.astype(np.float64)
-        kernels = self._kernels()
-        gramian = kernels.fetch(kernels.gramian(kernels.hold(self.item_factors_), threads=self.threads))
-        a = self._used("unobserved_weight") * gramian.astype(np.float64)
-        a += (y * w[:, None]).T @ y
-        a[np.diag_indices_from(a)] += self._lambda(np.array([len(history)]), x.n_items)
-        contribution = w * (y @ np.linalg.solve(a, self.item_factors_[i].astype(np.float64)))
+        contribution = self.contributions(history, weights, i)
         table = pl.DataFrame({"item_id": x.items.take(history), "weight": weights, "contribution": contribution})
         return table.sort("contribution", descending=True, maintain_order=True)
+
+    def contributions(self, history: Rows, weights: Float, item: int) -> NDArray[np.float64]:
+        """What each entry of a history, (n,) rows and weights, adds to the score of an item; see :meth:`explain`."""
+        kernels = self._kernels()
+        gramian = kernels.fetch(kernels.gramian(kernels.hold(self.item_factors_), threads=self.threads))
+        penalty = float(self._lambda(np.array([len(history)]), len(self.item_factors_))[0])
+        alpha, unobserved = self._used("alpha"), self._used("unobserved_weight")
+        return contributions(
+            self.item_factors_[history], alpha * weights, unobserved * gramian, penalty, self.item_factors_[item]
+        )
 
     def _fold_in(self, histories: CSR) -> Float:
         kernels, factors = self._kernels(), self.item_factors_.shape[1]

@@ -32,6 +32,7 @@ __all__ = ["App"]
 _log = logging.getLogger("cofactor.serve")
 _decode = decoder(Recommend)
 _OPEN = ("/health/live", "/health/ready", "/openapi.json", "/docs", "/")  # without a key
+_SLOW = ("/reload", "/rollback")  # take as long as it takes to load a model
 _LABELS = frozenset(ROUTES)
 _STATUS = {404: ("not_found", "there is nothing at this path; see /docs"), 405: ("method", "not with this method")}
 
@@ -99,7 +100,7 @@ class App:
 
         error: RequestError | None = None
         try:
-            async with asyncio.timeout(service.limits.seconds):
+            async with asyncio.timeout(None if path in _SLOW else service.limits.seconds):
                 most = service.limits.body
                 length = given.get(b"content-length")
                 if length is not None and int(length) > most:

@@ -24,6 +24,7 @@ __all__ = ["Attribute", "attribute", "plain"]
 Mask: TypeAlias = "NDArray[np.bool_]"
 
 _EQUALITY = ("=", "!=", "in", "not in")
+_EPOCH, _MICROSECOND = dt.datetime(1970, 1, 1), dt.timedelta(microseconds=1)
 _LISTED = 200  # values of a text column that are told
 
 
@@ -202,7 +203,7 @@ class _Moment(Attribute):
             moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
         if self.type == "date" and day is None:
             raise self._wrong(value, example)
-        first = (moment - dt.datetime(1970, 1, 1)) // dt.timedelta(microseconds=1)
+        first = (moment - _EPOCH) // _MICROSECOND
         last = first + (86_400_000_000 if day is not None else 1)
         return self._micros < first, self._micros >= last
 
@@ -211,9 +212,9 @@ class _Moment(Attribute):
         there = self._micros[self._present]
         if not len(there):
             return None
-        ends = pl.Series([there.min(), there.max()], dtype=pl.Datetime("us"))
-        first, last = ends.cast(pl.Date).to_list() if self.type == "date" else ends.to_list()
-        return plain(first), plain(last)
+        ends = [_EPOCH + int(end) * _MICROSECOND for end in (there.min(), there.max())]
+        first, last = (plain(end.date() if self.type == "date" else end) for end in ends)
+        return first, last
 
 
 class _List(Attribute):

@@ -63,8 +63,6 @@ class Catalogue:
         The columns of names and of addresses of pictures.
     notes : tuple of str
         What was left out or not found, for people.
-    popularity : (n_items,) number, optional
-        What is searched for comes in the order of it, where names match equally well.
     """
 
     def __init__(
@@ -75,14 +73,12 @@ class Catalogue:
         name: str | None = None,
         image: str | None = None,
         notes: tuple[str, ...] = (),
-        popularity: ArrayLike | None = None,
     ) -> None:
         self.items = items
         self.name_column = name
         self.image_column = image
         self.notes = notes
         self._frame = frame
-        self._popularity = None if popularity is None else np.asarray(popularity)
         self._attributes: dict[str, Attribute] = {}
         self._kept: OrderedDict[str, Allowed] = OrderedDict()
         self._lock = threading.Lock()
@@ -96,7 +92,6 @@ class Catalogue:
         item: str = "item_id",
         name: str | None = None,
         image: str | None = None,
-        popularity: ArrayLike | None = None,
     ) -> Self:
         """Take over a table of items.
 
@@ -109,8 +104,6 @@ class Catalogue:
             The column of item ids.
         name, image : str, optional
             The columns of names and of addresses of pictures; columns that are called as such are found.
-        popularity : (n_items,) number, optional
-            How often each item was bought, say: the order of what is found, where names match equally well.
 
         Raises
         ------
@@ -141,7 +134,7 @@ class Catalogue:
             notes.append(f"{n_more:,} of {len(ids):,} items of the table are not in the model")
         name = name or next((c for c in _NAMES if taken.schema.get(c) == pl.String), None)
         image = image or next((c for c in _IMAGES if taken.schema.get(c) == pl.String), None)
-        return cls(taken, items, name=name, image=image, notes=tuple(notes), popularity=popularity)
+        return cls(taken, items, name=name, image=image, notes=tuple(notes))
 
     def __len__(self) -> int:
         return len(self.items)
@@ -174,7 +167,8 @@ class Catalogue:
 
     def attributes(self, row: int) -> dict[str, Any]:
         """The attributes of an item by its row, as JSON has them; None where the table says nothing."""
-        return {column: plain(value) for column, value in zip(self.columns, self._frame.row(int(row)), strict=True)}
+        cells = self._frame.row(int(row)) if self.columns else ()
+        return {column: plain(value) for column, value in zip(self.columns, cells, strict=True)}
 
     def name(self, row: int) -> str | None:
         """The name of an item by its row, where there is one."""
@@ -215,20 +209,28 @@ class Catalogue:
         """Which items a filter allows, (n_items,) bool, read-only; as `allowed`."""
         return self.allowed(filter).mask
 
-    def search(self, text: str, k: int = 10, among: NDArray[np.bool_] | None = None) -> Rows:
+    def search(
+        self,
+        text: str,
+        k: int = 10,
+        *,
+        among: NDArray[np.bool_] | None = None,
+        popularity: ArrayLike | None = None,
+    ) -> Rows:
         """Find items by their name, or by their id; (at most k,) int32 rows, best first.
 
-        ``among``, (n_items,) bool, holds those that may be found.
+        ``among``, (n_items,) bool, holds those that may be found; ``popularity``, (n_items,) number, orders those whose
+        names match equally well, in place of the lengths of their names.
 
         Every word of the text must begin a word of the name; where nothing is found, one letter may be wrong, and two
         in words of eight letters or more.
         """
-        return self._search.find(text, k, among)
+        return self._search.find(text, k, among=among, popularity=popularity)
 
     @cached_property
     def _search(self) -> NameSearch:
         names = None if self.name_column is None else self._frame[self.name_column]
-        return NameSearch(names, self.items, self._popularity)
+        return NameSearch(names, self.items)
 
     def _attribute(self, column: str) -> Attribute | None:
         if column not in self._attributes and (made := attribute(self._frame[column])) is not None:

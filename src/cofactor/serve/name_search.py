@@ -34,18 +34,15 @@ class NameSearch:
     names : (n_items,) pl.Series of str, optional
         None where items have no names: they are found by their ids alone.
     items : IdMap
-    popularity : (n_items,) number, optional
-        The order of items that match equally well; without it, short names come first.
     """
 
-    def __init__(self, names: pl.Series | None, items: IdMap, popularity: ArrayLike | None = None) -> None:
+    def __init__(self, names: pl.Series | None, items: IdMap) -> None:
         n = len(items)
         self._items = items
         if names is None:
             binary = items.dtype == pl.Binary
             names = pl.Series([None] * n, dtype=pl.String) if binary else items.ids.cast(pl.String)
         self._lengths = names.str.len_chars().fill_null(0).to_numpy()
-        self._popularity = np.zeros(n) if popularity is None else np.asarray(popularity, np.float64)
         words = _words(names)
         pairs = words.to_frame("word").with_row_index("row").explode("word").drop_nulls().unique().sort("word", "row")
         runs = pairs["word"].rle().struct.unnest()
@@ -56,7 +53,14 @@ class NameSearch:
         first = vocabulary.search_sorted(words.list.first().fill_null("")).to_numpy()
         self._first_words = np.where(words.list.len().fill_null(0).to_numpy() > 0, first.astype(np.int32), -1)
 
-    def find(self, text: str, k: int = 10, among: NDArray[np.bool_] | None = None) -> Rows:
+    def find(
+        self,
+        text: str,
+        k: int = 10,
+        *,
+        among: NDArray[np.bool_] | None = None,
+        popularity: ArrayLike | None = None,
+    ) -> Rows:
         """Rows of the items that fit best, (at most k,) int32, best first; ``among`` are those that may be found.
 
         An item that has the text as its id is the first. Then come those whose names hold most of the typed words as
@@ -71,9 +75,9 @@ class NameSearch:
         check_type("text", text, str, "a text")
         check_at_least("k", k, 1, whole=True)
         words = _words(pl.Series([text[:_MOST_LETTERS]]))[0].to_list()
-        rows = self._ranked(list(dict.fromkeys(words))[:_MOST_WORDS], k, among) if len(self._rows) and words else []
+        rows = self._ranked(list(dict.fromkeys(words))[:_MOST_WORDS], among, popularity) if words else []
         by_id = [row for row in self._by_id(text.strip()) if among is None or among[row]]
-        return np.array([*by_id, *(row for row in rows if row not in by_id)], np.int32)[:k]
+        return np.array([*by_id, *(row for row in rows[: k + 1] if row not in by_id)], np.int32)[:k]
 
     def _by_id(self, text: str) -> list[int]:
         if self._items.dtype == pl.Binary or (self._items.dtype.is_integer() and not _is_number(text)):
@@ -81,8 +85,11 @@ class NameSearch:
         given: list[int] | list[str] = [int(text)] if self._items.dtype.is_integer() else [text]
         return [row for row in self._items.rows(given).tolist() if row >= 0]
 
-    def _ranked(self, words: list[str], k: int, among: NDArray[np.bool_] | None) -> list[int]:
+    def _ranked(self, words: list[str], among: NDArray[np.bool_] | None, popularity: ArrayLike | None) -> list[int]:
         n = len(self._lengths)
+        if not len(self._rows):
+            return []
+        popular = np.zeros(n) if popularity is None else np.asarray(popularity, np.float64)
         whole, found = np.zeros(n, np.int32), np.ones(n, bool) if among is None else among.copy()
         begins = np.zeros(n, bool)
         for number, word in enumerate(words):
@@ -96,8 +103,8 @@ class NameSearch:
             if at < len(self._words) and self._words[at] == word:
                 whole[self._rows[self._indptr[at] : self._indptr[at + 1]]] += 1
         rows = np.flatnonzero(found)
-        order = np.lexsort((rows, self._lengths[rows], ~begins[rows], -self._popularity[rows], -whole[rows]))
-        ranked: list[int] = rows[order[:k]].tolist()
+        order = np.lexsort((rows, self._lengths[rows], ~begins[rows], -popular[rows], -whole[rows]))
+        ranked: list[int] = rows[order].tolist()
         return ranked
 
     def _spans(self, word: str) -> list[tuple[int, int]]:

@@ -15,10 +15,8 @@ _TYPES = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
-_PATHS = {
-    "/": "index.html",
-    **{f"/page/{name}": name for name in ("page.css", "page.js", "calls.js", "pieces.js", "icon.svg")},
-}
+_PARTS = ("page.css", "page.js", "calls.js", "filters.js", "items.js", "pieces.js", "icon.svg")
+_PATHS = {"/": "index.html", **{f"/page/{name}": name for name in _PARTS}}
 # Pictures come from wherever the table of items says; everything else from this server.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' http: https: data:; "

@@ -7,7 +7,8 @@ import cofactor as cf
 from cofactor.cli.models import build_models, model_names
 from cofactor.models.base.saved import read_header
 from cofactor.serve.events import check_event
-from cofactor.serve.store import Trained, open_store
+from cofactor.serve.store import open_store
+from cofactor.serve.trained import Trained
 
 TYPES = "type:view=1,cart=3,order=9"
 

@@ -14,7 +14,8 @@ import cofactor as cf
 from cofactor.serve.database import Sqlite
 from cofactor.serve.events import Event, check_event, now
 from cofactor.serve.request_error import RequestError
-from cofactor.serve.store import NEVER, Trained, open_store
+from cofactor.serve.store import open_store
+from cofactor.serve.trained import NEVER, Trained
 
 AT = 1_780_000_000_000_000
 NEW_YEAR, DAY = 1_767_225_600_000_000, 86_400_000_000

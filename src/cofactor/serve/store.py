@@ -12,14 +12,14 @@ import threading
 import time
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import astuple, dataclass
-from datetime import UTC, datetime
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cofactor.checks import check_at_least
 from cofactor.serve.database import Database, database_of
 from cofactor.serve.events import Event, now
 from cofactor.serve.request_error import RequestError
+from cofactor.serve.trained import NEVER, Entry, Trained
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from cofactor.serve.ids import Id
 
-__all__ = ["NEVER", "Store", "Trained", "open_store"]
+__all__ = ["Store", "open_store"]
 
 _log = logging.getLogger(__name__)
 
@@ -46,59 +46,6 @@ _HISTORY = (
     "ORDER BY id DESC LIMIT ?"
 )
 _COUNT_UP = "UPDATE cofactor_state SET value = value + 1 WHERE name = ?"
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """Up to where a model has seen the events.
-
-    Parameters
-    ----------
-    stored : int
-        Number of the last event of the store that was in the training data.
-    newest : int
-        Time of the newest event of the training data, microseconds since 1970.
-    saved : int
-        When the model was saved: what the store received later was not there to train on, whatever its time.
-    """
-
-    stored: int = 0
-    newest: int = 0
-    saved: int = 0
-
-    @classmethod
-    def of(cls, header: Mapping[str, Any]) -> Trained:
-        """What a saved model says of its training data; where it says nothing, what happened before it was saved."""
-        log = header.get("log")
-        log = log if isinstance(log, dict) else {}
-        if isinstance(stored := log.get("stored"), int):
-            return cls(stored=stored)
-        saved = _microseconds(header["created"])
-        return cls(newest=_microseconds(log.get("newest")) or saved, saved=saved)
-
-    def knows(self, entry: _Entry) -> bool:
-        """Whether an event was there to train on."""
-        return entry.number <= self.stored or (entry.received <= self.saved and entry.event.time <= self.newest)
-
-
-def _microseconds(time: object) -> int:
-    """Since 1970, of ISO 8601 text as models hold it; 0 where it is none."""
-    try:
-        read = datetime.fromisoformat(str(time))
-    except ValueError:
-        return 0
-    return int(read.replace(tzinfo=read.tzinfo or UTC).timestamp() * 1_000_000)
-
-
-class _Entry(NamedTuple):
-    """An event as it is stored."""
-
-    number: int
-    received: int
-    event: Event
-
-
-NEVER = Trained()
 
 
 class _Task(NamedTuple):
@@ -142,7 +89,7 @@ class Store:
         self._lock = threading.RLock()
         self._reader: Any = None
         self._changes, self._last = -1, 0
-        self._cache: dict[Id, tuple[_Entry, ...]] = {}
+        self._cache: dict[Id, tuple[Entry, ...]] = {}
         self._failed: tuple[float, RequestError] | None = None
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._closed = False
@@ -295,10 +242,10 @@ class Store:
             stored = self._read_history(user)
         return tuple(entry.event for entry in stored if not trained.knows(entry))
 
-    def _read_history(self, user: Id) -> tuple[_Entry, ...]:
+    def _read_history(self, user: Id) -> tuple[Entry, ...]:
         with self._lock:
             rows = self._read(_HISTORY, self._database.written(user), self._longest)
-            entries = (_Entry(row[0], row[1], Event(*row[2:])) for row in rows)
+            entries = (Entry(row[0], row[1], Event(*row[2:])) for row in rows)
             stored = tuple(sorted(entries, key=lambda entry: (entry.event.time, entry.number)))
             while len(self._cache) >= _CACHED:
                 del self._cache[next(iter(self._cache))]

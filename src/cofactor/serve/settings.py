@@ -11,6 +11,7 @@ from msgspec import Struct
 from cofactor.serve.answers import Index
 from cofactor.serve.app import App
 from cofactor.serve.catalogue import Catalogue
+from cofactor.serve.catalogue_routes import catalogue_routes
 from cofactor.serve.keys import Keys
 from cofactor.serve.limits import Limits
 from cofactor.serve.routes import routes
@@ -98,7 +99,9 @@ def make_app(settings: Settings) -> App:
     service = Service(
         models, store=store, catalogue=catalogue, keys=keys, limits=limits, telemetry=Telemetry(settings.shared)
     )
-    return App(service, routes(service), stop=service.close, log_requests=settings.log_requests)
+    return App(
+        service, [*routes(service), *catalogue_routes(service)], stop=service.close, log_requests=settings.log_requests
+    )
 
 
 def _built(model: Recommender) -> Index:

@@ -5,6 +5,7 @@ import threading
 import time
 
 import numpy as np
+import polars as pl
 import pytest
 
 import cofactor as cf
@@ -114,11 +115,12 @@ def test_several_models_are_changed_apart(tmp_path, folder):
 
 def refused(models, **more):
     before = models.get()
+    lists = before.model.recommend(None, 3, exclude_seen=False)
     with pytest.raises(RequestError) as caught:
         models.reload(**more)
     assert models.get() is before
     assert models.refused["shop"] == caught.value.message
-    assert before.model.recommend([0], 3) is not None
+    assert before.model.recommend(None, 3, exclude_seen=False).equals(lists)
     return caught.value
 
 
@@ -142,7 +144,8 @@ def test_a_model_of_other_items(folder, models, data):
 class Broken(cf.Popular):
     """Gives what its parameter says."""
 
-    def __init__(self, fault="nan"):
+    def __init__(self, fault="nan", by="users"):
+        super().__init__(by)
         self.fault = fault
 
     def _top_k(self, users, k, filters):
@@ -161,6 +164,12 @@ class Broken(cf.Popular):
         if self.fault == "error":
             raise RuntimeError("it broke /etc/passwd")
         return top
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forgotten():
+    yield
+    del cf.Recommender.registry["Broken"]
 
 
 @pytest.mark.parametrize(
@@ -191,11 +200,9 @@ def test_models_of_ratings_are_tried_too(tmp_path):
     table = {"user_id": np.repeat(np.arange(30), 5), "item_id": rng.integers(0, 20, 150)}
     for n in range(2):
         table["rating"] = rng.integers(1, 6, 150).astype(float)
-        ratings = cf.Ratings.from_frame(table, duplicates="last") if hasattr(cf.Ratings, "from_frame") else None
-        if ratings is None:
-            import polars as pl
-
-            ratings = cf.read_events(pl.DataFrame(table), user="user_id", item="item_id", rating="rating").ratings()
+        log = cf.read_events(pl.DataFrame(table), user="user_id", item="item_id", rating="rating")
+        with pytest.warns(cf.CofactorWarning, match="rated again"):
+            ratings = log.ratings()
         cf.BiasOnly().fit(ratings).save(tmp_path / "m")
         if not n:
             models = Models({"m": tmp_path / "m"}, lambda model: model)
@@ -247,7 +254,8 @@ def test_another_folder(folder, models, tmp_path):
     assert models.reload(folder=tmp_path / "elsewhere").index == "Random"
 
 
-def test_one_change_at_a_time(folder, models):
+def test_one_change_at_a_time(folder, models, monkeypatch):
+    monkeypatch.setattr("cofactor.serve.swap._PATIENCE", 0.05)
     inside, go_on = threading.Event(), threading.Event()
 
     def build(model):

@@ -183,7 +183,7 @@ def read_events(
     times = TimeOptions(time_unit, time_format, implausible_times)
     store, rest = divided(source)
     if store is not None and rest is None:
-        store, rest = None, open_stored(store)
+        rest, store = open_stored(store), None
     opened = open_source(rest, format, roles=_given(roles), texts=_as_text(roles, times), options=options)
     events = _checked(opened, roles, times, "error" if user is None else anonymous)
     return events if store is None else _with_stored(events, store)

@@ -23,7 +23,7 @@ _ENDINGS = (".db", ".sqlite", ".sqlite3")
 _SQLITE, _POSTGRES = "sqlite:///", ("postgresql://", "postgres://")
 _CHUNK = 100_000  # events at a time
 _TYPES: dict[str, Any] = {
-    "time": pl.Datetime("us", "UTC"), "event_type": pl.String, "weight": pl.Float64, "rating": pl.Float64,
+    "time": pl.Datetime("us"), "event_type": pl.String, "weight": pl.Float64, "rating": pl.Float64,
 }  # fmt: skip
 
 

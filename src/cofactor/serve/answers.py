@@ -69,6 +69,7 @@ class Index:
         x = model._fitted()
         if has_factors(model) and not is_indexed(model):
             model = indexed(model)
+        model = model.answering()
         self.model, self.name, self.version = model, name, version
         self.users, self.items = JsonIds(x.users, "user"), JsonIds(x.items, "item")
         self._seen = x.user_items

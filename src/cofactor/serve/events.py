@@ -113,7 +113,7 @@ def check_id(value: object, field: str) -> Id:
 
 
 def read_time(value: object, at: int, field: str) -> int:
-    """Microseconds since 1970 of a time as clients write it; a RequestError unless from 1990 to tomorrow."""
+    """Microseconds since 1970 of a time as clients write it; between 1990 and tomorrow, or a RequestError."""
     if isinstance(value, str):
         try:
             given = datetime.fromisoformat(value)

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
+import mmap
 import os
 import re
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from cofactor.checks import is_number, nearest, shown
@@ -25,8 +28,7 @@ from cofactor.serve.request_error import RequestError
 from cofactor.system.toml import read_toml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, MutableSequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Self
 
 __all__ = ["Key", "Keys", "Role"]
@@ -76,30 +78,30 @@ class Keys:
     keys : iterable of Key
         None: everybody may do everything.
     clock : callable
-        Seconds.
-    spent : mutable sequence of float, optional
+        Seconds, the same for all processes of a machine.
+    spent : list or view of float, optional
         One number for each key, shared by the processes that serve together; see :meth:`shared`.
 
     Raises
     ------
     ParameterError
-        Two keys have a name, or a digest, in common.
+        Two of them are the same.
     """
 
     def __init__(
         self,
         keys: Iterable[Key] = (),
         *,
-        clock: Callable[[], float] = time.time,
-        spent: MutableSequence[float] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        spent: list[float] | memoryview[float] | None = None,
     ) -> None:
         self._keys = [Key(k.name, k.digest, k.role, k.rate, k.burst, n) for n, k in enumerate(keys)]
-        for what in ("name", "digest"):
-            values = [getattr(key, what) for key in self._keys]
-            if twice := next((key for key in self._keys if values.count(getattr(key, what)) > 1), None):
-                raise ParameterError(f"keys: {twice.name!r} has its {'key' if what == 'digest' else what} twice")
+        by_digest: dict[bytes, str] = {}
+        for key in self._keys:
+            if (same := by_digest.setdefault(key.digest, key.name)) != key.name:
+                raise ParameterError(f"{same!r} and {key.name!r} are the same key; give each its own")
         self._clock = clock
-        self._spent: MutableSequence[float] = [0.0] * len(self._keys) if spent is None else spent
+        self._spent: list[float] | memoryview[float] = [0.0] * len(self._keys) if spent is None else spent
 
     def __bool__(self) -> bool:
         return bool(self._keys)
@@ -118,6 +120,17 @@ class Keys:
         """
         keys = [] if path is None else _of_file(path)
         return cls([*keys, *_of_variable(environment.get(_VARIABLE, ""))])
+
+    def shared(self, path: str | Path) -> Self:
+        """The same keys, with rates that hold for all processes which share a file.
+
+        Where two processes count the same request at once one of them may not count.
+        """
+        size = 8 * max(1, len(self._keys))
+        with Path(path).open("a+b") as file:
+            file.truncate(max(size, file.seek(0, os.SEEK_END)))
+            numbers = memoryview(mmap.mmap(file.fileno(), size)).cast("d")
+        return type(self)(self._keys, clock=self._clock, spent=numbers)
 
     def check(self, header: str | None, role: Role) -> Key | None:
         """The key of a request that may go on; None where there are no keys at all.
@@ -147,7 +160,7 @@ class Keys:
         headers = {"WWW-Authenticate": "Bearer"}
         if not header:
             raise RequestError(
-                401, "no_key", "give a key: Authorization: Bearer KEY, or X-API-Key: KEY", headers=headers
+                401, "no_key", "give a key, as Authorization: Bearer KEY or as X-API-Key: KEY", headers=headers
             )
         scheme, _, rest = header.partition(" ")
         given = rest.strip() if scheme.lower() == "bearer" else header
@@ -168,7 +181,7 @@ class Keys:
         free = max(self._spent[key.number], now)  # when all requests so far would have come at the steady rate
         wait = free + 1 / key.rate - now - key.burst / key.rate
         if wait > 1e-9:
-            told = {"Retry-After": str(int(wait) + 1)}
+            told = {"Retry-After": str(math.ceil(wait))}
             raise RequestError(429, "too_many_requests", f"this key may ask {key.rate:g} times a second", headers=told)
         self._spent[key.number] = free + 1 / key.rate
 

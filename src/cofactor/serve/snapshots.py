@@ -34,7 +34,7 @@ __all__ = ["Snapshot", "Snapshots", "no_room", "stamp", "version_of"]
 
 _log = logging.getLogger(__name__)
 
-_PREFIX = "cofactor-serve-"
+_PREFIX = "cofactor-versions-"
 _ALIVE, _STATE = "alive", "state.json"
 _YOUNG = 60  # seconds in which a folder may have no lock yet
 

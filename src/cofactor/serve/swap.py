@@ -31,6 +31,7 @@ __all__ = ["Models", "Version"]
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_PATIENCE = 2.0  # seconds that one change waits for another
 _FOLLOW = 0.2  # seconds between looks at what the other processes have agreed on
 
 
@@ -178,9 +179,7 @@ class Models(Generic[T]):
 
     def _before(self, name: str) -> Version[T]:
         if (previous := self._serving[name].previous) is None:
-            raise RequestError(
-                404, "no_previous_model", f"there is no model before the current one of {name!r}", "model"
-            )
+            raise RequestError(404, "no_previous_model", f"{name} has no model before the current one", "model")
         return previous
 
     # For administration.
@@ -204,7 +203,7 @@ class Models(Generic[T]):
             saved model or damaged. What is served stays as it is.
         """
         name = self._name(name)
-        if not self._changing.acquire(blocking=False):
+        if not self._changing.acquire(timeout=_PATIENCE):
             raise RequestError(409, "change_under_way", "another reload or rollback is under way; try again")
         try:
             with self._snapshots.alone():
@@ -252,7 +251,7 @@ class Models(Generic[T]):
             404: there is no such model, or none before. 409: another change is under way.
         """
         name = self._name(name)
-        if not self._changing.acquire(blocking=False):
+        if not self._changing.acquire(timeout=_PATIENCE):
             raise RequestError(409, "change_under_way", "another reload or rollback is under way; try again")
         try:
             with self._snapshots.alone():

@@ -36,7 +36,7 @@ from cofactor.kernels import blas
 from cofactor.kernels.filters import Filters
 from cofactor.models.base.factor import FactorModel
 from cofactor.models.base.fitting import in_one_step
-from cofactor.models.factors.als_contributions import contributions
+from cofactor.models.factors.als_contributions import contributions, gramian_of
 from cofactor.models.factors.als_defaults import EXACT_UP_TO, Settings, chosen_share, settings_for
 from cofactor.system.memory import require_memory
 from cofactor.system.progress import progress_bar
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from cofactor.kernels.arrays import Float, Rows, TopK
     from cofactor.kernels.cpu import Kernels
     from cofactor.kernels.csr import CSR
-
 
 __all__ = ["ImplicitALS"]
 
@@ -246,33 +245,33 @@ class ImplicitALS(FactorModel):
         x = self._fitted_for_tables()
         u, i = int(x.users.require([user], "user")[0]), int(x.items.require([item], "item")[0])
         history, weights = x.user_items.row(u)
-        contribution = self.contributions(history, weights, i)
-        table = pl.DataFrame({"item_id": x.items.take(history), "weight": weights, "contribution": contribution})
+        parts = self.contributions(history, weights, i)
+        table = pl.DataFrame({"item_id": x.items.take(history), "weight": weights, "contribution": parts})
         return table.sort("contribution", descending=True, maintain_order=True)
 
     def contributions(self, history: Rows, weights: Float, item: int) -> NDArray[np.float64]:
-        """What each entry of a history, (n,) rows and weights, adds to the score of an item; see :meth:`explain`."""
-        kernels = self._kernels()
-        gramian = kernels.fetch(kernels.gramian(kernels.hold(self.item_factors_), threads=self.threads))
+        """What each entry of a history, rows and weights, adds to the score of an item; see :meth:`explain`."""
         penalty = float(self._lambda(np.array([len(history)]), len(self.item_factors_))[0])
-        alpha, unobserved = self._used("alpha"), self._used("unobserved_weight")
-        return contributions(
-            self.item_factors_[history], alpha * weights, unobserved * gramian, penalty, self.item_factors_[item]
-        )
+        g = self._once("gramian", lambda: gramian_of(self._kernels(), self.item_factors_, self.threads))
+        c, g = self._used("alpha") * weights, self._used("unobserved_weight") * g
+        return contributions(self.item_factors_[history], c, g, penalty, self.item_factors_[item])
 
     def _fold_in(self, histories: CSR) -> Float:
-        kernels, factors = self._kernels(), self.item_factors_.shape[1]
-        rows, vectors = kernels.hold(histories), kernels.vectors(histories.n_rows, factors)
+        kernels = self._kernels()
+        rows, vectors = kernels.hold(histories), kernels.vectors(histories.n_rows, self.item_factors_.shape[1])
+        items, gramian, axes = self._once("fixed items", self._fixed_items)
+        self._solve(kernels, rows, vectors, items, gramian, **({"solver": "cholesky"} if axes is None else _TO_THE_END))
+        found = kernels.fetch(vectors)
+        return found if axes is None else blas.matmul(found, axes.T, threads=self.threads)
+
+    def _fixed_items(self) -> tuple[Float, Float, Float | None]:
+        """What histories are folded in with: items, their Gramian, and the axes they were turned to if they were."""
+        kernels, (n_items, factors) = self._kernels(), self.item_factors_.shape
         if self._solver() == "cholesky":
-            items = kernels.hold(self.item_factors_)
-            gramian = kernels.gramian(items, threads=self.threads)
-            self._solve(kernels, rows, vectors, items, gramian, solver="cholesky")
-            return kernels.fetch(vectors)
-        items = kernels.vectors(len(self.item_factors_), factors, lambda out: np.copyto(out, self.item_factors_))
+            return (items := kernels.hold(self.item_factors_)), kernels.gramian(items, threads=self.threads), None
+        items = kernels.vectors(n_items, factors, lambda out: np.copyto(out, self.item_factors_))
         axes = kernels.hold(np.eye(factors, dtype=np.float32))
-        gramian = kernels.to_principal_axes(items, axes, threads=self.threads)
-        self._solve(kernels, rows, vectors, items, gramian, **_TO_THE_END)
-        return blas.matmul(kernels.fetch(vectors), kernels.fetch(axes).T, threads=self.threads)
+        return items, kernels.to_principal_axes(items, axes, threads=self.threads), kernels.fetch(axes)
 
     def _solver(self) -> str:
         return self.solver if self.solver != "auto" else "cholesky" if self._used("factors") <= EXACT_UP_TO else "cg"

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cofactor.kernels.arrays import Float
+    from cofactor.kernels.cpu import Kernels
 
-__all__ = ["contributions"]
+__all__ = ["contributions", "gramian_of"]
 
 
 def contributions(
@@ -41,3 +42,8 @@ def contributions(
     a = gramian.astype(np.float64) + (y * w[:, None]).T @ y
     a[np.diag_indices_from(a)] += penalty
     return np.asarray(w * (y @ np.linalg.solve(a, item.astype(np.float64))))
+
+
+def gramian_of(kernels: Kernels, vectors: Float, threads: int | None) -> Float:
+    """``Y'Y`` of vectors (n, factors) that lie in memory."""
+    return kernels.fetch(kernels.gramian(kernels.hold(vectors), threads=threads))

@@ -78,6 +78,7 @@ ROUTES = (
         refusals=(*_ASKED, 404),
         key="write",
     ),
+    _Route("get", "/availability", "Items out of stock", refusals=(404, 503)),
     _Route(
         "put",
         "/availability",

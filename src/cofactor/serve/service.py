@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cofactor.serve.catalogue import Catalogue
     from cofactor.serve.events import Event as Stored
     from cofactor.serve.ids import Id
-    from cofactor.serve.messages import Event, Explain, Person, Predict, Recommend
+    from cofactor.serve.messages import Event, Explain, Predict, Recommend
     from cofactor.serve.questions import Question
     from cofactor.serve.store import Store
     from cofactor.serve.swap import Models, Version
@@ -70,43 +70,35 @@ class Service:
 
     async def recommend(self, asked: Recommend) -> dict[str, Any]:
         """The answer of ``POST /recommend``; errors are :class:`RequestError`."""
-        begun = perf_counter()
-        limits = self.limits
-        limits.check_k(asked.k)
-        for name in ("users", "history", "exclude", "items"):
-            limits.check_size(name, getattr(asked, name))
+        begun, limits = perf_counter(), self.limits
+        if not 1 <= asked.k <= limits.k:
+            limits.check_k(asked.k)
         version = self.models.get(asked.model)
         index = version.index
-        people: Sequence[Person | Recommend] = [asked] if asked.users is None else asked.users
-        if asked.users is not None and (asked.user is not None or asked.history is not None):
+        people: Sequence[Person | Recommend] | None = asked.users
+        if people is None:
+            people = [asked]  # who has user and history, as a person has
+        elif asked.user is not None or asked.history is not None:
             raise RequestError(422, "body", "give users, or user and history, not both", "users")
-        if not people:
+        elif not people:
             raise RequestError(422, "body", "users is empty; give at least one", "users")
         self.refresh()
+        limits.check_size("users", people)
+        limits.check_size("items", asked.items)
+        limits.check_size("exclude", asked.exclude)
         unknown: list[Id] = []
         allowed = self.choice(index, asked.filter, asked.items, unknown)
-        exclude = None
-        if asked.exclude:
-            exclude = index.items.known_rows(asked.exclude)[0]
-        questions = []
-        for at, person in enumerate(people):
-            if asked.users is not None:
-                limits.check_size("history", person.history)
+        exclude = index.items.known_rows(asked.exclude)[0] if asked.exclude else None
+        questions: list[Question] = []
+        for person in people:
             try:
-                questions.append(
-                    self.question(
-                        version,
-                        person.user,
-                        person.history,
-                        k=asked.k,
-                        exclude_seen=asked.exclude_seen,
-                        exclude=exclude,
-                        allowed=allowed,
-                        fallback=asked.fallback,
-                    )
-                )
+                limits.check_size("history", person.history)
+                question = self.question(version, person.user, person.history, asked.fallback)
             except RequestError as error:
-                raise error if asked.users is None else error.within(f"users[{at}]") from None
+                raise error if asked.users is None else error.within(f"users[{len(questions)}]") from None
+            question.k, question.exclude_seen = asked.k, asked.exclude_seen
+            question.exclude, question.allowed = exclude, allowed
+            questions.append(question)
         answers = await self.batcher.ask(index, questions)
         ids, told, telemetry = index.items.ids, [], self.telemetry
         for person, answer in zip(people, answers, strict=True):
@@ -120,19 +112,15 @@ class Service:
                 one["unknown_items"] = [*answer.unknown, *unknown]
             told.append(one)
             telemetry.listed(answer.source, len(answer.unknown))
-        took = (perf_counter() - begun) * 1000
-        return {
-            "model": {"name": version.name, "version": version.version},
-            "lists": told,
-            "took_ms": round(took, 3),
-        }
+        took = round((perf_counter() - begun) * 1000, 3)
+        return {"model": version.told, "lists": told, "took_ms": took}
 
     def question(
         self,
         version: Version[Index],
         user: Id | None,
         history: Sequence[Event] | None,
-        **options: Any,  # noqa: ANN401
+        fallback: bool,
     ) -> Question:
         """What is asked for somebody, with what the store knows of them; errors as :meth:`Index.question`."""
         index = version.index
@@ -142,7 +130,7 @@ class Service:
         if self.store is not None and user is not None:
             index.users.row(user)  # of the right type
             stored = self.store.history(user, version.trained)
-        return index.question(user, history, stored, **options)
+        return index.question(user, history, stored, fallback=fallback)
 
     async def similar(self, model: str | None, item: str, k: int, filter: str | None) -> dict[str, Any]:
         """The answer of ``GET /similar/{item}``."""
@@ -161,7 +149,7 @@ class Service:
         self.limits.check_size("pairs", asked.pairs)
         version = self.models.get(asked.model)
         scores = await self._apart(version.index, version.index.predict, asked.pairs)
-        return {"model": {"name": version.name, "version": version.version}, "scores": scores}
+        return {"model": version.told, "scores": scores}
 
     async def explain(self, asked: Explain) -> dict[str, Any]:
         """The answer of ``POST /explain``."""
@@ -171,11 +159,11 @@ class Service:
         index = version.index
         row = self.item_row(index, asked.item)
         self.refresh()
-        question = self.question(version, asked.user, asked.history, fallback=False)
+        question = self.question(version, asked.user, asked.history, False)
         score, parts = await self._apart(index, index.explain, question, row, asked.k)
         ids = index.items.ids
         return {
-            "model": {"name": version.name, "version": version.version},
+            "model": version.told,
             "item": asked.item,
             "score": score,
             "because": [{"item": ids[r], "contribution": c} for r, c in parts],
@@ -247,7 +235,7 @@ class Service:
     def _listed(self, version: Version[Index], found: Listed) -> dict[str, Any]:
         ids = version.index.items.ids
         return {
-            "model": {"name": version.name, "version": version.version},
+            "model": version.told,
             "items": [{"item": ids[r], "score": s} for r, s in zip(found.rows, found.scores, strict=True)],
         }
 

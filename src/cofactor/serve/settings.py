@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +17,7 @@ from cofactor.serve.keys import Keys
 from cofactor.serve.limits import Limits
 from cofactor.serve.routes import routes
 from cofactor.serve.service import Service
+from cofactor.serve.state_routes import state_routes
 from cofactor.serve.store import open_store
 from cofactor.serve.swap import Models
 from cofactor.serve.telemetry import Telemetry
@@ -88,6 +90,8 @@ def make_app(settings: Settings) -> App:
         os.environ["COFACTOR_NUM_THREADS"] = str(settings.threads)
     limits = Limits(**settings.limits)  # type: ignore[arg-type]
     keys = Keys.read(settings.keys)
+    if settings.shared is not None:
+        keys = keys.shared(Path(settings.shared) / "rates")
     store = None if settings.store is None else open_store(settings.store, longest=limits.history)
     models = Models(settings.models, _built, most_lost=settings.most_lost, root=settings.shared)
     catalogue = None
@@ -99,9 +103,8 @@ def make_app(settings: Settings) -> App:
     service = Service(
         models, store=store, catalogue=catalogue, keys=keys, limits=limits, telemetry=Telemetry(settings.shared)
     )
-    return App(
-        service, [*routes(service), *catalogue_routes(service)], stop=service.close, log_requests=settings.log_requests
-    )
+    every = [*routes(service), *state_routes(service), *catalogue_routes(service)]
+    return App(service, every, stop=service.close, log_requests=settings.log_requests)
 
 
 def _built(model: Recommender) -> Index:

@@ -11,6 +11,7 @@ import logging
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -60,6 +61,11 @@ class Version(Generic[T]):
     index: T
     trained: Trained
     created: str
+
+    @cached_property
+    def told(self) -> dict[str, str]:
+        """Its name and version, as answers have them."""
+        return {"name": self.name, "version": self.version}
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,16 +53,15 @@ def main() -> dict[str, Any]:
 
 def train(out: Path, households: int | None) -> pl.DataFrame:
     """Save two models and the table of products; gives the table."""
-    events = cf.datasets.completejourney()
+    products = cf.datasets.grocery_products().filter(pl.col("department") != "FUEL")
+    bought = cf.datasets.completejourney().filter(pl.col("product_id").is_in(products["product_id"].implode()))
     if households is not None:
-        events = events.filter(pl.col("household_id") <= households)
-    x = events.interactions(pl.len())
+        bought = bought.filter(pl.col("household_id") <= households)
+    x = bought.interactions(pl.len())
     print(f"{x.n_users:,} households, {x.n_items:,} products")
     cf.ImplicitALS(**ALS).fit(x).save(out / "als")
     cf.Popular().fit(x).save(out / "popular")
-    products = (
-        cf.datasets.grocery_products().rename({"product_id": "item_id"}).filter(pl.col("item_id").is_in(x.items.ids))
-    )
+    products = products.rename({"product_id": "item_id"}).filter(pl.col("item_id").is_in(x.items.ids.implode()))
     products.write_parquet(out / "products.parquet")
     return products
 
@@ -73,7 +72,7 @@ def served(out: Path, port: int) -> Iterator[str]:
     options = ["--items", out / "products.parquet", "--store", out / "events.db", "--port", port]
     program = [sys.executable, "-c", "from cofactor.cli import main; main()"]
     command = [*program, "serve", out / "als", out / "popular", *options]
-    print("$ cofactor", *command[3:])
+    print("$ cofactor", *command[3:], flush=True)
     with subprocess.Popen(list(map(str, command))) as server:
         address = f"http://127.0.0.1:{port}"
         try:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cofactor.serve.catalogue import Catalogue
     from cofactor.serve.events import Event as Stored
     from cofactor.serve.ids import Id
-    from cofactor.serve.messages import Event, Explain, Predict, Recommend
+    from cofactor.serve.messages import Event, Explain, Person, Predict, Recommend
     from cofactor.serve.questions import Question
     from cofactor.serve.store import Store
     from cofactor.serve.swap import Models, Version

@@ -231,12 +231,12 @@ class Index:
 
     def _known(self, asked: list[Question], k: int) -> TopK:
         users = np.array([q.user for q in asked], np.int32)
-        seen = self._seen.take(users) if any(q.exclude_seen for q in asked) else None
-        return self.model.top_k(users, k, exclude_seen=False, filters=self._filters(asked, seen))
+        seen = _rows_of(self._seen, users) if any(q.exclude_seen for q in asked) else None
+        return self.model._top_k(users, k, self._filters(asked, seen))  # what top_k checks was checked
 
     def _folded(self, asked: list[Question], k: int) -> TopK:
         histories = self._read.matrix(asked)
-        return self.model.top_k_for(histories, k, exclude_seen=False, filters=self._filters(asked, histories))
+        return self.model._top_k_for(histories, k, self._filters(asked, histories))
 
     def _filters(self, asked: list[Question], seen: CSR | None) -> Filters:
         """What the lists may hold: a row for each question."""
@@ -279,3 +279,12 @@ class Index:
             choices = choices[~np.isin(choices, np.concatenate(left_out))]
         best = choices[: q.k]
         return Listed(best.tolist(), self._popularity[best].tolist(), "popular", q.unknown)
+
+
+def _rows_of(matrix: CSR, rows: Rows) -> CSR:
+    """Some rows of a matrix; a single one without a copy."""
+    if len(rows) > 1:
+        return matrix.take(rows)
+    begin, end = matrix.indptr[rows[0] : rows[0] + 2].tolist()
+    indptr = np.array((0, end - begin), np.int64)
+    return CSR(indptr, matrix.indices[begin:end], matrix.values[begin:end], matrix.n_columns)

@@ -21,6 +21,7 @@ from cofactor.serve.state_routes import state_routes
 from cofactor.serve.store import open_store
 from cofactor.serve.swap import Models
 from cofactor.serve.telemetry import Telemetry
+from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
     from cofactor.models.base.recommender import Recommender
@@ -86,8 +87,8 @@ def make_app(settings: Settings) -> App:
     ArtifactError, DataError, ParameterError, RequestError
         A model, the table of items, the keys or the store cannot be used.
     """
-    if settings.threads is not None:
-        os.environ["COFACTOR_NUM_THREADS"] = str(settings.threads)
+    # Told once: what the system grants is in files, which no answer has the time to read.
+    os.environ["COFACTOR_NUM_THREADS"] = str(resolve_threads(settings.threads))
     limits = Limits(**settings.limits)  # type: ignore[arg-type]
     keys = Keys.read(settings.keys)
     if settings.shared is not None:

@@ -93,7 +93,7 @@ class Place:
         import torch
 
         free, _ = torch.cuda.mem_get_info()
-        return max(min(_GPU_BYTES, free // _GPU_SHARE) // 4, _CPU_FLOATS)
+        return max(min(_GPU_BYTES, int(free) // _GPU_SHARE) // 4, _CPU_FLOATS)
 
     def tensor(self, x: Any) -> Tensor:  # noqa: ANN401
         """An array as a tensor of this place, without a copy on the CPU; tensors are there already."""

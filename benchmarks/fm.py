@@ -78,8 +78,9 @@ class RowByRow:
 def kernel_pass(x: CSR, factors: int, batch: int, threads: int) -> Callable[[], object]:
     rows = np.zeros((x.n_rows + x.n_columns, -(-(factors + 1) // 16) * 16), np.float32)
     rows[:, 1 : factors + 1] = np.random.default_rng(0).normal(0, 0.01, (len(rows), factors))
-    table = Table.new(rows, "adam", 1e-3)
-    return lambda: on("cpu").fm_epoch(x, table, offset=0.0, weight_decay=1e-5, batch_size=batch, threads=threads)
+    table = Table.new(rows, "row_adam", 1e-3)
+    settings = {"offset": 0.0, "weight_decay": 1e-5, "batch_size": batch, "n_coordinates": factors + 1}
+    return lambda: on("cpu").fm_epoch(x, table, **settings, threads=threads)
 
 
 class TwoEmbeddings:

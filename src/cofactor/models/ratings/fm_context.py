@@ -78,7 +78,8 @@ class ContextSamples(NamedTuple):
 
     def variance(self, users: Float, items: Float, codes: Rows) -> NDArray[np.float64]:
         """What unknown categories add to the variance of pairs, whose rows these are; the mean over samples."""
-        return self._added(users, items, codes).mean(axis=1)
+        means: NDArray[np.float64] = self._added(users, items, codes).mean(axis=1)
+        return means
 
     def level_variance(
         self, users: Float, items: Float, codes: Rows, samples: FmSamples, predicted: Float
@@ -90,7 +91,7 @@ class ContextSamples(NamedTuple):
         z = samples.offsets + p[:, :, 0] + q[:, :, 0] + np.einsum("nsj,nsj->ns", p[:, :, 1:], q[:, :, 1:])
         added, away = self._added(users, items, codes), (samples.levels - predicted[:, None]) ** 2
         of_samples = [around(away, cuts, z[:, at], added[:, at]) for at, cuts in enumerate(samples.cutpoints)]
-        return np.mean(of_samples, axis=0, dtype=np.float64)
+        return np.asarray(np.mean(of_samples, axis=0), np.float64)
 
     def _added(self, users: Float, items: Float, codes: Rows) -> NDArray[np.float64]:
         """Variances by unknown categories in each sample, (n, n_samples)."""

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -36,7 +36,7 @@ from cofactor.kernels import blas
 from cofactor.kernels.filters import Filters
 from cofactor.models.base.factor import FactorModel
 from cofactor.models.base.fitting import in_one_step
-from cofactor.models.factors.als_defaults import EXACT_UP_TO, Settings, chosen_share, settings_for
+from cofactor.models.factors.als_defaults import EXACT_UP_TO, Settings, chosen_share, gather_for, settings_for
 from cofactor.system.memory import require_memory
 from cofactor.system.progress import progress_bar
 from cofactor.system.threads import resolve_threads
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = ["ImplicitALS"]
 
 Solver = Literal["auto", "cholesky", "cg", "subspace"]
+Gather = Literal["auto", "float32", "bfloat16"]
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +100,10 @@ class ImplicitALS(FactorModel):
         Three come close to the exact solution, two are quicker to a given loss.
     block_size : int
         Of subspaces; rounded up to a multiple of 16. Larger blocks take longer and come hardly closer.
+    gather : {"auto", "float32", "bfloat16"}
+        What "cg" reads vectors from: a copy of 16 bits each halves the bytes that sweeps fetch; they compute in
+        float32, and users are solved with float32 last. "auto": bfloat16 with more than 64 factors where all
+        vectors are 16 MiB or more. All but the last of ``loss_history_`` are losses of the copies then.
     seed : int
     threads : int, optional
         Default: what affinity and container limits grant. Results do not depend on it.
@@ -144,6 +149,7 @@ class ImplicitALS(FactorModel):
         solver: Solver = "auto",
         cg_steps: int = 3,
         block_size: int = 32,
+        gather: Gather = "auto",
         seed: int = 0,
         threads: int | None = None,
         device: str = "cpu",
@@ -158,6 +164,7 @@ class ImplicitALS(FactorModel):
         self.solver = solver
         self.cg_steps = cg_steps
         self.block_size = block_size
+        self.gather = gather
         self.seed = seed
         self.threads = threads
         self.device = device
@@ -273,6 +280,9 @@ class ImplicitALS(FactorModel):
     def _solver(self) -> str:
         return self.solver if self.solver != "auto" else "cholesky" if self._used("factors") <= EXACT_UP_TO else "cg"
 
+    def _gather(self, n_vectors: int) -> str:
+        return gather_for(self.gather, self._solver(), self._used("factors"), n_vectors)
+
     def _sweep(
         self, kernels: Kernels, history: CSR, solved: Float, fixed: Float, *, of: str, exactly: bool = False
     ) -> float:
@@ -281,9 +291,9 @@ class ImplicitALS(FactorModel):
         ``exactly``: until nothing is left to improve, whatever the solver.
         """
         solver = self._solver()
-        options: dict[str, Any] = {"solver": solver, "cg_steps": self.cg_steps, "block_size": self.block_size}
-        if exactly and solver != "cholesky":
-            options = _TO_THE_END
+        options = {"solver": solver, "gather": self._gather(solved.shape[0] + fixed.shape[0])}
+        options |= {name: getattr(self, name) for name in ("cg_steps", "block_size")}
+        options = _TO_THE_END if exactly and solver != "cholesky" else options
         rotated = () if solver == "cholesky" else (solved,)  # an exact solution needs no start
         gramian = kernels.to_principal_axes(fixed, *rotated, threads=self.threads)
         return self._solve(kernels, history, solved, fixed, gramian, of=of, **options)
@@ -300,23 +310,14 @@ class ImplicitALS(FactorModel):
         **options: Any,  # noqa: ANN401
     ) -> float:
         """The loss without the fixed side's regularization; ``of`` says in errors what a row is."""
-        loss, failed = kernels.als_sweep(
-            history,
-            solved,
-            fixed,
-            gramian,
-            alpha=self._used("alpha"),
-            unobserved_weight=self._used("unobserved_weight"),
-            regularization=self._used("regularization"),
-            regularization_exponent=self.regularization_exponent,
-            threads=self.threads,
-            **options,
-        )
+        use = {name: self._used(name) for name in ("alpha", "unobserved_weight", "regularization")}
+        use |= {"regularization_exponent": self.regularization_exponent, "threads": self.threads}
+        loss, failed = kernels.als_sweep(history, solved, fixed, gramian, **use, **options)
         if failed >= 0 or not np.isfinite(loss):
             why = f"the loss is {loss}" if failed < 0 else f"the equations of {of} row {failed} have no unique solution"
             raise CofactorError(
-                f"{why} in float32: regularization={self._used('regularization'):.6g} is too small for these weights "
-                f"(alpha={self._used('alpha'):.6g}); raise it, or lower alpha"
+                f"{why} in float32: regularization={use['regularization']:.6g} is too small for these weights "
+                f"(alpha={use['alpha']:.6g}); raise it, or lower alpha"
             )
         return float(loss)
 
@@ -376,7 +377,8 @@ class ImplicitALS(FactorModel):
 
     def _bytes_needed(self, x: Interactions) -> int:
         held = 4 * self.factors_ * (x.n_users + x.n_items) + 12 * x.nnz  # vectors, the transposed matrix
-        return held + self._kernels().als_bytes(max(x.n_users, x.n_items), self.factors_, threads=self.threads)
+        longer, gather = max(x.n_users, x.n_items), self._gather(x.n_users + x.n_items)
+        return held + self._kernels().als_bytes(longer, self.factors_, gather=gather, threads=self.threads)
 
     def _learned(self) -> dict[str, str]:
         settled = dict.fromkeys((f"{name}_" for name in _CHOSEN), "number or nothing")  # nothing in older files
@@ -392,6 +394,7 @@ class ImplicitALS(FactorModel):
             check_at_least(name, given.get(name, 0), 0)
         for name in ("alpha", "init_std"):
             check_at_least(name, given.get(name, 1), 0, above=True)
-        check_choice("solver", self.solver, ("auto", "cholesky", "cg", "subspace"))
+        check_choice("solver", self.solver, get_args(Solver))
+        check_choice("gather", self.gather, get_args(Gather))
         resolve_threads(self.threads)
         self._kernels()

@@ -150,6 +150,9 @@ def test_pairs_are_those_of_the_library(sessions, run_json, tmp_path):
     ids = pl.read_parquet(told["items_output"])["item_id"]
     assert ids.to_list() == wanted.item_ids.ids.to_list()
     assert cf.PairLoader(out, columns=("item", "next_item")).n_pairs == wanted.n_pairs
+    weights = ["--type-weights", "clicks=1,carts=6", "--memory-limit", "1MB"]
+    run_json("pairs", sessions[1], *SESSIONS, *options, *weights, "-o", tmp_path / "again.parquet")
+    assert pl.read_parquet(tmp_path / "again.parquet").equals(found)
 
 
 def test_the_log_of_otto(run, tmp_path):

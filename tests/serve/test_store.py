@@ -1,20 +1,24 @@
 """What was acknowledged is there: for every process, after every crash, and as it was sent."""
 
+import os
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 import cofactor as cf
 from cofactor.serve.database import Sqlite
-from cofactor.serve.events import Event, check_event
+from cofactor.serve.events import Event, check_event, now
 from cofactor.serve.request_error import RequestError
-from cofactor.serve.store import NEVER, Trained, open_store
+from cofactor.serve.store import open_store
+from cofactor.serve.trained import NEVER, Trained
 
 AT = 1_780_000_000_000_000
+NEW_YEAR, DAY = 1_767_225_600_000_000, 86_400_000_000
 
 
 def event(user, item, at=AT, **more):
@@ -94,16 +98,17 @@ def test_what_a_model_was_trained_on_is_left_out(store):
     store.append([event("ann", 9, at=AT - 10)])  # late, and new to whoever read the store
     store.refresh()
     assert [e.item for e in store.history("ann", Trained(stored=last))] == [9]
-    assert [e.item for e in store.history("ann", Trained(newest=AT + 1))] == [2, 3]
+    assert [e.item for e in store.history("ann", Trained(newest=AT + 1, saved=now()))] == [2, 3]
+    assert len(store.history("ann", Trained(newest=AT + 1, saved=now() - 3_600_000_000))) == 5  # all came later
     assert [e.item for e in store.history("ann", NEVER)] == [9, 0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        ({"created": "2026-01-01T00:00:00+00:00"}, Trained(newest=1_767_225_600_000_000)),
+        ({"created": "2026-01-01T00:00:00+00:00"}, Trained(newest=NEW_YEAR, saved=NEW_YEAR)),
         ({"created": "x", "log": {"newest": "2026-01-01T00:00:00", "stored": 3}}, Trained(stored=3)),
-        ({"created": "x", "log": {"newest": "2026-01-01T00:00:00"}}, Trained(newest=1_767_225_600_000_000)),
+        ({"created": "2026-01-02T00:00Z", "log": {"newest": "2026-01-01T00:00"}}, Trained(0, NEW_YEAR, NEW_YEAR + DAY)),
         ({"created": "no time", "log": 7}, NEVER),
     ],
 )
@@ -296,3 +301,13 @@ def test_an_error_that_nobody_thought_of_leaves_nobody_waiting(path):
         with pytest.raises(RequestError, match="could not be used"):
             store.append([Event(2**64, 1, AT)])
         assert store.append([event("ann", 1)]) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork and no kill -9 here")
+def test_no_acknowledged_event_is_lost_when_the_process_is_killed():
+    """A few of the kills of benchmarks/store_kills.py, which makes 100."""
+    script = Path(__file__).parents[2] / "benchmarks" / "store_kills.py"
+    command = [sys.executable, script, "--kills", "5", "--longest", "0.05"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("5 of 5 kills lost none"), done.stdout + done.stderr

@@ -10,8 +10,8 @@ import pytest
 
 import cofactor as cf
 from cofactor.serve.request_error import RequestError
-from cofactor.serve.store import Trained
 from cofactor.serve.swap import Models
+from cofactor.serve.trained import Trained
 
 
 def log(n_items=40, seed=0, first_item=0, text=False):

@@ -5,6 +5,7 @@ from cofactor.cli.auto import auto
 from cofactor.cli.compare import compare, evaluate
 from cofactor.cli.demo import demo
 from cofactor.cli.doctor import doctor
+from cofactor.cli.export import export
 from cofactor.cli.gate import gate
 from cofactor.cli.inspect import inspect
 from cofactor.cli.options import unfold
@@ -33,6 +34,7 @@ for command in (
     submit,
     score,
     serve,
+    export,
     inspect,
     doctor,
 ):

@@ -76,6 +76,9 @@ def pairs(
     ] = None,
     repeats: Annotated[bool, typer.Option("--repeats", help="Pairs of an item with itself as well.")] = False,
     last_events: Annotated[int | None, typer.Option(help="Most events of a session, its last ones.")] = None,
+    memory_limit: Annotated[
+        str | None, typer.Option(help="Sort the events out of core, in so much memory, as 2GB.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write the pairs of items that follow each other in sessions, by row; the ids of the rows lie beside them.
@@ -86,7 +89,7 @@ def pairs(
     ids = target.with_suffix(".items.parquet")
     found = (
         columns.read(events)
-        .sessions()
+        .sessions(memory_limit=memory_limit)
         .pairs(
             window,
             max_gap=max_gap,

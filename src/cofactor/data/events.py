@@ -39,18 +39,27 @@ class Events(Log):
     ``session``, ``event_type`` and ``rating``, and ``notes``.
     """
 
-    def sessions(self) -> Sessions:
+    def sessions(self, *, memory_limit: int | str | None = None) -> Sessions:
         """Bring the events into memory as sessions, over the rows of their own items.
 
         A session is what the ``session`` role says, or else the user. For sessions over the items of a model's
         interactions see ``Sessions.of``.
 
+        Parameters
+        ----------
+        memory_limit : int or str, optional
+            Sort the events out of core, in so much memory beside what ids take: bytes, or text such as ``"2GB"``. The
+            sessions are the same; their arrays are mapped from temporary files without names, 13 bytes an event. By
+            default the events are sorted in memory, unless they are known to be too many for what is available.
+
         Raises
         ------
         DataError
-            There are no events, or more than 256 types of them.
+            There are no events, or more than 256 types of them, or the disk is full.
+        ParameterError
+            ``memory_limit`` is no amount of memory, or too small for so many events.
         """
-        return Sessions.from_events(self)
+        return Sessions.from_events(self, memory_limit=memory_limit)
 
     def interactions(
         self,

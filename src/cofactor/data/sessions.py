@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -10,10 +11,12 @@ import numpy as np
 from cofactor.checks import check_type
 from cofactor.data.interactions import Interactions
 from cofactor.data.log import Log
+from cofactor.data.out_of_core import read_out_of_core
 from cofactor.data.pair_rules import pair_rules
 from cofactor.data.sequences import Sequences, Steps, read_sequences
 from cofactor.data.session_pairs import Pairs
 from cofactor.kernels.arguments import PairEvents
+from cofactor.system.memory import available_memory, parse_bytes
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -24,10 +27,15 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from cofactor.data.columns import Facts
     from cofactor.data.ids import IdMap
     from cofactor.kernels.csr import CSR
 
 __all__ = ["Sessions"]
+
+_log = logging.getLogger(__name__)
+
+_IN_MEMORY = 80  # bytes that reading and sorting takes for an event, in any order
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -120,7 +128,7 @@ class Sessions:
         if x.events is None:
             matrix = x.user_items
             return cls(matrix.indptr, matrix.indices, x.n_items, session_ids=x.users.ids, item_ids=x.items)
-        return cls._from(read_sequences(x.events, x.items, x.users))
+        return cls._from(_read(x.events, x.items, x.users))
 
     @classmethod
     def _from(cls, read: Sequences) -> Self:
@@ -136,16 +144,24 @@ class Sessions:
         )
 
     @classmethod
-    def from_events(cls, events: Log) -> Self:
+    def from_events(cls, events: Log, *, memory_limit: int | str | None = None) -> Self:
         """Sessions of all events, over the rows of their own items; ``Events.sessions`` calls this.
+
+        Parameters
+        ----------
+        events : Events
+        memory_limit : int or str, optional
+            See ``Events.sessions``.
 
         Raises
         ------
         DataError
-            There are no events, or more than 256 types of them.
+            There are no events, or more than 256 types of them, or the disk is full.
+        ParameterError
+            ``memory_limit`` is no amount of memory, or too small for so many events.
         """
         check_type("events", events, Log, "Events")
-        return cls._from(read_sequences(events))
+        return cls._from(_read(events, memory_limit=memory_limit))
 
     def pairs(
         self,
@@ -243,6 +259,22 @@ class Sessions:
             f"Sessions({self.n_events:,} events in {self.n_sessions:,} sessions, {self.n_items:,} items, "
             f"{' and '.join(known) if known else 'no times, no types'})"
         )
+
+
+def _read(
+    log: Log, items: IdMap | None = None, users: IdMap | None = None, *, memory_limit: int | str | None = None
+) -> Sequences:
+    """Read and sort in memory, or out of core where a limit is set or the events would not fit."""
+    limit = None if memory_limit is None else parse_bytes("memory_limit", memory_limit)
+    facts: Facts | None = log.__dict__.get("facts")  # counting is no reason for a pass
+    if limit is None and facts is not None and (available := available_memory()) is not None:
+        needed = _IN_MEMORY * facts.n_events
+        if needed > available:
+            limit = max(available // 4, 1)
+            _log.info("%d events would take %d bytes; they are sorted out of core in %d", facts.n_events, needed, limit)
+    if limit is None:
+        return read_sequences(log, items, users)
+    return read_out_of_core(log, items, users, memory_limit=limit)
 
 
 def _set_last(positions: NDArray[np.int64], matrix: CSR, steps: Steps) -> None:

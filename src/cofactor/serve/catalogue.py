@@ -116,8 +116,8 @@ class Catalogue:
         for what, column in (("item", item), ("name", name), ("image", image)):
             if column is not None and column not in frame.columns:
                 raise ParameterError(
-                    f"{what}={column!r}: the table of items has no such column{nearest(column, frame.columns)}; its "
-                    f"columns are {', '.join(frame.columns)}"
+                    f"{what}={column!r}: the table of items has no such column; its columns are "
+                    f"{', '.join(frame.columns)}{nearest(column, frame.columns)}"
                 )
         ids = read_table(frame, [item], "items")[item]
         items = IdMap.from_values(ids) if items is None else items
@@ -249,8 +249,8 @@ class Catalogue:
         column = comparison.column
         if column not in self.columns:
             raise ParameterError(
-                f"filter: position {comparison.position}: no column {column!r}{nearest(column, self.columns)}; the "
-                f"columns are {', '.join(self.columns) or 'none: there is no table of items'}"
+                f"filter: position {comparison.position}: no column {column!r}; the columns are "
+                f"{', '.join(self.columns) or 'none'}{nearest(column, self.columns)}"
             )
         found = self._attribute(column)
         if found is None:

@@ -56,8 +56,9 @@ class Sqlite(Database):
 
     # Columns of ids have no type: numbers stay numbers, text stays text.
     schema = (
-        "CREATE TABLE IF NOT EXISTS cofactor_events (id INTEGER PRIMARY KEY AUTOINCREMENT, user_id NOT NULL, "
-        "item_id NOT NULL, time INTEGER NOT NULL, event_type TEXT, weight REAL, rating REAL)",
+        "CREATE TABLE IF NOT EXISTS cofactor_events (id INTEGER PRIMARY KEY AUTOINCREMENT, "
+        "received INTEGER NOT NULL, user_id NOT NULL, item_id NOT NULL, time INTEGER NOT NULL, "
+        "event_type TEXT, weight REAL, rating REAL)",
         "CREATE INDEX IF NOT EXISTS cofactor_events_of_user ON cofactor_events (user_id, id)",
         "CREATE TABLE IF NOT EXISTS cofactor_unavailable (item_id PRIMARY KEY NOT NULL) WITHOUT ROWID",
         "CREATE TABLE IF NOT EXISTS cofactor_state (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
@@ -115,8 +116,8 @@ class Postgres(Database):
     # Ids are JSON values: 12 and "12" differ, and people can read them.
     schema = (
         "CREATE TABLE IF NOT EXISTS cofactor_events (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
-        "user_id jsonb NOT NULL, item_id jsonb NOT NULL, time bigint NOT NULL, event_type text, "
-        "weight double precision, rating double precision)",
+        "received bigint NOT NULL, user_id jsonb NOT NULL, item_id jsonb NOT NULL, time bigint NOT NULL, "
+        "event_type text, weight double precision, rating double precision)",
         "CREATE INDEX IF NOT EXISTS cofactor_events_of_user ON cofactor_events (user_id, id)",
         "CREATE TABLE IF NOT EXISTS cofactor_unavailable (item_id jsonb PRIMARY KEY)",
         "CREATE TABLE IF NOT EXISTS cofactor_state (name text PRIMARY KEY, value bigint NOT NULL)",

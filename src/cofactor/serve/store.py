@@ -12,14 +12,14 @@ import threading
 import time
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import astuple, dataclass
-from datetime import UTC, datetime
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cofactor.checks import check_at_least
 from cofactor.serve.database import Database, database_of
-from cofactor.serve.events import Event
+from cofactor.serve.events import Event, now
 from cofactor.serve.request_error import RequestError
+from cofactor.serve.trained import NEVER, Entry, Trained
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from cofactor.serve.ids import Id
 
-__all__ = ["NEVER", "Store", "Trained", "open_store"]
+__all__ = ["Store", "open_store"]
 
 _log = logging.getLogger(__name__)
 
@@ -37,48 +37,15 @@ _CACHED = 200_000  # users whose events are kept in memory
 _CATCH_UP = 10_000  # events of others after which the memory is emptied rather than looked through
 _PAUSE = 1.0  # seconds after a failed read in which nobody waits for the next one
 
-_INSERT = "INSERT INTO cofactor_events (user_id, item_id, time, event_type, weight, rating) VALUES (?, ?, ?, ?, ?, ?)"
+_INSERT = (
+    "INSERT INTO cofactor_events (received, user_id, item_id, time, event_type, weight, rating) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 _HISTORY = (
-    "SELECT id, user_id, item_id, time, event_type, weight, rating FROM cofactor_events WHERE user_id = ? "
+    "SELECT id, received, user_id, item_id, time, event_type, weight, rating FROM cofactor_events WHERE user_id = ? "
     "ORDER BY id DESC LIMIT ?"
 )
 _COUNT_UP = "UPDATE cofactor_state SET value = value + 1 WHERE name = ?"
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """Up to where a model has seen the events.
-
-    Parameters
-    ----------
-    stored : int
-        Number of the last event of the store that was in the training data.
-    newest : int
-        Time of the newest event of the training data, microseconds since 1970: what happened up to then is known.
-    """
-
-    stored: int = 0
-    newest: int = 0
-
-    @classmethod
-    def of(cls, header: Mapping[str, Any]) -> Trained:
-        """What a saved model says of its training data; where it says nothing, what happened before it was saved."""
-        log = header.get("log")
-        log = log if isinstance(log, dict) else {}
-        if isinstance(stored := log.get("stored"), int):
-            return cls(stored=stored)
-        try:
-            newest = datetime.fromisoformat(str(log.get("newest") or header["created"]))
-        except ValueError:
-            return NEVER
-        return cls(newest=int(newest.replace(tzinfo=newest.tzinfo or UTC).timestamp() * 1_000_000))
-
-    def knows(self, number: int, event: Event) -> bool:
-        """Whether an event was there to train on."""
-        return number <= self.stored or event.time <= self.newest
-
-
-NEVER = Trained()
 
 
 class _Task(NamedTuple):
@@ -87,6 +54,7 @@ class _Task(NamedTuple):
     events: Sequence[Event]
     available: Mapping[Id, bool]
     done: Future[int]
+    received: int
 
 
 class Store:
@@ -121,7 +89,7 @@ class Store:
         self._lock = threading.RLock()
         self._reader: Any = None
         self._changes, self._last = -1, 0
-        self._cache: dict[Id, tuple[tuple[int, Event], ...]] = {}
+        self._cache: dict[Id, tuple[Entry, ...]] = {}
         self._failed: tuple[float, RequestError] | None = None
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._closed = False
@@ -153,7 +121,7 @@ class Store:
         with self._lock:
             if self._closed:
                 raise RequestError(503, "store_closed", "the server is stopping and takes nothing more")
-            self._tasks.put(_Task(events, available, done))
+            self._tasks.put(_Task(events, available, done, now()))
         return done
 
     def _write_all(self) -> None:
@@ -192,7 +160,7 @@ class Store:
             cursor = connection.cursor()
             cursor.execute(self._database.begin)
             cursor.execute(self._sql(_COUNT_UP), ("changes",))  # in PostgreSQL this is what others wait for
-            if events := [self._row(event) for task in group for event in task.events]:
+            if events := [self._row(task.received, event) for task in group for event in task.events]:
                 cursor.executemany(self._sql(_INSERT), events)
             if any(task.available for task in group):
                 n_out = self._write_availability(cursor, group)
@@ -224,9 +192,9 @@ class Store:
         cursor.execute(self._sql(_COUNT_UP), ("availability",))
         return int(cursor.execute("SELECT count(*) FROM cofactor_unavailable").fetchone()[0])
 
-    def _row(self, event: Event) -> tuple[Any, ...]:
+    def _row(self, received: int, event: Event) -> tuple[Any, ...]:
         user, item, *rest = astuple(event)
-        return (self._database.written(user), self._database.written(item), *rest)
+        return (received, self._database.written(user), self._database.written(item), *rest)
 
     # Reading.
 
@@ -272,14 +240,13 @@ class Store:
         stored = self._cache.get(user)
         if stored is None:
             stored = self._read_history(user)
-        return tuple(event for number, event in stored if not trained.knows(number, event))
+        return tuple(entry.event for entry in stored if not trained.knows(entry))
 
-    def _read_history(self, user: Id) -> tuple[tuple[int, Event], ...]:
+    def _read_history(self, user: Id) -> tuple[Entry, ...]:
         with self._lock:
             rows = self._read(_HISTORY, self._database.written(user), self._longest)
-            stored = tuple(
-                sorted(((row[0], Event(*row[1:])) for row in rows), key=lambda pair: (pair[1].time, pair[0]))
-            )
+            entries = (Entry(row[0], row[1], Event(*row[2:])) for row in rows)
+            stored = tuple(sorted(entries, key=lambda entry: (entry.event.time, entry.number)))
             while len(self._cache) >= _CACHED:
                 del self._cache[next(iter(self._cache))]
             self._cache[user] = stored

@@ -22,7 +22,7 @@ from cofactor.models.base.saved import MODEL, read_header
 from cofactor.serve.canaries import check_model
 from cofactor.serve.request_error import RequestError
 from cofactor.serve.snapshots import Snapshot, Snapshots, no_room, stamp, version_of
-from cofactor.serve.store import Trained
+from cofactor.serve.trained import Trained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -59,8 +59,9 @@ const choose = async (id, added = []) => {
     await learn(past.map(({ item }) => item));
     Object.assign(state, { user, past: [...past].sort((a, b) => (b.weight ?? 1) - (a.weight ?? 1)), added, all: false });
     $("#user").value = String(user);
-    changedPerson();
+    await changedPerson();
   } catch (error) {
+    if (!$("#lists").children.length) await changedPerson();
     wrong(error);
   }
 };
@@ -178,15 +179,13 @@ const drawList = (list, n, others, both) => {
 
 /* Why */
 const reasons = async (item, model, signal) => {
-  const { because } = await calls.explain({ ...asked(), item, k: 5, ...(model ? { model } : {}) }, signal);
+  const { score, because } = await calls.explain({ ...asked(), item, k: 5, ...(model ? { model } : {}) }, signal);
   await learn(because.map((one) => one.item));
-  return because;
+  const told = because.reduce((sum, { contribution }) => sum + Math.abs(contribution), 0);
+  return because.map((one) => ({ ...one, share: one.contribution / (Math.max(told, score) || 1) }));
 };
 
-const lines = (because) => {
-  const whole = because.reduce((sum, { contribution }) => sum + Math.abs(contribution), 0);
-  return because.map(({ item, contribution }) => [item, nameOf(item), whole ? `${contribution < 0 ? "−" : ""}${Math.round(100 * Math.abs(contribution) / whole)} %` : ""]);
-};
+const lines = (because) => because.map(({ item, share }) => [nameOf(item), `${share < 0 ? "−" : ""}${Math.round(100 * Math.abs(share))} %`]);
 
 const highlight = (because) => {
   const keys = new Set(because.map(({ item }) => calls.keyOf(item)));
@@ -203,7 +202,7 @@ const explainOn = (row, button, item, model) => {
     let because, text;
     try {
       because = await get();
-      text = because.length ? ["Because of", ...lines(because).map(([, name, share]) => `${share}  ${name}`)].join("\n") : NO_REASON;
+      text = because.length ? ["Because of", ...lines(because).map(([name, share]) => `${share}  ${name}`)].join("\n") : NO_REASON;
     } catch (error) {
       if (error.name === "AbortError") return;
       [because, text] = [[], error.message];
@@ -226,7 +225,7 @@ const explainOn = (row, button, item, model) => {
     try {
       const because = await get();
       highlight(because);
-      if (because.length) box.append(make("p", {}, "Because of"), make("ul", {}, ...lines(because).map(([, name, share]) => make("li", {}, make("span", {}, name), make("span", { class: "share" }, share)))));
+      if (because.length) box.append(make("p", {}, "Because of"), make("ul", {}, ...lines(because).map(([name, share]) => make("li", {}, make("span", {}, name), make("span", { class: "share" }, share)))));
       else box.append(make("p", {}, NO_REASON));
     } catch (error) {
       box.append(make("p", {}, error.message));
@@ -292,7 +291,7 @@ const start = async () => {
       await learn(items.map(({ item }) => item));
       return items;
     },
-    tell: ({ item, name }) => make("span", {}, make("span", { class: "name" }, name || String(item)), " ", make("span", { class: "pale" }, Object.values(attributesOf(item)).filter((one) => typeof one === "string" && one !== name && one.length < 30).slice(0, 2).join(" · "))),
+    tell: ({ item, name }) => make("span", {}, make("span", { class: "name" }, name || String(item)), make("span", { class: "pale" }, Object.values(attributesOf(item)).filter((one) => typeof one === "string" && one !== name && one.length < 30).slice(0, 2).join(" · "))),
     choose: ({ item }) => add(item), nothing: named() ? "Type the beginning of a name." : "Type an id.", wrong,
   });
   $("#options").addEventListener("submit", (event) => { event.preventDefault(); refresh(); });

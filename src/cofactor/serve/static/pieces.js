@@ -50,7 +50,7 @@ export const later = (wait, run) => {
  * find(text, signal) gives what there is; tell(one) its text; choose(one) is called with what was chosen.
  */
 export const suggest = (input, { find, tell, choose, nothing, wrong }) => {
-  const list = make("ul", { id: `${input.id}-found`, role: "listbox", hidden: true, "aria-label": input.labels[0].textContent });
+  const list = make("ul", { id: `${input.id}-found`, role: "listbox", tabIndex: -1, hidden: true, "aria-label": "Suggestions" });
   input.after(list);
   for (const [name, value] of [["role", "combobox"], ["aria-autocomplete", "list"], ["aria-expanded", "false"], ["aria-controls", list.id]])
     input.setAttribute(name, value);

@@ -1,4 +1,7 @@
-"""Every kernel test runs on every device, and on every level of the CPU where it asks for ``cpu_level``."""
+"""Every kernel test runs on every device, and on every level of the CPU where it asks for ``cpu_level``.
+
+Those marked ``cpu_only`` say nothing of other devices, whatever they are: they would be the same test again.
+"""
 
 import pytest
 
@@ -34,6 +37,7 @@ def pytest_generate_tests(metafunc):
         levels = native.LEVELS if "cpu_level" in metafunc.fixturenames else ("cpu",)
         has = metafunc.module.__name__.split(".")[-1] in IN_TORCH and metafunc.function.__name__ not in OF_THE_CPU
         others = [d for d in DEVICES if d != "cpu" and (d not in ("torch", "cuda") or (has and d in in_torch()))]
+        others = [] if metafunc.definition.get_closest_marker("cpu_only") else others
         metafunc.parametrize("where", [*levels, *others], indirect=True)
 
 

@@ -18,6 +18,8 @@ settings.load_profile("cofactor")
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the twins: from reference import als
 
+from postgres import postgres_server  # noqa: E402
+
 
 @pytest.fixture(scope="session")
 def shop():
@@ -34,3 +36,10 @@ def interactions():
     rows, columns = np.nonzero(dense)
     weights = rng.choice([0.5, 1.0, 2.0, 5.0], len(rows))
     return Interactions.from_csr(CSR.from_pairs(rows, columns, weights, dense.shape))
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """Makes the URL of a new database of a server that runs as long as the tests."""
+    with postgres_server() as databases:
+        yield databases

@@ -1,7 +1,9 @@
 """The examples of the pages on reading logs, sessions, experiments, tuning and comparing run as they stand."""
 
+import json
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import polars as pl
@@ -149,3 +151,44 @@ def test_the_page_on_experiments_names_every_key():
         keys |= {*parts, *(key for _, known in parts.values() for key in known)}
     missing = {key for key in keys - set(experiment_data._OPTIONS) if not re.search(rf"\b{key}\b", EXPERIMENTS)}
     assert not missing
+
+
+SERVING = (Path(__file__).parents[1] / "docs" / "serving.md").read_text()
+
+
+def test_the_page_on_serving_names_what_there_is():
+    pytest.importorskip("starlette", reason="serving needs pip install 'cofactor[serve]'")
+    from cofactor.serve.limits import Limits
+    from cofactor.serve.openapi import ROUTES
+
+    missing = [
+        f"{one.method.upper()} {one.path}" for one in ROUTES if f"`{one.method.upper()} {one.path}`" not in SERVING
+    ]
+    assert missing == []
+    assert set(re.findall(r"^\| `(\w+)=`", SERVING, re.MULTILINE)) == {field.name for field in fields(Limits)}
+    (error,) = re.findall(r"```json\n(.*?)```", SERVING, re.DOTALL)
+    assert set(json.loads(error)["error"]) == {"code", "message", "field", "request_id"}
+    for body in re.findall(r"-d '(\{.*?\})'", SERVING):
+        json.loads(body)
+
+
+def test_filters_of_the_page_on_serving_are_read():
+    from cofactor.serve.filter_language import parse_filter
+
+    (block,) = [one for one in re.findall(r"```text\n(.*?)```", SERVING, re.DOTALL) if "dairy" in one]
+    for line in block.splitlines():
+        parse_filter(line)
+
+
+def test_options_of_serving_are_those_of_the_command():
+    """In the page, the container, the compose file and the example."""
+    (command,) = [one for one in app.registered_commands if one.callback.__name__ == "serve"]
+    known = {f"--{name.replace('_', '-')}" for name in command.callback.__annotations__}
+    root = Path(__file__).parents[1]
+    told = {name: (root / name).read_text() for name in ("Dockerfile", "compose.yml", "examples/serve.py")}
+    used = set(re.findall(r"- (--[a-z-]+)", told["compose.yml"])) | {"--host"}
+    used |= set(re.findall(r"(?<!-)--[a-z][a-z-]*", SERVING)) - {"--profile"}
+    assert '["cofactor", "serve", "--host", "0.0.0.0"]' in told["Dockerfile"]
+    assert used <= known
+    for option in re.findall(r'"(--[a-z]+)", (?:out|port)', told["examples/serve.py"]):
+        assert option in known

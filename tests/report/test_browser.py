@@ -1,24 +1,18 @@
 """The report in a real browser: what nobody sees in its source."""
 
 import json
-import os
 import re
-import shutil
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 import cofactor as cf
+from chromium import CONTRAST, DESKTOP, PHONE, started
 from cofactor.evaluation.measure import measure
 from cofactor.evaluation.unseen import unseen
 
-api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'cofactor[browser]'")
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 NASTY = '<img src=x onerror="window.hacked = 1"><script>window.hacked = 1</script>'
-PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 pytestmark = pytest.mark.slow  # a browser and many pages: half a minute
 
 SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -26,19 +20,8 @@ SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
 
 @pytest.fixture(scope="module")
 def browser():
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    with api.sync_playwright() as playwright:
-        own = playwright.chromium.executable_path
-        if path is None and not Path(own).exists():
-            pytest.skip("no Chromium: apt-get install chromium, or playwright install chromium")
-        rooted = hasattr(os, "geteuid") and os.geteuid() == 0
-        args = ["--no-sandbox"] if rooted else []  # which Chromium needs of root, as in a container
-        try:
-            launched = playwright.chromium.launch(executable_path=path, args=args)
-        except api.Error as error:
-            pytest.skip(f"the browser does not start: {str(error).splitlines()[0]}")
-        yield launched
-        launched.close()
+    with started() as chromium:
+        yield chromium
 
 
 def made():
@@ -100,36 +83,6 @@ def test_the_page_never_scrolls_sideways(shown, width, scheme):
     wide = """all => all.filter((one) => !one.closest(".wide") && one.getBoundingClientRect().right > innerWidth + 1)
                         .map((one) => one.outerHTML.slice(0, 200))"""
     assert page.eval_on_selector_all("main *, header *", wide) == []
-
-
-# The least contrast of texts that are seen, with what they say. Opacity of an element counts for all inside it.
-CONTRAST = r"""() => {
-  const parse = (text) => { const v = text.match(/[\d.]+/g).map(Number); return [v[0], v[1], v[2], v[3] ?? 1]; };
-  const over = (top, under) => [0, 1, 2].map((n) => top[n] * top[3] + under[n] * (1 - top[3]));
-  const light = (color) => {
-    const [r, g, b] = color.map((v) => { v /= 255; return v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; });
-    return .2126 * r + .7152 * g + .0722 * b;
-  };
-  const ground = (one) => {
-    const layers = [];
-    for (let at = one; at; at = at.parentElement) layers.push(parse(getComputedStyle(at).backgroundColor));
-    return layers.reverse().reduce((under, top) => over(top, under), [255, 255, 255]);
-  };
-  const found = [];
-  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (texts.nextNode()) {
-    const text = texts.currentNode.textContent.trim(), one = texts.currentNode.parentElement;
-    if (!text || !one.checkVisibility() || one.matches("script, style, .chart-inside")) continue;
-    const style = getComputedStyle(one), drawn = one instanceof SVGElement;
-    const color = parse(drawn ? style.fill : style.color);
-    if (drawn) color[3] *= Number(style.fillOpacity);
-    for (let at = one; at; at = at.parentElement) color[3] *= Number(getComputedStyle(at).opacity);
-    const under = ground(drawn ? one.closest("figure") : one);
-    const [a, b] = [light(over(color, under)), light(under)].sort((x, y) => y - x);
-    found.push([(a + .05) / (b + .05), text.slice(0, 60)]);
-  }
-  return [found.length, found.sort((a, b) => a[0] - b[0])[0]];
-}"""
 
 
 @SCHEMES

@@ -46,16 +46,19 @@ def demo(
     """Compare models on a real grocery log, recommend products by name, and write a report: about a minute."""
     started = time.perf_counter()
     model, table, page = output / "model", output / "recommendations.parquet", output / "report.html"
+    items = output / "items.parquet"
     check_writable(model)
     check_output(table)
+    check_output(items)
     check_output(page, HTML_ENDINGS)
 
     found = analyse(note)
     found.als.save(model)
     write_table(found.recommendations, table)
+    write_table(found.items, items)
     _report(found).write(page)
     seconds = time.perf_counter() - started
-    written = {"recommendations": str(table), "model": str(model), "report": str(page)}
+    written = {"recommendations": str(table), "model": str(model), "items": str(items), "report": str(page)}
     if as_json:
         boards = {"repeats": found.repeats, "discovery": found.discovery}
         print_json({"facts": found.facts, **boards, "written": written, "seconds": seconds})
@@ -64,6 +67,8 @@ def demo(
     say(f"\nWritten after {seconds:.0f} s:", "bold")
     for name, path in written.items():
         say(f"  {name:16}{path}")
+    say("\nTo look at the model, and to ask it by HTTP:", "bold")
+    say(f"  cofactor serve {model} --items {items}")
 
 
 def _show(found: Results) -> None:

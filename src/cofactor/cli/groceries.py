@@ -45,12 +45,15 @@ class Groceries:
         Lines of products that have a name and are groceries.
     names : DataFrame
         ``item_id`` and ``product``, a name for people.
+    items : DataFrame
+        ``item_id``, ``name``, ``department``, ``category``, ``brand`` and ``price``, the mean of what was paid for one.
     n_left_out : int
         Lines of fuel, coupons, services and products without a name.
     """
 
     events: Events
     names: pl.DataFrame
+    items: pl.DataFrame
     n_left_out: int
 
     def named(self, table: pl.DataFrame, column: str = "item_id") -> pl.DataFrame:
@@ -76,6 +79,8 @@ class Results:
         Small tables by their titles.
     recommendations : DataFrame
         Lists of the best model of each leaderboard for every household.
+    items : DataFrame
+        What the products are; see `Groceries`.
     als : ImplicitALS
     """
 
@@ -85,6 +90,7 @@ class Results:
     discovery: pl.DataFrame
     stories: dict[str, pl.DataFrame]
     recommendations: pl.DataFrame
+    items: pl.DataFrame
     als: ImplicitALS
 
 
@@ -105,7 +111,23 @@ def read_groceries() -> Groceries:
     names = products.select(pl.col("product_id").alias("item_id"), (name + brand).alias("product"))
     kept = log.frame.join(names.lazy().select(pl.col("item_id").alias(log.item)), on=log.item, how="semi")
     events = log.with_frame(kept)
-    return Groceries(events, names, log.n_events - events.n_events)
+    items = (
+        names.rename({"product": "name"}).with_columns(_worded(products)).join(_prices(events), "item_id", how="left")
+    )
+    return Groceries(events, names, items, log.n_events - events.n_events)
+
+
+def _worded(products: pl.DataFrame) -> list[pl.Series]:
+    """Department, category and brand in small letters."""
+    columns = {"department": "department", "category": "product_category", "brand": "brand"}
+    return [products[column].str.to_titlecase().alias(name) for name, column in columns.items()]
+
+
+def _prices(events: Events) -> pl.DataFrame:
+    """What was paid for one of each product, on average."""
+    paid, pieces = pl.col("sales_value").sum(), pl.col("quantity").sum()
+    price = pl.when(pieces > 0).then((paid / pieces).round(2)).alias("price")
+    return events.frame.group_by(pl.col(events.item).alias("item_id")).agg(price).collect()
 
 
 def analyse(tell: Callable[[str], object]) -> Results:
@@ -142,7 +164,7 @@ def analyse(tell: Callable[[str], object]) -> Results:
         "to find": f"{pairs.height:,} pairs of the last four weeks, {new.height:,} of them new to the household",
         "one household": f"{home}, which bought {n_bought} products in these weeks, the median",
     }
-    return Results(facts, x, repeats, discovery, stories, _together(data, lists), als)
+    return Results(facts, x, repeats, discovery, stories, _together(data, lists), data.items, als)
 
 
 def _median_household(x: Interactions, pairs: pl.DataFrame) -> int:

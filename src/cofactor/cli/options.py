@@ -74,7 +74,9 @@ class OnUnknown(StrEnum):
 EventFiles = Annotated[
     list[str],
     typer.Argument(
-        metavar="EVENTS", help="Event log: Parquet, CSV, JSON lines or Arrow; files, a folder, a glob or - (stdin)."
+        metavar="EVENTS",
+        help="Event log: Parquet, CSV, JSON lines or Arrow; files, a folder, a glob or - (stdin); last, if there is "
+        "one, a server's store: PATH.db or postgresql://...",
     ),
 ]
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]

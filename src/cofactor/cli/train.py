@@ -9,8 +9,9 @@ import typer
 from cofactor.cli.models import build_models, model_names
 from cofactor.cli.options import Columns, EventFiles, Json, Params, Weighing
 from cofactor.cli.output import print_facts, print_json
+from cofactor.data.events import Events
 from cofactor.errors import ParameterError
-from cofactor.models.base.saved import check_writable
+from cofactor.models.base.saved import check_writable, save
 from cofactor.retrieval.models import has_factors, indexed
 
 __all__ = ["train"]
@@ -52,7 +53,7 @@ def train(
     read = time.perf_counter()
     made.fit(x)
     fitted = time.perf_counter()
-    (indexed(made) if index else made).save(output)
+    save(indexed(made) if index else made, output, log=_described(log))
     losses = [float(loss) for loss in getattr(made, "loss_history_", ())]
     summary: dict[str, Any] = {
         "model": repr(made),
@@ -72,3 +73,11 @@ def train(
     loss = {"loss": f"{losses[0]:.6g} after the first iteration, {losses[-1]:.6g} after the last"} if losses else {}
     seconds = {"seconds": f"{read - started:.1f} reading, {fitted - read:.1f} fitting"}
     print_facts({"model": summary["model"], **counts, **loss, **seconds, "saved to": output})
+
+
+def _described(log: Events) -> dict[str, Any]:
+    """What a server asks of the log, to add what is newer: the time of its last event, and the last that was stored."""
+    stored = None if log.source is None else log.source.stored
+    newest = log.facts.newest
+    told = {"newest": None if newest is None else newest.isoformat(), "stored": stored}
+    return {name: value for name, value in told.items() if value is not None}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import polars as pl
 
 from cofactor.checks import shown, warn
 from cofactor.data.columns import Anonymous, prepare, require_columns
@@ -13,9 +15,10 @@ from cofactor.data.log import Log
 from cofactor.data.ratings import Ratings
 from cofactor.data.sessions import Sessions
 from cofactor.data.sources import READ_ERRORS, Format, open_source
+from cofactor.data.stored import divided, open_stored
 from cofactor.data.text import NullValues, TextOptions
 from cofactor.data.times import ImplausibleTimes, TimeOptions, TimeUnit
-from cofactor.errors import ParameterError
+from cofactor.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
     from cofactor.data.aggregate import Weight
@@ -146,7 +149,10 @@ def read_events(
     source
         A path, a glob, a folder, a list of paths; a stream (``"-"`` is standard input); a polars or pandas frame, or
         any object with ``__arrow_c_stream__``. Files are Parquet, CSV or TSV (with a header; also .gz), JSON lines
-        (also .gz), Arrow IPC/Feather; several are put together by the names of their columns.
+        (also .gz), Arrow IPC/Feather; several are put together by the names of their columns. A server's store of
+        events (``PATH.db``, ``sqlite:///PATH``, ``postgresql://...``; its columns are ``user_id``, ``item_id``,
+        ``time``, ``event_type``, ``weight`` and ``rating``) may come alone or last in a list, after the log that it
+        goes on from: its events then take the roles of the log's columns.
     user : str or None
         Column of user ids; None takes every session for a user of its own.
     item : str
@@ -184,8 +190,31 @@ def read_events(
     roles["user"] = _owner(roles)
     options = TextOptions(separator, encoding, null_values)
     times = TimeOptions(time_unit, time_format, implausible_times)
-    opened = open_source(source, format, roles=_given(roles), texts=_as_text(roles, times), options=options)
-    return _checked(opened, roles, times, "error" if user is None else anonymous)
+    store, rest = divided(source)
+    if store is not None and rest is None:
+        rest, store = open_stored(store), None
+    opened = open_source(rest, format, roles=_given(roles), texts=_as_text(roles, times), options=options)
+    events = _checked(opened, roles, times, "error" if user is None else anonymous)
+    return events if store is None else _with_stored(events, store)
+
+
+def _with_stored(log: Events, store: str) -> Events:
+    """A log, and after it the events of a store in its roles."""
+    if log.session is not None:
+        raise ParameterError(f"session={log.session!r}: the events of a server's store have no sessions; leave it out")
+    columns = {"user": "user_id", "item": "item_id", "time": "time", "event_type": "event_type", "rating": "rating"}
+    asked: dict[str, Any] = {role: columns[role] for role, column in log.roles().items() if column is not None}
+    more = read_events(store, **asked)
+    names = {columns[role]: column for role, column in log.roles().items() if column is not None}
+    for role in ("user", "item"):
+        there, new = (events.frame.collect_schema()[getattr(events, role)] for events in (log, more))
+        if there.is_integer() != new.is_integer():
+            raise DataError(f"column {getattr(log, role)!r} holds ids of type {there}, those in {store} are {new}")
+    frame = pl.concat([log.frame, more.frame.rename(names)], how="diagonal_relaxed")
+    stored = None if more.source is None else more.source.stored
+    source = None if log.source is None else replace(log.source, stored=stored)
+    note = f"{more.n_events:,} events of the store follow those of the log"
+    return replace(log, frame=frame, notes=(*log.notes, note), source=source, bounds={})
 
 
 def _given(roles: dict[str, Any]) -> list[str]:

@@ -59,6 +59,8 @@ class Source:
         What was inferred or left out, for people.
     states : mapping
         Size and time of change of the files when they were opened.
+    stored : int, optional
+        Number of the last event that came from a server's store, where one was read.
     """
 
     frame: pl.LazyFrame
@@ -68,6 +70,7 @@ class Source:
     names: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     states: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    stored: int | None = None
 
     @classmethod
     def of(cls, frame: pl.LazyFrame, files: Collection[str | Path], format: Format) -> Source:

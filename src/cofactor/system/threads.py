@@ -63,8 +63,7 @@ def resolve_threads(threads: int | None) -> int:
 
 def _positive(name: str, value: Any) -> int:  # noqa: ANN401
     check_at_least(name, value, 1, whole=True)
-    most = max(_MOST, 64 * (os.cpu_count() or 1))
-    if value > most:
+    if value > _MOST and value > (most := max(_MOST, 64 * (os.cpu_count() or 1))):  # asked last: it reads files
         raise ParameterError(
             f"{name} must be at most {most}, got {value}; {available_threads()} are available to this process, and "
             "more than that are no faster"

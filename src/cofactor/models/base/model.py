@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from copy import copy
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import numpy as np
 
@@ -17,13 +18,16 @@ from cofactor.system.threads import resolve_threads
 from cofactor.system.views import Row, View, Viewed, ViewTable, brief
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from typing import Self
 
     from cofactor.data.user_items import UserItems
     from cofactor.kernels.cpu import Kernels
     from cofactor.system.arrays import Arrays
 
 __all__ = ["Model"]
+
+T = TypeVar("T")
 
 
 class Model(ABC, Viewed):
@@ -38,6 +42,7 @@ class Model(ABC, Viewed):
     interactions_: UserItems
     threads: int | None = None
     device: str = "cpu"
+    _keeps: dict[str, Any] | None = None
     _fitted_params: Mapping[str, Any] = MappingProxyType({})  # whatever was set since
 
     def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
@@ -114,6 +119,27 @@ class Model(ABC, Viewed):
     def _weighed(self, matrix: CSR) -> CSR:
         """The matrix that the model computes with: all weights are 1 where its parameter ``weights`` is "binary"."""
         return matrix.binary() if getattr(self, "weights", None) == "binary" else matrix
+
+    def answering(self) -> Self:
+        """The same fitted model, which keeps what all questions have in common instead of making it for each.
+
+        For servers: it takes more memory, and answers alike. Arrays are the given model's, which stays as it is.
+        """
+        self._fitted()
+        other: Any = copy(self)
+        other._keeps = {}
+        models = getattr(self, "models", ())
+        if isinstance(models, tuple) and all(isinstance(model, Model) for model in models):
+            other.models = tuple(model.answering() for model in models)
+        return cast("Self", other)
+
+    def _once(self, name: str, make: Callable[[], T]) -> T:
+        """What does not depend on the question; made once by a model that is :meth:`answering`."""
+        if self._keeps is None:
+            return make()
+        if name not in self._keeps:
+            self._keeps[name] = make()
+        return cast("T", self._keeps[name])
 
     def _kernels(self) -> Kernels:
         """The kernels of this model's device: asked for once by each fit and each question."""

@@ -150,7 +150,8 @@ class RatingModel(Recommender):
         return Ranks.stacked(parts)
 
     def _every_item(self) -> Float:
-        return self._item_vectors(np.arange(self.interactions_.n_items, dtype=np.int32))
+        rows = np.arange(self.interactions_.n_items, dtype=np.int32)
+        return self._once("every item", lambda: self._item_vectors(rows))
 
     def predict(self, pairs: TableLike, *, unknown: UnknownRated = "estimate", clip: bool = False) -> pl.DataFrame:
         """Rate given (user_id, item_id) rows, in their order.

@@ -67,10 +67,18 @@ MODEL = FolderKind(
 check_writable, read_header = MODEL.check_writable, MODEL.read_header
 
 
-def save(model: Model, folder: str | Path) -> None:
+def save(model: Model, folder: str | Path, *, log: dict[str, Any] | None = None) -> None:
     """Write a fitted model; an existing model in the same folder is replaced at the very end, in one step.
 
     Of several that save to the same folder at once, the last one stays.
+
+    Parameters
+    ----------
+    model : Model
+    folder : path
+    log : dict, optional
+        What the header says of the events: ``newest``, the time of the last one, and ``stored``, the number of the last
+        one that came from a server's store. Servers add what is newer.
 
     Raises
     ------
@@ -88,7 +96,8 @@ def save(model: Model, folder: str | Path) -> None:
         "items": id_writer(x.items),
     }
     try:
-        MODEL.save(folder, files, {"model": description, "counts": count(x.users, x.items, x.user_items)})
+        facts = {"model": description, "counts": count(x.users, x.items, x.user_items)}
+        MODEL.save(folder, files, facts if log is None else facts | {"log": log})
     except TypeError as error:
         raise ParameterError(f"this {type(model).__name__} cannot be saved: {error}") from error
 

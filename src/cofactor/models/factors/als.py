@@ -36,6 +36,7 @@ from cofactor.kernels import blas
 from cofactor.kernels.filters import Filters
 from cofactor.models.base.factor import FactorModel
 from cofactor.models.base.fitting import in_one_step
+from cofactor.models.factors.als_contributions import contributions, gramian_of
 from cofactor.models.factors.als_defaults import EXACT_UP_TO, Settings, chosen_share, gather_for, settings_for
 from cofactor.system.memory import require_memory
 from cofactor.system.progress import progress_bar
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from cofactor.kernels.arrays import Float, Rows, TopK
     from cofactor.kernels.cpu import Kernels
     from cofactor.kernels.csr import CSR
-
 
 __all__ = ["ImplicitALS"]
 
@@ -77,8 +77,7 @@ class ImplicitALS(FactorModel):
     regularization : float, optional
         Weight of the squared norms, scaled by frequency as ``regularization_exponent`` says. By default one of five
         shares of what chance alone would bring about in a matrix like this one, whichever finds most of a tenth of the
-        pairs of at most 5,000 users, held out: that takes five short fits of 32 factors on them, fifteen where a tenth
-        is less than 3,000 pairs; the whole fit is longer but for small logs, where all is done in a second.
+        pairs of at most 5,000 users, held out: five short fits of 32 factors, fifteen where that is below 3,000 pairs.
     alpha : float, optional
         Multiplies the interaction weights. By default 1 / their mean.
     unobserved_weight : float, optional
@@ -92,18 +91,16 @@ class ImplicitALS(FactorModel):
     init_std : float
         Item vectors start normal with standard deviation ``init_std / sqrt(factors)``.
     solver : {"auto", "cholesky", "cg", "subspace"}
-        "cholesky" solves every row exactly, O(nnz factors^2 + rows factors^3) a sweep, or less where histories are
-        shorter than vectors. "cg" improves it by ``cg_steps`` steps of preconditioned conjugate gradient,
-        O(nnz factors) a step. "subspace" (iALS++) solves ``block_size`` coordinates at a time, O(nnz factors
-        block_size). All turn the axes before a sweep, O(rows factors^2). "auto": cholesky up to 64 factors, cg beyond.
+        "cholesky" solves every row exactly, O(nnz factors^2 + rows factors^3) a sweep, less for histories shorter than
+        vectors; "cg" takes ``cg_steps`` steps of preconditioned conjugate gradient, O(nnz factors) each; "subspace"
+        (iALS++) ``block_size`` coordinates at a time. "auto": cholesky up to 64 factors, cg beyond.
     cg_steps : int
         Three come close to the exact solution, two are quicker to a given loss.
     block_size : int
         Of subspaces; rounded up to a multiple of 16. Larger blocks take longer and come hardly closer.
     gather : {"auto", "float32", "bfloat16"}
-        What "cg" reads vectors from: a copy of 16 bits each halves the bytes that sweeps fetch; they compute in
-        float32, and users are solved with float32 last. "auto": bfloat16 with more than 64 factors where all
-        vectors are 16 MiB or more. All but the last of ``loss_history_`` are losses of the copies then.
+        What "cg" reads vectors from: copies of 16 bits halve the bytes, sums are float32, and so is the last sweep.
+        "auto": bfloat16 beyond 64 factors for vectors of 16 MiB or more; losses but the last are the copies' then.
     seed : int
     threads : int, optional
         Default: what affinity and container limits grant. Results do not depend on it.
@@ -252,30 +249,33 @@ class ImplicitALS(FactorModel):
         x = self._fitted_for_tables()
         u, i = int(x.users.require([user], "user")[0]), int(x.items.require([item], "item")[0])
         history, weights = x.user_items.row(u)
-        y = self.item_factors_[history].astype(np.float64)
-        w = self._used("alpha") * weights.astype(np.float64)
-        kernels = self._kernels()
-        gramian = kernels.fetch(kernels.gramian(kernels.hold(self.item_factors_), threads=self.threads))
-        a = self._used("unobserved_weight") * gramian.astype(np.float64)
-        a += (y * w[:, None]).T @ y
-        a[np.diag_indices_from(a)] += self._lambda(np.array([len(history)]), x.n_items)
-        contribution = w * (y @ np.linalg.solve(a, self.item_factors_[i].astype(np.float64)))
-        table = pl.DataFrame({"item_id": x.items.take(history), "weight": weights, "contribution": contribution})
+        parts = self.contributions(history, weights, i)
+        table = pl.DataFrame({"item_id": x.items.take(history), "weight": weights, "contribution": parts})
         return table.sort("contribution", descending=True, maintain_order=True)
 
+    def contributions(self, history: Rows, weights: Float, item: int) -> NDArray[np.float64]:
+        """What each entry of a history, rows and weights, adds to the score of an item; see :meth:`explain`."""
+        penalty = float(self._lambda(np.array([len(history)]), len(self.item_factors_))[0])
+        g = self._once("gramian", lambda: gramian_of(self._kernels(), self.item_factors_, self.threads))
+        c, g = self._used("alpha") * weights, self._used("unobserved_weight") * g
+        return contributions(self.item_factors_[history], c, g, penalty, self.item_factors_[item])
+
     def _fold_in(self, histories: CSR) -> Float:
-        kernels, factors = self._kernels(), self.item_factors_.shape[1]
-        rows, vectors = kernels.hold(histories), kernels.vectors(histories.n_rows, factors)
+        kernels = self._kernels()
+        rows, vectors = kernels.hold(histories), kernels.vectors(histories.n_rows, self.item_factors_.shape[1])
+        items, gramian, axes = self._once("fixed items", self._fixed_items)
+        self._solve(kernels, rows, vectors, items, gramian, **({"solver": "cholesky"} if axes is None else _TO_THE_END))
+        found = kernels.fetch(vectors)
+        return found if axes is None else blas.matmul(found, axes.T, threads=self.threads)
+
+    def _fixed_items(self) -> tuple[Float, Float, Float | None]:
+        """What histories are folded in with: items, their Gramian, and the axes they were turned to if they were."""
+        kernels, (n_items, factors) = self._kernels(), self.item_factors_.shape
         if self._solver() == "cholesky":
-            items = kernels.hold(self.item_factors_)
-            gramian = kernels.gramian(items, threads=self.threads)
-            self._solve(kernels, rows, vectors, items, gramian, solver="cholesky")
-            return kernels.fetch(vectors)
-        items = kernels.vectors(len(self.item_factors_), factors, lambda out: np.copyto(out, self.item_factors_))
+            return (items := kernels.hold(self.item_factors_)), kernels.gramian(items, threads=self.threads), None
+        items = kernels.vectors(n_items, factors, lambda out: np.copyto(out, self.item_factors_))
         axes = kernels.hold(np.eye(factors, dtype=np.float32))
-        gramian = kernels.to_principal_axes(items, axes, threads=self.threads)
-        self._solve(kernels, rows, vectors, items, gramian, **_TO_THE_END)
-        return blas.matmul(kernels.fetch(vectors), kernels.fetch(axes).T, threads=self.threads)
+        return items, kernels.to_principal_axes(items, axes, threads=self.threads), kernels.fetch(axes)
 
     def _solver(self) -> str:
         return self.solver if self.solver != "auto" else "cholesky" if self._used("factors") <= EXACT_UP_TO else "cg"

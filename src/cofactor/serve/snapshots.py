@@ -1,0 +1,186 @@
+"""Copies of saved models that nobody writes to: what becomes of the folders they were copied from does not matter.
+
+A served model is mapped from its files. Whoever copies a new model over the old files in place would tear numbers out
+from under the server; and a worker that starts later must find the version that the others serve.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
+
+from cofactor.models.base.saved import MODEL
+from cofactor.system.folders import locked
+from cofactor.system.saved_folder import as_json
+
+if sys.platform != "win32":
+    import fcntl
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+__all__ = ["Snapshot", "Snapshots", "no_room", "stamp", "version_of"]
+
+_log = logging.getLogger(__name__)
+
+_PREFIX = "cofactor-versions-"
+_ALIVE, _STATE = "alive", "state.json"
+_YOUNG = 60  # seconds in which a folder may have no lock yet
+
+
+class Snapshot(NamedTuple):
+    """A copy of a saved model.
+
+    Attributes
+    ----------
+    version : str
+        See :func:`version_of`.
+    folder : Path
+    """
+
+    version: str
+    folder: Path
+
+
+def version_of(header: dict[str, Any]) -> str:
+    """12 hexadecimal digits of what a saved model says of itself, the digests of its files among it."""
+    return hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class Snapshots:
+    """A folder of copies that the processes of one server share, and what they agree on.
+
+    Parameters
+    ----------
+    root : path, optional
+        Made by the process that starts the others. Without it a temporary folder that goes with :meth:`close`; those of
+        servers that died are removed then too.
+    """
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        self._own = root is None
+        if root is None:
+            _sweep()
+        self.root = Path(tempfile.mkdtemp(prefix=_PREFIX) if root is None else root)
+        self._alive = _hold(self.root / _ALIVE)
+
+    def take(self, folder: str | Path) -> Snapshot:
+        """Copy what is saved in a folder now, unless there is a copy of it.
+
+        Raises
+        ------
+        ArtifactError
+            It is no saved model, or incomplete. Whether it is damaged is seen when it is loaded.
+        OSError
+            There is no room for it.
+        """
+        beside = self.root / f".{uuid4().hex}"
+        with MODEL.opened(folder, verify=False) as (header, files):
+            version, names = version_of(header), MODEL.file_names(header)
+            copy = self.root / version
+            if copy.is_dir():
+                return Snapshot(version, copy)
+            failed: OSError | None = None
+            try:
+                beside.mkdir()
+                for kind, file in files.items():
+                    with (beside / names[kind]).open("xb") as target:
+                        shutil.copyfileobj(file, target, 1 << 20)
+                (beside / MODEL.header).write_text(as_json(header), encoding="utf-8")
+                beside.rename(copy)
+            except OSError as error:
+                failed = error
+                shutil.rmtree(beside, ignore_errors=True)
+        if failed is not None and not copy.is_dir():  # else another process was quicker
+            raise failed
+        return Snapshot(version, copy)
+
+    def keep(self, versions: Collection[str]) -> None:
+        """Remove the copies of all other versions; who has them mapped keeps what is mapped."""
+        for path in self.root.iterdir():
+            if path.is_dir() and path.name not in versions and not path.name.startswith("."):
+                shutil.rmtree(path, ignore_errors=True)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep the other processes from changing what is agreed on."""
+        with locked(self.root):
+            yield
+
+    def state(self) -> dict[str, Any] | None:
+        """What the processes agree on; None before anything is."""
+        try:
+            state = json.loads((self.root / _STATE).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return dict(state)
+
+    def agree(self, state: dict[str, Any]) -> None:
+        """Replace what is agreed on, in one step."""
+        beside = self.root / f".{uuid4().hex}.json"
+        beside.write_text(json.dumps(state), encoding="utf-8")
+        beside.replace(self.root / _STATE)
+
+    def stamp(self) -> tuple[int, ...]:
+        """Other numbers after every change of what is agreed on."""
+        return stamp(self.root / _STATE)
+
+    def close(self) -> None:
+        """Remove the folder if it is this process's own."""
+        if self._alive is not None:
+            os.close(self._alive)
+            self._alive = None
+        if self._own:
+            shutil.rmtree(self.root, ignore_errors=True)
+
+
+def stamp(path: Path) -> tuple[int, ...]:
+    """Other numbers after every replacement of a file, and most that are written in place; none where there is none."""
+    try:
+        at = path.stat()
+    except OSError:
+        return ()
+    return at.st_ino, at.st_mtime_ns, at.st_size
+
+
+def no_room(error: OSError) -> bool:
+    """Whether there was no room for a copy."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _hold(path: Path) -> int | None:
+    """A lock that is free again when every process that holds it is gone; None where there are no such locks."""
+    if sys.platform == "win32":
+        return None
+    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    with suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_SH)
+    return handle
+
+
+def _sweep() -> None:
+    """Remove the folders of servers that died."""
+    if sys.platform == "win32":
+        return
+    for root in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # somebody else's, or gone already
+            if root.stat().st_mtime > time.time() - _YOUNG:
+                continue
+            handle = os.open(root / _ALIVE, os.O_RDWR)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(root, ignore_errors=True)
+                _log.info("removed %s, which a server that died has left", root)
+            finally:
+                os.close(handle)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 REACHED = 1 + 1e-6  # a loss within this factor of another is equal to it: rounding of float32
 LONGER = 2  # cofactor goes on for up to so many times the iterations to reach what a peer ended with
 COLOURS = {"cofactor": BLUE, "implicit": ORANGE, "irspack": PALE}
-STYLES = {"cg": "-", "cg2": "-.", "cholesky": "--", "subspace": ":"}
+STYLES = {"cg": "-", "cg2": "-.", "cg16": ".-", "cholesky": "--", "subspace": ":"}
 
 
 class Curve(NamedTuple):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from _als_libraries import ALPHA, REGULARIZATION, SOLVERS
+from _als_libraries import ALPHA, OWN, REGULARIZATION, SOLVERS
 from _measure import in_fresh_process, peak_memory, print_header, print_row
 
 import cofactor as cf
@@ -78,8 +78,7 @@ def fit_cofactor(solver: str, factors: int, iterations: int, threads: int) -> Ca
         regularization=REGULARIZATION,
         regularization_exponent=0.0,
         iterations=iterations,
-        solver="cg" if solver == "cg2" else solver,  # type: ignore[arg-type]
-        cg_steps=2 if solver == "cg2" else 3,
+        **{"gather": "float32", "solver": solver} | OWN.get(solver, {}),
         threads=threads,
     )
 

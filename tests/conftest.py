@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from cofactor import Interactions
+from cofactor.datasets import synthetic_events
 from cofactor.kernels.csr import CSR
 
 # Machines that test for others are slow and noisy, and must find the same examples every time.
@@ -18,6 +19,12 @@ settings.load_profile("cofactor")
 sys.path.insert(0, str(Path(__file__).parent))  # for the twins: from reference import als
 
 from postgres import postgres_server  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def shop():
+    """Events of 90 days with user_id, item_id, time and event_type."""
+    return synthetic_events(n_users=60, n_items=40, n_events=1500, seed=1)
 
 
 @pytest.fixture(scope="session")

@@ -1,20 +1,19 @@
 """Processes that save, load and die beside each other: what tests/models/base/test_saved_together.py starts.
 
-By hand, at full length: ``python tests/saving.py FOLDER [LOADS] [KILLS]``. With ``save``, ``load`` or ``die`` it is one
-of the processes.
+By hand, at full length: ``python tests/saving.py FOLDER [LOADS] [KILLS]``.
 """
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -23,6 +22,11 @@ import cofactor as cf
 from cofactor.data.ids import IdMap
 from cofactor.kernels.csr import CSR, offsets
 from cofactor.system import saved_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
 STEPS = ("written", "sync_folder", "replace", "sweep")  # of a save; each is died before and after
 
@@ -56,30 +60,30 @@ def marker_of(model: cf.ImplicitALS) -> int:
     return marker
 
 
-def save(folder: str, first: str, step: str) -> None:
+def save(told: Connection, folder: Path, first: int, step: int) -> None:
     """Save one model after another until the process is ended."""
-    print("ready", flush=True)
-    for marker in count(int(first), int(step)):
+    told.send("ready")
+    for marker in count(first, step):
         make(marker % 100_000 + 1).save(folder)
 
 
-def load(folder: str, n: str) -> None:
+def load(told: Connection, folder: Path, n: int) -> None:
     """Load n times, every second time unverified, and tell the failures and how many different models came."""
     failures, markers = [], set()
-    for i in range(int(n)):
+    for i in range(n):
         try:
             markers.add(marker_of(cf.load(folder, verify=i % 2 == 0)))
         except (cf.CofactorError, ValueError, OSError) as error:
             failures.append(f"{type(error).__name__} {error}")
-    print(json.dumps({"failures": failures, "markers": len(markers)}))
+    told.send({"failures": failures, "markers": len(markers)})
 
 
-def die(folder: str, marker: str, *step: str) -> None:
+def die(told: Connection, folder: Path, marker: int, *step: str) -> None:
     """Save two models by turns until this process is killed, which it is itself at a step, where one is given."""
-    models = [make(int(marker) + i) for i in range(2)]
+    models = [make(marker + i) for i in range(2)]
     if step:
         die_at(*step)
-    print("ready", flush=True)
+    told.send("ready")
     while True:
         for model in models:
             model.save(folder)
@@ -101,26 +105,33 @@ def die_at(step: str, when: str) -> None:
     setattr(owner, step, dying)
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
-    """One of the processes above."""
-    command = [sys.executable, __file__, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def start(what: Callable[..., None], *arguments: object) -> tuple[BaseProcess, Connection]:
+    """One of the processes above, and what it tells; forked off one that has imported the library and done no more."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["cofactor"])
+    here, there = server.Pipe(duplex=False)
+    process = server.Process(target=what, args=(there, *arguments))
+    process.start()
+    there.close()
+    return process, here
 
 
 def together(folder: Path, *, savers: int, loaders: int, loads: int) -> dict[str, object]:
     """Save and load at once; how many loads failed, why, how many models were seen, and what is left at the end."""
     make(1).save(folder)
-    saving = [start("save", folder, i, savers) for i in range(savers)]
+    saving = [start(save, folder, i, savers) for i in range(savers)]
     try:
-        for process in saving:
-            assert process.stdout.readline() == "ready\n"
-        loading = [start("load", folder, loads) for _ in range(loaders)]
-        told = [json.loads(process.communicate()[0]) for process in loading]
-        alive = [process.poll() is None for process in saving]
+        for _, said in saving:
+            assert said.recv() == "ready"
+        loading = [start(load, folder, loads) for _ in range(loaders)]
+        told = [said.recv() for _, said in loading]
+        for process, _ in loading:
+            process.join()
+        alive = [process.is_alive() for process, _ in saving]
     finally:
-        for process in saving:
+        for process, _ in saving:
             process.kill()
-            process.communicate()
+            process.join()
     make(7).save(folder)
     return {
         "loads": loaders * loads,
@@ -133,12 +144,13 @@ def together(folder: Path, *, savers: int, loaders: int, loads: int) -> dict[str
 
 def killed(folder: Path, marker: int, *step: str, seconds: float = 0.0) -> None:
     """Start saving ``marker`` and the next one by turns, and kill that after so many seconds, or at a step."""
-    with start("die", folder, marker, *step) as process:
-        assert process.stdout.readline() == "ready\n"
-        if not step:
-            time.sleep(seconds)
-            process.kill()
-    assert process.returncode == -signal.SIGKILL
+    process, said = start(die, folder, marker, *step)
+    assert said.recv() == "ready"
+    if not step:
+        time.sleep(seconds)
+        process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
 def kills(folder: Path, n: int, seed: int = 0) -> dict[str, object]:
@@ -176,4 +188,4 @@ def main(folder: str, loads: str = "10000", n_kills: str = "200") -> None:
 
 
 if __name__ == "__main__":
-    {"save": save, "load": load, "die": die}.get(sys.argv[1], lambda *rest: main(sys.argv[1], *rest))(*sys.argv[2:])
+    main(*sys.argv[1:])

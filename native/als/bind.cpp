@@ -23,13 +23,14 @@ std::pair<double, std::int64_t> als_sweep(In1<std::int64_t> indptr, In1<std::int
                                           OutMatrix<float> solved, InMatrix fixed, InMatrix gramian, float alpha,
                                           float unobserved_weight, float regularization, float regularization_exponent,
                                           const std::string& solver, int cg_steps, float cg_tolerance, int block_size,
-                                          int threads) {
+                                          const std::string& gather, int threads) {
     const cofactor::Csr history = csr(indptr, indices, &values);
     const std::size_t factors = fixed.shape(1);
     check(static_cast<std::int64_t>(solved.shape(0)) == history.n_rows(), "solved must have one row per history");
     check(solved.shape(1) == factors && factors >= 1, "solved and fixed must have the same number of factors");
     check(gramian.shape(0) == factors && gramian.shape(1) == factors, "gramian must be factors x factors");
     check(block_size >= 1, "block_size must be at least 1");
+    check(gather == "float32" || gather == "bfloat16", "gather must be float32 or bfloat16");
     using cofactor::AlsSolver;
     const AlsSolver kind = solver == "cholesky" ? AlsSolver::cholesky
                            : solver == "cg"     ? AlsSolver::cg
@@ -37,8 +38,8 @@ std::pair<double, std::int64_t> als_sweep(In1<std::int64_t> indptr, In1<std::int
     check(kind != AlsSolver::subspace || solver == "subspace", "solver must be cholesky, cg or subspace");
     check(kind == AlsSolver::cholesky || cofactor::is_diagonal(gramian.data(), factors),
           "solvers cg and subspace want a diagonal gramian: rotate both sides by to_principal_axes");
-    const cofactor::AlsOptions options{alpha, unobserved_weight, regularization, regularization_exponent,
-                                       kind,  cg_steps,          cg_tolerance,   block_size};
+    const cofactor::AlsOptions options{alpha,    unobserved_weight, regularization, regularization_exponent, kind,
+                                       cg_steps, cg_tolerance,      block_size,     gather == "bfloat16"};
     cofactor::AlsResult result{};
     run(threads, &history, fixed.shape(0), [&](cofactor::Interrupt& interrupt) {
         result = cofactor::als_sweep(history, solved.data(), fixed.data(), fixed.shape(0), factors, gramian.data(),
@@ -54,5 +55,5 @@ void bind_als(nb::module_& m) {
     m.def("rotate", &rotate, "x"_a.noconvert(), "q"_a, "threads"_a);
     m.def("als_sweep", &als_sweep, "indptr"_a, "indices"_a, "values"_a, "solved"_a.noconvert(), "fixed"_a, "gramian"_a,
           "alpha"_a, "unobserved_weight"_a, "regularization"_a, "regularization_exponent"_a, "solver"_a, "cg_steps"_a,
-          "cg_tolerance"_a, "block_size"_a, "threads"_a);
+          "cg_tolerance"_a, "block_size"_a, "gather"_a, "threads"_a);
 }

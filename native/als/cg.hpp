@@ -19,6 +19,7 @@
 #include <limits>
 #include <vector>
 
+#include "als/narrow.hpp"
 #include "als/problem.hpp"
 
 namespace cofactor::als {
@@ -50,17 +51,26 @@ private:
 
     template <int kRows>
     float rows(std::int64_t entry, std::int64_t last) {
-        const std::ptrdiff_t width = problem_.width;
+        const std::ptrdiff_t width = problem_.width, narrow = problem_.narrow;
         const float* y[kRows];
         for (int r = 0; r < kRows; ++r) {
             y[r] = problem_.fixed_row(entry + r);
-            if constexpr (kResidual) prefetch(problem_.row_ahead(entry + r + kAhead, last), width);
+            if constexpr (kResidual) prefetch(problem_.row_ahead(entry + r + kAhead, last), problem_.stride);
         }
         Vec s[8] = {};
-        for (std::ptrdiff_t j = 0; j < width; j += kLanes) {
+        over_pairs(narrow, [&](std::ptrdiff_t j, std::ptrdiff_t word) {
+            const Vec low = load(p_ + j), high = load(p_ + j + kHalf);
+#pragma GCC unroll 8
+            for (int r = 0; r < kRows; ++r) {
+                const Words both = load_words(y[r] + word);
+                s[r] += low_of(both) * low;
+                s[r] += high_of(both) * high;
+            }
+        });
+        for (std::ptrdiff_t j = narrow; j < width; j += kLanes) {
             const Vec x = load(p_ + j);
 #pragma GCC unroll 8
-            for (int r = 0; r < kRows; ++r) s[r] += load(y[r] + j) * x;
+            for (int r = 0; r < kRows; ++r) s[r] += load(y[r] + j - narrow / 2) * x;
         }
         float t[8], loss = 0.0f;
         if constexpr (kRows == 1) {
@@ -74,12 +84,23 @@ private:
             if constexpr (kResidual) loss += w * gap * gap;
             t[r] = w * (kResidual ? gap : t[r]);
         }
-        for (std::ptrdiff_t j = 0; j < width; j += kLanes) {
+        over_pairs(narrow, [&](std::ptrdiff_t j, std::ptrdiff_t word) {
+            Vec low = load(out_ + j), high = load(out_ + j + kHalf);
+#pragma GCC unroll 8
+            for (int r = 0; r < kRows; ++r) {
+                const Words both = load_words(y[r] + word);
+                low += broadcast(t[r]) * low_of(both);
+                high += broadcast(t[r]) * high_of(both);
+            }
+            store(out_ + j, low);
+            store(out_ + j + kHalf, high);
+        });
+        for (std::ptrdiff_t j = narrow; j < width; j += kLanes) {
             Vec even = load(out_ + j), odd{};
 #pragma GCC unroll 8
             for (int r = 0; r < kRows; r += 2) {
-                even += broadcast(t[r]) * load(y[r] + j);
-                if (r + 1 < kRows) odd += broadcast(t[r + 1]) * load(y[r + 1] + j);
+                even += broadcast(t[r]) * load(y[r] + j - narrow / 2);
+                if (r + 1 < kRows) odd += broadcast(t[r + 1]) * load(y[r + 1] + j - narrow / 2);
             }
             store(out_ + j, even + odd);
         }
@@ -168,7 +189,7 @@ class LongRows {
 public:
     explicit LongRows(const Problem& problem)
         : problem_(problem),
-          chunk_(std::max<std::int64_t>(kCacheFloats / problem.width, 1)),
+          chunk_(std::max<std::int64_t>(kCacheFloats / problem.stride, 1)),
           slices_(std::clamp<std::int64_t>(problem.n_available / chunk_, 1, 32)) {
         for (std::int64_t row = 0; row < problem.history.n_rows(); ++row) {
             if (is_long(row)) rows_.push_back(row);
@@ -185,7 +206,7 @@ public:
     // Longer than the cache, and dense enough for a chunk of the fixed rows to hold several of its entries.
     bool is_long(std::int64_t row) const {
         const std::ptrdiff_t length = problem_.length(row);
-        return length * problem_.width > kCacheFloats && length * chunk_ >= 8 * problem_.n_available;
+        return length * problem_.stride > kCacheFloats && length * chunk_ >= 8 * problem_.n_available;
     }
 
     // The loss of all long rows, or NaN with failed() set.

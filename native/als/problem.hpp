@@ -31,21 +31,22 @@ inline std::int64_t part_begin(std::int64_t n, std::int64_t part) { return n * p
 
 struct Problem {
     Csr history;               // n_rows x n_available
-    const float* fixed;        // n_available x width, zero-padded; best at the start of a cache line
+    const float* fixed;        // n_available x stride, zero-padded; best at the start of a cache line
     std::int64_t n_available;  // rows at hand: all of the fixed side, or only those that the histories refer to
     std::int64_t n_fixed;
     std::ptrdiff_t factors, width;
-    const float* gramian;  // a0 G, width x width, zero-padded
-    std::ptrdiff_t block;  // subspace: coordinates of each, the last one's excepted
-    bool along_axes;       // whether G is diagonal: always for cg and subspace
-    const float* axes;     // the diagonal of G, padded with ones
+    std::ptrdiff_t narrow, stride;  // of a fixed row: coordinates in 16 bits (als/narrow.hpp), and words of 32 bits
+    const float* gramian;           // a0 G, width x width, zero-padded
+    std::ptrdiff_t block;           // subspace: coordinates of each, the last one's excepted
+    bool along_axes;                // whether G is diagonal: always for cg and subspace
+    const float* axes;              // the diagonal of G, padded with ones
     AlsOptions options;
     float* solved;  // n_rows x factors
 
     std::ptrdiff_t length(std::int64_t row) const { return history.indptr[row + 1] - history.indptr[row]; }
     bool split(std::int64_t row) const { return length(row) > kSplit; }
     float* solved_row(std::int64_t row) const { return solved + row * factors; }
-    const float* fixed_row(std::int64_t entry) const { return fixed + history.indices[entry] * width; }
+    const float* fixed_row(std::int64_t entry) const { return fixed + history.indices[entry] * stride; }
     // The same for an entry that may lie beyond the last: to be prefetched only.
     const float* row_ahead(std::int64_t entry, std::int64_t last) const { return fixed_row(std::min(entry, last)); }
     float root_weight(std::int64_t entry) const { return std::sqrt(options.alpha * history.values[entry]); }

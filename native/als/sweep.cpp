@@ -8,6 +8,7 @@
 
 #include "als/cg.hpp"
 #include "als/cholesky.hpp"
+#include "als/narrow.hpp"
 #include "als/problem.hpp"
 #include "als/subspace.hpp"
 
@@ -146,21 +147,22 @@ AlsResult sweep_subspaces(const Problem& problem, int threads, Interrupt& interr
     return over_rows(problem, workers, {longest, workers[0].failed()}, interrupt);
 }
 
-// The fixed rows padded with zeros and starting at cache lines: all of them, or, where the histories have fewer
-// entries, a copy for each entry, with columns to match. Few entries always go this way, so that results do not depend
-// on where the fixed rows start.
+// The fixed rows padded with zeros and starting at cache lines, their first coordinates in 16 bits if asked for: all of
+// them, or, where the histories have fewer entries, a copy for each entry, with columns to match. Few entries always go
+// this way, so that results do not depend on where the fixed rows start.
 class PaddedRows {
 public:
-    PaddedRows(const Csr& history, const float* fixed, std::int64_t n_fixed, std::ptrdiff_t factors, bool few,
-               int threads, Interrupt& interrupt)
+    PaddedRows(const Csr& history, const float* fixed, std::int64_t n_fixed, std::ptrdiff_t factors,
+               std::ptrdiff_t narrow, bool few, int threads, Interrupt& interrupt)
         : n_(few ? static_cast<std::int64_t>(history.indices.size()) : n_fixed),
-          rows_(n_ * padded(factors)),
+          rows_(n_ * (padded(factors) - narrow / 2)),
           columns_(few ? n_ : 0) {
-        const std::ptrdiff_t width = padded(factors);
+        const std::ptrdiff_t width = padded(factors), stride = width - narrow / 2;
         parallel_for(n_, 4096, threads, interrupt, [&](std::int64_t begin, std::int64_t end, int) {
             for (std::int64_t r = begin; r < end; ++r) {
                 if (few) columns_[r] = static_cast<std::int32_t>(r);
-                std::copy_n(fixed + (few ? history.indices[r] : r) * factors, factors, rows_.data() + r * width);
+                const float* row = fixed + (few ? history.indices[r] : r) * factors;
+                store_row(row, factors, narrow, rows_.data() + r * stride);
             }
         });
     }
@@ -188,6 +190,7 @@ AlsResult als_sweep(const Csr& history, float* solved, const float* fixed, std::
         options.solver == AlsSolver::subspace ? std::min(padded(options.block_size), width) : width;
     const bool exact = options.solver == AlsSolver::cholesky ||
                        (options.solver == AlsSolver::subspace && block == width);  // one block is all of the vector
+    const std::ptrdiff_t narrow = options.narrow && options.solver == AlsSolver::cg ? width - width % als::kPair : 0;
     Buffer scaled(width * width), axes(width);
     std::fill_n(axes.data(), width, 1.0f);
     for (std::ptrdiff_t i = 0; i < factors; ++i) {
@@ -202,6 +205,8 @@ AlsResult als_sweep(const Csr& history, float* solved, const float* fixed, std::
                          .n_fixed = n_fixed,
                          .factors = factors,
                          .width = width,
+                         .narrow = narrow,
+                         .stride = width - narrow / 2,
                          .gramian = scaled.data(),
                          .block = block,
                          .along_axes = is_diagonal(g, factors),
@@ -210,8 +215,8 @@ AlsResult als_sweep(const Csr& history, float* solved, const float* fixed, std::
                          .solved = solved};
     std::optional<als::PaddedRows> rows;
     const bool few = static_cast<std::int64_t>(history.indices.size()) < n_fixed;
-    if (few || width != factors || reinterpret_cast<std::uintptr_t>(fixed) % 64 != 0) {
-        rows.emplace(history, fixed, n_fixed, factors, few, threads, interrupt);
+    if (few || narrow > 0 || width != factors || reinterpret_cast<std::uintptr_t>(fixed) % 64 != 0) {
+        rows.emplace(history, fixed, n_fixed, factors, narrow, few, threads, interrupt);
         problem.history = rows->history(history);
         problem.fixed = rows->data();
         problem.n_available = rows->n();

@@ -17,6 +17,7 @@ struct AlsOptions {
     int cg_steps;        // cg: at most this many steps
     float cg_tolerance;  // cg: a row is done when a step improves it by less than this, squared, relatively
     int block_size;      // subspace: rounded up to a multiple of kPad
+    bool narrow;         // cg: reads the fixed rows in 16 bits, as bfloat16
 };
 
 struct AlsResult {

@@ -24,6 +24,7 @@ __all__ = [
     "check_fraction",
     "check_path",
     "check_type",
+    "closest",
     "is_number",
     "nearest",
     "shown",
@@ -94,9 +95,15 @@ def shown(value: object) -> str:
 
 def nearest(name: object, known: Iterable[str]) -> str:
     """``"; did you mean factors?"`` where one of the known names is close to what was written, else nothing."""
-    written = {one.lower(): one for one in known}
+    found = closest(name, known)
+    return "" if found is None else f"; did you mean {found}?"
+
+
+def closest(name: object, known: Iterable[str]) -> str | None:
+    """The known name that is closest to what was written, whatever its case; None where none is close."""
+    written = {one.lower().replace("-", "_"): one for one in known}
     close = difflib.get_close_matches(str(name).lower().replace("-", "_"), written, n=1, cutoff=0.5)
-    return f"; did you mean {written[close[0]]}?" if close else ""
+    return written[close[0]] if close else None
 
 
 def warn(message: str) -> None:

@@ -6,15 +6,14 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-import cofactor as cf
 from cofactor.cli import app
 
 
 @pytest.fixture(scope="session")
-def log(tmp_path_factory):
+def log(tmp_path_factory, shop):
     """An event log of 90 days as Parquet, with the columns user_id, item_id, time and event_type."""
     path = tmp_path_factory.mktemp("log") / "log.parquet"
-    cf.datasets.synthetic_events(n_users=60, n_items=40, n_events=1500, seed=1).collect().write_parquet(path)
+    shop.collect().write_parquet(path)
     return path
 
 

@@ -107,7 +107,7 @@ def test_what_cannot_be_understood_is_a_usage_error(log, run, tmp_path, options,
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--user", "uid"], "--user uid: there is no such column; the columns are ['user_id'"),
+        (["--user", "uid"], "--user uid: there is no such column; did you mean user_id? The columns are ['user_id'"),
         (["-p", "factors=0"], "factors must be a whole number of at least 1"),
         (["--min-user-count", "1000"], "nothing is left"),
         (["--cap", "-1"], "--cap -1.0; it must be a positive"),

@@ -53,7 +53,7 @@ def test_names_of_models_and_spaces_of_their_own(log, run_json, tmp_path):
         (["--space", "factors=a,b"], "--space factors=a,b: a whole number is expected", 2),
         (["--space", "factors=0,5"], "0 is not allowed", 1),
         (["--space", "no.toml"], "--space no.toml", 2),
-        (["--metric", "ndgc@3"], "did you mean ndcg?", 1),
+        (["--metric", "ndgc@3"], "did you mean ndcg@3?", 1),
         (["--budget", "soon"], "--budget soon; it must be a positive number with a unit", 1),
     ],
 )

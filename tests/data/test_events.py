@@ -30,7 +30,7 @@ def read(source, user="u", item="i", **roles):
 def test_missing_column_lists_the_others_and_a_close_one():
     with pytest.raises(DataError, match=r"item='item': .* \['u', 'i', 't', 'n'\]\.$"):
         read(LOG, item="item")
-    with pytest.raises(DataError, match=r"event_type='typ': .*Did you mean 'type'\?"):
+    with pytest.raises(DataError, match=r"event_type='typ': .*did you mean type\?"):
         read(LOG.rename({"n": "type"}), event_type="typ")
 
 

@@ -226,6 +226,40 @@ def test_tables_are_measured_on_what_models_are_measured_on(train):
     assert again["ndcg@3"].n_unique() == 1
 
 
+def test_weights_of_the_test_count_for_tables_too(train):
+    """As they do for models, of known users and of what is new."""
+    test = pl.concat([TEST, TRAIN.head(1)]).with_columns(weight=pl.Series([5.0, 1.0, 2.0, 3.0]))
+    table = cf.Popular().fit(train).recommend(k=3)
+    with pytest.warns(cf.CofactorWarning, match="1 of 4 test pairs were in the training data"):
+        board = compare({"model": cf.Popular(), "table": table}, train, test, ["ndcg_graded@3", "novelty@3"])
+    assert board["ndcg_graded@3"].n_unique() == board["novelty@3"].n_unique() == 1
+
+
+def test_features_of_items_are_handed_on(train):
+    films = pl.DataFrame({"item_id": [10, 20, 30, 40], "genre": ["a", "b", "a", "b"], "year": [1, 2, 3, 4]})
+    board = compare(MODELS, train, TEST, "calibration@2", item_features=films, category="genre")
+    wanted = cf.evaluate(MODELS["good"], TEST, "calibration@2", item_features=films, category="genre")
+    assert board.filter(model="good")["calibration@2"].item() == wanted["value"].item()
+    with pytest.raises(ParameterError, match="calibration@2 needs categories of items: give item_features="):
+        compare(MODELS, train, TEST, "calibration@2")
+
+
+def test_a_leak_is_a_warning():
+    log = pl.DataFrame({"user_id": [1, 1, 2, 2, 3], "item_id": [1, 2, 1, 3, 2], "time": [1, 9, 2, 4, 3]})
+    events = cf.read_events(log, user="user_id", item="item_id", time="time", implausible_times="allow")
+    test = pl.DataFrame({"user_id": [1, 2], "item_id": [3, 2], "time": [5, 7]}).with_columns(
+        pl.from_epoch("time").cast(events.frame.collect_schema()["time"])
+    )
+    with pytest.warns(cf.CofactorWarning, match="leaks: 1 of 2 test events are before the same user's last") as told:
+        compare({"popular": cf.Popular()}, events, test, "recall@1")
+    assert len(told) == 1
+    compare({"popular": cf.Popular()}, events, test, "recall@1", leaks=False)
+    compare({"popular": cf.Popular()}, events, test.tail(1), "recall@1")
+    odd = test.with_columns(pl.col("time").dt.date())
+    with pytest.warns(cf.CofactorWarning, match="leaks could not be looked for: time is Date in test"):
+        compare({"popular": cf.Popular()}, events, odd, "recall@1")
+
+
 def test_no_other_is_as_good_in_as_little_time():
     times = {"best": (0.5, 9.0, 1.0), "quick": (0.1, 0.5, 0.5), "slower": (0.4, 9.5, 1.0), "equal": (0.5, 5.0, 5.0)}
     rows = [(name, *of, None) for name, of in times.items()] + [

@@ -59,8 +59,8 @@ source = "a paper"
 
 
 @pytest.fixture(scope="module")
-def log():
-    return cf.datasets.synthetic_events(n_users=60, n_items=40, n_events=1500, seed=1)
+def log(shop):
+    return shop
 
 
 @pytest.fixture
@@ -361,6 +361,99 @@ def test_ctrl_c_in_a_search_ends_the_run(run, monkeypatch):
     assert len(fits) == 3
 
 
+@pytest.fixture
+def fits(monkeypatch):
+    """Numbers of factors with which ALS was fitted; ``stop`` names the fit that is interrupted."""
+
+    class Fits(list):
+        stop = 0
+
+    def fit(self, *args, **kwargs):
+        found.append(self.factors)
+        if len(found) == found.stop:
+            raise KeyboardInterrupt
+        return whole(self, *args, **kwargs)
+
+    found, whole = Fits(), cf.ImplicitALS.fit
+    monkeypatch.setattr(cf.ImplicitALS, "fit", fit)
+    return found
+
+
+def test_a_run_that_was_stopped_goes_on(run, fits, tmp_path):
+    """Of a search the trials that ended are kept as well."""
+    tuned = TUNE.replace("[models.als.tune", "[models.other.tune") + "\n[models.chain]"
+    other = ("[models.chain]", f'[models.other]\nclass = "ImplicitALS"\niterations = 1\n{tuned}')
+    whole = run(other, out=tmp_path / "whole")
+    assert not (tmp_path / "whole" / "unfinished").exists()
+    n_fits = len(fits)
+    fits.clear()
+    fits.stop = 4
+    with pytest.raises(KeyboardInterrupt):
+        run(other, out=tmp_path / "o")
+    assert len(list((tmp_path / "o" / "unfinished").glob("*.parquet"))) == 2
+    fits.clear()
+    fits.stop = 0
+    again = run(other, out=tmp_path / "o", models=["popular", "als", "other"])
+    assert len(fits) == n_fits - 3
+    assert again.facts["taken over"] == "2 results of a run that was stopped"
+    assert not (tmp_path / "o" / "unfinished").exists()
+    seconds = pl.exclude("^.*seconds$")
+    assert again.table.select(seconds).equals(whole.table.filter(pl.col("model") != "chain").select(seconds))
+    assert (
+        again.significance.equals(whole.significance.filter(pl.col("model_a") != "chain")) or again.best != whole.best
+    )
+    trials = [pl.read_parquet(tmp_path / name / "trials" / "other.parquet").select(seconds) for name in ("o", "whole")]
+    assert trials[0].equals(trials[1])
+
+
+def test_what_is_taken_over_is_of_the_same_run(run, fits, tmp_path):
+    chain = ("[models.chain]", '[models.last]\nclass = "ImplicitALS"\nfactors = 4\n[models.chain]')
+
+    def stopped(*changes):
+        fits.clear()
+        fits.stop = 2
+        with pytest.raises(KeyboardInterrupt):
+            run(chain, *changes, models=["als", "last"])
+        fits.clear()
+        fits.stop = 0
+
+    stopped()
+    run(chain, models=["als"], seed=9)
+    assert fits == [4]
+    stopped()
+    run(chain, ("factors = 4", "factors = 5"), models=["als"])
+    assert fits == [5]
+    stopped()
+    for path in (tmp_path / "shop-results" / "unfinished").glob("*.parquet"):
+        path.write_bytes(path.read_bytes()[:-9])
+    with pytest.warns(cf.CofactorWarning, match="cannot be read, and its model is fitted anew"):
+        run(chain, models=["als"])
+    assert fits == [4]
+
+
+def test_features_of_items_are_for_metrics_and_models(run, log, tmp_path):
+    rows = log.collect()["item_id"].unique().sort()
+    films = pl.DataFrame({"item_id": rows, "genre": [f"g{n % 3}" for n in rows], "year": list(range(len(rows)))})
+    films.write_csv(tmp_path / "films.csv")
+    given = ('time = "time"', 'time = "time"\nitem_features = "films.csv"')
+    asked = ('metrics = ["recall@5", "ndcg@5"]', 'metrics = ["calibration@5", "recall@5"]\ncategory = "genre"')
+    model = '[models.mf]\nclass = "SampledMF"\nfactors = 4\nepochs = 2\nfeatures = true\n[models.chain]'
+    found = run(given, asked, ("[models.chain]", model), models=["popular", "mf"])
+    assert not found.failed
+    assert found.facts["data sha256"].keys() == {"log.parquet", "films.csv"}
+    train, test = cf.split.by_time(log.filter(pl.col("item_id") > 2), "28d")
+    weight = cf.weights.capped(1 + cf.weights.by_type({"view": 1, "cart": 10, "order": 10}).sum(), 40)
+    options = {"item_features": films, "category": "genre"}
+    values = dict(found.table.select("model", "calibration@5").iter_rows())
+    x = train.interactions(weight)
+    assert values["popular"] == cf.evaluate(cf.Popular().fit(x), test, "calibration@5", **options)["value"].item()
+    mf = cf.SampledMF(4, epochs=2, seed=3, threads=1).fit(x, item_features=films)
+    assert values["mf"] == pytest.approx(cf.evaluate(mf, test, "calibration@5", **options)["value"].item())
+    films.rename({"item_id": "film"}).write_csv(tmp_path / "films.csv")
+    with pytest.raises(DataError, match=r"line 8, \[data\]: item_features: no column item_id"):
+        run(given, asked, models=["popular"])
+
+
 def test_outputs_of_several_folds_are_of_the_best_on_all(run, tmp_path):
     split = ('kind = "by_time"\ntest = "28d"', 'kind = "k_fold"\nk = 3')
     result = run(split, ("[[published]]", "[output]\nmodel = true\n[[published]]"))
@@ -380,6 +473,8 @@ def test_models_are_tested_against_the_best(run, tmp_path):
 
 
 WRONG = [
+    ('"ndcg@5"]', '"ndcg@5"]\ncategory = "genre"', "line 18, [evaluate]: category is a column of item_features, and"),
+    ("factors = 4", "factors = 4\nfeatures = true", "line 25, [models.als]: features is true, and ImplicitALS takes"),
     ("seed = 3", "sed = 3", "line 2: there is no key 'sed'; did you mean seed?"),
     ("seed = 3", 'seed = "3"', "line 2: seed must be a whole number, got '3'"),
     ("seed = 3", "seed = -3", "line 2: seed must be a whole number of at least 0"),

@@ -116,9 +116,9 @@ def test_values_that_are_missing_are_counted():
         ({"a": scores()}, {}, "at least two models by name"),
         ([scores(), scores()], {}, "a mapping with at least two"),
         ({"a": scores(), 3: scores()}, {}, "names are texts"),
-        (RESULTS, {"baseline": "A1"}, "baseline: 'A1' is not among the results; there are: a, b, c"),
-        ({"popular": scores(), "ials": scores()}, {"baseline": "populr"}, "did you mean 'popular'"),
-        (RESULTS, {"metrics": "ndgc@10"}, "did you mean 'ndcg@10'"),
+        (RESULTS, {"baseline": "zzz"}, "baseline: 'zzz' is not among the results; there are: a, b, c"),
+        ({"popular": scores(), "ials": scores()}, {"baseline": "populr"}, "did you mean popular"),
+        (RESULTS, {"metrics": "ndgc@10"}, "did you mean ndcg@10"),
         (RESULTS, {"confidence": 95}, "confidence"),
         (RESULTS, {"n_resamples": 3}, "n_resamples"),
         (RESULTS, {"seed": -1}, "seed"),
@@ -148,9 +148,23 @@ def test_tables_that_are_wrong_are_refused(table, message):
         paired_tests({"a": scores(), "b": table}, metrics="ndcg@10")
 
 
+def test_weights_of_the_test_count_though_some_of_it_was_seen():
+    """The same values as of a test without what was seen."""
+    x = cf.datasets.synthetic(60, 30, 900, seed=0)
+    test = x.to_frame().sample(80, seed=1).select("user_id", "item_id", weight=pl.Series(range(1, 81)))
+    train = cf.Interactions.from_frame(x.to_frame().join(test.tail(70), on=["user_id", "item_id"], how="anti"))
+    model = cf.Popular().fit(train)
+    results = {"model": model, "table": model.recommend(k=5), "random": cf.Random().fit(train)}
+    with pytest.warns(CofactorWarning, match="10 of 80 test pairs were in the training data of a model"):
+        found = paired_tests(results, test, "ndcg_graded@5")
+    assert found.equals(paired_tests(results, test.tail(70), "ndcg_graded@5"))
+    assert not found.equals(paired_tests(results, test.tail(70).with_columns(weight=1), "ndcg_graded@5"))
+    assert found["difference"][0] == 0
+
+
 def test_a_metric_of_no_single_user_is_refused():
     x = cf.datasets.synthetic(60, 30, 900, seed=0)
-    with pytest.raises(ParameterError, match="coverage@5"):
+    with pytest.raises(ParameterError, match="metrics: coverage@5 has no value of single users"):
         paired_tests({"p": cf.Popular().fit(x), "r": cf.Random().fit(x)}, x, "coverage@5", exclude_seen=False)
 
 

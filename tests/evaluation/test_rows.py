@@ -118,3 +118,12 @@ def test_what_cannot_be_measured(change, error, message):
     given = {"lists": LISTS, "test": TEST, "metrics": "recall@2"} | change
     with pytest.raises(error, match=message):
         cf.evaluate_rows(given.pop("lists"), given.pop("test"), given.pop("metrics"), **given)
+
+
+@pytest.mark.parametrize("kind", ["scipy", "cofactor"])
+def test_stored_zeros_are_no_items(kind):
+    test = sp.csr_array((np.array([1.0, 0.0, 0.0], np.float32), ([0, 0, 1], [0, 1, 2])), (2, 3))
+    if kind == "cofactor":
+        test = CSR(test.indptr.astype(np.int64), test.indices.astype(np.int32), test.data, 3)
+    found = cf.evaluate_rows([[0], [2]], test, "recall@1")
+    assert found.select("value", "n_users", "n_untested_users").row(0) == (1.0, 1, 1)

@@ -89,11 +89,15 @@ def test_unknown_users_of_a_model_are_a_slice_where_they_count():
 @pytest.mark.parametrize(
     ("by", "options", "message"),
     [
-        ("activty", {}, r"by='activty' is none of 'activity', 'popularity', 'new users', or a column of.*'activity'\?"),
+        (
+            "activty",
+            {},
+            r"by='activty' is none of 'activity', 'popularity', 'new users', or a column of.*did you mean activity\?",
+        ),
         (
             "lnd",
             {"user_features": {"user_id": [1], "land": ["DE"]}},
-            r"of the features: land; did you.*'land'",
+            r"of the features: land; did you mean land\?",
         ),
         (3, {}, "by must be 'activity', 'popularity', 'new users', or the name of a column, got 3"),
         ("activity", {"train": None}, r"by='activity' needs the training data.*train="),

@@ -280,6 +280,20 @@ def test_models_inside_a_model(events):
         chain.recommend()
 
 
+def test_features_of_items_are_handed_on(events):
+    items = events.collect()["item_id"].unique().sort()
+    genres = [f"g{n % 3}" for n in range(len(items))]
+    films = pl.DataFrame({"item_id": items, "genre": genres, "tags": [["a"]] * len(items)})
+    train, test = cf.split.by_time(events, "7d")
+    options = {"item_features": films, "category": "genre", "exclude_seen": False}
+    space = {"regularization": [1.0, 100.0]}
+    study = cf.tune(cf.EASE(10.0), train, space=space, method="grid", metric="calibration@5", **options)
+    assert study.best_value == study.trials["value"].min()
+    scored = study.score(test.pairs())
+    by_hand = cf.EASE(**study.best_params).fit(train)
+    assert scored.equals(cf.evaluate(by_hand, test.pairs(), "calibration@5", **options))
+
+
 def test_the_final_score_is_of_the_model_fitted_on_everything(events):
     train, test = cf.split.by_time(events, "7d")
     study = cf.tune(cf.EASE(10.0), train, space={"regularization": [1.0, 100.0]}, method="grid")
@@ -291,7 +305,9 @@ def test_the_final_score_is_of_the_model_fitted_on_everything(events):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"metric": "ndgc@10"}, "did you mean ndcg"),
+        ({"metric": "ndgc@10"}, "did you mean ndcg@10"),
+        ({"metric": "rmse"}, "metric: rmse needs a model that predicts ratings; EASE gives scores to rank by"),
+        ({"budget": "99999999999d"}, "budget='99999999999d'; it must be at most 999,999,999 days"),
         ({"space": {"regularisation": [1.0]}}, "EASE has no parameter 'regularisation'; did you mean regularization?"),
         ({"space": {"regularization": (0, 5)}}, r"space\['regularization'\]: 0 is not allowed: regularization must be"),
         ({"space": {}}, "space is empty"),

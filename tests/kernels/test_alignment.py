@@ -126,6 +126,7 @@ CALLS = {
     "linear_top_k": linear_top_k,
     "als_sweep by cholesky": lambda: als_sweep("cholesky"),
     "als_sweep by cg": lambda: als_sweep("cg", cg_steps=3),
+    "als_sweep by cg in 16 bits": lambda: als_sweep("cg", cg_steps=3, gather="bfloat16"),
     "als_sweep by subspace": lambda: als_sweep("subspace", block_size=16),
     "products": products,
     "neighbours": neighbours,

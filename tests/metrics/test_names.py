@@ -23,11 +23,14 @@ def test_all_names_can_be_read():
 @pytest.mark.parametrize(
     ("name", "close"),
     [
-        ("recal@10", "recall"),
-        ("NDCG@10", "ndcg"),
-        ("ngcd@10", "ndcg"),
-        ("hit-rate@5", "hit_rate"),
+        ("recal@10", "recall@10"),
+        ("NDCG@10", "ndcg@10"),
+        ("ngcd@10", "ndcg@10"),
+        ("hit-rate@5", "hit_rate@5"),
         ("acu", "auc"),
+        ("rsme@10", "rmse"),
+        ("recal", "recall@k"),
+        ("recal@ten", "recall@k"),
     ],
 )
 def test_an_unknown_name_is_told_a_close_one_and_all(name, close):

@@ -140,7 +140,8 @@ def test_models_that_failed_have_a_row_and_nothing_else(compared):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ({"models": {"alss": cf.Popular()}}, "'alss' is not in the leaderboard"),
+        ({"models": {"alss": cf.Popular()}}, r"models: 'alss' is not in the leaderboard; did you mean als\? It has"),
+        ({"measured": {"alss": pl.DataFrame()}}, r"measured: 'alss' is not in the leaderboard; did you mean als\?"),
         ({"train": 3}, "train: Events, Interactions or Ratings"),
         ({"k": 0}, "k must be"),
         ({"trials": pl.DataFrame({"a": [1]})}, "no column 'value'"),

@@ -98,6 +98,7 @@ def _page(result: ExperimentResult) -> Report:
             "measured": {one.model: one.found for one in result.records if one.found is not None},
             "tests": result.significance,
         }
-    trials = {one.model: one.study for one in result.records if one.study is not None}
+    searches = {one.model: one.trials if one.study is None else one.study for one in result.records}
+    trials = {name: one for name, one in searches.items() if one is not None}
     page = make_report(board, trials=trials, title=result.name, lead=lead, **of_users)
     return page.section("Run").facts(result.facts)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import polars as pl
 
-from cofactor.checks import check_choice
+from cofactor.checks import check_choice, nearest
 from cofactor.data.id_columns import Bounds, IdColumn, first_rows
 from cofactor.data.times import TimeColumn, TimeOptions
 from cofactor.errors import DataError, ParameterError
@@ -82,9 +81,9 @@ def require_columns(columns: Iterable[str], roles: Mapping[str, str | None]) -> 
     columns = list(columns)
     for role, column in roles.items():
         if column is not None and column not in columns:
-            close = get_close_matches(str(column), columns, n=1, cutoff=0.6)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise DataError(f"{role}={column!r}: there is no such column; the columns are {columns}.{hint}")
+            hint = nearest(column, columns)
+            told = f"{hint} The columns are {columns}." if hint else f"; the columns are {columns}."
+            raise DataError(f"{role}={column!r}: there is no such column{told}")
 
 
 def collect_facts(frame: pl.LazyFrame, time: str | None) -> Facts:

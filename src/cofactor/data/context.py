@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import polars as pl
 
-from cofactor.checks import is_number, shown
+from cofactor.checks import is_number, nearest, shown
 from cofactor.data.feature_columns import Column
 from cofactor.data.features import Features
 from cofactor.data.ids import IdMap
@@ -75,9 +74,8 @@ def require_context(columns: Sequence[str], widths: Sequence[str], what: str) ->
     """Raise DataError unless all columns of a context are there, naming one that looks like it."""
     for name in widths:
         if name not in columns:
-            close = difflib.get_close_matches(name, columns, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(columns)}"
-            raise DataError(f"{what}: there is no column {name!r}, which context names; {hint}")
+            hint = nearest(name, columns) or f"; there are {', '.join(columns)}"
+            raise DataError(f"{what}: there is no column {name!r}, which context names{hint}")
 
 
 def learned_context(table: pl.DataFrame, widths: Widths) -> Features:

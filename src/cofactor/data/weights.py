@@ -169,8 +169,10 @@ def duration(name: str, value: Duration) -> timedelta:
     check_type("name", name, str, "a word for messages")
     span = value
     if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", value)):
-        with suppress(OverflowError):
+        try:
             span = timedelta(**{_UNITS[match[2]]: float(match[1])})
+        except OverflowError:
+            raise ParameterError(f"{name}={shown(value)}; it must be at most {timedelta.max.days:,} days") from None
     if not isinstance(span, timedelta) or span <= timedelta(0):
         raise ParameterError(
             f"{name}={shown(value)}; it must be a positive number with a unit of s, m, h, d or w, such as '30d', "

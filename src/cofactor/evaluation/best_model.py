@@ -288,7 +288,11 @@ class _Contest:
 
     def _bench(self, name: str, deadline: float) -> Bench:
         return Bench(
-            _builder(self._models[name]), self._data, self._metric, exclude_seen=self._exclude_seen, deadline=deadline
+            _builder(self._models[name]),
+            self._data,
+            self._metric,
+            {"exclude_seen": self._exclude_seen},
+            deadline=deadline,
         )
 
     def _show(self, bar: Any, *, step: int = 1) -> None:  # noqa: ANN401

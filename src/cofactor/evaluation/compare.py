@@ -11,12 +11,13 @@ import polars as pl
 from cofactor.checks import check_choice, check_flag, check_path, shown, warn
 from cofactor.data.log import Log
 from cofactor.data.split import Split
-from cofactor.data.tables import pairs_of, read_table
-from cofactor.data.user_items import UserItems
+from cofactor.data.tables import pairs_of
 from cofactor.errors import CofactorError, DataError, ParameterError
 from cofactor.evaluation.entries import Entry, Result, entries_of, run_entry
 from cofactor.evaluation.fingerprint import fingerprint
 from cofactor.evaluation.kept_results import KeptResults
+from cofactor.evaluation.known import features_of, held_out
+from cofactor.evaluation.leaks import check_leaks
 from cofactor.evaluation.measure import DEFAULT_METRICS, warn_of_empty, warn_of_seen
 from cofactor.evaluation.paired import paired_tests
 from cofactor.evaluation.sampled import labelled
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from cofactor.data.interactions import Interactions
     from cofactor.data.ratings import Ratings
     from cofactor.data.tables import TableLike
+    from cofactor.data.user_items import UserItems
     from cofactor.evaluation.measure import Measurement
     from cofactor.metrics import Metric
 
@@ -47,8 +49,11 @@ def compare(
     weight: Weight = None,
     exclude_seen: bool = True,
     candidates: TableLike | None = None,
+    item_features: TableLike | None = None,
+    category: str | None = None,
     intervals: bool = False,
     significance: bool = False,
+    leaks: bool = True,
     errors: Literal["row", "raise"] = "row",
     folder: str | Path | None = None,
     progress: bool | None = None,
@@ -67,12 +72,15 @@ def compare(
         Not where ``train`` are splits, which hold theirs.
     metrics : str or sequence of str
         As in ``evaluate``; the first decides the order.
-    weight, exclude_seen, candidates : as in ``Events.interactions``, as in ``evaluate``
+    weight : as in ``Events.interactions``
+    exclude_seen, candidates, item_features, category : as in ``evaluate``
     intervals : bool
         Whether every metric is followed by ``<metric>_low`` and ``<metric>_high``, its 95 % interval.
     significance : bool
         Whether ``p_vs_best`` is added: that a model differs from the best as much by chance, in the first metric, user
         by user, corrected for the number of models (``paired_tests``).
+    leaks : bool
+        Whether training data is looked at for what it must not know of the test (``check_leaks``); a leak is a warning.
     errors : {"row", "raise"}
         Whether a model that fails is a row with its ``error``, or ends the comparison. If all fail the first is raised.
     folder : path, optional
@@ -95,10 +103,14 @@ def compare(
     ArtifactError
         The folder holds a comparison of something else.
     """
-    task = _Task.of(models, metrics, train, test, weight, candidates)
+    told: Any = {"item_features": item_features, "category": category}
+    task = _Task.of(models, metrics, train, test, weight, candidates, told)
     check_choice("errors", errors, ("row", "raise"))
-    task.check(exclude_seen=exclude_seen, intervals=intervals, significance=significance, progress=progress)
+    flags = {"exclude_seen": exclude_seen, "intervals": intervals, "significance": significance, "leaks": leaks}
+    task.check(**flags, progress=progress)
     kept = None if folder is None else KeptResults(check_path("folder", folder), task.facts(exclude_seen, intervals))
+    if leaks:
+        task.warn_of_leaks()
     found = task.run(kept, exclude_seen=exclude_seen, intervals=intervals, errors=errors, progress=progress)
     return _board(task, found, significance=significance)
 
@@ -111,6 +123,8 @@ class _Task:
     metrics: list[Metric]
     folds: list[tuple[Training, TableLike]]
     candidates: TableLike | None
+    features: pl.DataFrame | None
+    category: str | None
     several: bool
 
     @classmethod
@@ -121,7 +135,7 @@ class _Task:
         train: Any,  # noqa: ANN401
         *rest: Any,  # noqa: ANN401
     ) -> _Task:
-        test, weight, candidates = rest
+        test, weight, candidates, told = rest
         wanted, entries = parse_all(metrics), entries_of(models)
         several = isinstance(train, list | tuple)
         if several and not (train and all(isinstance(one, Split) for one in train)):
@@ -132,7 +146,8 @@ class _Task:
         folds = [(Training(one.train, weight), one.test) for one in splits] or [(Training(train, weight), test)]
         if several and (tables := [entry.name for entry in entries if entry.kind == "table"]):
             raise ParameterError(f"models: {tables[0]!r} is a table, which is of one split; compare it on that one")
-        return cls(entries, wanted, folds, candidates, several)
+        features = None if told["item_features"] is None else features_of(told["item_features"], "item")
+        return cls(entries, wanted, folds, candidates, features, told["category"], several)
 
     def check(self, *, progress: bool | None, **flags: bool) -> None:
         for name, value in {**flags, "progress": False if progress is None else progress}.items():
@@ -144,10 +159,27 @@ class _Task:
         if flags["significance"] and not self.metrics[0].per_user:
             raise ParameterError(f"significance: {self.metrics[0].name} has no value of single users; name one first")
 
+    def warn_of_leaks(self) -> None:
+        """Tell what training data knows of the test that it must not."""
+        for training, test in self.folds:
+            if not isinstance(training.events, Log):
+                continue  # without a log there are no times to tell a leak by
+            try:
+                found = check_leaks(training.events, test)
+            except CofactorError as error:
+                warn(f"leaks could not be looked for: {error}; leaks=False leaves the look out")
+                continue
+            if found.has_leaks:
+                warn(f"{found.summary}; leaks=False leaves this out, where it is meant so")
+
     def facts(self, exclude_seen: bool, intervals: bool) -> dict[str, Any]:
         """What a comparison must share with the one whose results it takes over."""
         tables = [
-            [_held_out(test), *([] if self.candidates is None else [pairs_of(self.candidates)])]
+            [
+                held_out(test),
+                *([] if self.candidates is None else [pairs_of(self.candidates)]),
+                *([] if self.features is None else [self.features]),
+            ]
             for _, test in self.folds
         ]
         data = [
@@ -167,6 +199,7 @@ class _Task:
         for fold, (training, test) in enumerate(self.folds):
             seen = _seen_by_others(self.entries) if training.is_empty else []
             options: Any = {"exclude_seen": exclude_seen, "candidates": self.candidates, "also_seen": seen}
+            options |= {"item_features": self.features, "category": self.category}
             for entry in self.entries:
                 if any(one.error is not None and one.entry is entry for one in results):
                     continue
@@ -199,17 +232,6 @@ def _warn_of_missing(found: Measurement, name: str) -> None:
     if found.n_unknown_users:
         n, of = found.n_unknown_users, len(found.users)
         warn(f"{name!r} has no list for {n:,} of {of:,} test users, whose items count as misses")
-
-
-def _held_out(test: TableLike) -> pl.DataFrame:
-    """What models are measured by: distinct pairs, and how much each counts, where the test says so."""
-    pairs = pairs_of(test)
-    if isinstance(test, Log):
-        roles = {"user_id": test.user, "item_id": test.item, "rating": test.rating}
-        rated = test.frame.select(pl.col(column).alias(role) for role, column in roles.items() if column is not None)
-        return pairs if test.rating is None else rated.unique().collect()
-    table = test.to_frame() if isinstance(test, UserItems) else read_table(test, ("user_id", "item_id"), "test")
-    return table.select(*pairs.columns, *(name for name in ("weight", "rating") if name in table.columns)).unique()
 
 
 def _board(task: _Task, results: list[Result], *, significance: bool) -> pl.DataFrame:

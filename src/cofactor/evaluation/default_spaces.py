@@ -38,7 +38,7 @@ DEFAULT_SPACES: dict[str, dict[str, Any]] = {
     "HistoryRerank": {"recent": [1, 3, 5, 10, 20], "neighbours": [20, 50, 100]},
     "ImplicitALS": {
         "factors": [32, 64, 128, 256],
-        "regularization": (0.0005, 0.2),
+        "regularization": (0.0001, 0.2),
         "unobserved_weight": (0.005, 2.0),
     },
     "ItemKNN": {

@@ -13,10 +13,9 @@ import numpy as np
 import polars as pl
 
 from cofactor.checks import shown
-from cofactor.data.tables import pairs_of
 from cofactor.errors import CofactorError, ParameterError
+from cofactor.evaluation.known import held_out
 from cofactor.evaluation.measure import Measurement, measure
-from cofactor.evaluation.unseen import unseen
 from cofactor.system.memory import peak_growth
 
 if TYPE_CHECKING:
@@ -207,9 +206,9 @@ def _for_tables(training: Training, test: TableLike, options: dict[str, Any]) ->
     if training.is_empty or options.get("candidates") is not None:
         return test, options
     x: UserItems = training.any
-    pairs = pairs_of(test)
+    pairs = held_out(test)
     pairs = pairs.filter(pl.Series(x.users.rows(pairs["user_id"], "test: user_id") >= 0))
-    return unseen(pairs, x) if options["exclude_seen"] else pairs, options | {"n_items": x.n_items}
+    return pairs, options | {"n_items": x.n_items, "train": x, "also_seen": [x]}
 
 
 @contextmanager

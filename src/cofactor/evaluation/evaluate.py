@@ -129,14 +129,14 @@ class _Told:
     ) -> pl.DataFrame:
         """Measure and tell."""
         check_flag("per_user", self.per_user)
-        features = given.pop("user_features"), given["item_features"]
-        if features[0] is not None:
-            features_of(features[0], "user")
+        tables = {"user": given.pop("user_features"), "item": given["item_features"]}
+        features = {of: None if table is None else features_of(table, of) for of, table in tables.items()}
+        given["item_features"] = features["item"]
         if self.by is not None:
             if self.per_user:
                 raise ParameterError("by and per_user: values are told by slices, or by users; leave one of them out")
             given["train"] = train_of(subject, given["train"])
-            check_by(self.by, parse_all(metrics), *features, has_train=given["train"] is not None)
+            check_by(self.by, parse_all(metrics), features, has_train=given["train"] is not None)
         found = measure(subject, test, metrics, **given, **options)
         warn_of_seen(found)
         if found.empty:
@@ -145,4 +145,4 @@ class _Told:
             return found.per_user()
         if self.by is None:
             return found.summary(**self.intervals)
-        return sliced(found, slices_of(self.by, found.hits.relevance, given["train"], *features), **self.intervals)
+        return sliced(found, slices_of(self.by, found.hits.relevance, given["train"], features), **self.intervals)

@@ -36,7 +36,13 @@ _TOP: dict[str, Kind] = {
     "output": "table",
     "published": "tables",
 }
-_EVALUATE: dict[str, Kind] = {"metrics": "texts", "exclude_seen": "flag", "intervals": "flag", "unknown_users": "text"}
+_EVALUATE: dict[str, Kind] = {
+    "metrics": "texts",
+    "exclude_seen": "flag",
+    "intervals": "flag",
+    "unknown_users": "text",
+    "category": "text",
+}
 _OUTPUT: dict[str, Kind] = {
     "folder": "text",
     "report": "flag",
@@ -97,7 +103,13 @@ class Experiment:
             if isinstance(values := one.table["values"], list) and len(values) > len(metrics):
                 one.fail(f"values has {len(values)} numbers, but there are {len(metrics)} metrics", "values")
         models = read_models(file.section("models"))
-        return cls(file, ExperimentData.read(file.section("data"), file.section("split")), models, metrics)
+        data = ExperimentData.read(file.section("data"), file.section("split"))
+        if "category" in evaluate.table and "item_features" not in data.data.table:
+            evaluate.fail("category is a column of item_features, and [data] names no such file", "category")
+        for spec in models.values():
+            if spec.features and not {"item_features", "user_features"} & set(data.data.table):
+                spec.section.fail("features is true, and [data] names no file of item_features or user_features")
+        return cls(file, data, models, metrics)
 
     @property
     def name(self) -> str:

@@ -13,7 +13,9 @@ from cofactor import datasets
 from cofactor.data import split, weights
 from cofactor.data.events import Events, read_events
 from cofactor.data.paths import files_of
+from cofactor.data.sources import open_source
 from cofactor.errors import ParameterError
+from cofactor.evaluation.known import features_of
 from cofactor.models.base.rating import RatingModel
 from cofactor.system.folders import sha256
 
@@ -58,7 +60,10 @@ _EVERY: dict[str, Kind] = {
     "min_user_count": "whole",
     "min_item_count": "whole",
     "k_core": "flag",
+    "item_features": "text",
+    "user_features": "text",
 }
+_FEATURES = ("item_features", "user_features")
 _WEIGHT: dict[str, Kind] = {
     "constant": "number",
     "types": "table",
@@ -179,7 +184,7 @@ class ExperimentData:
             One does not exist; names the line.
         """
         found: list[Path] = []
-        for key in _PATHS:
+        for key in (*_PATHS, *_FEATURES):
             for path in _listed(self.data.table.get(key, [])):
                 place = folder / Path(path).expanduser()
                 if key == "path" and self.reader in ("movielens", "movielens_fold"):
@@ -188,6 +193,22 @@ class ExperimentData:
                 else:
                     with self.data.placing(key):
                         found += map(Path, files_of([str(place)]))
+        return found
+
+    def features(self, folder: Path) -> dict[str, pl.DataFrame]:
+        """The tables of features, by ``"item"`` and ``"user"``, of those that there are.
+
+        Raises
+        ------
+        DataError
+            One cannot be read, or has no row for each id; names the line.
+        """
+        found = {}
+        for key in _FEATURES:
+            if key in self.data.table:
+                with self.data.placing(key):
+                    of, place = key.removesuffix("_features"), folder / Path(self.data.table[key]).expanduser()
+                    found[of] = features_of(open_source(place, roles=(f"{of}_id",)).frame, of)
         return found
 
     def _require(self, place: Path, key: str) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelSpec", "read_models"]
 
-_OWN: dict[str, Kind] = {"class": "text", "chosen": "text", "test_reads": "whole", "tune": "table"}
+_OWN: dict[str, Kind] = {"class": "text", "chosen": "text", "test_reads": "whole", "tune": "table", "features": "flag"}
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,11 @@ class ModelSpec:
         made = cls(name, section, model, parts, given)
         with section.placing():
             model_made = with_parameters(made.make(seed=0, threads=None), {})
+        if made.features:
+            if not {"item_features", "user_features"} & set(inspect.signature(model.fit).parameters):
+                section.fail(f"features is true, and {model.__name__} takes none; leave it out", "features")
+            if "tune" in section.table:
+                section.fail("features is true, and a search hands none on; leave out one of the two", "features")
         if "tune" in section.table:
             check_tuning(section.section("tune"), model_made)
         return made
@@ -96,6 +101,11 @@ class ModelSpec:
         """On what the parameters were chosen, as the file tells it."""
         given = bool(self.given) or any(one.given for one in self.parts)
         return str(self.section.table.get("chosen", "as given" if given else "defaults"))
+
+    @property
+    def features(self) -> bool:
+        """Whether it is fitted with the tables of features of ``[data]``."""
+        return bool(self.section.table.get("features", False))
 
     @property
     def test_reads(self) -> int:

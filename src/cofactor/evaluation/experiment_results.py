@@ -75,7 +75,11 @@ class Record:
         Kept of the best model only.
     found : Measurement, optional
     study : Study, optional
-        Of the search for parameters.
+        Of the search for parameters, where it was a part of this run.
+    tuned : dict, optional
+        The parameters that a search found.
+    trials : DataFrame, optional
+        Those of the search.
     error : str, optional
         Why there is no measurement.
     fit_seconds, tune_seconds : float, optional
@@ -89,6 +93,8 @@ class Record:
     fitted: Recommender | None = None
     found: Measurement | None = None
     study: Study | None = None
+    tuned: dict[str, Any] | None = None
+    trials: pl.DataFrame | None = None
     error: str | None = None
     fit_seconds: float | None = None
     tune_seconds: float | None = None
@@ -223,8 +229,8 @@ class ExperimentResult:
                 beside.write_text(text, encoding="utf-8")
         taken = set[str]()
         for name in dict.fromkeys(one.model for one in self.records):
-            studies = [one.study for one in self.records if one.model == name]
-            trials = [one.trials.with_columns(fold=pl.lit(n)) for n, one in enumerate(studies, 1) if one is not None]
+            tables = [one.trials for one in self.records if one.model == name]
+            trials = [one.with_columns(fold=pl.lit(n)) for n, one in enumerate(tables, 1) if one is not None]
             if trials:
                 file = _file_name(name, taken)
                 write_table(pl.concat(trials, how="vertical_relaxed"), self.folder / "trials" / f"{file}.parquet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from cofactor.checks import check_at_least, check_flag, check_path, shown
 from cofactor.data.tables import pairs_of
 from cofactor.errors import ParameterError
 from cofactor.evaluation.experiment import Experiment
+from cofactor.evaluation.experiment_kept import KeptRecords
 from cofactor.evaluation.experiment_results import ExperimentResult, Published, Record, facts_of
 from cofactor.evaluation.experiment_tune import tuned
 from cofactor.evaluation.leaks import check_leaks
@@ -24,6 +26,8 @@ from cofactor.system.progress import progress_bar
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    import polars as pl
 
     from cofactor.data.user_items import UserItems
     from cofactor.evaluation.experiment_data import Fold
@@ -54,7 +58,8 @@ def run_experiment(
     out : path, optional
         Folder for the results: ``results.parquet`` (one row per model; versions, seed, threads and the sha256 of the
         data in its metadata), ``results.md`` and ``experiment.toml``, written anew after every model, and
-        ``recommendations.parquet`` and ``model/`` where ``[output]`` asks for them. By default the ``folder`` of
+        ``recommendations.parquet`` and ``model/`` where ``[output]`` asks for them. A run that was stopped goes on from
+        what it left there, if all is as it was. By default the ``folder`` of
         ``[output]`` beside the file, or ``<name of the file>-results``.
     models : list of str, optional
         Some of the models; all unless given.
@@ -77,24 +82,15 @@ def run_experiment(
     """
     _check(data, out, models, seed, progress)
     experiment = path if isinstance(path, Experiment) else Experiment.read(path)
-    file = experiment.file
     seed = experiment.seed if seed is None else seed
     specs, target, folder = experiment.chosen(models), experiment.folder(out), experiment.data_folder(data)
     check_output(target / "results.parquet")
     folds = experiment.data.folds(folder, seed)
-    facts = facts_of(file.file.text, seed, experiment.threads, experiment.data.fingerprint(folder, folds[0].train))
-    evaluate = file.section("evaluate").table
-    result = ExperimentResult(
-        name=experiment.name,
-        description=file.table.get("description", ""),
-        metrics=experiment.metrics,
-        published=[_published(one.table) for one in file.sections("published")],
-        facts=facts,
-        text=file.file.text,
-        folder=target,
-        intervals=evaluate.get("intervals", True),
-    )
-    run = _Run(experiment, seed, progress)
+    files = experiment.data.fingerprint(folder, folds[0].train)
+    facts = facts_of(experiment.file.file.text, seed, experiment.threads, files)
+    result = _empty(experiment, facts, target)
+    run = _Run(experiment, seed, progress, experiment.data.features(folder))
+    kept = KeptRecords(target, run.depends_on(facts))
     with progress_bar("run", progress, total=len(folds) * len(specs)) as bar:
         for number, fold in enumerate(folds, 1):
             result.fold = fold
@@ -102,12 +98,34 @@ def run_experiment(
                 facts[f"fold {number}"] = {"leaks": check_leaks(fold.train, fold.test).summary}
             for spec in specs:
                 bar.set_postfix(fold=number, model=spec.name, refresh=True)
-                result.add(run.record(spec, fold))
+                record = kept.read(spec, number)
+                if record is None:
+                    record = run.record(spec, fold, kept.study(spec, number))
+                    kept.write(spec, number, record)
+                result.add(record)
                 facts[f"fold {number}"] = _sizes(fold, facts.get(f"fold {number}", {}), result.records[-1].found)
+                if kept.n_taken:
+                    facts["taken over"] = f"{kept.n_taken} results of a run that was stopped"
                 result.write()
                 bar.update()
     run.outputs(result, folds[-1])
+    kept.remove()
     return result
+
+
+def _empty(experiment: Experiment, facts: dict[str, Any], target: Path) -> ExperimentResult:
+    """The results before there are any."""
+    file = experiment.file
+    return ExperimentResult(
+        name=experiment.name,
+        description=file.table.get("description", ""),
+        metrics=experiment.metrics,
+        published=[_published(one.table) for one in file.sections("published")],
+        facts=facts,
+        text=file.file.text,
+        folder=target,
+        intervals=file.section("evaluate").table.get("intervals", True),
+    )
 
 
 @dataclass(frozen=True)
@@ -117,6 +135,13 @@ class _Run:
     experiment: Experiment
     seed: int
     progress: bool | None
+    features: Mapping[str, pl.DataFrame]
+
+    def depends_on(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """What results depend on beside the model and the fold."""
+        shared = {key: facts[key] for key in ("cofactor", "kernels", "seed", "threads", "data sha256")}
+        sections = {key: self.experiment.file.table.get(key) for key in ("data", "split", "evaluate")}
+        return shared | sections
 
     @property
     def _exclude_seen(self) -> bool:
@@ -124,23 +149,25 @@ class _Run:
         given = self.experiment.file.section("evaluate").table
         return bool(given.get("exclude_seen", self.experiment.data.reader != "next_item"))
 
-    def record(self, spec: ModelSpec, fold: Fold) -> Record:
-        """Tune, fit and measure; an error becomes a part of the record."""
+    def record(self, spec: ModelSpec, fold: Fold, trials: Path) -> Record:
+        """Tune, fit and measure; an error becomes a part of the record. ``trials``: the folder of the search."""
         made = Record(spec.name, spec.chosen, spec.test_reads, spec.parameters)
         try:
             model = self._made(spec, made)
             if "tune" in spec.section.table:
                 start = time.perf_counter()
                 options: Any = {"seed": self.seed, "exclude_seen": self._exclude_seen, "progress": self.progress}
+                options |= {"folder": trials, **self._of_metrics}
                 made.study = tuned(spec.section.section("tune"), model, fold, **options)
+                made.tuned, made.trials = made.study.best_params, made.study.trials
                 made.tune_seconds = time.perf_counter() - start
-                made.parameters = made.parameters | made.study.best_params
+                made.parameters = made.parameters | made.tuned
                 n = len(made.study.records)
                 made.chosen = f"{n} trials, {made.study.metric} on a part of training: {made.study.validation}"
                 model = self._made(spec, made)
             x: Any = fold.of(model)
             start = time.perf_counter()
-            model.fit(x, progress=self.progress)
+            self._fit(spec, model, x)
             made.fit_seconds, made.fitted, made.made = time.perf_counter() - start, model, repr(model)
             made.found = self._measured(model, fold, x)
         except Exception as error:
@@ -150,12 +177,25 @@ class _Run:
     def _made(self, spec: ModelSpec, record: Record) -> Recommender:
         """A model that is not fitted, with what tuning found."""
         model = spec.make(seed=self.seed, threads=self.experiment.threads)
-        return model if record.study is None else with_parameters(model, record.study.best_params)
+        return model if record.tuned is None else with_parameters(model, record.tuned)
+
+    def _fit(self, spec: ModelSpec, model: Any, x: UserItems) -> None:  # noqa: ANN401
+        """Fit on a train side, with the features where the model is to have them."""
+        known = inspect.signature(model.fit).parameters if spec.features else {}
+        given = {f"{of}_features": table for of, table in self.features.items() if f"{of}_features" in known}
+        model.fit(x, progress=self.progress, **given)
+
+    @property
+    def _of_metrics(self) -> dict[str, Any]:
+        """What metrics are told of items."""
+        category = self.experiment.file.section("evaluate").table.get("category")
+        return {"item_features": self.features.get("item"), "category": category}
 
     def _measured(self, model: Recommender, fold: Fold, x: UserItems) -> Measurement:
         evaluate = self.experiment.file.section("evaluate").table
         names = self.experiment.metrics
         shared: Any = {"unknown_users": evaluate.get("unknown_users", "exclude"), "progress": self.progress}
+        shared |= self._of_metrics
         new_only = self._exclude_seen
         if fold.histories is None:
             return measure(model, fold.test, names, exclude_seen=new_only, candidates=fold.candidates, **shared)
@@ -184,7 +224,7 @@ class _Run:
             model = self._made(self.experiment.models[best.model], best)
             whole = fold.whole if asked.get("refit") else None
             x: Any = (fold if whole is None else replace(fold, train=whole)).of(model)
-            model.fit(x, progress=self.progress)
+            self._fit(self.experiment.models[best.model], model, x)
         if asked.get("model"):
             model.save(result.folder / "model")
         if "recommendations" in asked:

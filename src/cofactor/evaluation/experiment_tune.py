@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cofactor.checks import check_at_least
 from cofactor.errors import ParameterError
@@ -62,10 +62,15 @@ def check_tuning(section: Section, model: Recommender) -> None:
 
 
 def tuned(
-    section: Section, model: Recommender, fold: Fold, *, seed: int, exclude_seen: bool, progress: bool | None
+    section: Section,
+    model: Recommender,
+    fold: Fold,
+    *,
+    seed: int,
+    **options: Any,  # noqa: ANN401
 ) -> Study:
-    """Search; the train side of the fold is all that is seen."""
-    options = {key: value for key, value in section.table.items() if key != "seed"}
+    """Search; the train side of the fold is all that is seen. ``options``: others of ``tune``."""
+    options |= {key: value for key, value in section.table.items() if key != "seed"}
     # Where rare users and items are left out the search has what is left, without times.
     train = fold.interactions if fold.counts and not isinstance(model, RatingModel) else fold.train
     weight = fold.weight if train is fold.train else None
@@ -73,9 +78,7 @@ def tuned(
         model,
         train,
         weight=weight,
-        exclude_seen=exclude_seen,
         seed=section.table.get("seed", seed),
-        progress=progress,
         **options,
     )
     if study.interrupted:  # the run ends, so that half a search is not told as a whole one

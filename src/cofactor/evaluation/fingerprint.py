@@ -24,7 +24,7 @@ def fingerprint(x: UserItems | None, tables: Iterable[pl.DataFrame], log: Log | 
     ----------
     x : Interactions or Ratings, optional
     tables : iterable of DataFrame
-        Held-out pairs; the order of their rows does not count.
+        Held-out pairs, and features; the order of their rows does not count.
     log : Events, optional
         Where its times matter too: their sum and the least stand for them.
     """
@@ -35,7 +35,8 @@ def fingerprint(x: UserItems | None, tables: Iterable[pl.DataFrame], log: Log | 
         for ids in (x.users.ids, x.items.ids):
             digest.update(_bytes(ids))
     for table in tables:
-        for column in table.sort(table.columns).get_columns():
+        flat = [name for name, dtype in table.schema.items() if not dtype.is_nested()]
+        for column in table.sort(flat).get_columns():
             digest.update(_bytes(column))
     if log is not None and log.time is not None:
         time = pl.col(log.time).cast(pl.Int64)
@@ -46,5 +47,6 @@ def fingerprint(x: UserItems | None, tables: Iterable[pl.DataFrame], log: Log | 
 def _bytes(column: pl.Series) -> bytes:
     if column.dtype.is_numeric():
         return np.ascontiguousarray(column.to_numpy()).tobytes()
-    text = column.bin.encode("hex") if column.dtype == pl.Binary else column.cast(pl.String)
+    text = column.bin.encode("hex") if column.dtype == pl.Binary else column
+    text = text if text.dtype.is_nested() else text.cast(pl.String)
     return "\0".join(map(str, text.to_list())).encode()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cofactor.metrics.kinds import Metric
 
-__all__ = ["GAIN", "context_of", "features_of", "graded_pairs", "train_of"]
+__all__ = ["GAIN", "context_of", "features_of", "graded_pairs", "held_out", "train_of"]
 
 GAIN = "gain"
 _WEIGHTS = ("weight", "rating")
@@ -121,3 +121,14 @@ def graded_pairs(test: TableLike) -> pl.DataFrame:
             f"{row['user_id']!r} item {row['item_id']!r}: {row[column]!r}; leave out what is not relevant"
         )
     return pairs_of(frame).with_columns(gain.alias(GAIN))
+
+
+def held_out(test: TableLike) -> pl.DataFrame:
+    """What models are measured by: distinct pairs, and how much each counts, where the test says so."""
+    pairs = pairs_of(test)
+    if isinstance(test, Log):
+        roles = {"user_id": test.user, "item_id": test.item, "rating": test.rating}
+        rated = test.frame.select(pl.col(column).alias(role) for role, column in roles.items() if column is not None)
+        return pairs if test.rating is None else rated.unique().collect()
+    table = test.to_frame() if isinstance(test, UserItems) else read_table(test, ("user_id", "item_id"), "test")
+    return table.select(*pairs.columns, *(name for name in _WEIGHTS if name in table.columns)).unique()

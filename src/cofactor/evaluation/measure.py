@@ -181,7 +181,7 @@ def measure(
 ) -> Measurement:
     """Find the values behind ``evaluate``, with the same parameters, before they are summed up.
 
-    ``also_seen``: training data of other models that are measured on the same test.
+    ``also_seen``: training data of other models that are measured on the same test, or of those behind a table.
     """
     wanted = parse_all(metrics)
     check_flag("exclude_seen", exclude_seen)
@@ -197,8 +197,9 @@ def measure(
     whole = relevance = Relevance.from_pairs(*given)
     n_pairs = relevance.n_pairs
     own = getattr(model_or_table, "interactions_", None)
-    if own is not None and exclude_seen and candidates is None and needs.lists:
-        relevance = _unseen(relevance, [own, *also_seen])
+    trains = [*([] if own is None else [own]), *also_seen]
+    if trains and exclude_seen and candidates is None and needs.lists:
+        relevance = _unseen(relevance, trains)
     n_seen = n_pairs - relevance.n_pairs
     by_ranks = candidates is None and ranks_suffice(model_or_table, wanted)
     of_lists = needs_of(wanted, ranked=by_ranks)

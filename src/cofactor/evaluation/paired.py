@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_at_least, check_flag, check_fraction, shown, warn
-from cofactor.data.tables import TableLike, pairs_of, read_table
+from cofactor.checks import check_at_least, check_flag, check_fraction, nearest, shown, warn
+from cofactor.data.tables import TableLike, read_table
 from cofactor.errors import CofactorError, DataError, ParameterError
 from cofactor.evaluation.measure import DEFAULT_METRICS, Measurement, measure
 from cofactor.evaluation.paired_statistics import holm, paired_means, wilcoxon_pratt
-from cofactor.evaluation.unseen import unseen
 from cofactor.metrics import parse_all
 
 if TYPE_CHECKING:
@@ -104,7 +102,7 @@ def paired_tests(
     if test is None:
         measured, names = _as_measured(results, metrics)
     else:
-        names = [metric.name for metric in parse_all(DEFAULT_METRICS if metrics is None else metrics)]
+        names = _names(DEFAULT_METRICS if metrics is None else metrics)
         found = measured_alike(results, test, names, exclude_seen=exclude_seen, progress=progress)
         measured = {name: one.per_user() for name, one in found.items()}
     resampling: Any = {"confidence": confidence, "n_resamples": n, "seed": seed}
@@ -131,6 +129,13 @@ def _n_resamples(given: int | None, n_pairs: int, confidence: float, seed: int) 
     return max(_RESAMPLES, round(_RESOLUTION * n_pairs / (1 - confidence)))
 
 
+def _names(metrics: str | Sequence[str]) -> list[str]:
+    wanted = parse_all(metrics)
+    if overall := [metric.name for metric in wanted if not metric.per_user]:
+        raise ParameterError(f"metrics: {', '.join(overall)} has no value of single users; leave it out")
+    return [metric.name for metric in wanted]
+
+
 def _pairs(results: Mapping[str, Any], baseline: str | None) -> list[Named]:
     if not isinstance(results, Mapping) or len(results) < 2:
         raise ParameterError(f"results must be a mapping with at least two models by name, got {shown(results)}")
@@ -146,32 +151,27 @@ def _pairs(results: Mapping[str, Any], baseline: str | None) -> list[Named]:
 
 def _suggested(name: object, known: Iterable[str]) -> str:
     known = list(known)
-    close = get_close_matches(str(name), known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(known)}"
+    return nearest(name, known) or f"; there are: {', '.join(known)}"
 
 
 def measured_alike(
     results: Mapping[str, Any], test: TableLike, names: list[str], *, exclude_seen: bool, progress: bool | None
 ) -> dict[str, Measurement]:
     """Measure models and tables on the same pairs of one test, and on all of its users."""
-    if exclude_seen:
-        pairs = pairs_of(test)
-        kept = pairs
-        for train in {id(x): x for x in (getattr(r, "interactions_", None) for r in results.values())}.values():
-            kept = kept if train is None else unseen(kept, train)
-        if kept.height < pairs.height:
-            warn(
-                f"{pairs.height - kept.height:,} of {pairs.height:,} test pairs were in the training data of a model "
-                "and are left out for all; exclude_seen=False keeps them"
-            )
-            test = kept
-    options: Any = {"exclude_seen": exclude_seen, "unknown_users": "zero", "progress": progress}
-    found = {}
+    trains = {id(x): x for x in (getattr(one, "interactions_", None) for one in results.values()) if x is not None}
+    options: Any = {"exclude_seen": exclude_seen, "also_seen": list(trains.values()), "progress": progress}
+    found: dict[str, Measurement] = {}
     for name, result in results.items():
         try:
-            found[name] = measure(result, test, names, **options)
+            found[name] = measure(result, test, names, unknown_users="zero", **options)
         except CofactorError as error:
             raise type(error)(f"{name!r} could not be measured: {error}") from error
+    if n_seen := max(one.n_seen for one in found.values()):
+        n_pairs = next(iter(found.values())).n_pairs
+        warn(
+            f"{n_seen:,} of {n_pairs:,} test pairs were in the training data of a model and are left out for all; "
+            "exclude_seen=False keeps them"
+        )
     return found
 
 

@@ -22,6 +22,7 @@ from cofactor.metrics.kinds import Readings
 from cofactor.metrics.listed import Ranked
 from cofactor.metrics.matching import collect_hits, match_rows
 from cofactor.metrics.of_lists import HitsReader, kept_places
+from cofactor.models.base.held_out import entries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,8 +62,8 @@ def evaluate_rows(
         The rows of the listed items, best first; -1 for a place that is not filled, as ``model.top_k(rows, k).rows``
         of any model has them.
     test : (n_users, n_items) sparse matrix
-        A CSR of cofactor or any sparse matrix of SciPy: what is relevant to each user. What is stored counts, whatever
-        its value, which only ``ndcg_graded`` reads.
+        A CSR of cofactor or any sparse matrix of SciPy: what is relevant to each user. All values but zero count, and
+        only ``ndcg_graded`` reads them.
     metrics : str or sequence of str
         As in ``evaluate``, but for errors of ratings, ``auc``, and what needs features.
     users : (n,) integer, optional
@@ -123,13 +124,16 @@ def evaluate_rows(
 def _matrix(given: Any, name: str) -> CSR:  # noqa: ANN401
     """A matrix of cofactor, from that of any library that has compressed sparse rows."""
     if isinstance(given, CSR):
-        return given
+        return given if given.values.all() else entries(given, given.values != 0)
     if not (hasattr(given, "tocsr") and hasattr(given, "shape")):
         raise ParameterError(f"{name} must be a sparse matrix, users in rows, got {shown(given)}")
     rows = given.tocsr()
     if not rows.has_canonical_format:
         rows = rows.copy()
         rows.sum_duplicates()
+    if not rows.data.all():  # stored zeros are zeros, as everywhere in SciPy
+        rows = rows.copy()
+        rows.eliminate_zeros()
     arrays = (rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data.astype(np.float32))
     return CSR(*arrays, rows.shape[1])
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
-from scipy.stats import qmc
 
 from cofactor.errors import MissingExtraError
 from cofactor.evaluation.spaces import Choice, Point, Range, Space, grid_of, plain, sample, size_of
@@ -114,6 +113,8 @@ class _TPE:
 
     def propose(self, number: int, trials: Sequence[Trial]) -> Point | None:
         if sum(trial.state in ("complete", "pruned") for trial in trials) < self._startup:
+            from scipy.stats import qmc  # takes long to import
+
             spread = qmc.Halton(len(self._space), seed=self._seed).fast_forward(number)
             return _new((spread.random()[0] for _ in range(_DRAWS)), self._space, trials)
         tried = {key_of(trial.params) for trial in trials}

@@ -14,29 +14,32 @@ A slice of items is measured as if nothing else were relevant: of the users who 
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import polars as pl
 
-from cofactor.checks import shown
-from cofactor.data.tables import TableLike, cast_ids
+from cofactor.checks import nearest, shown
+from cofactor.data.tables import cast_ids
 from cofactor.errors import ParameterError
-from cofactor.evaluation.known import features_of
 from cofactor.metrics.kinds import Readings
 from cofactor.metrics.numbered import rows_among
 from cofactor.metrics.of_lists import BeyondAccuracy, HitsReader
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from cofactor.data.user_items import UserItems
     from cofactor.evaluation.measure import Measurement
     from cofactor.metrics.hits import Hits, Relevance
 
-__all__ = ["Slices", "check_by", "sliced", "slices_of"]
+__all__ = ["Slices", "by_activity", "by_popularity", "check_by", "sliced", "slices_of"]
+
+Features: TypeAlias = "Mapping[str, pl.DataFrame | None]"
+"""Tables of features, as ``features_of`` reads them, of ``"user"`` and of ``"item"``."""
 
 OF_TRAIN = ("activity", "popularity", "new users")
 _BUCKETS = 4
@@ -61,13 +64,13 @@ class Slices:
     of_items: bool = False
 
 
-def check_by(by: object, wanted: Any, user_features: TableLike, item_features: TableLike, *, has_train: bool) -> None:  # noqa: ANN401
+def check_by(by: object, wanted: Any, features: Features, *, has_train: bool) -> None:  # noqa: ANN401
     """Raise ParameterError unless metrics can be told by these slices; before any list is made."""
     if not isinstance(by, str):
         raise ParameterError(f"by must be {_choices()}, or the name of a column, got {shown(by)}")
     if by in OF_TRAIN and not has_train:
         raise ParameterError(f"by={by!r} needs the training data: a fitted model has them, for a table give train=")
-    of_items = by == "popularity" or (by not in OF_TRAIN and _table_with(by, user_features, item_features)[0] == "item")
+    of_items = by == "popularity" or (by not in OF_TRAIN and _table_with(by, features)[0] == "item")
     if names := [metric.name for metric in wanted if metric.kind.reader is not HitsReader]:
         raise ParameterError(f"by={by!r}: {', '.join(names)} cannot be sliced; leave it out")
     if of_items and (names := [metric.name for metric in wanted if isinstance(metric.kind, BeyondAccuracy)]):
@@ -76,23 +79,32 @@ def check_by(by: object, wanted: Any, user_features: TableLike, item_features: T
         )
 
 
-def slices_of(
-    by: str, relevance: Relevance, train: UserItems | None, user_features: TableLike, item_features: TableLike
-) -> Slices:
+def slices_of(by: str, relevance: Relevance, train: UserItems | None, features: Features) -> Slices:
     """Slice the evaluated users, or the test items."""
     if by not in OF_TRAIN:
-        of, table = _table_with(by, user_features, item_features)
+        of, table = _table_with(by, features)
         return _of_column(table, by, relevance.users if of == "user" else relevance.items, of)
     assert train is not None, "check_by has seen to it"
     if by == "popularity":
-        counts = np.bincount(train.user_items.indices, minlength=train.n_items)
-        rows = train.items.rows(cast_ids(relevance.items, train.items.ids.dtype, "train"))
-        edges = _edges(np.repeat(counts, counts))  # buckets with about equal shares of all interactions
-        return _by_counts(counts, rows, edges, "users", of_items=True)
-    counts, rows = np.diff(train.user_items.indptr), train.users.rows(relevance.users)
-    if by == "new users":
-        return Slices(["known", "new"], (rows < 0).astype(np.int64))
-    return _by_counts(counts, rows, _edges(counts[counts > 0]), "items", of_items=False)
+        found, unit = by_popularity(cast_ids(relevance.items, train.items.ids.dtype, "train"), train), "users"
+    elif by == "activity":
+        found, unit = by_activity(relevance.users, train), "items"
+    else:
+        return Slices(["known", "new"], (train.users.rows(relevance.users) < 0).astype(np.int64))
+    return replace(found, names=[f"{name} {unit}" for name in ["no", *found.names[1:]]])
+
+
+def by_activity(users: pl.Series, train: UserItems) -> Slices:
+    """Users by how many items they have in the training data, named ``0``, ``1 to 4`` ...; unknown ones have 0."""
+    counts = np.diff(train.user_items.indptr)
+    return _by_counts(counts, train.users.rows(users), _edges(counts[counts > 0]), of_items=False)
+
+
+def by_popularity(items: pl.Series, train: UserItems) -> Slices:
+    """Items by how many users have them in the training data, named ``0``, ``1 to 4`` ...; unknown ones have 0."""
+    counts = np.bincount(train.user_items.indices, minlength=train.n_items)
+    edges = _edges(np.repeat(counts, counts))  # buckets with about equal shares of all interactions
+    return _by_counts(counts, train.items.rows(items), edges, of_items=True)
 
 
 def sliced(found: Measurement, slices: Slices, **options: Any) -> pl.DataFrame:  # noqa: ANN401
@@ -124,10 +136,9 @@ def _choices() -> str:
     return ", ".join(map(repr, OF_TRAIN))
 
 
-def _table_with(by: str, user_features: TableLike, item_features: TableLike) -> tuple[str, pl.DataFrame]:
+def _table_with(by: str, features: Features) -> tuple[str, pl.DataFrame]:
     """The table of features that has a column, and whose it is."""
-    given = {"user": user_features, "item": item_features}
-    tables = {of: features_of(table, of) for of, table in given.items() if table is not None}
+    tables = {of: table for of, table in features.items() if table is not None}
     having = [of for of, table in tables.items() if by in table.columns and by != f"{of}_id"]
     if len(having) == 1:
         return having[0], tables[having[0]]
@@ -135,8 +146,7 @@ def _table_with(by: str, user_features: TableLike, item_features: TableLike) -> 
         raise ParameterError(f"by={by!r} is a column of user_features and of item_features; rename it in one of them")
     columns = [name for of, table in tables.items() for name in table.columns if name != f"{of}_id"]
     known = f", or a column of the features: {', '.join(columns)}" if columns else ", or a column of user_features="
-    close = difflib.get_close_matches(by, [*OF_TRAIN, *columns], n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    hint = nearest(by, [*OF_TRAIN, *columns])
     raise ParameterError(f"by={by!r} is none of {_choices()}{known}{'' if columns else ' or item_features='}{hint}")
 
 
@@ -178,7 +188,7 @@ def _edges(counts: NDArray[np.integer]) -> NDArray[np.int64]:
 
 
 def _by_counts(
-    counts: NDArray[np.integer], rows: NDArray[np.int32], edges: NDArray[np.int64], what: str, *, of_items: bool
+    counts: NDArray[np.integer], rows: NDArray[np.int32], edges: NDArray[np.int64], *, of_items: bool
 ) -> Slices:
     """Slices by how many items (users) somebody (something) has in the training data, those without any first."""
     known = counts[counts > 0]
@@ -187,4 +197,4 @@ def _by_counts(
     names = [f"{a}" if a == b else f"{a} to {b}" for a, b in zip(starts, ends, strict=True)]
     own = np.where(rows >= 0, counts[rows], 0)
     slices = np.where(own > 0, 1 + np.searchsorted(edges, own, side="right"), 0)
-    return Slices([f"{name} {what}" for name in ["no", *names]], slices, of_items)
+    return Slices(["0", *names], slices, of_items)

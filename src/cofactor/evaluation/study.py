@@ -56,8 +56,8 @@ class Study(Viewed):
         Makes a model of parameters.
     training : Training
         What the final model is fitted on.
-    exclude_seen : bool
-        As in ``evaluate``.
+    options : mapping
+        ``exclude_seen`` and others, as in ``evaluate``.
 
     Attributes
     ----------
@@ -85,14 +85,14 @@ class Study(Viewed):
         build: Callable[[Point], Any],
         training: Training,
         *,
-        exclude_seen: bool = True,
+        options: Mapping[str, Any],
     ) -> None:
         self.metric, self.space, self.validation = metric.name, space, validation
         self.folder: Path | None = None
         self.records: list[Trial] = []
         self.interrupted = False
         self._metric, self._build, self._training = metric, build, training
-        self._exclude_seen = exclude_seen
+        self._options = options
         self._ledger: Ledger | None = None
 
     def keep_in(self, ledger: Ledger) -> None:
@@ -185,8 +185,7 @@ class Study(Viewed):
         """
         if not hasattr(self, "model_"):
             self.refit(progress=False)
-        options.setdefault("exclude_seen", self._exclude_seen)
-        return evaluate(self.model_, test, self.metric if metrics is None else metrics, **options)
+        return evaluate(self.model_, test, self.metric if metrics is None else metrics, **{**self._options, **options})
 
     def _found(self) -> Trial:
         if (best := self.best) is None:

@@ -24,7 +24,7 @@ from cofactor.models.factors.als_defaults import EXACT_UP_TO
 from cofactor.system.progress import at_every_step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from cofactor.evaluation.holdout import Holdout
     from cofactor.evaluation.search import Search
@@ -59,8 +59,8 @@ class Bench:
         Makes a model of parameters.
     data : Holdout
     metric : Metric
-    exclude_seen : bool
-        As in ``evaluate``.
+    options : mapping
+        ``exclude_seen`` and others, as in ``evaluate``.
     deadline : float
         As ``time.perf_counter`` tells time.
     """
@@ -70,12 +70,12 @@ class Bench:
         build: Callable[[Point], Any],
         data: Holdout,
         metric: Metric,
+        options: Mapping[str, Any],
         *,
-        exclude_seen: bool = True,
         deadline: float = math.inf,
     ) -> None:
         self._build, self._data, self._metric = build, data, metric
-        self._exclude_seen = exclude_seen
+        self._options = options
         self.deadline = deadline
         self._warnings: Counter[str] = Counter()
         self._to_stop_by: pl.DataFrame | None = None
@@ -115,9 +115,7 @@ class Bench:
         try:
             with self._collected(), at_every_step(check_time), watched(watch):
                 model = self._fitted(params)
-                found = measure(
-                    model, self._data.valid, self._metric.name, exclude_seen=self._exclude_seen, progress=False
-                )
+                found = measure(model, self._data.valid, self._metric.name, progress=False, **self._options)
             value = found.summary(n_bootstrap=0)["value"].item()
         except _HopelessError as reason:
             return ended("pruned", str(reason))
@@ -140,7 +138,7 @@ class Bench:
         data = self._data.training.of(model)
         options: dict[str, Any] = {"progress": False}
         names = inspect.signature(model.fit).parameters
-        if "held_out" in names and self._exclude_seen and getattr(model, "epochs", None) is None:
+        if "held_out" in names and self._options["exclude_seen"] and getattr(model, "epochs", None) is None:
             if self._to_stop_by is None:
                 self._to_stop_by = _new_pairs(self._data.valid, data)
             if self._to_stop_by.height:

@@ -11,13 +11,16 @@ from cofactor.checks import check_at_least, check_choice, check_flag, check_path
 from cofactor.data.weights import duration
 from cofactor.errors import ParameterError
 from cofactor.evaluation.default_spaces import default_space
+from cofactor.evaluation.fingerprint import fingerprint
 from cofactor.evaluation.holdout import hold_out
+from cofactor.evaluation.known import features_of
 from cofactor.evaluation.search import METHODS, search_by
 from cofactor.evaluation.spaces import Space, check_space, parse_space, sample
 from cofactor.evaluation.study import Ledger, Study
 from cofactor.evaluation.training import Training
 from cofactor.evaluation.trials import Bench, run_trials
 from cofactor.metrics import parse
+from cofactor.metrics.errors import RatingError
 from cofactor.models.base.model import Model
 from cofactor.models.base.parameters import value_of, with_parameters
 from cofactor.models.base.rating import RatingModel
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from cofactor.data.events import Events
     from cofactor.data.interactions import Interactions
     from cofactor.data.ratings import Ratings
+    from cofactor.data.tables import TableLike
     from cofactor.evaluation.holdout import Holdout, Valid
     from cofactor.evaluation.search import Search
     from cofactor.evaluation.spaces import Point
@@ -54,6 +58,8 @@ def tune(
     valid: Valid = None,
     weight: Weight = None,
     exclude_seen: bool = True,
+    item_features: TableLike | None = None,
+    category: str | None = None,
     folder: str | Path | None = None,
     seed: int = 0,
     progress: bool | None = None,
@@ -70,14 +76,14 @@ def tune(
     metric : str, optional
         As in ``evaluate``; by default ``rmse`` for models of ratings, else ``ndcg@10``.
     space : dict, optional
-        By the name of a parameter (``Popular.by`` is that of a model inside another) a list of values; a pair
-        ``(lowest, highest)``, of orders of magnitude where the highest is ten times the lowest or more; or
-        ``{"low": ..., "high": ..., "log": ...}``. By default what is worth trying of the model.
+        By the name of a parameter (``Popular.by``: of a model inside another) a list of values, ``(lowest, highest)``
+        (orders of magnitude from ten times the lowest on), or ``{"low": ..., "high": ..., "log": ...}``. By default
+        what is worth trying of the model.
     method : {"tpe", "random", "grid"}
         "tpe" learns where good parameters lie, by Optuna (the extra ``tune``); its first trial, and that of "random",
         is the model as it was given. "grid" takes every combination, of ranges the ends and the middle.
     trials : int, optional
-        At most, with those in the folder; without it and a budget all of a grid, or 30.
+        At most, with those in the folder; by default all of a grid, or 30, or what the budget allows.
     budget : str, number or timedelta, optional
         Time for the search, such as "10m", or in seconds. No trial begins later, and where there is a result already,
         one that runs then is stopped at its next iteration.
@@ -85,7 +91,7 @@ def tune(
         What is held out: a time ("28d", a date) as in ``split.by_time``; a share of every user's items, such as 0.1; a
         Split of ``train``; or events or a table which are not in ``train``. By default the last tenth of the events
         where there are times, else a tenth of every user's items at random. At most 20,000 users are measured.
-    weight, exclude_seen : as in ``Events.interactions``, as in ``evaluate``
+    weight, exclude_seen, item_features, category : as in ``Events.interactions``, as in ``evaluate``
     folder : path, optional
         Keeps every trial as it ends. A search that was stopped, or killed, goes on from there.
     seed : int
@@ -105,21 +111,19 @@ def tune(
 
     Examples
     --------
-    >>> import cofactor as cf
-    >>> x = cf.datasets.synthetic(n_users=200, n_items=50, n_interactions=2000, factors=4, seed=0)
-    >>> study = cf.tune(cf.EASE, x, space={"regularization": [1.0, 10.0, 100.0]}, method="grid")
-    >>> model = study.refit()
+    >>> from cofactor import EASE, datasets
+    >>> x = datasets.synthetic(n_users=200, n_items=50, n_interactions=2000, factors=4, seed=0)
+    >>> model = tune(EASE, x, space={"regularization": [1.0, 10.0, 100.0]}, method="grid").refit()
     """
-    started = time.perf_counter()
-    task = _Task.of(model, space, metric, seed)
-    _check_flags(exclude_seen=exclude_seen, progress=False if progress is None else progress)
+    deadline = math.inf if budget is None else time.perf_counter() + seconds_of("budget", budget)
+    task = _Task.of(model, space, metric, seed, progress)
+    options = _options(exclude_seen, item_features, category)
     search, most = task.search(method, trials, budget, seed)
-    deadline = math.inf if budget is None else started + seconds_of("budget", budget)
     data = hold_out(train, valid, weight=weight, rated=task.rated, seed=seed)
-    study = Study(task.metric, task.space, data.told, task.build, Training(train, weight), exclude_seen=exclude_seen)
+    study = Study(task.metric, task.space, data.told, task.build, Training(train, weight), options=options)
     if folder is not None:
-        study.keep_in(Ledger(check_path("folder", folder), task.facts(data, exclude_seen=exclude_seen)))
-    bench = Bench(task.build, data, task.metric, exclude_seen=exclude_seen, deadline=deadline)
+        study.keep_in(Ledger(check_path("folder", folder), task.facts(data, options)))
+    bench = Bench(task.build, data, task.metric, options, deadline=deadline)
     _search(study, bench, search, first=None if method == "grid" else task.first, most=most, progress=progress)
     return study
 
@@ -159,8 +163,17 @@ class _Task:
     first: Point | None  # the parameters that the model has itself
 
     @classmethod
-    def of(cls, model: Any, space: Mapping[str, Any] | None, metric: str | None, seed: int) -> _Task:  # noqa: ANN401
+    def of(
+        cls,
+        model: Any,  # noqa: ANN401
+        space: Mapping[str, Any] | None,
+        metric: str | None,
+        seed: int,
+        progress: bool | None,
+    ) -> _Task:
         check_at_least("seed", seed, 0, whole=True)
+        if progress is not None:
+            check_flag("progress", progress)
         base = _model_of(model)
         if space is None:
             if base is None:
@@ -172,6 +185,11 @@ class _Task:
         probe = build(sample(wanted, [0.5] * len(wanted))) if base is None else base
         rated = isinstance(probe, RatingModel)
         measured = parse(("rmse" if rated else "ndcg@10") if metric is None else metric)
+        if isinstance(measured.kind, RatingError) and hasattr(probe, "predict") and not hasattr(probe, "rate"):
+            raise ParameterError(
+                f"metric: {measured.name} needs a model that predicts ratings; {type(probe).__name__} gives scores to "
+                "rank by. Search by a metric of lists, such as ndcg@10"
+            )
         name, told = type(probe).__name__, repr(base)
         if base is None:
             name = getattr(model, "__qualname__", type(model).__name__)
@@ -195,8 +213,10 @@ class _Task:
         higher = self.metric.kind.higher_is_better
         return search_by(method, self.space, trials=known, seed=seed, maximize=higher), most
 
-    def facts(self, data: Holdout, *, exclude_seen: bool) -> dict[str, Any]:
+    def facts(self, data: Holdout, options: Mapping[str, Any]) -> dict[str, Any]:
         """What two searches must share, so that one can go on with the trials of the other."""
+        features, category = options["item_features"], options["category"]
+        told = {} if features is None else {"features": fingerprint(None, [features]), "category": category}
         x = data.training.of(self.build(self.first or sample(self.space, [0.5] * len(self.space))))
         return {
             "model": self.told,
@@ -205,7 +225,8 @@ class _Task:
             "sha256 of both": data.fingerprint(x),
             "space": {name: of.described() for name, of in self.space.items()},
             "metric": self.metric.name,
-            "exclude_seen": bool(exclude_seen),
+            "exclude_seen": bool(options["exclude_seen"]),
+            **told,
         }
 
 
@@ -253,6 +274,8 @@ def seconds_of(name: str, budget: str | float | timedelta) -> float:
     return duration(name, budget).total_seconds()  # type: ignore[arg-type]
 
 
-def _check_flags(**flags: bool) -> None:
-    for name, value in flags.items():
-        check_flag(name, value)
+def _options(exclude_seen: bool, item_features: TableLike, category: str | None) -> dict[str, Any]:
+    """How trials are measured, as ``evaluate`` takes it."""
+    check_flag("exclude_seen", exclude_seen)
+    features = None if item_features is None else features_of(item_features, "item")
+    return {"exclude_seen": exclude_seen, "item_features": features, "category": category}

@@ -21,7 +21,7 @@ def rotate(x: F32, q: F32, threads: int) -> None: ...
 def als_sweep(
     indptr: I64, indices: I32, values: F32, solved: F32, fixed: F32, gramian: F32, alpha: float,
     unobserved_weight: float, regularization: float, regularization_exponent: float, solver: str, cg_steps: int,
-    cg_tolerance: float, block_size: int, threads: int
+    cg_tolerance: float, block_size: int, gather: str, threads: int
 ) -> tuple[float, int]: ...  # fmt: skip
 def gaussian_rows(
     indptr: I64, indices: I32, values: F32, solved: F32, fixed: F32, offsets: F32, factors: int, prior: F32, side: F32,

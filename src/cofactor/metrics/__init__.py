@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from cofactor.checks import nearest
+from cofactor.checks import closest
 from cofactor.errors import ParameterError
 from cofactor.metrics import ranking
 from cofactor.metrics.auc import auc
@@ -82,12 +82,19 @@ def parse(name: str) -> Metric:
     >>> parse("recall@10")
     Metric(name='recall@10', family='recall', k=10)
     """
-    family = name.partition("@")[0] if isinstance(name, str) else repr(name)
+    family, _, k = name.partition("@") if isinstance(name, str) else (repr(name), "", "")
     if family not in METRICS:
-        hint = nearest(family, METRICS) or "."
+        close = closest(family, METRICS)
+        hint = "." if close is None else f"; did you mean {_written(close, k)}?"
         raise ParameterError(f"metrics: {name!r} is unknown{hint} There are: {', '.join(available())}")
     kind = METRICS[family]
     return Metric(name, family, kind.read_k(name), kind)
+
+
+def _written(family: str, k: str) -> str:
+    """A name of the family, with this k where it takes one."""
+    name = METRICS[family].written(family)
+    return name.replace("@k", f"@{k}") if k.isdigit() else name
 
 
 def parse_all(names: str | Iterable[str]) -> list[Metric]:

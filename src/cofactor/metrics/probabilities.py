@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import rankdata
 
 from cofactor.errors import DataError
 
@@ -47,6 +46,8 @@ def roc_auc(rated: Rated) -> float:
     n, n_positive = len(positive), int(positive.sum())
     if n_positive in (0, n):
         raise DataError(f"roc_auc: all {n:,} ratings of the test are {rated.truth[0]:g}; it needs both values")
+    from scipy.stats import rankdata  # a third of the time to import the library, if it stood above
+
     ranks: NDArray[np.float64] = rankdata(rated.center)
     above = float(ranks[positive].sum()) - n_positive * (n_positive + 1) / 2
     return above / (n_positive * (n - n_positive))

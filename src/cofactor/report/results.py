@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_at_least, check_flag, check_type, shown
+from cofactor.checks import check_at_least, check_flag, check_type, nearest, shown
 from cofactor.data.tables import TableLike, pairs_of
 from cofactor.errors import ParameterError
 from cofactor.evaluation.measure import Measurement, measure
@@ -147,10 +147,7 @@ def _check(**given: object) -> None:
 
 def _known(board: pl.DataFrame, models: Mapping[str, Any], train: Any, test: TableLike) -> _Known:  # noqa: ANN401
     check_type("models", models, Mapping, "models by their name in the leaderboard")
-    if stray := [name for name in models if name not in board["model"].to_list()]:
-        raise ParameterError(
-            f"models: {', '.join(map(repr, stray))} is not in the leaderboard, which has {board['model'].to_list()}"
-        )
+    _check_names(board, "models", models)
     ordered = {name: models[name] for name in board["model"] if name in models}
     fitted = {name: model for name, model in ordered.items() if hasattr(model, "interactions_")}
     log = train if hasattr(train, "interactions") else None
@@ -162,9 +159,19 @@ def _known(board: pl.DataFrame, models: Mapping[str, Any], train: Any, test: Tab
     return _Known(board, metrics_of(board), fitted, x, log, pairs, 0 if pairs is None else readings(pairs))
 
 
+def _check_names(board: pl.DataFrame, what: str, given: Mapping[str, Any]) -> None:
+    there = board["model"].to_list()
+    if stray := [name for name in given if name not in there]:
+        told = ", ".join(map(repr, stray))
+        raise ParameterError(
+            f"{what}: {told} is not in the leaderboard{nearest(stray[0], there) or '.'} It has {there}"
+        )
+
+
 def _per_user(known: _Known, measured: Any, *, exclude_seen: bool) -> dict[str, pl.DataFrame]:  # noqa: ANN401
     """The first metric for every user of every model, where it is known."""
     metric, found = known.metrics[0], {}
+    _check_names(known.board, "measured", measured or {})
     if measured is None:
         pairs = known.pairs
         measured = {} if pairs is None else known.models

@@ -21,6 +21,7 @@ from uuid import uuid4
 import numpy as np
 import polars as pl
 
+from cofactor.checks import check_path
 from cofactor.errors import ArtifactError
 from cofactor.system.folders import locked, sha256, sync_folder, written
 from cofactor.version import __version__
@@ -29,21 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterator, Mapping
     from io import BufferedReader, BufferedWriter
 
-__all__ = ["FolderKind", "as_json", "place"]
+__all__ = ["FolderKind", "as_json"]
 
 _ABANDONED = 24 * 3600  # seconds after which a file that nobody names is nobody's, where there are no locks
 _UNREADABLE = (
     *(OSError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError),
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
 )
-
-
-def place(folder: str | Path) -> Path:
-    """A folder as the user named it, ``~`` understood."""
-    try:
-        return Path(folder).expanduser()
-    except RuntimeError as error:
-        raise ArtifactError(f"{folder} is no folder: {error}") from error
 
 
 def as_json(value: Any) -> str:  # noqa: ANN401
@@ -117,7 +110,7 @@ class FolderKind:
         ArtifactError
             There is no such file, it cannot be read, is damaged, or of a newer format.
         """
-        folder = place(folder)
+        folder = check_path("folder", folder)
         path = folder / self.header
         try:
             there = path.is_file()
@@ -191,7 +184,7 @@ class FolderKind:
         verify : bool
             Compare every file with its sha256 first.
         """
-        folder = place(folder)
+        folder = check_path("folder", folder)
         with ExitStack() as stack:
             header, files = self._open(folder, stack)
             names = self.file_names(header)
@@ -252,7 +245,7 @@ class FolderKind:
             The folder holds something else, or cannot be written.
         """
         self.check_writable(folder)
-        target = place(folder).resolve()
+        target = check_path("folder", folder).resolve()
         is_new = not target.exists()
         try:
             with locked(target) as alone:
@@ -307,8 +300,9 @@ class FolderKind:
 
     def check_writable(self, folder: str | Path) -> None:
         """Raise ArtifactError unless this can be saved there: asked before long work, not after it."""
+        named = check_path("folder", folder)
         try:
-            target = place(folder).resolve()
+            target = named.resolve()
             if target.exists():
                 if not self._is_replaceable(target):
                     raise ArtifactError(

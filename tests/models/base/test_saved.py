@@ -143,7 +143,7 @@ def test_a_tilde_is_the_home_of_the_user(model, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("use", [cf.load, saved.check_writable, saved.read_header])
 def test_the_home_of_nobody_is_an_error(use):
-    with pytest.raises(cf.ArtifactError, match="~no-such-user/model is no folder: Could not determine home"):
+    with pytest.raises(cf.ParameterError, match=r"folder: '~no-such-user/model' is no path: Could not determine home"):
         use("~no-such-user/model")
 
 

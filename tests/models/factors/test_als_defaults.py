@@ -14,7 +14,7 @@ from cofactor.evaluation.unseen import unseen
 from cofactor.kernels.arrays import TopK
 from cofactor.kernels.csr import CSR
 from cofactor.models.factors import als_defaults
-from cofactor.models.factors.als_defaults import settings_for
+from cofactor.models.factors.als_defaults import gather_for, settings_for
 
 CHOSEN = ("factors", "regularization", "alpha", "unobserved_weight")
 OPEN = dict.fromkeys(CHOSEN)
@@ -247,3 +247,11 @@ def test_what_was_chosen_is_logged(interactions, caplog):
         assert not caplog.messages
         cf.ImplicitALS(iterations=1).fit(interactions)
     assert caplog.messages[-1].startswith("ImplicitALS: factors=40, regularization=0.")
+
+
+def test_16_bits_are_for_long_vectors_of_conjugate_gradient_beyond_the_caches():
+    many = 165_000
+    assert gather_for("auto", "cg", 128, many) == gather_for("bfloat16", "cg", 8, 10) == "bfloat16"
+    assert {gather_for("auto", solver, 128, many) for solver in ("cholesky", "subspace")} == {"float32"}
+    assert {gather_for("auto", "cg", f, n) for f, n in ((64, many), (128, 1_000))} == {"float32"}
+    assert gather_for("float32", "cg", 128, many) == gather_for("bfloat16", "cholesky", 128, many) == "float32"

@@ -257,7 +257,7 @@ def test_contexts_that_are_none(context, message):
 @pytest.mark.parametrize(
     ("change", "context", "message"),
     [
-        (lambda t: t, ["hours"], "there is no column 'hours', which context names; did you mean 'hour'"),
+        (lambda t: t, ["hours"], "there is no column 'hours', which context names; did you mean hour"),
         (lambda t: t.with_columns(hour=None), ["hour"], "context column 'hour' is null in .* fill it"),
         (lambda t: t.with_columns(hour=1), ["hour"], "is 1 in every row and tells nothing; leave it out$"),
         (lambda t: t.with_columns(hour=1.5), {"hour": 9}, "tells nothing; leave it out, or take narrower bins"),

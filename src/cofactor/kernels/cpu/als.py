@@ -75,10 +75,11 @@ def to_principal_axes(fixed: Float, *others: Float, threads: int | None = None) 
     return np.diag(np.maximum(values[::-1], 1e-7 * values[-1])).astype(np.float32)
 
 
-def als_bytes(n_rows: int, factors: int, *, threads: int | None = None) -> int:
+def als_bytes(n_rows: int, factors: int, *, gather: str = "float32", threads: int | None = None) -> int:
     """Memory that sweeps over sides of at most ``n_rows`` take beside vectors and histories."""
     threads, padded = resolve_threads(threads), width_of(factors)
-    copy = 0 if padded == factors else 4 * padded * n_rows
+    narrow = 0 if gather == "float32" else 2 * (padded + 16) * n_rows
+    copy = narrow if padded == factors else 4 * padded * n_rows
     # The Gramian, its eigenvectors, partial sums over slices (or of a long history), every thread's system.
     slices = min(64 if factors <= 256 else 16, n_rows // 2048 + 1)
     squares = 4 * padded**2 * (12 + 4 * threads + max(17, slices))
@@ -99,6 +100,7 @@ def als_sweep(
     cg_steps: int = 3,
     cg_tolerance: float = 1e-7,
     block_size: int = 32,
+    gather: str = "float32",
     threads: int | None = None,
 ) -> tuple[float, int]:
     """Improve every row of ``solved`` (n_rows, factors) in place with ``fixed`` (n_fixed, factors) held.
@@ -107,6 +109,8 @@ def als_sweep(
     returns; "cholesky" needs no rotated ``solved``. With "cg" a row is done after ``cg_steps``, or as soon as a step
     lowers its loss by less than ``cg_tolerance``² of what its vector explains (the sum of its weights less the loss):
     about that relative error in the norm of its system. Below the roundoff of float32 there is nothing left to improve.
+    With ``gather="bfloat16"`` "cg" reads the vectors of the histories from a copy in 16 bits, rounded to the nearest,
+    and computes in float32 all the same: half the bytes, and the loss is that of the copy.
 
     Returns
     -------
@@ -118,5 +122,5 @@ def als_sweep(
     return native.lib.als_sweep(
         history.indptr, history.indices, history.values, solved, fixed, fixed_gramian,
         alpha, unobserved_weight, regularization, regularization_exponent,
-        solver, cg_steps, cg_tolerance, block_size, resolve_threads(threads),
+        solver, cg_steps, cg_tolerance, block_size, gather, resolve_threads(threads),
     )  # fmt: skip

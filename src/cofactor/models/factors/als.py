@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -37,7 +37,7 @@ from cofactor.kernels.filters import Filters
 from cofactor.models.base.factor import FactorModel
 from cofactor.models.base.fitting import in_one_step
 from cofactor.models.factors.als_contributions import contributions, gramian_of
-from cofactor.models.factors.als_defaults import EXACT_UP_TO, Settings, chosen_share, settings_for
+from cofactor.models.factors.als_defaults import EXACT_UP_TO, Settings, chosen_share, gather_for, settings_for
 from cofactor.system.memory import require_memory
 from cofactor.system.progress import progress_bar
 from cofactor.system.threads import resolve_threads
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = ["ImplicitALS"]
 
 Solver = Literal["auto", "cholesky", "cg", "subspace"]
+Gather = Literal["auto", "float32", "bfloat16"]
 
 _log = logging.getLogger(__name__)
 
@@ -76,8 +77,7 @@ class ImplicitALS(FactorModel):
     regularization : float, optional
         Weight of the squared norms, scaled by frequency as ``regularization_exponent`` says. By default one of five
         shares of what chance alone would bring about in a matrix like this one, whichever finds most of a tenth of the
-        pairs of at most 5,000 users, held out: that takes five short fits of 32 factors on them, fifteen where a tenth
-        is less than 3,000 pairs; the whole fit is longer but for small logs, where all is done in a second.
+        pairs of at most 5,000 users, held out: five short fits of 32 factors, fifteen where that is below 3,000 pairs.
     alpha : float, optional
         Multiplies the interaction weights. By default 1 / their mean.
     unobserved_weight : float, optional
@@ -91,14 +91,16 @@ class ImplicitALS(FactorModel):
     init_std : float
         Item vectors start normal with standard deviation ``init_std / sqrt(factors)``.
     solver : {"auto", "cholesky", "cg", "subspace"}
-        "cholesky" solves every row exactly, O(nnz factors^2 + rows factors^3) a sweep, or less where histories are
-        shorter than vectors. "cg" improves it by ``cg_steps`` steps of preconditioned conjugate gradient,
-        O(nnz factors) a step. "subspace" (iALS++) solves ``block_size`` coordinates at a time, O(nnz factors
-        block_size). All turn the axes before a sweep, O(rows factors^2). "auto": cholesky up to 64 factors, cg beyond.
+        "cholesky" solves every row exactly, O(nnz factors^2 + rows factors^3) a sweep, less for histories shorter than
+        vectors; "cg" takes ``cg_steps`` steps of preconditioned conjugate gradient, O(nnz factors) each; "subspace"
+        (iALS++) ``block_size`` coordinates at a time. "auto": cholesky up to 64 factors, cg beyond.
     cg_steps : int
         Three come close to the exact solution, two are quicker to a given loss.
     block_size : int
         Of subspaces; rounded up to a multiple of 16. Larger blocks take longer and come hardly closer.
+    gather : {"auto", "float32", "bfloat16"}
+        What "cg" reads vectors from: copies of 16 bits halve the bytes, sums are float32, and so is the last sweep.
+        "auto": bfloat16 beyond 64 factors for vectors of 16 MiB or more; losses but the last are the copies' then.
     seed : int
     threads : int, optional
         Default: what affinity and container limits grant. Results do not depend on it.
@@ -144,6 +146,7 @@ class ImplicitALS(FactorModel):
         solver: Solver = "auto",
         cg_steps: int = 3,
         block_size: int = 32,
+        gather: Gather = "auto",
         seed: int = 0,
         threads: int | None = None,
         device: str = "cpu",
@@ -158,6 +161,7 @@ class ImplicitALS(FactorModel):
         self.solver = solver
         self.cg_steps = cg_steps
         self.block_size = block_size
+        self.gather = gather
         self.seed = seed
         self.threads = threads
         self.device = device
@@ -276,6 +280,9 @@ class ImplicitALS(FactorModel):
     def _solver(self) -> str:
         return self.solver if self.solver != "auto" else "cholesky" if self._used("factors") <= EXACT_UP_TO else "cg"
 
+    def _gather(self, n_vectors: int) -> str:
+        return gather_for(self.gather, self._solver(), self._used("factors"), n_vectors)
+
     def _sweep(
         self, kernels: Kernels, history: CSR, solved: Float, fixed: Float, *, of: str, exactly: bool = False
     ) -> float:
@@ -284,9 +291,9 @@ class ImplicitALS(FactorModel):
         ``exactly``: until nothing is left to improve, whatever the solver.
         """
         solver = self._solver()
-        options: dict[str, Any] = {"solver": solver, "cg_steps": self.cg_steps, "block_size": self.block_size}
-        if exactly and solver != "cholesky":
-            options = _TO_THE_END
+        options = {"solver": solver, "gather": self._gather(solved.shape[0] + fixed.shape[0])}
+        options |= {name: getattr(self, name) for name in ("cg_steps", "block_size")}
+        options = _TO_THE_END if exactly and solver != "cholesky" else options
         rotated = () if solver == "cholesky" else (solved,)  # an exact solution needs no start
         gramian = kernels.to_principal_axes(fixed, *rotated, threads=self.threads)
         return self._solve(kernels, history, solved, fixed, gramian, of=of, **options)
@@ -303,23 +310,14 @@ class ImplicitALS(FactorModel):
         **options: Any,  # noqa: ANN401
     ) -> float:
         """The loss without the fixed side's regularization; ``of`` says in errors what a row is."""
-        loss, failed = kernels.als_sweep(
-            history,
-            solved,
-            fixed,
-            gramian,
-            alpha=self._used("alpha"),
-            unobserved_weight=self._used("unobserved_weight"),
-            regularization=self._used("regularization"),
-            regularization_exponent=self.regularization_exponent,
-            threads=self.threads,
-            **options,
-        )
+        use = {name: self._used(name) for name in ("alpha", "unobserved_weight", "regularization")}
+        use |= {"regularization_exponent": self.regularization_exponent, "threads": self.threads}
+        loss, failed = kernels.als_sweep(history, solved, fixed, gramian, **use, **options)
         if failed >= 0 or not np.isfinite(loss):
             why = f"the loss is {loss}" if failed < 0 else f"the equations of {of} row {failed} have no unique solution"
             raise CofactorError(
-                f"{why} in float32: regularization={self._used('regularization'):.6g} is too small for these weights "
-                f"(alpha={self._used('alpha'):.6g}); raise it, or lower alpha"
+                f"{why} in float32: regularization={use['regularization']:.6g} is too small for these weights "
+                f"(alpha={use['alpha']:.6g}); raise it, or lower alpha"
             )
         return float(loss)
 
@@ -379,7 +377,8 @@ class ImplicitALS(FactorModel):
 
     def _bytes_needed(self, x: Interactions) -> int:
         held = 4 * self.factors_ * (x.n_users + x.n_items) + 12 * x.nnz  # vectors, the transposed matrix
-        return held + self._kernels().als_bytes(max(x.n_users, x.n_items), self.factors_, threads=self.threads)
+        longer, gather = max(x.n_users, x.n_items), self._gather(x.n_users + x.n_items)
+        return held + self._kernels().als_bytes(longer, self.factors_, gather=gather, threads=self.threads)
 
     def _learned(self) -> dict[str, str]:
         settled = dict.fromkeys((f"{name}_" for name in _CHOSEN), "number or nothing")  # nothing in older files
@@ -395,6 +394,7 @@ class ImplicitALS(FactorModel):
             check_at_least(name, given.get(name, 0), 0)
         for name in ("alpha", "init_std"):
             check_at_least(name, given.get(name, 1), 0, above=True)
-        check_choice("solver", self.solver, ("auto", "cholesky", "cg", "subspace"))
+        check_choice("solver", self.solver, get_args(Solver))
+        check_choice("gather", self.gather, get_args(Gather))
         resolve_threads(self.threads)
         self._kernels()

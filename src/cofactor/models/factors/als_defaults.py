@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from cofactor.kernels.arrays import Rows, TopK
     from cofactor.kernels.csr import CSR
 
-__all__ = ["EXACT_UP_TO", "Settings", "chosen_share", "settings_for"]
+__all__ = ["EXACT_UP_TO", "Settings", "chosen_share", "gather_for", "settings_for"]
 
 EXACT_UP_TO = 64
 """Factors up to which solver="auto" solves exactly; beyond, three steps of conjugate gradient cost a fraction."""
 
+
 _FACTORS = 128
+_NARROW_FROM = 1 << 22  # numbers in the vectors of both sides, 16 MiB: what the caches near a core do not hold
 _PULL = 10.0  # of all pairs, in units of the observed ones'
 _SHARES = (0.12, 0.3, 0.6, 0.75, 0.9)
 _SAFE = 0.9  # the share where the log is too small to tell
@@ -54,6 +56,17 @@ class Settings(NamedTuple):
     regularization: float
     alpha: float
     unobserved_weight: float
+
+
+def gather_for(gather: str, solver: str, factors: int, n_vectors: int) -> str:
+    """How sweeps read the fixed side: conjugate gradient alone knows 16 bits.
+
+    They are taken where there is something to gain, and enough vectors for roundings to cancel: the loss then stays
+    within a part in 10,000 (docs/decisions/0020).
+    """
+    if solver != "cg" or gather != "auto":
+        return gather if solver == "cg" else "float32"
+    return "bfloat16" if factors > EXACT_UP_TO and factors * n_vectors >= _NARROW_FROM else "float32"
 
 
 def settings_for(

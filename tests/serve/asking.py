@@ -5,7 +5,7 @@ import json
 
 
 def call(app, method, path, body=b"", *, query="", headers=(), pieces=None):
-    """Status, headers and body of an answer; ``pieces`` of a body come one after the other, None is a client that goes."""
+    """Status, headers and body; ``pieces`` of a body come one after the other, None is a client that goes."""
     sent, left = [], list(pieces) if pieces is not None else [body]
     scope = {"type": "http", "method": method, "path": path, "headers": list(headers), "query_string": query.encode()}
 

@@ -1,6 +1,6 @@
-"""A served model beside a FastAPI endpoint that returns a constant list of ten: one worker on one core, client on another.
+"""A served model beside a FastAPI endpoint that returns a constant list: one worker, one core, client on another.
 
-    pip install 'cofactor[serve,bench]' fastapi && python benchmarks/serving.py [--part known ...] [--quick]
+    pip install 'cofactor[serve,bench]' fastapi && python benchmarks/serving.py [--part lists ...]
 
 Loopback, bounded. The servers stand ready together and are asked in turns, for a second each, so that whatever else the
 machine does falls on both; told are medians of ratios of requests a second, and of CPU time a request, which does not

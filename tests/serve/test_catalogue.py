@@ -99,6 +99,20 @@ def test_flags_lists_and_sets(catalogue):
     assert allowed(catalogue, "name = 'Goat''s cheese'") == {10}
 
 
+def test_many_values_of_every_type(catalogue):
+    days = ",".join(f"2024-{month:02}-{day:02}" for month in range(1, 13) for day in range(1, 29))
+    assert allowed(catalogue, f"since in ({days}, 2024-05-31)") == {10, 30, 50}
+    assert allowed(catalogue, "seen not in (2024-05-31, 2024-05-30)") == {10}
+    assert allowed(catalogue, f"stock in ({','.join(map(str, range(-5, 900)))}, 2.5, 1e300)") == {10, 30, 50}
+    assert allowed(catalogue, f"stock not in ({2**53}, {10**40})") == {10, 20, 30, 50}
+    assert allowed(catalogue, "price in (1.5, 5, 7)") == {10, 30}
+    small = Catalogue.read(pl.DataFrame({"item_id": [1, 2], "n": [7, -7]}, schema_overrides={"n": pl.Int8}))
+    assert allowed(small, "n in (7, 1000, -1000)") == {1}
+    assert allowed(small, "n < 1000 and n > -1000.5") == {1, 2}
+    large = Catalogue.read(pl.DataFrame({"item_id": [1, 2], "n": [2**64 - 1, 0]}, schema_overrides={"n": pl.UInt64}))
+    assert allowed(large, "n > 9e18") == {1}
+
+
 def test_what_is_missing_is_null_and_nothing_else(catalogue):
     assert allowed(catalogue, "price = null") == {20, 40}
     assert allowed(catalogue, "price != null") == {10, 30, 50}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,16 @@ def test_many_events_of_others_at_once(url):
         assert [e.item for e in two.history("ann")] == [1, 2]
 
 
+def test_workers_that_open_a_new_store_at_once(url):
+    with ThreadPoolExecutor(8) as pool:
+        stores = list(pool.map(open_store, [url] * 8))
+    assert stores[0].append([event("ann", 1)]) == 1
+    for store in stores:
+        store.refresh()
+        assert len(store.history("ann")) == 1
+        store.close()
+
+
 # What goes wrong.
 
 
@@ -278,6 +289,24 @@ def test_a_server_that_cannot_be_reached():
         open_store("postgresql://nobody:secret@127.0.0.1:1/none")
     assert caught.value.code == "store_unavailable"
     assert "secret" not in caught.value.message
+
+
+def test_a_server_that_was_restarted(postgres):
+    """Nobody notices that it closed all connections."""
+    import psycopg
+
+    url = postgres()
+    with open_store(url) as store:
+        store.append([event("ann", 1)])
+        with psycopg.connect(url, autocommit=True) as other:
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        store.refresh()
+        assert store.append([event("ann", 2, at=AT + 1)]) == 1
+        store.refresh()
+        assert [e.item for e in store.history("ann")] == [1, 2]
 
 
 def test_nobody_waits_twice_for_a_store_that_fails(path, monkeypatch):

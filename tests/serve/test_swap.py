@@ -1,5 +1,6 @@
 """A model takes another's place in one step, or not at all; and there is a way back."""
 
+import errno
 import shutil
 import threading
 import time
@@ -239,6 +240,20 @@ def test_a_damaged_model(folder, models):
     assert refused(models).code == "model_not_loaded"
 
 
+def test_no_room_for_a_copy(folder, models, monkeypatch, tmp_path):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    save(folder, seed=1)
+    monkeypatch.setattr("cofactor.serve.snapshots.shutil.copyfileobj", full)
+    assert "no room" in refused(models).message
+    with pytest.raises(cf.ArtifactError, match="TMPDIR"):
+        Models({"shop": folder}, lambda model: model)
+    monkeypatch.undo()
+    assert models.reload() is models.get()
+    assert not models.refused
+
+
 def test_a_folder_that_is_emptied_under_the_server(folder, models):
     """Somebody truncates the very files that the model was loaded from."""
     lists = cf.load(folder).recommend(None, 5)
@@ -299,8 +314,14 @@ def test_a_watched_folder(folder, models):
     save(folder, n_items=10)  # refused
     wait_for(lambda: "shop" in models.refused)
     assert models.get() is first
+    save(folder, seed=3)
+    wait_for(lambda: models.get() is not first)
+    first, header = models.get(), (folder / "model.json").read_text()
     (folder / "model.json").write_text("{}")
-    wait_for(lambda: "no saved model" in models.refused["shop"])
+    wait_for(lambda: "no saved model" in models.refused.get("shop", ""))
+    (folder / "model.json").write_text(header)
+    wait_for(lambda: not models.refused)
+    assert models.get() is first
     shutil.rmtree(folder)
     save(folder, cf.Random(seed=2), seed=2)
     wait_for(lambda: models.get() is not first)

@@ -15,14 +15,17 @@ from cofactor.checks import shown
 from cofactor.errors import ParameterError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from cofactor.serve.filter_language import Comparison, Value
 
-__all__ = ["Attribute", "attribute", "plain"]
+__all__ = ["ORDERED", "Attribute", "attribute", "plain"]
 
 Mask: TypeAlias = "NDArray[np.bool_]"
 
+ORDERED = ("=", "!=", "<", "<=", ">", ">=", "in", "not in")
 _EQUALITY = ("=", "!=", "in", "not in")
 _EPOCH, _MICROSECOND = dt.datetime(1970, 1, 1), dt.timedelta(microseconds=1)
 _LISTED = 200  # values of a text column that are told
@@ -40,7 +43,7 @@ class Attribute(ABC):
 
     type: str
     """What it holds, for people: number, text, flag, date, time or list."""
-    operators: tuple[str, ...] = ("=", "!=", "<", "<=", ">", ">=", "in", "not in")
+    operators: tuple[str, ...] = ORDERED
 
     def __init__(self, name: str, present: Mask) -> None:
         self.name = name
@@ -69,7 +72,7 @@ class Attribute(ABC):
                 f"compare it by {', '.join(self.operators)}"
             )
         if operator in _EQUALITY:
-            equal = reduce(np.logical_or, map(self._equal, values))
+            equal = self.equal(values)
             return self._present & (equal if operator in ("=", "in") else ~equal)
         below, above = self._beside(values[0])
         return self._present & {"<": below, ">": above, "<=": ~above, ">=": ~below}[operator]
@@ -79,12 +82,12 @@ class Attribute(ABC):
     def _told(self) -> str: ...
 
     @abstractmethod
-    def _beside(self, value: Value) -> tuple[Mask, Mask]:
-        """Where the column is below a value, and where above."""
+    def equal(self, values: Sequence[Value]) -> Mask:
+        """Where the column is equal to one of some values; anything where nothing is present."""
 
-    def _equal(self, value: Value) -> Mask:
-        below, above = self._beside(value)
-        return ~(below | above)
+    def _beside(self, value: Value) -> tuple[Mask, Mask]:
+        """Where the column is below a value, and where above; for columns that have an order."""
+        raise NotImplementedError
 
     def _wrong(self, value: Value, example: str) -> ParameterError:
         return ParameterError(
@@ -108,10 +111,16 @@ class _Number(Attribute):
     _told = "numbers"
 
     def __init__(self, column: pl.Series) -> None:
-        if column.dtype == pl.UInt64 or not column.dtype.is_integer():
-            column = column.cast(pl.Float64).fill_nan(None)
+        whole = column.dtype.is_integer() and column.dtype not in (pl.UInt64, pl.Int128)
+        column = column.cast(pl.Int64) if whole else column.cast(pl.Float64).fill_nan(None)
         super().__init__(column.name, column.is_not_null().to_numpy())
         self._numbers = column.fill_null(0).to_numpy()
+
+    def equal(self, values: Sequence[Value]) -> Mask:
+        numbers = [self._read(value) for value in values]
+        if self._numbers.dtype.kind in "iu":  # whole numbers beyond 2^53 stay what they are
+            numbers = [int(number) for number in numbers if math.isfinite(number) and number == int(number)]
+        return _among(self._numbers, np.array(sorted(numbers), self._numbers.dtype))
 
     def _beside(self, value: Value) -> tuple[Mask, Mask]:
         number = self._read(value)
@@ -145,12 +154,11 @@ class _Flag(Attribute):
         super().__init__(column.name, column.is_not_null().to_numpy())
         self._flags = column.fill_null(value=False).to_numpy()
 
-    def _beside(self, value: Value) -> tuple[Mask, Mask]:
-        written = str(value.text).lower()
-        if written not in ("true", "false"):
-            raise self._wrong(value, "true or false")
-        other = self._flags != (written == "true")
-        return other, other
+    def equal(self, values: Sequence[Value]) -> Mask:
+        for value in values:
+            if str(value.text).lower() not in ("true", "false"):
+                raise self._wrong(value, "true or false")
+        return reduce(np.logical_or, (self._flags == (str(value.text).lower() == "true") for value in values))
 
     @property
     def values(self) -> list[str] | None:
@@ -164,16 +172,18 @@ class _Text(Attribute):
     def __init__(self, column: pl.Series) -> None:
         column = column.cast(pl.String)
         super().__init__(column.name, column.is_not_null().to_numpy())
-        self._sorted = column.drop_nulls().unique().sort()
-        self._codes = self._sorted.search_sorted(column.fill_null("")).to_numpy().astype(np.int32)
+        self._texts = column.fill_null("")
+
+    def equal(self, values: Sequence[Value]) -> Mask:
+        return self._texts.is_in([str(value.text) for value in values]).to_numpy()
 
     def _beside(self, value: Value) -> tuple[Mask, Mask]:
-        first, last = (int(self._sorted.search_sorted(str(value.text), side=side)) for side in ("left", "right"))
-        return self._codes < first, self._codes >= last
+        return (self._texts < str(value.text)).to_numpy(), (self._texts > str(value.text)).to_numpy()
 
     @property
     def values(self) -> list[str] | None:
-        return self._sorted.to_list() if len(self._sorted) <= _LISTED else None
+        present = self._texts.filter(pl.Series(self._present))
+        return present.unique().sort().to_list() if present.n_unique() <= _LISTED else None
 
 
 class _Moment(Attribute):
@@ -191,7 +201,18 @@ class _Moment(Attribute):
     def _told(self) -> str:
         return f"{self.type}s"
 
+    def equal(self, values: Sequence[Value]) -> Mask:
+        spans = sorted(map(self._span, values))
+        first, last = np.array([one for one, _ in spans]), np.maximum.accumulate([one for _, one in spans])
+        at = np.searchsorted(first, self._micros, "right") - 1
+        return (at >= 0) & (self._micros < last[at])
+
     def _beside(self, value: Value) -> tuple[Mask, Mask]:
+        first, last = self._span(value)
+        return self._micros < first, self._micros >= last
+
+    def _span(self, value: Value) -> tuple[int, int]:
+        """The microseconds since 1970 that a day or a moment has, the last one not among them."""
         text = str(value.text)
         example = "2024-05-31" if self.type == "date" else "2024-05-31 or '2024-05-31 18:30'"
         try:
@@ -204,8 +225,7 @@ class _Moment(Attribute):
         if self.type == "date" and day is None:
             raise self._wrong(value, example)
         first = (moment - _EPOCH) // _MICROSECOND
-        last = first + (86_400_000_000 if day is not None else 1)
-        return self._micros < first, self._micros >= last
+        return first, first + (86_400_000_000 if day is not None else 1)
 
     @property
     def range(self) -> tuple[Any, Any] | None:
@@ -230,10 +250,10 @@ class _List(Attribute):
         self._entries = _Text(entries["value"].cast(pl.String).rename(column.name))
         self._rows = entries["row"].to_numpy()
 
-    def _beside(self, value: Value) -> tuple[Mask, Mask]:
-        other = np.ones(len(self._present), bool)
-        other[self._rows[self._entries._equal(value)]] = False
-        return other, other
+    def equal(self, values: Sequence[Value]) -> Mask:
+        found = np.zeros(len(self._present), bool)
+        found[self._rows[self._entries.equal(values)]] = True
+        return found
 
     @property
     def values(self) -> list[str] | None:
@@ -255,6 +275,15 @@ def attribute(column: pl.Series) -> Attribute | None:
     if dtype == pl.List and inner is not None and (inner.is_integer() or inner in (pl.String, pl.Categorical, pl.Enum)):
         return _List(column)
     return None
+
+
+def _among(numbers: NDArray[Any], wanted: NDArray[Any]) -> Mask:
+    """Where numbers are among some, which ascend."""
+    if not len(wanted):
+        return np.zeros(len(numbers), bool)
+    at = np.searchsorted(wanted, numbers).clip(max=len(wanted) - 1)
+    found: Mask = wanted[at] == numbers
+    return found
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401

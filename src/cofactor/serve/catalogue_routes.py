@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,7 +76,8 @@ def catalogue_routes(service: Service) -> list[BaseRoute]:
             return answer({"items": [{"item": one, "name": None} for one in model.items.beginning_with(text, k)]})
         catalogue = service.catalogue
         among, popularity = _in_model(model, catalogue)
-        rows = catalogue.search(text, k, among=among, popularity=popularity).tolist()
+        search = partial(catalogue.search, text, k, among=among, popularity=popularity)
+        rows = (await asyncio.to_thread(search)).tolist()  # of millions of names it takes its time
         return answer({"items": [{"item": ids.ids[row], "name": catalogue.name(row)} for row in rows]})
 
     async def page(request: Request) -> Response:

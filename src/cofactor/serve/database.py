@@ -42,6 +42,10 @@ class Database(ABC):
         """An id as a value of a statement."""
 
     @abstractmethod
+    def is_gone(self, connection: Any, error: Exception) -> bool:  # noqa: ANN401
+        """Whether an error says that the other end has closed a connection, so that a new one may do."""
+
+    @abstractmethod
     def failure(self, error: Exception) -> RequestError:
         """What a client is told of an error of the driver: nothing of files, addresses and statements."""
 
@@ -90,6 +94,10 @@ class Sqlite(Database):
         """As it is."""
         return value
 
+    def is_gone(self, connection: Any, error: Exception) -> bool:  # noqa: ANN401
+        """There is no other end."""
+        return False
+
     def failure(self, error: Exception) -> RequestError:
         """By the code of SQLite."""
         code = getattr(error, "sqlite_errorname", "") or ""
@@ -113,8 +121,9 @@ class Postgres(Database):
         ``postgresql://user@host/database``; a password is better given by ``PGPASSWORD`` or a password file.
     """
 
-    # Ids are JSON values: 12 and "12" differ, and people can read them.
+    # Ids are JSON values: 12 and "12" differ, and people can read them. The lock is for workers that start at once.
     schema = (
+        "SELECT pg_advisory_xact_lock(4061936)",
         "CREATE TABLE IF NOT EXISTS cofactor_events (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
         "received bigint NOT NULL, user_id jsonb NOT NULL, item_id jsonb NOT NULL, time bigint NOT NULL, "
         "event_type text, weight double precision, rating double precision)",
@@ -149,6 +158,10 @@ class Postgres(Database):
     def written(self, value: Id) -> Any:  # noqa: ANN401
         """As a JSON value."""
         return self._json(value)
+
+    def is_gone(self, connection: Any, error: Exception) -> bool:  # noqa: ANN401
+        """After a restart of the server, say."""
+        return isinstance(error, self._psycopg.OperationalError) and bool(connection.closed)
 
     def failure(self, error: Exception) -> RequestError:
         """By the class of the error."""

@@ -32,7 +32,7 @@ def contributions(model: Recommender, history: CSR, item: int) -> NDArray[np.flo
     """
     if isinstance(model, ImplicitALS):
         return model.contributions(history.indices, history.values, item)
-    if isinstance(model, ItemWeightModel) and type(model)._top_k_for is ItemWeightModel._top_k_for:
+    if isinstance(model, ItemWeightModel) and hasattr(model, "item_weights_"):  # EASE of users has none
         weighed, weights = model._weighed(history), model.item_weights_
         rows, columns = weighed.indices, np.full(weighed.nnz, item, np.int32)
         found = weights.lookup(rows, columns) if isinstance(weights, CSR) else weights[rows, columns]

@@ -11,7 +11,7 @@ import polars as pl
 
 from cofactor.data.histories import Histories
 from cofactor.kernels.csr import CSR, offsets
-from cofactor.models.base.fitting import LARGEST_WEIGHT
+from cofactor.models.base.fitting import LARGEST_WEIGHT, LEAST_LARGEST
 from cofactor.models.base.rating import RatingModel
 from cofactor.models.base.recommender import Recommender
 from cofactor.serve.questions import Entries
@@ -77,6 +77,8 @@ class Reader:
             if event.event_type is not None:
                 typed += 1
                 types.append(event.event_type)
+        if found.values:
+            self._check_sum(found.values)
         for name, n in (("time", timed), ("event_type", typed)):
             if n not in (0, len(found.rows)):
                 raise RequestError(
@@ -107,6 +109,12 @@ class Reader:
                 f"history[{at}].weight",
             )
         return weight
+
+    def _check_sum(self, weights: list[float]) -> None:
+        """Refuse weights that are out of the model's range together, though each is in it."""
+        if sum(weights) > LARGEST_WEIGHT or max(weights) < LEAST_LARGEST:
+            told = f"weights of a history are at most {LARGEST_WEIGHT:g} together, one is at least {LEAST_LARGEST:g}"
+            raise RequestError(422, "weight", told, "history")
 
     def after(self, stored: Sequence[Stored], entries: Entries | None, items: JsonIds) -> Entries:
         """What the store has of somebody, and then the events of the request; what says nothing is left out."""
@@ -163,6 +171,9 @@ class RatingReader(Reader):
         super().__init__(model)
         self._low, self._high = model.interactions_.scale
         self.usual = self._high
+
+    def _check_sum(self, weights: list[float]) -> None:
+        """Ratings do not add up."""
 
     def _stored_value(self, event: Stored) -> float | None:
         return event.rating if event.rating is not None and self._low <= event.rating <= self._high else None

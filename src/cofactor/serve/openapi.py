@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from cofactor.serve.catalogue_routes import DescribedItems
 from cofactor.serve.messages import Availability, Explain, NewEvents, Predict, Recommend, Reload
 from cofactor.system.templating import templates_of
 from cofactor.version import __version__
@@ -62,12 +63,13 @@ ROUTES = (
         (404, 422),
     ),
     _Route("get", "/items/{item}", "What is known of an item", None, (_ITEM,), (404, 422)),
+    _Route("post", "/items", "What is known of several items", DescribedItems, refusals=(*_ASKED, 404)),
     _Route(
         "get",
         "/search",
         "Items by name",
         None,
-        (("q", "query", {"type": "string"}), ("k", "query", {"type": "integer", "minimum": 1})),
+        (("q", "query", {"type": "string"}), ("k", "query", {"type": "integer", "minimum": 1, "maximum": 100}), _MODEL),
         (404, 422),
     ),
     _Route(

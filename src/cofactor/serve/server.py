@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -62,7 +63,7 @@ def serve(
         if workers == 1:
             app = make_app(settings)
             told(address)
-            _server(app, drain).run(sockets=[sock])
+            _run(app, drain, sock)
             return
         if sys.platform == "win32":
             raise ParameterError("workers must be 1 on Windows, where processes do not share a socket")
@@ -74,7 +75,10 @@ def serve(
             run_workers(["-m", "cofactor.serve.server", str(drain)], workers, sock, drain=drain)
 
 
-def _server(app: App, drain: float) -> uvicorn.Server:
+def _run(app: App, drain: float, sock: socket.socket) -> None:
+    """Serve until a signal comes. The server raises it once more when it has finished, which shall end nothing else."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     config = uvicorn.Config(
         app,
         loop="auto",
@@ -87,7 +91,7 @@ def _server(app: App, drain: float) -> uvicorn.Server:
         timeout_graceful_shutdown=max(1, round(drain)),
         timeout_keep_alive=_KEEP_ALIVE,
     )
-    return uvicorn.Server(config)
+    uvicorn.Server(config).run(sockets=[sock])
 
 
 def _work(drain: float, file: int) -> None:
@@ -99,7 +103,7 @@ def _work(drain: float, file: int) -> None:
         app = make_app(settings)
     except CofactorError as error:
         sys.exit(f"error: {error}")
-    _server(app, drain).run(sockets=[socket.socket(fileno=file)])
+    _run(app, drain, socket.socket(fileno=file))
 
 
 def _listening(host: str, port: int) -> socket.socket:

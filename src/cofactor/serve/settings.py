@@ -98,7 +98,7 @@ def make_app(settings: Settings) -> App:
     catalogue = None
     if settings.items is not None:
         catalogue = Catalogue.read(settings.items, item=settings.item, name=settings.name, image=settings.image)
-        catalogue.search("", 1)
+        catalogue.warm()
     if settings.watch is not None:
         models.watch(settings.watch)
     service = Service(

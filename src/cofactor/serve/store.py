@@ -156,9 +156,8 @@ class Store:
         """One transaction for all; the connection to go on with, None after an error."""
         n_out = 0
         try:
-            connection = self._database.connect() if connection is None else connection
+            connection = self._begun(connection)
             cursor = connection.cursor()
-            cursor.execute(self._database.begin)
             cursor.execute(self._sql(_COUNT_UP), ("changes",))  # in PostgreSQL this is what others wait for
             if events := [self._row(task.received, event) for task in group for event in task.events]:
                 cursor.executemany(self._sql(_INSERT), events)
@@ -176,6 +175,20 @@ class Store:
             return None
         for task in group:
             task.done.set_result(len(task.events) if task.events or not task.available else n_out)
+        return connection
+
+    def _begun(self, connection: Any) -> Any:  # noqa: ANN401
+        """A connection in a transaction: the given one, or a new one where the server has closed it meanwhile."""
+        if connection is not None:
+            try:
+                connection.execute(self._database.begin)
+            except self._database.errors as error:
+                if not self._database.is_gone(connection, error):
+                    raise
+            else:
+                return connection
+        connection = self._database.connect()
+        connection.execute(self._database.begin)
         return connection
 
     def _write_availability(self, cursor: Any, group: list[_Task]) -> int:  # noqa: ANN401
@@ -261,18 +274,30 @@ class Store:
         if self._failed is not None and time.monotonic() < self._failed[0]:
             raise self._failed[1]
         try:
-            if self._reader is None:
-                self._reader = self._database.connect()
-            rows: list[Any] = self._reader.execute(self._sql(statement), values).fetchall()
+            rows = self._rows(statement, values)
         except Exception as error:
-            reader, self._reader = self._reader, None
-            if reader is not None:
-                with suppress(*self._database.errors):
-                    reader.close()
             failure = self._failure(error)
             self._failed = (time.monotonic() + _PAUSE, failure)
             raise failure from error
         self._failed = None
+        return rows
+
+    def _rows(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
+        """By the connection there is, or by a new one where the server has closed it meanwhile."""
+        was_there = self._reader is not None
+        try:
+            if self._reader is None:
+                self._reader = self._database.connect()
+            rows: list[Any] = self._reader.execute(self._sql(statement), values).fetchall()
+        except self._database.errors as error:
+            reader, self._reader = self._reader, None
+            again = was_there and self._database.is_gone(reader, error)
+            if reader is not None:
+                with suppress(*self._database.errors):
+                    reader.close()
+            if not again:
+                raise
+            return self._rows(statement, values)
         return rows
 
     # Both.

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from cofactor.data.ids import IdMap
 
-__all__ = ["LARGEST_WEIGHT", "as_interactions", "check_weights", "fitted_copies", "in_one_step"]
+__all__ = ["LARGEST_WEIGHT", "LEAST_LARGEST", "as_interactions", "check_weights", "fitted_copies", "in_one_step"]
 
 # Weights that all models compute with: sums of millions of their squares, and products of such sums with vectors, stay
 # inside float32. Single weights may be smaller, as those of old events are; then they count for next to nothing.
 LARGEST_WEIGHT = 1e12
-_LEAST_LARGEST = 1e-12
+LEAST_LARGEST = 1e-12
 
 M = TypeVar("M", bound=Model)
 X = TypeVar("X", bound=UserItems)
@@ -108,14 +108,14 @@ def check_weights(weights: CSR, items: IdMap, users: IdMap | None = None, what: 
     sizes = np.abs(weights.values)
     at = int(sizes.argmax())
     largest = float(sizes[at])
-    if _LEAST_LARGEST <= largest <= LARGEST_WEIGHT:
+    if LEAST_LARGEST <= largest <= LARGEST_WEIGHT:
         return
     row = int(np.searchsorted(weights.indptr, at, side="right") - 1)
     user = f"row {row}" if users is None else f"user {users.take([row])[0]!r}"
     where = f"the largest {what} is {largest:.6g}, of {user} and item {items.take(weights.indices[at : at + 1])[0]!r}"
     raise DataError(
         f"{where}; models compute in float32, with {what}s up to {LARGEST_WEIGHT:g} of which the largest is at least "
-        f"{_LEAST_LARGEST:g}: divide all {what}s by about {largest:.0e}, or count in other units"
+        f"{LEAST_LARGEST:g}: divide all {what}s by about {largest:.0e}, or count in other units"
         f"{', or cap them (cofactor.weights.capped)' if largest > LARGEST_WEIGHT and what == 'weight' else ''}"
     )
 

@@ -39,12 +39,15 @@ const slider = (one, label, changed) => {
   }];
 };
 
+/** Numbers that count nothing have no slider. */
+const isId = (one) => /(^|_)id$/i.test(one.name);
+
 /** A filter that these columns allow. */
 const example = (columns) => {
-  const listed = columns.find((one) => one.values?.length), ranged = columns.find((one) => one.range && one.type === "number");
+  const listed = columns.find((one) => one.values?.length), ranged = columns.find((one) => one.range && one.type === "number" && !isId(one));
   const parts = [
     ...(listed ? [`${column(listed.name)} in (${listed.values.slice(0, 2).map(value).join(", ")})`] : []),
-    ...(ranged ? [`not ${column(ranged.name)} < ${shown(ranged.range[1])}`] : []),
+    ...(ranged ? [`not ${column(ranged.name)} < ${Number(((ranged.range[0] + ranged.range[1]) / 2).toPrecision(2))}`] : []),
   ];
   return parts.length ? parts.join(" and ") : `${column(columns[0]?.name ?? "name")} != null`;
 };
@@ -58,7 +61,7 @@ export const filterControls = (columns, skip, changed) => {
     const label = make("label", { htmlFor: `filter-${one.name}` }, one.name);
     let made = null;
     if (one.values?.length > 1) made = choice(one, one.values, changed);
-    else if (one.type === "number" && one.range && one.range[0] < one.range[1] && !/(^|_)id$/i.test(one.name)) made = slider(one, label, changed);
+    else if (one.type === "number" && one.range && one.range[0] < one.range[1] && !isId(one)) made = slider(one, label, changed);
     if (!made) continue;
     box.append(make("div", { class: "field" }, label, made[0]));
     controls.push(made);

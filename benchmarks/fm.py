@@ -6,7 +6,8 @@ python benchmarks/fm.py --ratings 100000 --users 943 --items 1682 --factors 8 --
 The peer is what a program does that sees a table of features with a row for every rating, written with SciPy: one
 coordinate after the other, each a pass over the ratings that have the feature. It runs on some of the factors, and its
 time is scaled up. "sets" adds the items that a user rated and the users who rated an item: as many features for each
-rating as both have ratings, which the peer cannot hold.
+rating as both have ratings, which the peer cannot hold. Where myFM is installed (with a setuptools that still has
+pkg_resources) CPU seconds of its sweeps follow.
 
 Where PyTorch is installed a pass by batches of 1,024 follows (120 factors, Adam), beside a loop over two embeddings;
 the loop runs for some of the batches and its time is scaled up. Its Adam moves every row in every step, the kernel's
@@ -75,11 +76,31 @@ class RowByRow:
                 vector[j] = new
 
 
+def myfm_sweep(x: CSR, factors: int, n: int = 8) -> float:
+    """CPU seconds of one of ``n`` sweeps of myFM, which has one thread; what comes before the first is left out."""
+    import myfm
+
+    rows = np.tile(np.arange(x.nnz), 2)
+    columns = np.concatenate([x.row_index(), x.n_rows + x.indices])
+    table = sp.csr_matrix((np.ones(2 * x.nnz), (rows, columns)), (x.nnz, x.n_rows + x.n_columns))
+
+    def seconds(sweeps: int) -> float:
+        start = time.process_time()
+        fm = myfm.MyFMRegressor(rank=factors, random_seed=0)
+        fm.fit(
+            table, x.values.astype(np.float64), n_iter=sweeps, n_kept_samples=1, group_shapes=[x.n_rows, x.n_columns]
+        )
+        return time.process_time() - start
+
+    return (seconds(n + 1) - seconds(1)) / n
+
+
 def kernel_pass(x: CSR, factors: int, batch: int, threads: int) -> Callable[[], object]:
     rows = np.zeros((x.n_rows + x.n_columns, -(-(factors + 1) // 16) * 16), np.float32)
     rows[:, 1 : factors + 1] = np.random.default_rng(0).normal(0, 0.01, (len(rows), factors))
-    table = Table.new(rows, "adam", 1e-3)
-    return lambda: on("cpu").fm_epoch(x, table, offset=0.0, weight_decay=1e-5, batch_size=batch, threads=threads)
+    table = Table.new(rows, "row_adam", 1e-3)
+    settings = {"offset": 0.0, "weight_decay": 1e-5, "batch_size": batch, "n_coordinates": factors + 1}
+    return lambda: on("cpu").fm_epoch(x, table, **settings, threads=threads)
 
 
 class TwoEmbeddings:
@@ -227,6 +248,12 @@ def sweeps(args: argparse.Namespace) -> None:
     print_header(["sweep", "seconds", "of SciPy's"], n_texts=1)
     for name, own in times.items():
         print_row(name, f"{own:.3f}", f"{times['SciPy, ids'] / own:.1f}x")
+    if importlib.util.find_spec("myfm") is not None:
+        start = time.process_time()
+        for _ in range(8):
+            steps["ids"]()
+        own, peers = (time.process_time() - start) / 8, myfm_sweep(x, args.factors)
+        print(f"\nCPU seconds of a sweep over ids: {own:.3f}; myFM {peers:.3f}, {peers / own:.1f}x")
     if importlib.util.find_spec("torch") is not None:
         by_batches(x, args.rounds, args.threads)
 

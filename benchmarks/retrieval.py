@@ -1,6 +1,6 @@
-"""Nearest items by an index: exact and approximate, against faiss, usearch and hnswlib, on vectors that cluster.
+"""Nearest items by an index: exact and approximate, against faiss, usearch, hnswlib, annoy, on vectors that cluster.
 
-    pip install '.[bench]'                           # and usearch, hnswlib where they can be installed
+    pip install '.[bench]'                           # and usearch, hnswlib, annoy where they can be installed
     python benchmarks/retrieval.py                   # 1.86 million items of 32 numbers, k = 20
     python benchmarks/retrieval.py --items 100000    # single queries
     python benchmarks/retrieval.py --clusters 1      # nothing to prune
@@ -110,6 +110,22 @@ def with_hnswlib(items: Any, threads: int) -> dict[str, Search]:
     return {f"hnswlib, {n} candidates": partial(search, n) for n in EXPANSIONS}
 
 
+def with_annoy(items: Any, threads: int) -> dict[str, Search]:
+    from annoy import AnnoyIndex
+
+    index = AnnoyIndex(items.shape[1], "dot")
+    index.set_seed(0)
+    for row, vector in enumerate(items):
+        index.add_item(row, vector)
+    index.build(10, n_jobs=threads)
+
+    def search(queries: Any, k: int) -> Any:  # it takes one query at a time
+        found = (index.get_nns_by_vector(query, k) for query in queries)
+        return np.array([rows + [-1] * (k - len(rows)) for rows in found])
+
+    return {"annoy, 10 trees": search}
+
+
 # What is built, and the package that it needs.
 LIBRARIES: dict[str, tuple[Callable[[Any, int], dict[str, Search]], str]] = {
     "exact": (with_exact, "cofactor"),
@@ -119,6 +135,7 @@ LIBRARIES: dict[str, tuple[Callable[[Any, int], dict[str, Search]], str]] = {
     "ivf": (with_ivf, "faiss"),
     "usearch": (with_usearch, "usearch"),
     "hnswlib": (with_hnswlib, "hnswlib"),
+    "annoy": (with_annoy, "annoy"),
 }
 
 

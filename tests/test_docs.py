@@ -182,13 +182,14 @@ def test_filters_of_the_page_on_serving_are_read():
 
 def test_options_of_serving_are_those_of_the_command():
     """In the page, the container, the compose file and the example."""
-    (command,) = [one for one in app.registered_commands if one.callback.__name__ == "serve"]
-    known = {f"--{name.replace('_', '-')}" for name in command.callback.__annotations__}
+    commands = {one.callback.__name__: one.callback.__annotations__ for one in app.registered_commands}
+    options = {command: {f"--{name.replace('_', '-')}" for name in commands[command]} for command in commands}
+    known = options["serve"]
     root = Path(__file__).parents[1]
     told = {name: (root / name).read_text() for name in ("Dockerfile", "compose.yml", "examples/serve.py")}
     used = set(re.findall(r"- (--[a-z-]+)", told["compose.yml"])) | {"--host"}
     used |= set(re.findall(r"(?<!-)--[a-z][a-z-]*", SERVING)) - {"--profile"}
     assert '["cofactor", "serve", "--host", "0.0.0.0"]' in told["Dockerfile"]
-    assert used <= known
+    assert used <= known | options["train"] | options["export"]
     for option in re.findall(r'"(--[a-z]+)", (?:out|port)', told["examples/serve.py"]):
         assert option in known

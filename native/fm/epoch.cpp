@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <span>
 #include <vector>
 
 #include "core/random.hpp"
@@ -11,6 +13,13 @@ namespace cofactor {
 
 namespace {
 
+struct Entry {
+    std::int32_t user, item;
+    float target;
+};
+
+// Users go in groups, in random order, and the ratings of a group's users too: the rows and the optimizer's state of a
+// group stay in the cache until the next one comes.
 class Epoch {
 public:
     Epoch(const Csr& targets, const Table& rows, const FmEpoch& options, int threads, Interrupt& interrupt)
@@ -19,81 +28,140 @@ public:
           o_(options),
           threads_(threads),
           interrupt_(interrupt),
-          order_(targets.indices.size(), options.seed),
-          user_of_(targets.indices.size()),
+          n_users_(targets.n_rows()),
           size_(std::min<std::int64_t>(options.batch_size, targets.indices.size())),
+          group_(std::max<std::int64_t>(kGroupFloats / rows.width, 1)),
           pairs_(size_),
-          touched_(rows.n_rows, targets.n_rows(), true, true),
-          steps_(rows) {
-        const std::int64_t most = std::min(2 * size_, rows.n_rows);  // rows that a batch touches
-        gradients_ = Buffer(static_cast<std::size_t>(most * rows.width));
-        for (std::int64_t user = 0; user < targets.n_rows(); ++user) {
-            std::fill(user_of_.begin() + targets.indptr[user], user_of_.begin() + targets.indptr[user + 1],
-                      static_cast<std::int32_t>(user));
-        }
-    }
+          users_(n_users_, 0, false, true),
+          items_(rows.n_rows - n_users_, 0, false, true),
+          of_items_(static_cast<std::size_t>(std::min(size_, rows.n_rows - n_users_) * rows.width)),
+          of_users_(static_cast<std::size_t>(threads * rows.width)),
+          steps_(rows) {}
 
     double run() {
-        const auto nnz = static_cast<std::int64_t>(user_of_.size());
+        const Permutation order(n_users_, o_.seed);
         double losses = 0.0;
-        for (std::int64_t begin = 0; begin < nnz && !interrupt_.stopped(); begin += size_) {
-            const std::int64_t n = std::min(size_, nnz - begin);
-            parallel_for(n, kGrain, threads_, interrupt_, [&](std::int64_t first, std::int64_t last, int) {
-                read(begin, first, last);
-                for (std::int64_t b = first; b < last; ++b) evaluate(pairs_[b], 1.0f / static_cast<float>(n));
-            });
-            interrupt_.check();
-            if (interrupt_.stopped()) break;
-            for (std::int64_t b = 0; b < n; ++b) losses += pairs_[b].loss;
-            touch(n);
-            step();
+        for (std::int64_t first = 0; first < n_users_ && !interrupt_.stopped(); first += group_) {
+            gather(order, first, std::min(first + group_, n_users_));
+            const std::int64_t n = std::ssize(entries_), batches = (n + size_ - 1) / std::max<std::int64_t>(size_, 1);
+            for (std::int64_t b = 0; b < batches && !interrupt_.stopped(); ++b) {
+                const std::int64_t begin = n * b / batches, end = n * (b + 1) / batches;
+                losses += batch(std::span(entries_).subspan(begin, end - begin));
+                interrupt_.check();
+            }
         }
-        return nnz > 0 ? losses / static_cast<double>(nnz) : 0.0;
+        return size_ > 0 ? losses / static_cast<double>(targets_.indices.size()) : 0.0;
     }
 
 private:
-    static constexpr std::int64_t kGrain = 128;
-    static constexpr std::int64_t kAhead = 3;  // rows whose optimizer's state is on its way
+    static constexpr std::int64_t kGrain = 32;
+    static constexpr std::int64_t kAhead = 3;              // rows that are on their way
+    static constexpr std::size_t kAheadPlaces = 16;        // ratings whose places are
+    static constexpr std::int64_t kGroupFloats = 1 << 20;  // of the rows of a group's users
 
     struct Pair {
-        std::uint64_t entry;
-        std::int32_t user, item;  // rows of the table
+        std::int32_t user, item;
         float target, slope;
         double loss;
     };
 
-    // Entries are anywhere, and so are rows: all of a piece are on their way before the first is looked at.
-    void read(std::int64_t begin, std::int64_t first, std::int64_t last) {
-        for (std::int64_t b = first; b < last; ++b) {
-            const std::uint64_t entry = order_(begin + b);
-            pairs_[b].entry = entry;
-            __builtin_prefetch(user_of_.data() + entry);
-            __builtin_prefetch(targets_.indices.data() + entry);
-            __builtin_prefetch(targets_.values.data() + entry);
+    void gather(const Permutation& order, std::int64_t first, std::int64_t last) {
+        entries_.clear();
+        for (std::int64_t k = first; k < last; ++k) {
+            const auto user = static_cast<std::int32_t>(order(k));
+            for (std::int64_t e = targets_.indptr[user]; e < targets_.indptr[user + 1]; ++e) {
+                entries_.push_back({user, targets_.indices[e], targets_.values[e]});
+            }
         }
-        for (std::int64_t b = first; b < last; ++b) {
-            Pair& pair = pairs_[b];
-            pair.user = user_of_[pair.entry];
-            pair.item = static_cast<std::int32_t>(targets_.n_rows() + targets_.indices[pair.entry]);
-            pair.target = targets_.values[pair.entry];
-            prefetch(t_.row(pair.user), t_.width);
-            prefetch(t_.row(pair.item), t_.width);
-        }
+        Random random(o_.seed, first);
+        for (std::size_t n = entries_.size(); n > 1; --n) std::swap(entries_[n - 1], entries_[random.next() % n]);
     }
 
-    void touch(std::int64_t n) {
-        touched_.clear();
+    // Gradients of items first, then steps of users, then those of items: all see rows as they were before the batch.
+    double batch(std::span<const Entry> entries) {
+        const std::int64_t n = std::ssize(entries);
+        touch(entries);
+        each(items_, [&](std::int64_t p, std::int64_t last, int) {
+            const std::int64_t next = std::min(p + 1, last - 1);
+            prefetch(item(items_.row(next)), t_.width);
+            for (const auto& share : items_.shares(next)) prefetch(t_.row(pairs_[share.source].user), t_.width);
+            of_item(p, 1.0f / static_cast<float>(n));
+        });
+        if (interrupt_.stopped()) return 0.0;
+        double losses = 0.0;
+        for (std::int64_t b = 0; b < n; ++b) losses += pairs_[b].loss;
+        each(users_, [&](std::int64_t p, std::int64_t last, int worker) {
+            if (p + kAhead < last) steps_.prefetch(users_.row(p + kAhead));
+            float* const gradient = of_users_.data() + worker * t_.width;
+            of_user(p, gradient);
+            steps_(users_.row(p), gradient);
+        });
+        each(items_, [&](std::int64_t p, std::int64_t last, int) {
+            if (p + kAhead < last) steps_.prefetch(n_users_ + items_.row(p + kAhead));
+            steps_(n_users_ + items_.row(p), of_items_.data() + p * t_.width);
+        });
+        return losses;
+    }
+
+    template <class Visit>
+    void each(const TouchedRows& rows, Visit&& visit) {
+        parallel_for(rows.size(), kGrain, threads_, interrupt_, [&](std::int64_t first, std::int64_t last, int worker) {
+            for (std::int64_t p = first; p < last; ++p) visit(p, last, worker);
+        });
+    }
+
+    void touch(std::span<const Entry> entries) {
+        users_.clear();
+        items_.clear();
         const Composition rows{0, nullptr};
-        for (std::int64_t b = 0; b < n; ++b) {
-            touched_.add(rows, pairs_[b].user, static_cast<std::int32_t>(b));
-            touched_.add(rows, pairs_[b].item, static_cast<std::int32_t>(b));
+        for (std::size_t b = 0; b < entries.size(); ++b) {
+            const auto& later = entries[std::min(b + kAheadPlaces, entries.size() - 1)];
+            users_.prefetch(later.user);
+            items_.prefetch(later.item);
+            const auto [user, item, target] = entries[b];
+            users_.add(rows, user, static_cast<std::int32_t>(b));
+            items_.add(rows, item, static_cast<std::int32_t>(b));
+            pairs_[b] = {user, item, target, 0.0f, 0.0};
         }
-        touched_.sort();
+        users_.sort();
+        items_.sort();
     }
 
-    void evaluate(Pair& pair, float scale) const {
-        const float *user = t_.row(pair.user), *item = t_.row(pair.item);
-        const float score = o_.offset + user[0] + item[0] + dot(user, item, t_.width) - user[0] * item[0];
+    float* item(std::int64_t i) const { return t_.row(n_users_ + i); }
+
+    // An item's gradient, and with it what its ratings of the batch lose.
+    void of_item(std::int64_t p, float scale) {
+        const float* const own = item(items_.row(p));
+        float* const gradient = of_items_.data() + p * t_.width;
+        begin(own, gradient);
+        float of_weight = gradient[0];
+        for (const TouchedRows::Share& share : items_.shares(p)) {
+            Pair& pair = pairs_[share.source];
+            const float* const user = t_.row(pair.user);
+            evaluate(pair, o_.offset + user[0] + own[0] + dot(user, own, t_.width) - user[0] * own[0], scale);
+            axpy(pair.slope, user, gradient, t_.width);
+            of_weight += pair.slope;
+        }
+        gradient[0] = of_weight;
+    }
+
+    void of_user(std::int64_t p, float* gradient) const {
+        begin(t_.row(users_.row(p)), gradient);
+        float of_weight = gradient[0];
+        for (const TouchedRows::Share& share : users_.shares(p)) {
+            const Pair& pair = pairs_[share.source];
+            axpy(pair.slope, item(pair.item), gradient, t_.width);
+            of_weight += pair.slope;
+        }
+        gradient[0] = of_weight;
+    }
+
+    void begin(const float* values, float* gradient) const {
+        const Vec decay = broadcast(o_.weight_decay);
+        for (std::ptrdiff_t j = 0; j < t_.width; j += kLanes) store(gradient + j, decay * load(values + j));
+    }
+
+    void evaluate(Pair& pair, float score, float scale) const {
         if (o_.logistic) {
             // -log sigmoid(score) of a target of 1, -log sigmoid(-score) of one of 0
             const double away = pair.target > 0.5f ? -score : score;
@@ -106,45 +174,17 @@ private:
         }
     }
 
-    // Gradients of all rows first: each reads the rows of the other side as they were when the batch began.
-    void step() {
-        const std::ptrdiff_t width = t_.width;
-        parallel_for(touched_.size(), kGrain, threads_, interrupt_, [&](std::int64_t first, std::int64_t last, int) {
-            for (std::int64_t p = first; p < last; ++p) {
-                const std::int32_t row = touched_.row(p);
-                const float* values = t_.row(row);
-                float* gradient = gradients_.data() + p * width;
-                const Vec decay = broadcast(o_.weight_decay);
-                for (std::ptrdiff_t j = 0; j < width; j += kLanes) store(gradient + j, decay * load(values + j));
-                float of_weight = gradient[0];
-                for (const TouchedRows::Share& share : touched_.shares(p)) {
-                    const Pair& pair = pairs_[share.source];
-                    axpy(pair.slope, t_.row(row == pair.user ? pair.item : pair.user), gradient, width);
-                    of_weight += pair.slope;
-                }
-                gradient[0] = of_weight;
-            }
-        });
-        parallel_for(touched_.size(), kGrain, threads_, interrupt_, [&](std::int64_t first, std::int64_t last, int) {
-            for (std::int64_t p = first; p < last; ++p) {
-                if (p + kAhead < last) steps_.prefetch(touched_.row(p + kAhead));
-                steps_(touched_.row(p), gradients_.data() + p * width);
-            }
-        });
-    }
-
     const Csr& targets_;
     const Table& t_;
     const FmEpoch& o_;
     int threads_;
     Interrupt& interrupt_;
-    Permutation order_;
-    std::vector<std::int32_t> user_of_;  // of every entry
-    std::int64_t size_;
+    std::int64_t n_users_, size_, group_;  // size_: ratings of a batch; group_: users of a group
+    std::vector<Entry> entries_;           // of a group, in random order
     std::vector<Pair> pairs_;
-    TouchedRows touched_;
+    TouchedRows users_, items_;
+    Buffer of_items_, of_users_;  // gradients
     RowSteps steps_;
-    Buffer gradients_;
 };
 
 }  // namespace

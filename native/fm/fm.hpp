@@ -58,10 +58,11 @@ struct FmEpoch {
     std::uint64_t seed;
 };
 
-// One pass over the entries of `targets` in random order, by batches: every row that a batch touches takes one step
-// against the gradient of the batch's mean loss (squared error, or logistic) plus weight_decay / 2 times its squared
-// length. The table holds users, then items, a weight and a vector each; they have no other features. The mean loss,
-// each as it was when its batch came. O(6 width) a rating, and an optimizer's step for each touched row.
+// One pass over the entries of `targets` by batches: users in random order, in groups whose rows fill 4 MB, and the
+// entries of a group's users in random order. Every row that a batch touches takes one step against the gradient of the
+// batch's mean loss (squared error, or logistic) plus weight_decay / 2 times its squared length. The table holds users,
+// then items, a weight and a vector each; they have no other features. The mean loss, each as it was when its batch
+// came. O(6 width) a rating, and an optimizer's step for each touched row.
 double fm_epoch(const Csr& targets, const Table& rows, const FmEpoch& options, int threads, Interrupt& interrupt);
 
 // What samples of the parameters say of pairs: totals n x n_samples x n_coordinates, and those of a row of -1.

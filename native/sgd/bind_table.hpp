@@ -4,20 +4,22 @@
 #include "sampling/bind_negatives.hpp"
 #include "sgd/table.hpp"
 
-// Arrays that the optimizer has no use for are empty.
+// Arrays that the optimizer has no use for are empty. Only kernels that tell n_coordinates take row_adam.
 inline cofactor::Table table(const OutMatrix<float>& values, const OutMatrix<float>& first,
                              const OutMatrix<float>& second, const Out1<std::int32_t>& steps,
-                             const std::string& optimizer, float learning_rate, float epsilon, float beta1,
-                             float beta2) {
+                             const std::string& optimizer, float learning_rate, float epsilon, float beta1, float beta2,
+                             std::int64_t n_coordinates = 0) {
     using cofactor::Optimizer;
-    check(optimizer == "sgd" || optimizer == "adagrad" || optimizer == "adam",
+    const bool by_row = optimizer == "row_adam" && n_coordinates > 0;
+    check(optimizer == "sgd" || optimizer == "adagrad" || optimizer == "adam" || by_row,
           "optimizer must be sgd, adagrad or adam");
     const Optimizer kind = optimizer == "sgd"       ? Optimizer::sgd
                            : optimizer == "adagrad" ? Optimizer::adagrad
-                                                    : Optimizer::adam;
-    const bool needs_first = kind == Optimizer::adam, needs_second = kind != Optimizer::sgd;
-    const auto state = [&](const OutMatrix<float>& a, bool needed) {
-        check(needed ? a.shape(0) == values.shape(0) && a.shape(1) == values.shape(1) : a.size() == 0,
+                           : optimizer == "adam"    ? Optimizer::adam
+                                                    : Optimizer::row_adam;
+    const bool needs_first = kind == Optimizer::adam || by_row, needs_second = kind != Optimizer::sgd;
+    const auto state = [&](const OutMatrix<float>& a, bool needed, std::size_t width) {
+        check(needed ? a.shape(0) == values.shape(0) && a.shape(1) == width : a.size() == 0,
               "the state of the optimizer must have the shape of the values, or be empty where it has none");
         return needed ? a.data() : nullptr;
     };
@@ -26,10 +28,10 @@ inline cofactor::Table table(const OutMatrix<float>& values, const OutMatrix<flo
     return {static_cast<std::int64_t>(values.shape(0)),
             static_cast<std::ptrdiff_t>(values.shape(1)),
             values.data(),
-            state(first, needs_first),
-            state(second, needs_second),
+            state(first, needs_first, values.shape(1)),
+            state(second, needs_second, by_row ? 2 : values.shape(1)),
             needs_first ? steps.data() : nullptr,
-            {kind, learning_rate, epsilon, beta1, beta2}};
+            {kind, learning_rate, epsilon, beta1, beta2, n_coordinates}};
 }
 
 // The rows that make vectors, if they are not one each.

@@ -1,6 +1,7 @@
 // One step of an optimizer for a row, by vectors.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <initializer_list>
@@ -17,13 +18,18 @@ public:
         : t_(table),
           log_beta1_(std::log(static_cast<double>(table.step.beta1))),
           log_beta2_(std::log(static_cast<double>(table.step.beta2))) {
-        if (table.step.kind != Optimizer::adam) return;
+        if (table.step.kind != Optimizer::adam && table.step.kind != Optimizer::row_adam) return;
         first_steps_.reserve(kFirstSteps);
         for (std::int32_t n = 0; n < kFirstSteps; ++n) first_steps_.push_back(corrected(n));
     }
 
     void prefetch(std::int64_t r) const {
-        for (const float* const part : {t_.values, t_.first, t_.second}) {
+        const bool by_row = t_.step.kind == Optimizer::row_adam;
+        if (by_row) {
+            __builtin_prefetch(t_.second + 2 * r);
+            __builtin_prefetch(t_.steps + r);
+        }
+        for (const float* const part : {t_.values, t_.first, by_row ? nullptr : t_.second}) {
             if (part != nullptr) cofactor::prefetch(part + r * t_.width, t_.width);
         }
     }
@@ -39,6 +45,10 @@ public:
         float* const __restrict values = t_.values + at;
         if (step.kind == Optimizer::sgd) {
             for (std::ptrdiff_t j = 0; j < width; ++j) values[j] -= step.learning_rate * gradient[j];
+            return;
+        }
+        if (step.kind == Optimizer::row_adam) {
+            step_by_row(r, gradient);
             return;
         }
         float* const __restrict second = t_.second + at;
@@ -61,6 +71,31 @@ public:
     }
 
 private:
+    void step_by_row(std::int64_t r, const float* __restrict gradient) const {
+        const StepOptions& step = t_.step;
+        const std::ptrdiff_t width = t_.width;
+        float* const __restrict values = t_.values + r * width;
+        float* const __restrict first = t_.first + r * width;
+        float* const second = t_.second + 2 * r;
+        const std::int32_t n = ++t_.steps[r];
+        const auto [rate, second_scale] = n < kFirstSteps ? first_steps_[n] : corrected(n);
+        const float some1 = 1 - step.beta1, some2 = 1 - step.beta2;
+        Vec squares{};
+        for (std::ptrdiff_t j = 0; j < width; j += kLanes) squares += load(gradient + j) * load(gradient + j);
+        const float of_weight = gradient[0] * gradient[0];
+        const float others = static_cast<float>(std::max<std::int64_t>(step.n_coordinates - 1, 1));
+        const float of_vector = std::max(sum(squares) - of_weight, 0.0f) / others;
+        second[0] += some2 * (of_weight - second[0]);
+        second[1] += some2 * (of_vector - second[1]);
+        const float weight = values[0];
+        const float by = rate / (std::sqrt(second[1] * second_scale) + step.epsilon);
+        for (std::ptrdiff_t j = 0; j < width; ++j) {
+            first[j] += some1 * (gradient[j] - first[j]);
+            values[j] -= by * first[j];
+        }
+        values[0] = weight - rate * first[0] / (std::sqrt(second[0] * second_scale) + step.epsilon);
+    }
+
     struct Corrected {
         float rate, second_scale;
     };

@@ -10,13 +10,16 @@
 
 namespace cofactor {
 
-enum class Optimizer { sgd, adagrad, adam };
+// row_adam is Adam with one mean of squared gradients for the first number of a row, its weight, and one for its
+// vector.
+enum class Optimizer { sgd, adagrad, adam, row_adam };
 
 struct StepOptions {
     Optimizer kind;
     float learning_rate;
-    float epsilon;       // adagrad, adam
-    float beta1, beta2;  // adam
+    float epsilon;                   // adagrad, adam
+    float beta1, beta2;              // adam, row_adam
+    std::int64_t n_coordinates = 0;  // row_adam: of a row, without what it is padded with
 };
 
 // n_rows x width. A row's Adam counts the row's own steps, so that its bias correction is right however seldom the row
@@ -25,9 +28,9 @@ struct Table {
     std::int64_t n_rows;
     std::ptrdiff_t width;  // multiple of kPad, or 1
     float* values;
-    float* first;         // adam: mean of the gradients; else null
-    float* second;        // adagrad: sum, adam: mean of the squared gradients; else null
-    std::int32_t* steps;  // adam: n_rows; else null
+    float* first;         // adam, row_adam: mean of the gradients; else null
+    float* second;        // adagrad: sum, adam: mean of the squared gradients; row_adam: n_rows x 2; else null
+    std::int32_t* steps;  // adam, row_adam: n_rows; else null
     StepOptions step;
 
     float* row(std::int64_t r) const { return values + r * width; }
@@ -49,6 +52,9 @@ inline void step_number(const Table& t, std::int64_t r, std::ptrdiff_t j, float 
             t.first[at] += (1 - t.step.beta1) * (gradient - t.first[at]);
             t.second[at] += (1 - t.step.beta2) * (gradient * gradient - t.second[at]);
             t.values[at] -= rate * t.first[at] / (std::sqrt(t.second[at] * second_scale) + t.step.epsilon);
+            return;
+        case Optimizer::row_adam:  // of whole rows: RowSteps
+            return;
     }
 }
 

@@ -9,10 +9,10 @@ namespace cofactor {
 namespace {
 
 constexpr std::int64_t kGrain = 1 << 13;  // rows a thread takes at a time
-constexpr std::int64_t kAhead = 256;      // rows whose cache lines are on their way at once
+constexpr std::int64_t kAhead = 64;       // rows from which a cache line is asked for until it is read
 
 // Places from `begin` on, of many: a step for all of them in vectors, then further ones for those that left the range,
-// without a branch to mispredict.
+// side by side, without a branch to mispredict.
 void permute_many(const Permutation permutation, std::int64_t n, std::int64_t begin, std::span<std::int64_t> out) {
     const auto step = [&](std::int64_t row) {
         return static_cast<std::int64_t>(permutation.step<4>(static_cast<std::uint64_t>(row)));
@@ -20,17 +20,22 @@ void permute_many(const Permutation permutation, std::int64_t n, std::int64_t be
     const std::int64_t size = std::ssize(out);
     for (std::int64_t k = 0; k < size; ++k) out[k] = step(begin + k);
     std::int32_t outside[kGrain];
+    std::int64_t rows[kGrain];
     std::int64_t n_outside = 0;
     for (std::int64_t k = 0; k < size; ++k) {
         outside[n_outside] = static_cast<std::int32_t>(k);
+        rows[n_outside] = out[k];
         n_outside += out[k] >= n;
     }
     while (n_outside > 0) {
+        for (std::int64_t j = 0; j < n_outside; ++j) rows[j] = step(rows[j]);
         std::int64_t still = 0;
         for (std::int64_t j = 0; j < n_outside; ++j) {
-            std::int64_t& row = out[outside[j]];
-            row = step(row);
-            outside[still] = outside[j];
+            const std::int32_t k = outside[j];
+            const std::int64_t row = rows[j];
+            out[k] = row;
+            outside[still] = k;
+            rows[still] = row;
             still += row >= n;
         }
         n_outside = still;
@@ -61,11 +66,14 @@ template <class T>
 void gather(const T* values, std::ptrdiff_t stride, std::span<const std::int64_t> rows, T* out, int threads,
             Interrupt& interrupt) {
     parallel_for(std::ssize(rows), kGrain, threads, interrupt, [&](std::int64_t from, std::int64_t to, int) {
-        for (std::int64_t k = from; k < to; k += kAhead) {
-            const std::int64_t end = std::min(to, k + kAhead);
-            for (std::int64_t j = k; j < end; ++j) __builtin_prefetch(values + rows[j] * stride);
-            for (std::int64_t j = k; j < end; ++j) out[j] = values[rows[j] * stride];
+        // One asked for with each that is read: asking for many and then reading many waits in between.
+        const std::int64_t last = std::max(from, to - kAhead);
+        for (std::int64_t k = from; k < std::min(to, from + kAhead); ++k) __builtin_prefetch(values + rows[k] * stride);
+        for (std::int64_t k = from; k < last; ++k) {
+            __builtin_prefetch(values + rows[k + kAhead] * stride);
+            out[k] = values[rows[k] * stride];
         }
+        for (std::int64_t k = last; k < to; ++k) out[k] = values[rows[k] * stride];
     });
 }
 

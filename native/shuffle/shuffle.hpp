@@ -16,7 +16,7 @@ void permuted_rows(std::int64_t n, std::uint64_t seed, std::int64_t begin, std::
 // The same for the calling thread alone, and at most 2^13 places.
 void permuted_places(std::int64_t n, std::uint64_t seed, std::int64_t begin, std::span<std::int64_t> out);
 
-// out[k] = values[rows[k]], values being `stride` apart. One cache line a row, asked for some hundred rows ahead.
+// out[k] = values[rows[k]], values being `stride` apart. One cache line a row, asked for some dozen rows ahead.
 template <class T>
 void gather(const T* values, std::ptrdiff_t stride, std::span<const std::int64_t> rows, T* out, int threads,
             Interrupt& interrupt);

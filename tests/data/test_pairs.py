@@ -279,11 +279,19 @@ def test_things_that_are_no_source(source):
         ({"threads": 0}, "threads must be"),
         ({"columns": "ab"}, "columns must be"),
         ({"columns": ["a"]}, "columns=.*2 arrays"),
+        ({"columns": ["a", "a"]}, "name each column once"),
     ],
 )
 def test_parameters_are_checked(options, told):
     with pytest.raises(ParameterError, match=told):
         cf.PairLoader(pairs(5), **options)
+
+
+def test_pairs_of_items_have_no_users_to_draw_negatives_for(interactions):
+    log = pl.DataFrame({"session": [1, 1, 2, 2], "item": [1, 2, 1, 3]})
+    found = cf.read_events(log, user=None, session="session", item="item").sessions().pairs()
+    with pytest.raises(ParameterError, match="negatives are drawn for users, and source has pairs of items"):
+        cf.PairLoader(found, negatives=2, interactions=interactions)
 
 
 def test_states_of_other_loaders_are_refused():

@@ -267,7 +267,10 @@ def test_otto(tmp_path, name):
     assert (second["aid"], second["type"], third["session"], third["type"]) == (2, "carts", 9, "orders")
     assert (events.user, events.item, events.time) == ("session", "aid", "time")
     assert (events.session, events.event_type) == ("session", "type")
-    assert datasets.otto([path, path]).n_events == 6
+    other = write_otto(tmp_path / f"other-{name}")
+    assert datasets.otto([path, other]).n_events == 6
+    with pytest.raises(DataError, match="the file is named twice, and its events would count twice"):
+        datasets.otto([path, path])
 
 
 def test_otto_errors(tmp_path):

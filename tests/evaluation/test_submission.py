@@ -143,6 +143,9 @@ def test_bad_parameters(tmp_path):
     for given, message in (
         ({"k": 0}, "k must be"),
         ({"types": "clicks"}, "types="),
+        ({"types": ["clicks", "clicks"]}, "name it once"),
+        ({"types": ["add,cart"]}, "types: 'add,cart' holds a space, a comma, a quote or a _"),
+        ({"types": ["add_cart"]}, "types: 'add_cart' holds"),
         ({"fill": 3}, "fill must be ids"),
         ({"sessions": [1.5]}, "sessions must be ids"),
         ({"sessions": [1, None, None]}, r"sessions holds 2 null\(s\), the first at place 1; leave them out"),

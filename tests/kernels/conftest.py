@@ -1,4 +1,7 @@
-"""Every kernel test runs on every device, and on every level of the CPU where it asks for ``cpu_level``."""
+"""Every kernel test runs on every device, and on every level of the CPU where it asks for ``cpu_level``.
+
+Those marked ``cpu_only`` say nothing of other devices, whatever they are: they would be the same test again.
+"""
 
 import pytest
 
@@ -9,7 +12,8 @@ from device import kernels
 def pytest_generate_tests(metafunc):
     if "where" in metafunc.fixturenames:
         levels = native.LEVELS if "cpu_level" in metafunc.fixturenames else ("cpu",)
-        metafunc.parametrize("where", [*levels, *(d for d in DEVICES if d != "cpu")], indirect=True)
+        others = () if metafunc.definition.get_closest_marker("cpu_only") else (d for d in DEVICES if d != "cpu")
+        metafunc.parametrize("where", [*levels, *others], indirect=True)
 
 
 @pytest.fixture(autouse=True)

@@ -520,6 +520,7 @@ def test_more_than_two_to_the_31_elements(solver, factors):
 
 
 @pytest.mark.slow
+@pytest.mark.cpu_only
 def test_more_than_two_to_the_31_solved_elements():
     """The last row lies beyond element 2^31; the rows before it are empty."""
     factors = 1024

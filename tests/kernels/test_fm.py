@@ -318,7 +318,7 @@ def test_logistic_losses_of_wild_scores_are_finite(cpu_level):
     assert np.isfinite(table.values).all()
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adagrad"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adagrad", "row_adam"])
 def test_epochs_do_not_depend_on_the_number_of_threads(cpu_level, optimizer):
     found = []
     for threads in (1, 2, 5):
@@ -332,6 +332,34 @@ def test_epochs_do_not_depend_on_the_number_of_threads(cpu_level, optimizer):
         assert losses == found[0][0]
         assert np.array_equal(values, found[0][1])
     assert found[0][0][2] < found[0][0][0]
+
+
+def test_row_adam_scales_a_weight_and_a_vector_by_what_each_moved(cpu_level):
+    x, table = batches(optimizer="row_adam", learning_rate=0.05)
+    values = table.values.astype(float)
+    first, second = np.zeros_like(values), np.zeros((len(values), 2))
+    for step in (1, 2, 3):
+        gradient, _ = fm.epoch_gradient(values, pairs_of(x), x.values, 0.4, 0.3)
+        fm.row_adam_step(values, first, second, gradient, step=step, learning_rate=0.05, n_coordinates=7)
+        kernels.fm_epoch(x, table, offset=0.4, weight_decay=0.3, batch_size=x.nnz, n_coordinates=7)
+        np.testing.assert_allclose(table.values, values, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(table.first, first, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(table.second, second, rtol=1e-3, atol=1e-8)
+
+
+def test_users_of_all_groups_have_their_turn(cpu_level):
+    """Rows of 70,000 users are more than a group."""
+    n_users = 70_000
+    rng = np.random.default_rng(3)
+    x = CSR.from_pairs(np.arange(n_users), rng.integers(0, 5, n_users), rng.normal(size=n_users), (n_users, 5))
+    found = []
+    for threads in (1, 3):
+        table = Table.new(np.zeros((n_users + 5, WIDTH), np.float32), "sgd", 1.0)
+        loss = kernels.fm_epoch(x, table, offset=0.0, weight_decay=0.0, batch_size=10_000, threads=threads)
+        found.append((loss, table.values))
+    assert found[0][0] == found[1][0]
+    assert np.array_equal(found[0][1], found[1][1])
+    assert (found[0][1][:n_users, 0] != 0).all()
 
 
 def test_rows_without_entries_stay(cpu_level):
@@ -363,6 +391,8 @@ def test_tables_of_batches_are_checked():
         ({"logistic": True}, "targets must be 0 or 1"),
         ({"table": Table.new(table.values[:-1].copy(), "sgd", 0.1)}, "a row for every user and every item"),
         ({"table": Table.new(table.values[:, :1].copy(), "sgd", 0.1)}, "rows must be padded"),
+        ({"n_coordinates": 0}, "n_coordinates must be in"),
+        ({"n_coordinates": WIDTH + 1}, "n_coordinates must be in"),
     ):
         of = wrong.pop("table", table)
         with pytest.raises(ValueError, match=message):

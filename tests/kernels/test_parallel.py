@@ -74,6 +74,7 @@ LONG_WORK = """
 """
 
 
+@pytest.mark.cpu_only
 @pytest.mark.skipif(not POSIX, reason="SIGINT cannot be sent to one process on Windows")
 @pytest.mark.parametrize("kernel", ["als", "top_k", "ranks", "pairwise", "pairwise, deterministic"])
 @pytest.mark.parametrize("threads", [1, 2])
@@ -153,6 +154,7 @@ def test_levels_are_named(cpu_level):
     assert native.level == cpu_level
 
 
+@pytest.mark.cpu_only
 def test_a_level_that_is_not_there_is_told_at_the_first_use():
     """Importing works, so that the command line can say it in one line."""
     program = """

@@ -96,3 +96,13 @@ def epoch_gradient(rows, pairs, targets, offset, weight_decay, *, logistic=False
     touched = np.unique(pairs)
     gradient[touched] += weight_decay * rows[touched]
     return gradient, losses
+
+
+def row_adam_step(values, first, second, gradient, *, step, learning_rate, n_coordinates):
+    """Adam (Kingma & Ba 2015) with two second moments a row: of its weight, and the mean over its vector."""
+    first += 0.1 * (gradient - first)
+    squares = np.column_stack([gradient[:, 0] ** 2, (gradient[:, 1:] ** 2).sum(axis=1) / (n_coordinates - 1)])
+    second += 0.001 * (squares - second)
+    spread = np.sqrt(second / (1 - 0.999**step)) + 1e-8
+    spread = np.column_stack([spread[:, :1], np.repeat(spread[:, 1:], values.shape[1] - 1, axis=1)])
+    values -= learning_rate * first / (1 - 0.9**step) / spread

@@ -86,6 +86,9 @@ def test_arguments_are_checked():
     for options in ({"recall": 1.5}, {"recall_k": 0}, {"exact_below": 2}, {"metric": "dot"}, {"threads": 0}):
         with pytest.raises(cf.ParameterError, match=next(iter(options))):
             cf.retrieval.ApproximateIndex(items, library=Halves, **options)
+    for library, told in ((5, "library must be what makes a Library"), (lambda *_: None, "made None, which is no Lib")):
+        with pytest.raises(cf.ParameterError, match=told):
+            cf.retrieval.ApproximateIndex(items, library=library)
     with pytest.raises(cf.ParameterError, match="holds no item"):
         cf.retrieval.ApproximateIndex(items[:0], library=Halves)
     index = cf.retrieval.ApproximateIndex(items, library=Halves)

@@ -128,6 +128,7 @@ def test_arguments_are_checked():
         (lambda: cf.retrieval.ExactIndex(np.ones(5)), r"vectors must be numbers \(n, factors\), got float64 of shape"),
         (lambda: cf.retrieval.ExactIndex(np.ones((5, 0))), "vectors must be numbers"),
         (lambda: cf.retrieval.ExactIndex(np.array([["a"]])), "vectors must be numbers"),
+        (lambda: cf.retrieval.ExactIndex([[1.0, 2.0], [3.0]]), r"vectors must be numbers \(n, factors\), got \[\[1.0"),
         (lambda: cf.retrieval.ExactIndex(np.ones((5, 2)), metric="dot"), "metric must be one of 'inner_product'"),
         (lambda: cf.retrieval.ExactIndex(np.ones((5, 2)), threads=0), "threads"),
         (lambda: cf.retrieval.ExactIndex(np.ones((1, 16_385))), "16,385 numbers each; an index takes 16,384"),

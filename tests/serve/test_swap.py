@@ -1,6 +1,9 @@
 """A model takes another's place in one step, or not at all; and there is a way back."""
 
+import errno
+import os
 import shutil
+import sys
 import threading
 import time
 
@@ -10,6 +13,7 @@ import pytest
 
 import cofactor as cf
 from cofactor.serve.request_error import RequestError
+from cofactor.serve.snapshots import Snapshots
 from cofactor.serve.swap import Models
 from cofactor.serve.trained import Trained
 
@@ -239,6 +243,20 @@ def test_a_damaged_model(folder, models):
     assert refused(models).code == "model_not_loaded"
 
 
+def test_no_room_for_a_copy(folder, models, monkeypatch, tmp_path):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    save(folder, seed=1)
+    monkeypatch.setattr("cofactor.serve.snapshots.shutil.copyfileobj", full)
+    assert "no room" in refused(models).message
+    with pytest.raises(cf.ArtifactError, match="TMPDIR"):
+        Models({"shop": folder}, lambda model: model)
+    monkeypatch.undo()
+    assert models.reload() is models.get()
+    assert not models.refused
+
+
 def test_a_folder_that_is_emptied_under_the_server(folder, models):
     """Somebody truncates the very files that the model was loaded from."""
     lists = cf.load(folder).recommend(None, 5)
@@ -299,8 +317,14 @@ def test_a_watched_folder(folder, models):
     save(folder, n_items=10)  # refused
     wait_for(lambda: "shop" in models.refused)
     assert models.get() is first
+    save(folder, seed=3)
+    wait_for(lambda: models.get() is not first)
+    first, header = models.get(), (folder / "model.json").read_text()
     (folder / "model.json").write_text("{}")
-    wait_for(lambda: "no saved model" in models.refused["shop"])
+    wait_for(lambda: "no saved model" in models.refused.get("shop", ""))
+    (folder / "model.json").write_text(header)
+    wait_for(lambda: not models.refused)
+    assert models.get() is first
     shutil.rmtree(folder)
     save(folder, cf.Random(seed=2), seed=2)
     wait_for(lambda: models.get() is not first)
@@ -358,6 +382,22 @@ def test_nothing_is_left_behind(folder, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError):
         Models({"shop": folder}, lambda model: (_ for _ in ()).throw(RuntimeError))
     assert not list((tmp_path / "tmp").iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks on Windows")
+def test_what_a_dead_server_has_left_goes_and_that_of_a_living_one_stays(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    living, dead, young = (tmp_path / "tmp" / f"cofactor-versions-{name}" for name in ("living", "dead", "young"))
+    for root in (living, dead, young):
+        root.mkdir(parents=True)
+        (root / "alive").touch()
+    held = Snapshots(living)
+    for root in (living, dead):
+        os.utime(root, (0, 0))
+    models = Models({"shop": folder}, lambda model: model)
+    assert [living.exists(), dead.exists(), young.exists()] == [True, False, True]
+    models.close()
+    held.close()
 
 
 def test_the_log_that_cofactor_train_tells_of(folder, models):

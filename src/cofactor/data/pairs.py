@@ -10,6 +10,7 @@ from cofactor.checks import check_at_least, check_choice, check_flag, check_type
 from cofactor.data.interactions import Interactions
 from cofactor.data.pair_negatives import Negatives, Sampler
 from cofactor.data.pair_sources import BLOCK, Columns, PairSource, open_pairs
+from cofactor.data.session_pairs import Pairs
 from cofactor.data.torch_batches import as_dataset, as_tensors
 from cofactor.errors import ParameterError
 from cofactor.kernels import on
@@ -121,6 +122,12 @@ class PairLoader:
             check_flag(name, flag)
         if columns is not None:
             check_type("columns", columns, list | tuple, "a list of names, or None")
+            if len(set(map(str, columns))) < len(columns):
+                raise ParameterError(f"columns={shown(columns)}; name each column once")
+        if negatives and isinstance(source, Pairs):
+            raise ParameterError(
+                "negatives are drawn for users, and source has pairs of items; ItemPairsMF.fit(..., pairs=) draws those"
+            )
         resolve_threads(threads)
         self.batch_size, self.shuffle, self.drop_last, self.seed = int(batch_size), shuffle, drop_last, int(seed)
         self.buffer_size, self.tensors, self.threads = int(buffer_size), tensors, threads

@@ -10,7 +10,7 @@ from cofactor.data.layouts import Format
 from cofactor.data.spool import is_stream
 from cofactor.errors import DataError, ParameterError
 
-__all__ = ["files_of", "format_of"]
+__all__ = ["files_of", "format_of", "refuse_twice"]
 
 _EXTENSIONS: dict[str, Format] = {
     ".parquet": "parquet",
@@ -38,7 +38,7 @@ def files_of(names: list[str]) -> list[str]:
         A file does not exist, or is named twice: its events would count twice.
     """
     files = [file for name in names for file in _expand(name)]
-    _refuse_twice(files)
+    refuse_twice(files)
     return files
 
 
@@ -83,8 +83,8 @@ def _expand(name: str) -> list[str]:
     raise DataError(f"{name}: no such file or folder")
 
 
-def _refuse_twice(files: list[str]) -> None:
-    """Other ways to write the same path, and links, are seen through."""
+def refuse_twice(files: list[str]) -> None:
+    """Raise DataError if a file is named twice; other ways to write the same path, and links, are seen through."""
     names: dict[str, str] = {}
     for file in files:
         same = file if "://" in file or is_stream(file) else str(Path(file).resolve())

@@ -10,6 +10,7 @@ import polars as pl
 
 from cofactor.checks import check_type
 from cofactor.data.events import Events, read_events
+from cofactor.data.paths import refuse_twice
 from cofactor.data.sources import Source
 from cofactor.datasets._files import existing, open_text
 from cofactor.errors import DataError, ParameterError
@@ -40,13 +41,14 @@ def otto(path: str | Path | Iterable[str | Path]) -> Events:
     Raises
     ------
     DataError
-        A file is missing, or a line is of another form; names the file and the line.
+        A file is missing or named twice, or a line is of another form; names the file and the line.
     """
     check_type("path", path, str | Path | Iterable, "a path, or several")
     given = [path] if isinstance(path, str | Path) else list(path)
     if not given:
         raise ParameterError("path is empty; give at least one file")
     paths = [existing(p, "a file of OTTO sessions as JSON lines") for p in given]
+    refuse_twice([str(p) for p in paths])
     frame = (
         pl.scan_ndjson(paths, schema=_SCHEMA)
         .filter(pl.col("events").list.len().ne_missing(0))

@@ -17,6 +17,7 @@ import polars as pl
 from cofactor.checks import check_at_least, check_type, is_number
 from cofactor.data.events import Events, read_events
 from cofactor.errors import ParameterError
+from cofactor.system.memory import require_memory
 from cofactor.system.parquet import write_parquet_parts
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _LONGEST = 500
 _CLUSTER_POWER, _ITEM_POWER = 2.5, 1.8  # of uniform numbers: more makes the first clusters and items more popular
 _GAP, _GAP_SPREAD = 40.0, 1.5  # seconds between events: their median, and the spread of the logarithm
 _CHUNK = 1 << 21  # events made together
+_MOST_ROWS, _MOST_DAYS = 2**31 - 1, 36_500
 
 
 class _Plan(NamedTuple):
@@ -51,7 +53,7 @@ class _Plan(NamedTuple):
 
 def planted_clusters(n_items: int, seed: int = 0) -> NDArray[np.int32]:
     """Which cluster each item of `synthetic_sessions` belongs to, for the same arguments: (n_items,) int32."""
-    check_at_least("n_items", n_items, 1, whole=True)
+    _check_items(n_items)
     check_at_least("seed", seed, 0, whole=True)
     clusters = np.empty(n_items, np.int32)
     clusters[_names(n_items, seed)] = np.minimum(np.arange(n_items) // _CLUSTER, max(1, n_items // _CLUSTER) - 1)
@@ -105,10 +107,14 @@ def synthetic_sessions(
     ParameterError
         A number is out of its range, or the file cannot be written.
     """
-    for name, value in {"n_sessions": n_sessions, "n_items": n_items}.items():
-        check_at_least(name, value, 1, whole=True)
+    check_at_least("n_sessions", n_sessions, 1, whole=True)
+    if n_sessions > _MOST_ROWS:
+        raise ParameterError(f"n_sessions={n_sessions:,}; it must be at most {_MOST_ROWS:,}, which 32 bits tell apart")
+    _check_items(n_items)
     check_at_least("mean_length", mean_length, 1)
     check_at_least("days", days, 0, above=True)
+    if days > _MOST_DAYS:
+        raise ParameterError(f"days={days!r}; it must be at most {_MOST_DAYS:,}, a hundred years")
     check_at_least("seed", seed, 0, whole=True)
     for name, share in {"revisit": revisit, "leave": leave}.items():
         check_at_least(name, share, 0)
@@ -134,6 +140,13 @@ def synthetic_sessions(
         write_parquet_parts(lambda: _chunks(plan), schema, path)
         source = path
     return read_events(source, user=None, item="item_id", time="time", session="session", event_type="event_type")
+
+
+def _check_items(n_items: int) -> None:
+    check_at_least("n_items", n_items, 1, whole=True)
+    if n_items > _MOST_ROWS:
+        raise ParameterError(f"n_items={n_items:,}; it must be at most {_MOST_ROWS:,}, which 32 bits tell apart")
+    require_memory(12 * n_items, f"n_items={n_items:,}", "fewer items")
 
 
 def _chunks(plan: _Plan) -> Iterator[pl.DataFrame]:

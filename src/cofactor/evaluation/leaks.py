@@ -177,9 +177,7 @@ def _of_events(
         [
             log.group_by("user_id").agg([pl.col("time").max().alias("last")] if timed else []),
             log.select(pl.col("item_id").unique()),
-            log.join(
-                pairs.lazy(), on=_IDS, how="semi"
-            ).unique(),  # this way round it is the smaller side that is hashed
+            log.join(pairs.lazy(), on=_IDS, how="semi"),  # this way round it is the smaller side that is hashed
             log.select(late.alias("late"), pl.len()),
         ],
         engine="streaming",
@@ -199,7 +197,7 @@ def _of_events(
     if matrix is not None:  # whose log may hold what it left out
         users, items = matrix.users.ids.to_frame("user_id"), matrix.items.ids.to_frame("item_id")
         twice = pairs.join(unseen(pairs, matrix), on=_IDS, how="anti")
-    n_both, n_pairs = twice.select(_IDS).unique().height, held.select(_IDS).unique().height
+    n_both, n_pairs = pairs.join(twice, on=_IDS, how="semi").height, held.select(_IDS).unique().height
     yield "same_pairs", "notice", n_both, n_pairs, "test pairs are in training too"
     for name, column, ids in (("users", "user_id", users), ("items", "item_id", items)):
         known = alike.select(column).unique().join(ids, on=column, how="semi").height

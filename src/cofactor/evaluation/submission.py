@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,6 +11,7 @@ import polars as pl
 
 from cofactor.checks import check_at_least, check_type, shown
 from cofactor.data.log import Log
+from cofactor.data.sources import first_line
 from cofactor.data.tables import TableLike, check_lists, read_table
 from cofactor.errors import DataError, ParameterError
 from cofactor.evaluation.by_type import tables_of
@@ -226,7 +228,7 @@ def read(path: str | Path, *, dtype: pl.DataType | type[pl.DataType] = pl.Int64)
     try:
         table = pl.read_csv(path, schema_overrides=dict.fromkeys(_COLUMNS, pl.String), infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path} cannot be read as a submission: {error}") from error
+        raise DataError(f"{path} cannot be read as a submission: {first_line(error)}") from error
     if tuple(table.columns) != _COLUMNS:
         raise DataError(f"{path}: the columns are {', '.join(table.columns)}, and should be {', '.join(_COLUMNS)}")
     return _parts(table, path, dtype)
@@ -246,13 +248,22 @@ def _parts(table: pl.DataFrame, path: str | Path, dtype: Any) -> Iterator[pl.Dat
             ids = {"user_id": pl.col("user_id").cast(dtype), "item_id": pl.col("labels").cast(dtype)}
             yield rows.select(**ids, event_type="event_type", rank="rank")
         except pl.exceptions.PolarsError as error:
-            raise DataError(f"{path}: ids are not of type {dtype} ({error}); give their type as dtype=") from error
+            raise DataError(
+                f"{path}: ids are not of type {dtype} ({first_line(error)}); give their type as dtype="
+            ) from error
 
 
 def _names(types: Any) -> list[str]:  # noqa: ANN401
     names = list(types) if isinstance(types, Sequence) and not isinstance(types, str) else []
     if not names or not all(isinstance(name, str) and name for name in names):
         raise ParameterError(f"types={shown(types)}; it must be a list of event types, such as ['clicks', 'carts']")
+    for name in names:
+        if re.search(r'[\s,"_]', name):
+            raise ParameterError(
+                f"types: {name!r} holds a space, a comma, a quote or a _, which separate it in the file; rename it"
+            )
+    if len(set(names)) < len(names):
+        raise ParameterError(f"types={shown(types)}; each has rows of its own: name it once")
     return names
 
 

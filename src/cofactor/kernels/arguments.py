@@ -176,10 +176,10 @@ class Table(NamedTuple):
     """
 
     values: Float  # (n_rows, width): vectors, width a multiple of 16, filled with zeros; or single numbers, width 1
-    first: Float  # like values: mean of the gradients ("adam")
-    second: Float  # like values: sum ("adagrad") or mean ("adam") of the squared gradients
-    steps: Rows  # (n_rows,): how often a row was touched ("adam")
-    optimizer: str  # "sgd", "adagrad" or "adam"
+    first: Float  # like values: mean of the gradients ("adam", "row_adam")
+    second: Float  # like values: sum ("adagrad") or mean ("adam") of the squared gradients; (n_rows, 2) ("row_adam")
+    steps: Rows  # (n_rows,): how often a row was touched ("adam", "row_adam")
+    optimizer: str  # "sgd", "adagrad", "adam"; "row_adam", for machines: one second moment a weight, one a vector
     learning_rate: float
     epsilon: float
     beta1: float
@@ -197,9 +197,12 @@ class Table(NamedTuple):
     ) -> Self:
         """A table that nothing has happened to yet."""
         none = np.zeros((0, 0), np.float32)
-        first = np.zeros_like(values) if optimizer == "adam" else none
+        is_adam = optimizer in ("adam", "row_adam")
+        first = np.zeros_like(values) if is_adam else none
         second = none if optimizer == "sgd" else np.zeros_like(values)
-        steps = np.zeros(len(values) if optimizer == "adam" else 0, np.int32)
+        if optimizer == "row_adam":
+            second = np.zeros((len(values), 2), np.float32)
+        steps = np.zeros(len(values) if is_adam else 0, np.int32)
         return cls(values, first, second, steps, optimizer, learning_rate, epsilon, *betas)
 
     def slower(self, rate: float) -> Self:

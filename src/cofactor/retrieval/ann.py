@@ -7,11 +7,12 @@ index itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from cofactor.checks import check_at_least, check_fraction, check_type, warn
+from cofactor.checks import check_at_least, check_fraction, check_type, shown, warn
 from cofactor.errors import DataError, MissingExtraError, ParameterError
 from cofactor.kernels.arrays import TopK
 from cofactor.kernels.filters import NO_FILTERS, Filters
@@ -21,7 +22,6 @@ from cofactor.retrieval.vectors import as_vectors
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Self
 
     from numpy.typing import ArrayLike
@@ -132,6 +132,7 @@ class ApproximateIndex:
         check_fraction("recall", recall)
         check_fraction("exact_below", exact_below)
         check_at_least("recall_k", recall_k, 1, whole=True)
+        check_type("library", library, Callable | None, "what makes a Library, such as InvertedLists, or None")
         self._wanted = {"recall": float(recall), "recall_k": int(recall_k), "exact_below": float(exact_below)}
         self._threads = resolve_threads(threads)
         self._exact = ExactIndex(vectors, metric=metric, threads=self._threads)
@@ -139,7 +140,14 @@ class ApproximateIndex:
             raise ParameterError("vectors holds no item; an approximate index needs some")
         self._exact_below = exact_below
         space = self._exact.space
-        self._library = None if library is None else library(self._comparable(space.items, space.bias), self._threads)
+        if library is None:
+            self._library = None
+        else:
+            self._library = library(self._comparable(space.items, space.bias), self._threads)
+            if not all(hasattr(self._library, name) for name in ("search", "efforts")):
+                raise ParameterError(
+                    f"library made {shown(self._library)}, which is no Library: it needs search() and efforts"
+                )
         self.effort, self.recall = self._tuned(recall, int(recall_k))
 
     @property

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cofactor.checks import check_choice
+from cofactor.checks import check_choice, shown
 from cofactor.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
@@ -33,7 +33,10 @@ def as_vectors(name: str, given: ArrayLike) -> Float:
     DataError
         A number is NaN, infinite or too large; the message names the row.
     """
-    array = np.asarray(given)
+    try:
+        array = np.asarray(given)
+    except ValueError as error:  # rows of different lengths
+        raise ParameterError(f"{name} must be numbers (n, factors), got {shown(given)}") from error
     if array.ndim != 2 or array.dtype.kind not in "fiu" or not array.shape[1]:
         raise ParameterError(f"{name} must be numbers (n, factors), got {array.dtype} of shape {array.shape}")
     with np.errstate(over="ignore"):

@@ -144,7 +144,7 @@ class Models(Generic[T]):
             state = self._snapshots.state()
             if state is None:
                 for name, folder in self._folders.items():
-                    version = self._load(name, self._snapshots.take(folder))
+                    version = self._load(name, self._first_copy(folder))
                     check_model(version.model, None, canaries=self._canaries, most_lost=self._most_lost)
                     self._serving[name] = _Serving(version)
                 self._tried = {name: serving.current.version for name, serving in self._serving.items()}
@@ -152,6 +152,15 @@ class Models(Generic[T]):
                 return
         self._tried = {}
         self._take(state)
+
+    def _first_copy(self, folder: Path) -> Snapshot:
+        try:
+            return self._snapshots.take(folder)
+        except OSError as error:
+            raise ArtifactError(
+                f"{folder} could not be copied to {self._snapshots.root}, from where it is served: {error.strerror}; "
+                "make room, or choose another disk by the variable TMPDIR"
+            ) from error
 
     # For requests.
 
@@ -300,6 +309,8 @@ class Models(Generic[T]):
                 _log.warning("model %s: %s", name, error)
                 stamps[name] = now
                 continue
+            if version == self._serving[name].current.version:
+                self.refused.pop(name, None)  # what was wrong there has been taken back
             if version != self._tried.get(name):
                 with suppress(RequestError):  # told by the log and by refused
                     self.reload(name)

@@ -146,9 +146,13 @@ def test_tastes_that_change_are_learned(kind):
     assert measured["value"][0] == pytest.approx(rmse(model.predict(test, clip=True)["rating"], test["rating"]))
 
 
-def test_spread_holds_also_where_the_context_is_unknown():
-    train, test = halves(log())
-    model = cf.FactorizationMachine(4, context=["hour"], iterations=90, samples=30).fit(train)
+@pytest.mark.parametrize("task", ["regression", "ordinal"])
+def test_spread_holds_also_where_the_context_is_unknown(task):
+    table = log()
+    if task == "ordinal":
+        table = table.with_columns(pl.col("rating").round().clip(1, 6))
+    train, test = halves(table)
+    model = cf.FactorizationMachine(4, task=task, context=["hour"], iterations=90, samples=30).fit(train)
     known = model.predict(test)
     with pytest.warns(cf.CofactorWarning, match="categories that are not in the training data .* of hour"):
         unknown = model.predict(test.with_columns(hour=pl.lit("dawn")))

@@ -97,17 +97,19 @@ def fm_epoch(
     offset: float,
     weight_decay: float,
     batch_size: int,
+    n_coordinates: int | None = None,
     seed: int = 0,
     rate: float = 1.0,
     logistic: bool = False,
     threads: int | None = None,
 ) -> float:
-    """One pass of gradient descent over the entries of ``targets`` in random order; changes ``rows`` in place.
+    """One pass of gradient descent over the entries of ``targets``; changes ``rows`` in place.
 
-    A machine of ids alone. Every row that a batch touches takes one step of its optimizer against the gradient of the
-    batch's mean loss plus ``weight_decay / 2`` times the row's squared length; others stay as they are. The loss is the
-    squared error or, with ``logistic``, ``log(1 + exp(-z))`` of what is predicted, z, where the target is 1, and
-    ``log(1 + exp(z))`` where it is 0.
+    A machine of ids alone. Users come in random order, in groups whose rows fill 4 MB, and so do the entries of a
+    group's users: what a group changes stays in the cache. Every row that a batch touches takes one step of its
+    optimizer against the gradient of the batch's mean loss plus ``weight_decay / 2`` times the row's squared length;
+    others stay as they are. The loss is the squared error or, with ``logistic``, ``log(1 + exp(-z))`` of what is
+    predicted, z, where the target is 1, and ``log(1 + exp(z))`` where it is 0.
 
     Parameters
     ----------
@@ -116,6 +118,9 @@ def fm_epoch(
         Of users, then of items: a weight and a vector each, the width a multiple of 16.
     offset, weight_decay : float
     batch_size : int
+        At most; batches of a group are of equal size.
+    n_coordinates : int, optional
+        Numbers of a row, without what it is padded with (``"row_adam"``); by default its width.
     seed : int
         Of the order; the result does not depend on the number of threads.
     rate : float
@@ -129,7 +134,8 @@ def fm_epoch(
         Mean loss, of each entry as it was when its batch came.
     """
     return native.lib.fm_epoch(
-        targets.indptr, targets.indices, targets.values, targets.n_columns, *rows.slower(rate), logistic, offset,
+        targets.indptr, targets.indices, targets.values, targets.n_columns, *rows.slower(rate),
+        rows.values.shape[1] if n_coordinates is None else n_coordinates, logistic, offset,
         weight_decay, batch_size, seed, resolve_threads(threads),
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cofactor.models.ratings.fm_entries import add_rows
-from cofactor.models.ratings.fm_spread import strangers
+from cofactor.models.ratings.fm_spread import around, strangers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cofactor.data.features import Features
+    from cofactor.kernels.arguments import FmSamples
     from cofactor.kernels.arrays import Float, Rows
 
 __all__ = ["ContextSamples"]
@@ -77,14 +78,31 @@ class ContextSamples(NamedTuple):
 
     def variance(self, users: Float, items: Float, codes: Rows) -> NDArray[np.float64]:
         """What unknown categories add to the variance of pairs, whose rows these are; the mean over samples."""
+        means: NDArray[np.float64] = self._added(users, items, codes).mean(axis=1)
+        return means
+
+    def level_variance(
+        self, users: Float, items: Float, codes: Rows, samples: FmSamples, predicted: Float
+    ) -> NDArray[np.float64]:
+        """Mean squared distances of ordinal ratings from the predicted ones, with what unknown categories may be."""
+        assert samples.levels is not None
+        assert samples.cutpoints is not None
+        p, q = (rows.reshape(len(codes), *self._shape).astype(np.float64) for rows in (users, items))
+        z = samples.offsets + p[:, :, 0] + q[:, :, 0] + np.einsum("nsj,nsj->ns", p[:, :, 1:], q[:, :, 1:])
+        added, away = self._added(users, items, codes), (samples.levels - predicted[:, None]) ** 2
+        of_samples = [around(away, cuts, z[:, at], added[:, at]) for at, cuts in enumerate(samples.cutpoints)]
+        return np.asarray(np.mean(of_samples, axis=0), np.float64)
+
+    def _added(self, users: Float, items: Float, codes: Rows) -> NDArray[np.float64]:
+        """Variances by unknown categories in each sample, (n, n_samples)."""
         n_samples, c = self._shape
-        out = np.zeros(len(codes))
+        out = np.zeros((len(codes), n_samples))
         for column in range(codes.shape[1]):
             at = np.flatnonzero(codes[:, column] < 0)
             by = (users[at] + items[at]).reshape(len(at), n_samples, c).astype(np.float64)
             by[:, :, 0] = 1  # the derivative by the bias
             covariances = self.covariances[column].astype(np.float64)
-            out[at] += np.einsum("nsi,sij,nsj->n", by, covariances, by, optimize=True) / n_samples
+            out[at] += np.einsum("nsi,sij,nsj->ns", by, covariances, by, optimize=True)
         return out
 
 

@@ -185,7 +185,7 @@ class MachinePredictions(RatingModel):
         return np.asarray(low + (high - low) * expit(means - self.cutpoints_[0, 0]), np.float32), variances
 
     def _moments_in(self, users: Rows, items: Rows, codes: Rows) -> tuple[Float, NDArray[np.float64]]:
-        """The same in contexts; where these are unknown, what they may be adds to the variance of numbers."""
+        """The same in contexts; where these are unknown, what they may be adds to the variance."""
         samples, contexts = self._samples(), self._contexts
         assert contexts is not None
         means, variances = np.empty(len(users), np.float32), np.empty(len(users))
@@ -193,8 +193,15 @@ class MachinePredictions(RatingModel):
             own, of_users = self._item_vectors(items[piece]), self._user_vectors(users[piece])
             rows, every = contexts.joined(own, codes[piece]), np.arange(len(own), dtype=np.int32)
             means[piece], variances[piece] = self._moments(users[piece], every, samples._replace(items=rows))
-            if self._curve is None and self.method == "mcmc":
-                variances[piece] += contexts.variance(of_users, rows, codes[piece])
+            unknown = np.flatnonzero((codes[piece] < 0).any(axis=1))
+            if self.method != "mcmc" or not len(unknown):
+                continue
+            told = of_users[unknown], rows[unknown], codes[piece][unknown]
+            at = piece.start + unknown
+            if self._curve is None:
+                variances[at] += contexts.variance(*told)
+            else:
+                variances[at] = contexts.level_variance(*told, samples, means[at])
         return means, variances
 
     def _ratings(self, users: Rows, items: Rows) -> Float:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cofactor.kernels.arguments import FmSamples
     from cofactor.kernels.arrays import Float, Rows
 
-__all__ = ["Spread", "strangers"]
+__all__ = ["Spread", "around", "strangers"]
 
 _PIECE = 1 << 14  # pairs at once
 
@@ -30,6 +30,18 @@ def strangers(rows: Float, rated: NDArray[np.bool_], n_samples: int) -> tuple[Fl
         own -= mean
         means[at], covariances[at] = mean, own.T @ own / len(own)
     return means.ravel(), covariances
+
+
+def around(
+    away: NDArray[np.float64], cuts: NDArray[np.float64], z: NDArray[np.float64], added: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Means of ``away``, (n, n_levels), over the levels, where hidden numbers are normal around ``z``, (n,).
+
+    Their variances are 1, that of the noise, and ``added``, (n,).
+    """
+    below = ndtr((cuts - z[:, None]) / np.sqrt(1 + added[:, None]))
+    means: NDArray[np.float64] = np.einsum("ij,ij->i", np.diff(below, axis=1, prepend=0.0, append=1.0), away)
+    return means
 
 
 class Spread(NamedTuple):
@@ -66,9 +78,7 @@ class Spread(NamedTuple):
         for piece in _pieces(len(users)):
             away = (levels - predicted[piece, None]) ** 2
             for (z, added), cuts in zip(self._by_sample(users[piece], items[piece]), cutpoints, strict=True):
-                below = ndtr((cuts - z[:, None]) / np.sqrt(1 + added[:, None]))
-                shares = np.diff(below, axis=1, prepend=0.0, append=1.0)
-                out[piece] += np.einsum("ij,ij->i", shares, away) / len(self.users)
+                out[piece] += around(away, cuts, z, added) / len(self.users)
         return out
 
     def _by_sample(self, users: Rows, items: Rows) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:

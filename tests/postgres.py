@@ -26,7 +26,8 @@ def postgres_server():
     psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
     if tools is None:
         pytest.skip("there is no PostgreSQL on this machine")
-    folder = Path(tempfile.mkdtemp(prefix="cofactor-pg-"))
+    # Paths of sockets are short, and the account below must be able to get there.
+    folder = Path(tempfile.mkdtemp(prefix="cofactor-pg-", dir="/tmp" if Path("/tmp").is_dir() else None))
     # PostgreSQL refuses to run as root; in containers there is an account for it.
     user = "postgres" if os.getuid() == 0 else None
     try:

@@ -220,7 +220,7 @@ def refused(status, told, wanted, code):
     ("method", "path", "query", "body", "status", "code"),
     [
         ("GET", "/nothing", "", None, 404, "not_found"),
-        ("GET", "/recommend", "", None, 404, "not_found"),
+        ("GET", "/recommend", "", None, 405, "method"),
         ("DELETE", "/predict", "", None, 405, "method"),
         ("BREW", "/about", "", None, 405, "method"),
         ("GET", "/../../etc/passwd", "", None, 404, "not_found"),

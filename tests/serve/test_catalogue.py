@@ -227,6 +227,7 @@ def test_columns_are_described(catalogue):
     assert "values" not in told["name"]
     assert told["category"]["values"] == ["bakery", "dairy"]
     assert told["price"]["range"] == [1.5, 5.0]
+    assert told["price"]["quantiles"] == [1.5, 4.99, 5.0]
     assert told["stock"]["type"] == "number"
     assert told["since"]["range"] == ["2023-01-01", "2024-06-01"]
     assert told["tags"]["values"] == ["cold", "sweet", "white"]

@@ -208,6 +208,21 @@ def test_a_locked_store_is_told_and_reading_goes_on(path, monkeypatch):
         assert [e.item for e in store.history("ann")] == [1, 3]
 
 
+def test_a_lock_in_postgresql_is_told(postgres, monkeypatch):
+    import psycopg
+
+    monkeypatch.setattr("cofactor.serve.database._WAIT", 0.2)
+    url = postgres()
+    with open_store(url) as store, psycopg.connect(url) as other:
+        other.execute("UPDATE cofactor_state SET value = value")
+        with pytest.raises(RequestError) as caught:
+            store.append([event("ann", 1)])
+        assert (caught.value.status, caught.value.code) == (503, "store_locked")
+        store.refresh()
+        other.rollback()
+        assert store.append([event("ann", 1)]) == 1
+
+
 def test_a_full_disk_is_told_and_nothing_is_half_written(path, monkeypatch):
     connect = Sqlite.connect
     pages = [24]

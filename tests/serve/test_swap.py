@@ -1,7 +1,9 @@
 """A model takes another's place in one step, or not at all; and there is a way back."""
 
 import errno
+import os
 import shutil
+import sys
 import threading
 import time
 
@@ -11,6 +13,7 @@ import pytest
 
 import cofactor as cf
 from cofactor.serve.request_error import RequestError
+from cofactor.serve.snapshots import Snapshots
 from cofactor.serve.swap import Models
 from cofactor.serve.trained import Trained
 
@@ -379,6 +382,22 @@ def test_nothing_is_left_behind(folder, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError):
         Models({"shop": folder}, lambda model: (_ for _ in ()).throw(RuntimeError))
     assert not list((tmp_path / "tmp").iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks on Windows")
+def test_what_a_dead_server_has_left_goes_and_that_of_a_living_one_stays(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    living, dead, young = (tmp_path / "tmp" / f"cofactor-versions-{name}" for name in ("living", "dead", "young"))
+    for root in (living, dead, young):
+        root.mkdir(parents=True)
+        (root / "alive").touch()
+    held = Snapshots(living)
+    for root in (living, dead):
+        os.utime(root, (0, 0))
+    models = Models({"shop": folder}, lambda model: model)
+    assert [living.exists(), dead.exists(), young.exists()] == [True, False, True]
+    models.close()
+    held.close()
 
 
 def test_the_log_that_cofactor_train_tells_of(folder, models):

@@ -278,7 +278,8 @@ class Index:
         if left_out:
             choices = choices[~np.isin(choices, np.concatenate(left_out))]
         best = choices[: q.k]
-        return Listed(best.tolist(), self._popularity[best].tolist(), "popular", q.unknown)
+        source = "popular" if len(best) else source  # else nothing is left, whoever is asked
+        return Listed(best.tolist(), self._popularity[best].tolist(), source, q.unknown)
 
 
 def _rows_of(matrix: CSR, rows: Rows) -> CSR:

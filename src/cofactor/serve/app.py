@@ -143,6 +143,8 @@ class App:
         task = self._begin(None if path in _SLOW else service.limits.seconds)
         body, error = None, None
         try:
+            if path == "/recommend":
+                raise RequestError(405, "method", "not with this method", headers={"Allow": "POST"})
             body = await self._body(path, scope, given, receive)
             scope["app"], scope["state"] = self, {"service": service}
             await self._router(scope, _again(body, receive), told)

@@ -28,6 +28,7 @@ Mask: TypeAlias = "NDArray[np.bool_]"
 ORDERED = ("=", "!=", "<", "<=", ">", ">=", "in", "not in")
 _EQUALITY = ("=", "!=", "in", "not in")
 _EPOCH, _MICROSECOND = dt.datetime(1970, 1, 1), dt.timedelta(microseconds=1)
+_STEPS = 41  # every 2.5 % of the items
 _LISTED = 200  # values of a text column that are told
 
 
@@ -105,6 +106,11 @@ class Attribute(ABC):
         """The least and the greatest value of a column that has an order and is no text."""
         return None
 
+    @property
+    def quantiles(self) -> list[float] | None:
+        """Of numbers, the values that cut the items into equal parts, from the least to the greatest."""
+        return None
+
 
 class _Number(Attribute):
     type = "number"
@@ -143,6 +149,14 @@ class _Number(Attribute):
     def range(self) -> tuple[Any, Any] | None:
         there = self._numbers[self._present]
         return (there.min().item(), there.max().item()) if len(there) else None
+
+    @property
+    def quantiles(self) -> list[float] | None:
+        there = self._numbers[self._present]
+        if not len(there):
+            return None
+        steps: list[float] = np.unique(np.quantile(there, np.linspace(0, 1, _STEPS), method="inverted_cdf")).tolist()
+        return steps
 
 
 class _Flag(Attribute):

@@ -150,7 +150,11 @@ class Catalogue:
         return self._frame.columns
 
     def describe(self) -> list[dict[str, Any]]:
-        """The columns for people and programs: ``name``, ``type``, ``operators``, and ``values`` or ``range``."""
+        """The columns for people and programs.
+
+        Each has ``name``, ``type`` and ``operators``; ``values`` if they are few, and ``range`` and ``quantiles`` if it
+        is of numbers.
+        """
         return self._described
 
     @cached_property
@@ -169,6 +173,8 @@ class Catalogue:
                 one["values"] = values
             if (ends := found.range) is not None:
                 one["range"] = list(ends)
+            if (steps := found.quantiles) is not None:
+                one["quantiles"] = steps
             told.append(one)
         return told
 

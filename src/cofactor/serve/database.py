@@ -148,8 +148,15 @@ class Postgres(Database):
 
     def connect(self) -> Any:  # noqa: ANN401
         """A connection that waits neither for a server nor for a lock for long."""
-        options = f"-c lock_timeout={int(_WAIT * 1000)} -c synchronous_commit=on"
-        return self._psycopg.connect(self._url, autocommit=True, connect_timeout=int(_WAIT), options=options)
+        milliseconds = int(_WAIT * 1000)
+        limits = f"-c lock_timeout={milliseconds} -c statement_timeout={5 * milliseconds} -c synchronous_commit=on"
+        return self._psycopg.connect(
+            self._url,
+            autocommit=True,
+            connect_timeout=int(_WAIT),
+            tcp_user_timeout=milliseconds,  # a server that is gone without a word is told as one
+            options=limits,
+        )
 
     def sql(self, statement: str) -> str:
         """With ``%s`` for its values."""
@@ -166,7 +173,7 @@ class Postgres(Database):
     def failure(self, error: Exception) -> RequestError:
         """By the class of the error."""
         errors = self._psycopg.errors
-        if isinstance(error, errors.LockNotAvailable | errors.DeadlockDetected):
+        if isinstance(error, errors.LockNotAvailable | errors.DeadlockDetected | errors.QueryCanceled):
             return _failure("store_locked", "another process holds the lock of the store; try again")
         if isinstance(error, errors.DiskFull):
             return _failure("store_full", "the disk of the store is full: nothing was written", 507)

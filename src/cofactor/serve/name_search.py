@@ -43,15 +43,20 @@ class NameSearch:
             binary = items.dtype == pl.Binary
             names = pl.Series([None] * n, dtype=pl.String) if binary else items.ids.cast(pl.String)
         self._lengths = names.str.len_chars().fill_null(0).to_numpy()
-        words = _words(names)
-        pairs = words.to_frame("word").with_row_index("row").explode("word").drop_nulls().unique().sort("word", "row")
-        runs = pairs["word"].rle().struct.unnest()
-        vocabulary = runs["value"]
-        self._rows = pairs["row"].to_numpy().astype(np.int32)
-        self._indptr = np.concatenate([[0], runs["len"].cum_sum().to_numpy().astype(np.int64)])
+        words = _words(names).fill_null([])
+        entries = words.to_frame("word").with_row_index("row").explode("word").drop_nulls()
+        vocabulary = entries["word"].unique().sort()
+        numbered = vocabulary.to_frame("word").with_row_index("number")
+        numbers = entries.join(numbered, on="word", how="left", maintain_order="left")["number"].to_numpy()
+        rows = entries["row"].to_numpy()
+        # Each word of each item once, by word and then by item; the entries are in the order of the items.
+        pairs = np.sort(numbers.astype(np.int64) * n + rows)
+        pairs = pairs[np.diff(pairs, prepend=-1) > 0]
+        self._rows = (pairs % max(n, 1)).astype(np.int32)
+        self._indptr = np.searchsorted(pairs, np.arange(len(vocabulary) + 1) * n)
         self._words = np.array(vocabulary.to_list(), dtype=f"U{_LONGEST_WORD}")
-        first = vocabulary.search_sorted(words.list.first().fill_null("")).to_numpy()
-        self._first_words = np.where(words.list.len().fill_null(0).to_numpy() > 0, first.astype(np.int32), -1)
+        self._first_words = np.full(n, -1, np.int32)
+        self._first_words[rows[::-1]] = numbers[::-1]  # of several, the one written last: the first
 
     def find(
         self,

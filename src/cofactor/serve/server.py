@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from cofactor.errors import CofactorError, ParameterError
+from cofactor.serve.protocol import Protocol
 from cofactor.serve.settings import Settings, make_app
 from cofactor.serve.telemetry import set_up_logs
 from cofactor.serve.workers import leave_with_parent, run_workers
@@ -82,7 +83,8 @@ def _run(app: App, drain: float, sock: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         loop="auto",
-        http="httptools",
+        http=Protocol,
+        ws="none",
         lifespan="on",
         access_log=False,
         log_config=None,

@@ -16,13 +16,12 @@ const choice = (one, values, changed) => {
   }];
 };
 
+/** A slider over the quantiles of a column, each as far from the next; the last place is no filter. */
 const slider = (one, label, changed) => {
-  const [low, high] = one.range;
-  const whole = Number.isInteger(low) && Number.isInteger(high) && high - low >= 20;
-  const step = whole ? Math.max(1, Math.round((high - low) / 200)) : (high - low) / 100;
-  const steps = Math.ceil((high - low) / step);
-  const input = make("input", { id: `filter-${one.name}`, type: "range", min: 0, max: steps, step: 1, value: steps });
-  const most = () => (Number(input.value) === steps ? null : Number((low + Number(input.value) * step).toPrecision(4)));
+  const steps = one.quantiles, last = steps.length - 1;
+  const input = make("input", { id: `filter-${one.name}`, type: "range", min: 0, max: last, step: 1, value: last });
+  const most = () => (Number(input.value) === last ? null : steps[Number(input.value)]);
+  const part = () => `${column(one.name)} <= ${most()}`;
   const tell = () => {
     const text = most() === null ? "any" : `at most ${shown(most())}`;
     label.textContent = `${one.name}: ${text}`;
@@ -30,12 +29,11 @@ const slider = (one, label, changed) => {
   };
   input.addEventListener("input", () => { tell(); changed(); });
   tell();
-  return [input, () => (most() === null ? "" : `${column(one.name)} <= ${most()}`), (part) => {
-    const start = `${column(one.name)} <= `;
-    const given = part.startsWith(start) ? Number(part.slice(start.length)) : NaN;
-    input.value = Number.isNaN(given) ? steps : Math.round((given - low) / step);
+  return [input, () => (most() === null ? "" : part()), (given) => {
+    const at = steps.findIndex((step, n) => n < last && given === `${column(one.name)} <= ${step}`);
+    input.value = at < 0 ? last : at;
     tell();
-    return !Number.isNaN(given) && part === `${start}${most()}`;
+    return at >= 0;
   }];
 };
 
@@ -44,10 +42,10 @@ const isId = (one) => /(^|_)id$/i.test(one.name);
 
 /** A filter that these columns allow. */
 const example = (columns) => {
-  const listed = columns.find((one) => one.values?.length), ranged = columns.find((one) => one.range && one.type === "number" && !isId(one));
+  const listed = columns.find((one) => one.values?.length), ranged = columns.find((one) => one.quantiles && !isId(one));
   const parts = [
     ...(listed ? [`${column(listed.name)} in (${listed.values.slice(0, 2).map(value).join(", ")})`] : []),
-    ...(ranged ? [`not ${column(ranged.name)} < ${Number(((ranged.range[0] + ranged.range[1]) / 2).toPrecision(2))}`] : []),
+    ...(ranged ? [`not ${column(ranged.name)} < ${ranged.quantiles[Math.floor(ranged.quantiles.length / 2)]}`] : []),
   ];
   return parts.length ? parts.join(" and ") : `${column(columns[0]?.name ?? "name")} != null`;
 };
@@ -61,7 +59,7 @@ export const filterControls = (columns, skip, changed) => {
     const label = make("label", { htmlFor: `filter-${one.name}` }, one.name);
     let made = null;
     if (one.values?.length > 1) made = choice(one, one.values, changed);
-    else if (one.type === "number" && one.range && one.range[0] < one.range[1] && !isId(one)) made = slider(one, label, changed);
+    else if (one.quantiles?.length > 1 && !isId(one)) made = slider(one, label, changed);
     if (!made) continue;
     box.append(make("div", { class: "field" }, label, made[0]));
     controls.push(made);

@@ -18,6 +18,7 @@ const wrong = (error) => {
   $("#trouble").textContent = ofFilter ? "" : error.message;
   $("#trouble").hidden = ofFilter;
 };
+const busy = (is) => $("#lists").setAttribute("aria-busy", String(is));
 const well = () => { $("#trouble").hidden = true; $("#filter-wrong").textContent = ""; };
 
 /* Who is asked for */
@@ -54,6 +55,7 @@ const recall = async () => {
 };
 
 const choose = async (id, added = []) => {
+  busy(true);
   try {
     const { user, history: past } = await calls.user(id);
     await learn(past.map(({ item }) => item));
@@ -62,11 +64,13 @@ const choose = async (id, added = []) => {
     await changedPerson();
   } catch (error) {
     if (!$("#lists").children.length) await changedPerson();
+    busy(false);
     wrong(error);
   }
 };
 
 const add = async (id) => {
+  busy(true);
   if (!state.added.some(({ item }) => calls.keyOf(item) === calls.keyOf(id))) state.added.unshift({ item: id });
   $("#add").value = "";
   try {
@@ -128,7 +132,7 @@ const refresh = async () => {
   running?.abort();
   running = new AbortController();
   const { signal } = running, box = $("#lists");
-  box.setAttribute("aria-busy", "true");
+  busy(true);
   hideTip();
   remember();
   try {
@@ -143,10 +147,11 @@ const refresh = async () => {
   } catch (error) {
     wrong(error);
   } finally {
-    if (!signal.aborted) box.setAttribute("aria-busy", "false");
+    if (!signal.aborted) busy(false);
   }
 };
-const refreshSoon = later(120, refresh);
+const refreshLater = later(120, refresh);
+const refreshSoon = () => { busy(true); refreshLater(); };
 const changedPerson = () => { drawHistory(); return refresh(); };
 
 const SOURCES = { popular: "popular items, as there is nothing to go by", fold_in: "worked out from this history just now", model: "as learned in training" };

@@ -6,7 +6,9 @@ NumPy cannot read: code that mistakes a held matrix for an array fails on it.
 """
 
 import numpy as np
+import pytest
 
+from cofactor.errors import CofactorError
 from cofactor.kernels import DEVICES, cpu, on
 from cofactor.kernels.filters import Filters
 
@@ -94,6 +96,21 @@ def changed(name, args):
 DEVICES[OPAQUE] = __name__
 
 
+def in_torch():
+    """The devices of PyTorch that are there: none without the package, "cuda" with a GPU."""
+    there = []
+    for name in ("torch", "cuda"):
+        try:
+            on(name)
+        except CofactorError:
+            continue
+        import torch
+
+        torch.set_num_threads(1)  # tensors of tests are small, and more threads wait for each other
+        there.append(name)
+    return there
+
+
 class UnderTest:
     """The kernels of the device that the running test is about."""
 
@@ -110,7 +127,12 @@ class UnderTest:
             out = options.get("out") if name in STAY else None
             if out is not None:
                 options["out"] = device.hold(out)
-            result = kernel(*args, **options)
+            try:
+                result = kernel(*args, **options)
+            except CofactorError as error:
+                if "not there on this device" in str(error):
+                    pytest.skip(f"device={self.device!r}: {error}")
+                raise
             for place, array in inside.items():
                 if (now := device.fetch(args[place])) is not array:
                     array[:] = now

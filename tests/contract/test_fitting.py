@@ -280,7 +280,7 @@ def test_every_model_computes_where_its_device_says(name, interactions, monkeypa
 
 
 def test_a_device_that_is_not_there_is_named():
-    with pytest.raises(cf.ParameterError, match=r"device='abacus' has no kernels; available: cpu"):
+    with pytest.raises(cf.ParameterError, match=r"device='abacus' has no kernels; available: cpu, torch, cuda"):
         cf.ImplicitALS(4, device="abacus").fit(pl.DataFrame({"user_id": [1], "item_id": [2]}))
 
 

@@ -6,13 +6,38 @@ Those marked ``cpu_only`` say nothing of other devices, whatever they are: they 
 import pytest
 
 from cofactor.kernels import DEVICES, native
-from device import kernels
+from device import in_torch, kernels
+
+# What PyTorch has, and the tests of it that only hold where every digit is the same in any batch, on any number of
+# threads, that are about the arrays of the CPU, or that take long for what others test as well.
+IN_TORCH = {"test_als", "test_gramian", "test_products", "test_ranks", "test_topk"}
+OF_THE_CPU = {
+    "test_a_history_longer_than_the_arena_is_streamed",
+    "test_a_query_gets_the_same_list_alone_and_in_any_batch",
+    "test_any_memory_order_is_read",
+    "test_bounds_lose_nothing",
+    "test_broken_rows_are_refused",
+    "test_codes_of_items_that_miss_all_that_matters",
+    "test_codes_of_queries_that_miss_all_that_matters",
+    "test_columns_out_of_order_are_refused",
+    "test_groups_of_long_histories",
+    "test_item_counts_around_panels_and_chunks",
+    "test_long_histories_give_the_same_whoever_works_on_them",
+    "test_more_than_two_to_the_31_elements",
+    "test_more_than_two_to_the_31_solved_elements",
+    "test_results_do_not_depend_on_threads_nor_on_the_rows_beside",
+    "test_scores_closer_together_than_the_bounds_are_to_the_scores",
+    "test_the_ranks_are_those_of_the_lists",
+    "test_where_vectors_start_in_memory_does_not_matter",
+}
 
 
 def pytest_generate_tests(metafunc):
     if "where" in metafunc.fixturenames:
         levels = native.LEVELS if "cpu_level" in metafunc.fixturenames else ("cpu",)
-        others = () if metafunc.definition.get_closest_marker("cpu_only") else (d for d in DEVICES if d != "cpu")
+        has = metafunc.module.__name__.split(".")[-1] in IN_TORCH and metafunc.function.__name__ not in OF_THE_CPU
+        others = [d for d in DEVICES if d != "cpu" and (d not in ("torch", "cuda") or (has and d in in_torch()))]
+        others = [] if metafunc.definition.get_closest_marker("cpu_only") else others
         metafunc.parametrize("where", [*levels, *others], indirect=True)
 
 

@@ -161,10 +161,11 @@ def test_16_bits_are_those_of_the_nearest_bfloat16(cpu_level, factors):
         fixed, solved = vectors(history.n_columns, factors), vectors(history.n_rows, factors, seed=2)
         gramian, start = kernels.to_principal_axes(fixed, solved), solved.copy()
         fixed[0, 0] = 1 + 2**-8  # a tie
+        n = (factors + 15) // 16 * 16 // 32 * 32
+        fixed[:, n:] = bfloat16(fixed[:, n:])
         options = {**OPTIONS, "solver": "cg", "cg_steps": 3}
         loss, _ = kernels.als_sweep(history, solved, fixed, gramian, gather="bfloat16", **options)
-        n = (factors + 15) // 16 * 16 // 32 * 32
-        fixed[:, :n] = bfloat16(fixed[:, :n])
+        fixed = bfloat16(fixed)
         rounded, _ = kernels.als_sweep(history, start, fixed, gramian, **options)
         assert_close(solved, start, 1e-5)
         assert loss == pytest.approx(rounded, rel=1e-5)

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 __all__ = ["DEVICES", "on"]
 
-DEVICES = {"cpu": "cofactor.kernels.cpu"}
+DEVICES = {
+    "cpu": "cofactor.kernels.cpu",
+    "torch": "cofactor.kernels.torch",
+    "cuda": "cofactor.kernels.torch.cuda",
+}
 """The module that holds the ``Kernels`` of each device."""
 
 
@@ -22,7 +26,9 @@ def on(device: str) -> Kernels:
     Raises
     ------
     ParameterError
-        No kernels exist for the device.
+        No kernels exist for the device, or nothing here can run them.
+    MissingExtraError
+        The device needs a package that is not installed.
     """
     if not isinstance(device, str) or device not in DEVICES:
         raise ParameterError(f"device={device!r} has no kernels; available: {', '.join(DEVICES)}")

@@ -15,7 +15,7 @@ from cofactor.errors import CofactorError, ParameterError
 from cofactor.serve.protocol import Protocol
 from cofactor.serve.settings import Settings, make_app
 from cofactor.serve.telemetry import set_up_logs
-from cofactor.serve.workers import leave_with_parent, run_workers
+from cofactor.serve.workers import CANNOT_START, leave_with_parent, run_workers
 from cofactor.system.threads import available_threads
 
 if TYPE_CHECKING:
@@ -104,7 +104,8 @@ def _work(drain: float, file: int) -> None:
     try:
         app = make_app(settings)
     except CofactorError as error:
-        sys.exit(f"error: {error}")
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(CANNOT_START)
     _run(app, drain, socket.socket(fileno=file))
 
 

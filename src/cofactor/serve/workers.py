@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
-__all__ = ["leave_with_parent", "run_workers"]
+__all__ = ["CANNOT_START", "leave_with_parent", "run_workers"]
 
 _log = logging.getLogger("cofactor.serve")
 _LOOK = 0.05  # seconds between looks at the workers
-_YOUNG = 2.0  # seconds: a worker that ends before has failed to start
-_FAILURES = 3  # in a row, and the service ends
+_YOUNG = 2.0  # seconds: a worker that ends before is started again after a pause
+_PAUSE = 1.0
+CANNOT_START = 2  # what a worker exits with that has told why
 
 
 def run_workers(command: Sequence[str], n: int, sock: socket.socket, *, drain: float) -> None:
@@ -50,18 +51,21 @@ def run_workers(command: Sequence[str], n: int, sock: socket.socket, *, drain: f
         arguments = [sys.executable, *command, str(sock.fileno())]
         return subprocess.Popen(arguments, pass_fds=[sock.fileno()], start_new_session=True), time.monotonic()
 
-    workers, failures = [start() for _ in range(n)], 0
+    workers, first, due = [start() for _ in range(n)], set(range(n)), dict.fromkeys(range(n), 0.0)
     try:
         while not ending.wait(_LOOK):
             for at, (process, begun) in enumerate(workers):
-                if process.poll() is None:
+                now = time.monotonic()
+                if process.poll() is None or now < due[at]:
                     continue
-                young = time.monotonic() - begun < _YOUNG
-                failures = failures + 1 if young or process.returncode == 1 else 0
-                if failures >= _FAILURES * n or process.returncode == 2:
+                if at in first and process.returncode in (1, CANNOT_START):
                     raise CofactorError("the workers cannot start; the reason stands above")
+                if now - begun < _YOUNG and not due[at]:  # it may be the store that is away: not in a hurry
+                    due[at] = now + _PAUSE
+                    continue
+                first.discard(at)
                 _log.warning("worker %d ended with %d; another one starts", process.pid, process.returncode)
-                workers[at] = start()
+                workers[at], due[at] = start(), 0.0
     finally:
         _end([process for process, _ in workers], drain)
         for number, handler in before.items():

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cofactor.checks import warn
 from cofactor.data.features import Features
 from cofactor.data.saved import PARTS, check_count, count, id_writer, read_ids
-from cofactor.errors import ArtifactError, DataError, ParameterError
+from cofactor.errors import ArtifactError, CofactorError, DataError, ParameterError
+from cofactor.kernels import DEVICES, on
 from cofactor.kernels.csr import CSR
 from cofactor.models.base.learned import check_csr, check_learned, is_name
 from cofactor.models.base.model import Model
@@ -180,6 +182,19 @@ def _data(description: dict[str, Any], users: IdMap, items: IdMap, csr: CSR) -> 
     return _class_of(description)._data_class(users, items, csr, **description.get("data", {}))
 
 
+def _device_here(params: dict[str, Any]) -> dict[str, str]:
+    """The CPU, told, in the place of a device that exists but not here: models hold nothing that is a device's own."""
+    device = params.get("device", "cpu")
+    if device not in DEVICES:
+        return {}
+    try:
+        on(device)
+    except CofactorError as error:
+        warn(f"the model was saved with device={device!r}, which is not here ({error}); it computes with device='cpu'")
+        return {"device": "cpu"}
+    return {}
+
+
 def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: UserItems, verify: bool) -> Model:
     if prefix and f"{prefix}interactions.indptr" in arrays:
         csr = CSR(**{part: arrays.pop(f"{prefix}interactions.{part}") for part in PARTS}, n_columns=x.n_items)
@@ -191,7 +206,7 @@ def _restore(description: dict[str, Any], prefix: str, arrays: Arrays, x: UserIt
     models = [
         _restore(d, f"{prefix}{key}.{i}.", arrays, x, verify) for key in nested for i, d in enumerate(params.pop(key))
     ]
-    model = cls(*models, **params)
+    model = cls(*models, **params | _device_here(params))
     model._check()
     own = {
         k.removeprefix(prefix): a

@@ -104,7 +104,7 @@ class ImplicitALS(FactorModel):
     seed : int
     threads : int, optional
         Default: what affinity and container limits grant. Results do not depend on it.
-    device : {"cpu"}
+    device : {"cpu", "torch", "cuda"}
 
     Attributes
     ----------

@@ -1,0 +1,200 @@
+"""``device="cuda"`` on one card: the same results as the CPU, then seconds, peak memory and shares of what it can do.
+
+    python benchmarks/gpu.py                  # in a clean checkout; installs it with PyTorch if it is not installed
+    python benchmarks/gpu.py --device torch   # the same code on the CPU, smaller, beside the native kernels
+
+It ends within ``--seconds`` (300): what would not fit any more is left out and named. Parity comes first, and a loss
+that differs by more than 1e-4 from the CPU's ends the run. "share" is of the card's own figures, measured in the same
+run: bytes that must be read once and written once per second of copying, or operations per second of a float32 product.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from _measure import print_header, print_row, seconds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+OPTIONS: dict[str, Any] = {
+    "alpha": 10.0,
+    "unobserved_weight": 1.0,
+    "regularization": 0.01,
+    "regularization_exponent": 0.0,
+}
+SIZES = {"cuda": (138_000, 27_000, 17_000_000, 1_860_000), "torch": (6_040, 3_706, 1_000_000, 20_000)}
+
+
+class Row(NamedTuple):
+    """What is timed: its name, what it does, and the bytes and operations that it takes at least."""
+
+    name: str
+    run: Callable[[Any], object]
+    gigabytes: float
+    gigaflops: float
+    part: float = 1.0  # of the whole that is run; seconds are those of the whole
+
+
+def install() -> None:
+    if not all(importlib.util.find_spec(name) for name in ("cofactor", "torch")):
+        root = Path(__file__).parent.parent
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", f"{root}[gpu]"], check=True)
+
+
+def iteration(kernels: Any, x: Any, factors: int, solver: str) -> Callable[[], float]:
+    """A sweep over users and one over items from the same start on every device; gives their losses."""
+    rng, scale = np.random.default_rng(0), np.float32(0.1 / np.sqrt(factors))
+    start = [scale * rng.standard_normal((n, factors), np.float32) for n in (x.n_users, x.n_items)]
+    users, items = (kernels.vectors(*v.shape, partial(np.copyto, src=v)) for v in start)
+    by_user, by_item = kernels.hold(x.user_items), kernels.hold(x.item_users)
+
+    def step() -> float:
+        total = 0.0
+        for history, solved, fixed in ((by_user, users, items), (by_item, items, users)):
+            gramian = kernels.to_principal_axes(fixed, *(() if solver == "cholesky" else (solved,)))
+            loss, failed = kernels.als_sweep(history, solved, fixed, gramian, solver=solver, **OPTIONS)
+            assert failed < 0, failed
+            total += loss
+        return total
+
+    return step
+
+
+def check_parity(device: str) -> None:
+    import cofactor as cf
+    from cofactor.kernels import on
+
+    x = cf.datasets.synthetic(3_000, 1_500, 100_000, seed=1)
+    for solver in ("cholesky", "cg"):
+        steps = [iteration(on(name), x, 64, solver) for name in ("cpu", device)]
+        losses = [[step() for _ in range(4)] for step in steps]
+        apart = float(np.abs(np.divide(*losses) - 1).max())
+        print(f"{solver}: losses of four iterations differ from the CPU's by {apart:.1e} at most")
+        if apart > 1e-4:
+            raise SystemExit("that is more than 1e-4")
+    vectors = np.random.default_rng(0).standard_normal((4_000, 32), np.float32)
+    here, there = (on(name).top_k(vectors, vectors, 20) for name in ("cpu", device))
+    apart = float(np.abs(here.scores - there.scores).max())
+    print(f"top 20: {(here.rows == there.rows).mean():.4%} of the items in the same place, scores within {apart:.1e}\n")
+    if apart > 1e-3:
+        raise SystemExit("that is more than 1e-3")
+
+
+def rows(device: str) -> Iterator[Row]:
+    import cofactor as cf
+
+    n_users, n_items, nnz, n_neighbours = SIZES[device]
+    x, rng = cf.datasets.synthetic(n_users, n_items, nnz, seed=0), np.random.default_rng(0)
+    print(x, flush=True)
+    for solver, factors in (("cholesky", 64), ("cg", 64), ("cg", 128), ("cholesky", 128)):
+        entry = 2 * x.nnz * factors
+        work = 2 * entry * (factors / 2 if solver == "cholesky" else 4 * 2) / 1e9
+        step = [None]
+
+        def run(kernels: Any, solver: str = solver, factors: int = factors, step: list[Any] = step) -> None:
+            step[0] = (
+                step[0] if step[0] and step[0][0] is kernels else (kernels, iteration(kernels, x, factors, solver))
+            )
+            step[0][1]()
+
+        yield Row(f"ALS iteration, {solver}, {factors} factors, {x.nnz:,} pairs", run, 4 * entry / 1e9, work)
+    users, items = (rng.standard_normal((n, 128), np.float32) for n in (x.n_users, x.n_items))
+    scores = x.n_users * x.n_items
+    yield Row(
+        f"top 10 of {x.n_users:,} users x {x.n_items:,} items, 128 factors, seen left out",
+        lambda kernels: kernels.top_k(kernels.hold(users), kernels.hold(items), 10, filters=cf_filters(x)),
+        8 * scores / 1e9,
+        2 * scores * 128 / 1e9,
+    )
+    many = rng.standard_normal((n_neighbours, 32), np.float32)
+    part = many[: n_neighbours // 20]
+    yield Row(
+        f"20 neighbours of all {n_neighbours:,} x 32 (a twentieth of the queries run)",
+        lambda kernels: kernels.top_k(kernels.hold(part), kernels.hold(many), 20),
+        8 * n_neighbours**2 / 1e9,
+        2 * 32 * n_neighbours**2 / 1e9,
+        1 / 20,
+    )
+
+
+def cf_filters(x: Any) -> Any:
+    from cofactor.kernels.filters import Filters
+
+    return Filters(x.user_items)
+
+
+class Card:
+    """Time on a device of PyTorch that is done when its work is, its peak memory, and what it can do."""
+
+    def __init__(self, device: str) -> None:
+        import torch
+
+        self.torch, self.is_gpu = torch, device == "cuda"
+        self.name = torch.cuda.get_device_name() if self.is_gpu else f"CPU, {torch.get_num_threads()} threads"
+
+    def seconds(self, work: Callable[[], object]) -> float:
+        def done() -> None:
+            work()
+            if self.is_gpu:
+                self.torch.cuda.synchronize()
+
+        return seconds_of(done)
+
+    def peak(self) -> str:
+        if not self.is_gpu:
+            return "-"
+        peak = self.torch.cuda.max_memory_allocated() / 2**30
+        self.torch.cuda.reset_peak_memory_stats()
+        return f"{peak:.1f}"
+
+    def ceilings(self) -> tuple[float, float]:
+        """GB/s of a copy, read and written, and GFLOP/s of a float32 product."""
+        n = 8192 if self.is_gpu else 1024
+        a = self.torch.ones((n, n), device="cuda" if self.is_gpu else "cpu")
+        copy = min(self.seconds(a.clone) for _ in range(5))
+        product = min(self.seconds(lambda: a @ a) for _ in range(5))
+        return 8 * n * n / copy / 1e9, 2 * n**3 / product / 1e9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cuda", "torch"), default="cuda")
+    parser.add_argument("--seconds", type=float, default=300)
+    args, begin = parser.parse_args(), time.perf_counter()
+    install()
+    from cofactor.kernels import on
+
+    kernels, card = on(args.device), Card(args.device)
+    print(f"{card.name}, PyTorch {card.torch.__version__}\n")
+    check_parity(args.device)
+    copies, products = card.ceilings()
+    print(f"copies {copies:,.0f} GB/s, float32 products {products:,.0f} GFLOP/s\n")
+    native = args.device == "torch"
+    print_header(["what", "s", "peak GiB", "share of copies", "of products", *(["/ native"] if native else [])], 1)
+    for row in rows(args.device):
+        if time.perf_counter() - begin > 0.8 * args.seconds:
+            print_row(row.name, "left out: no time", *["-"] * (4 if native else 3))
+            continue
+        card.seconds(partial(row.run, kernels))  # compiles, allocates, holds
+        card.peak()
+        seconds = min(card.seconds(partial(row.run, kernels)) for _ in range(2)) / row.part
+        peak, shares = card.peak(), (row.gigabytes / seconds / copies, row.gigaflops / seconds / products)
+        cells = [f"{seconds:.3f}", peak, *(f"{share:.0%}" for share in shares)]
+        if native:
+            cpu = on("cpu")
+            row.run(cpu)
+            cells.append(f"{seconds / (min(seconds_of(partial(row.run, cpu)) for _ in range(2)) / row.part):.1f}")
+        print_row(row.name, *cells)
+
+
+if __name__ == "__main__":
+    main()

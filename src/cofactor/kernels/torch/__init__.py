@@ -1,0 +1,63 @@
+"""Kernels in PyTorch: ``device="torch"`` on the CPU, ``device="cuda"`` on a GPU, the same code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cofactor.errors import ParameterError
+from cofactor.kernels.csr import CSR
+from cofactor.kernels.torch import als, products, ranks, topk
+from cofactor.kernels.torch.place import HeldRows, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Kernels"]
+
+_KERNELS: dict[str, Callable[..., Any]] = {
+    name: getattr(module, name) for module in (als, products, ranks, topk) for name in module.__all__
+}
+
+
+class Kernels:
+    """The kernels that PyTorch has of :class:`cofactor.kernels.cpu.Kernels`, with the same arguments and results.
+
+    Dense results stay where they are computed, as tensors, until they are fetched. ``threads`` is not looked at: on the
+    CPU PyTorch has a number of its own (``torch.set_num_threads``), and other numbers give other roundoff.
+    """
+
+    device = "torch"
+
+    def __init__(self) -> None:
+        self._place = Place(self.device)
+
+    def hold(self, x: Any) -> Any:  # noqa: ANN401
+        """Bring sparse rows or vectors to where the kernels compute; of a tuple every array."""
+        if isinstance(x, CSR):
+            return self._place.rows(x)
+        if isinstance(x, tuple) and not isinstance(x, HeldRows):
+            return type(x)(*map(self.hold, x)) if hasattr(x, "_fields") else tuple(map(self.hold, x))
+        return self._place.tensor(x) if isinstance(x, np.ndarray) else x
+
+    def fetch(self, x: Any) -> Any:  # noqa: ANN401
+        """Bring back what is held, as arrays of NumPy; on the CPU they share its memory."""
+        if isinstance(x, HeldRows):
+            return x.csr
+        if isinstance(x, tuple):
+            return type(x)(*map(self.fetch, x)) if hasattr(x, "_fields") else tuple(map(self.fetch, x))
+        return x.cpu().numpy() if hasattr(x, "cpu") else x
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        kernel = _KERNELS.get(name)
+        if kernel is None:
+            raise ParameterError(f"device={self.device!r} has no kernel {name}; the device that has it: cpu")
+
+        def call(*args: Any, **options: Any) -> Any:  # noqa: ANN401
+            with self._place.computing(name):
+                return kernel(self._place, *args, **options)
+
+        return call

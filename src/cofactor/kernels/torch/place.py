@@ -1,0 +1,133 @@
+"""Where PyTorch computes: what is brought there and back, and how much memory a kernel may take at a time."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from cofactor.errors import CofactorError, MissingExtraError, ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from cofactor.kernels.csr import CSR
+
+__all__ = ["HeldRows", "Place", "Tensor", "sparse_tensor"]
+
+Tensor: TypeAlias = Any
+"""A ``torch.Tensor``: the package may not be there."""
+
+_CPU_FLOATS = 1 << 22  # a chunk that stays in the third-level cache
+_GPU_BYTES = 1 << 29
+_GPU_SHARE = 8  # of the free memory, that chunks take at most
+
+
+class HeldRows(NamedTuple):
+    """Sparse rows where the kernels compute; the offsets and the lengths stay at hand for planning."""
+
+    csr: CSR
+    indices: Tensor  # (nnz,) int32
+    values: Tensor  # (nnz,) float32
+    indptr: Tensor  # (n_rows + 1,) int64
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.csr.shape
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Entries of every row."""
+        return np.diff(self.csr.indptr)
+
+    def tensor(self) -> Tensor:
+        """The rows as a sparse matrix of PyTorch."""
+        return sparse_tensor(self.indptr, self.indices, self.values, self.shape[1])
+
+
+def sparse_tensor(indptr: Tensor, indices: Tensor, values: Tensor, n_columns: int) -> Tensor:
+    """A sparse matrix of PyTorch; that these are "in beta state" is not for users to read."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
+        shape = (len(indptr) - 1, n_columns)
+        return torch.sparse_csr_tensor(indptr, indices.long(), values, shape, check_invariants=False)
+
+
+class Place:
+    """A device of PyTorch.
+
+    Raises
+    ------
+    MissingExtraError
+        PyTorch is not installed.
+    ParameterError
+        PyTorch has no such device here.
+    """
+
+    def __init__(self, device: str) -> None:
+        try:
+            import torch
+        except ImportError as error:
+            raise MissingExtraError(f"device={device!r} needs PyTorch: pip install 'cofactor[gpu]'") from error
+        if device == "cuda" and not torch.cuda.is_available():
+            built = "sees no GPU" if torch.version.cuda else "is built without CUDA"
+            raise ParameterError(
+                f"device='cuda' has nothing to compute on: PyTorch {torch.__version__} {built}; "
+                "devices that are there: cpu, torch"
+            )
+        self.name = device
+        self.device = torch.device("cuda" if device == "cuda" else "cpu")
+
+    @property
+    def chunk_floats(self) -> int:
+        """Floats that a kernel takes at a time; beside arguments and results it needs at most four times as many."""
+        if self.name != "cuda":
+            return _CPU_FLOATS
+        import torch
+
+        free, _ = torch.cuda.mem_get_info()
+        return max(min(_GPU_BYTES, int(free) // _GPU_SHARE) // 4, _CPU_FLOATS)
+
+    def tensor(self, x: Any) -> Tensor:  # noqa: ANN401
+        """An array as a tensor of this place, without a copy on the CPU; tensors are there already."""
+        import torch
+
+        if isinstance(x, torch.Tensor):
+            return x
+        array = np.ascontiguousarray(x)
+        return torch.from_numpy(array if array.flags.writeable else array.copy()).to(self.device)
+
+    def rows(self, x: CSR | HeldRows) -> HeldRows:
+        """Sparse rows at this place."""
+        if isinstance(x, HeldRows):
+            return x
+        x.check_bounds()  # a GPU would not tell, and compute no more
+        return HeldRows(x, *(self.tensor(part) for part in (x.indices, x.values, x.indptr)))
+
+    @contextmanager
+    def computing(self, kernel: str) -> Iterator[None]:
+        """Products in whole float32, no gradients, and a lack of memory told in numbers."""
+        import torch
+
+        precise = torch.backends.cuda.matmul
+        before = precise.allow_tf32
+        precise.allow_tf32 = False
+        try:
+            with torch.no_grad():
+                yield
+        except torch.OutOfMemoryError as error:
+            free, total = torch.cuda.mem_get_info()
+            raise CofactorError(
+                f"{kernel} ran out of memory on device={self.name!r}: {free / 2**30:.1f} of {total / 2**30:.1f} GiB "
+                f"are free, of which a chunk may have {4 * self.chunk_floats / 2**20:.0f} MiB; take fewer factors, "
+                "end what else is on the card, or use device='cpu'. The model is as it was before"
+            ) from error
+        finally:
+            precise.allow_tf32 = before

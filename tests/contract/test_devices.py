@@ -1,0 +1,168 @@
+"""Models on the devices of PyTorch: what the CPU gives, or an error that says what is missing and what is there.
+
+Losses agree to 1e-4, lists but for scores that are closer than float32 tells. Without PyTorch only errors are tested.
+"""
+
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+
+import cofactor as cf
+from cofactor.kernels import on
+from cofactor.kernels.csr import CSR
+from device import in_torch
+
+DEVICES = [
+    pytest.param(name, marks=() if name in in_torch() else pytest.mark.skip(f"no device={name!r} here"))
+    for name in ("torch", "cuda")
+]
+every_device = pytest.mark.parametrize("device", DEVICES)
+
+
+@pytest.fixture(scope="module")
+def x():
+    return cf.datasets.synthetic(n_users=300, n_items=150, n_interactions=6_000, factors=4, seed=0)
+
+
+def make(device, **changed):
+    given = {"regularization": 0.01, "alpha": 2.0, "unobserved_weight": 0.3, "iterations": 4, "device": device}
+    return cf.ImplicitALS(**{"factors": 24, **given, **changed})
+
+
+def lists_agree(found, wanted):
+    """The same scores place by place, and the same items but where two scores are next to equal."""
+    np.testing.assert_allclose(found["score"], wanted["score"], rtol=2e-3, atol=2e-4)
+    assert (found["item_id"] == wanted["item_id"]).mean() > 0.99
+
+
+@every_device
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+def test_a_fit_is_that_of_the_cpu(x, device, solver):
+    here, there = make("cpu", solver=solver).fit(x), make(device, solver=solver).fit(x)
+    np.testing.assert_allclose(there.loss_history_, here.loss_history_, rtol=1e-4)
+    assert type(there.item_factors_) is np.ndarray
+    lists_agree(there.recommend(k=5), here.recommend(k=5))
+    histories = pl.DataFrame({"user_id": ["new"] * 3, "item_id": x.items.ids[:3]})
+    lists_agree(there.recommend_for(histories, k=5), here.recommend_for(histories, k=5))
+    np.testing.assert_allclose(there.similar_items(k=3)["score"], here.similar_items(k=3)["score"], atol=1e-3)
+
+
+@every_device
+def test_fits_repeat_themselves(x, device):
+    one, other = make(device).fit(x), make(device).fit(x)
+    assert np.array_equal(one.item_factors_, other.item_factors_)
+
+
+@every_device
+def test_what_one_device_has_learned_answers_on_another(x, device, tmp_path):
+    make(device).fit(x).save(tmp_path / "there")
+    model = cf.load(tmp_path / "there")
+    assert model.device == device
+    there = model.recommend(k=5)
+    model.device = "cpu"
+    lists_agree(there, model.recommend(k=5))
+
+
+@every_device
+def test_other_solvers_are_an_error_that_says_what_there_is(x, device):
+    with pytest.raises(cf.ParameterError, match="'subspace' is not there on this device, cholesky and cg are"):
+        make(device, solver="subspace").fit(x)
+
+
+@every_device
+def test_kernels_that_are_missing_name_the_device_that_has_them(x, device):
+    with pytest.raises(cf.ParameterError, match=f"device='{device}' has no kernel .*; the device that has it: cpu"):
+        cf.SampledMF(8, epochs=1, device=device).fit(x)
+
+
+@every_device
+def test_numbers_beyond_float32_are_told(x, device):
+    with pytest.raises(cf.CofactorError, match="raise it, or lower alpha"):
+        make(device, alpha=1e38).fit(x)
+
+
+@every_device
+def test_ctrl_c_leaves_the_model_as_it_was(x, device):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    model = make(device).fit(x)
+    before = model.item_factors_
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, on_iteration=interrupt)
+    assert model.item_factors_ is before
+
+
+@every_device
+def test_chunks_change_nothing_but_roundoff(device, monkeypatch):
+    """Histories longer than a chunk go piece by piece, queries tile by tile."""
+    kernels, rng = on(device), np.random.default_rng(0)
+    lengths = np.array([700, 0, 3, 40, 900])
+    columns = [np.sort(rng.choice(1_000, n, replace=False)) for n in lengths]
+    history = CSR(
+        np.concatenate([[0], lengths.cumsum()]).astype(np.int64),
+        np.concatenate(columns).astype(np.int32),
+        rng.uniform(0.5, 2, lengths.sum()).astype(np.float32),
+        1_000,
+    )
+    fixed, start = (rng.standard_normal((n, 8), np.float32) for n in (1_000, 5))
+    options = {"alpha": 2.0, "unobserved_weight": 0.5, "regularization": 0.1, "regularization_exponent": 1.0}
+
+    def results():
+        held, solved = kernels.hold(fixed.copy()), [kernels.hold(start.copy()) for _ in range(2)]
+        gramian = kernels.to_principal_axes(held, *solved)
+        for solver, vectors in zip(("cholesky", "cg"), solved, strict=True):
+            yield kernels.als_sweep(history, vectors, held, gramian, solver=solver, **options)[0]
+            yield kernels.fetch(vectors)
+        yield kernels.top_k(fixed, fixed, 3).rows
+
+    whole = list(results())
+    monkeypatch.setattr(type(kernels._place), "chunk_floats", 1_000)
+    for part, all_at_once in zip(results(), whole, strict=True):
+        np.testing.assert_allclose(part, all_at_once, rtol=1e-4, atol=1e-5)
+
+
+@every_device
+def test_a_lack_of_memory_is_told_in_numbers(x, device, monkeypatch):
+    import torch
+
+    def too_much(*_, **__):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(torch.linalg, "cholesky_ex", too_much)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (3 * 2**29, 2**34))
+    model = make(device)
+    with pytest.raises(cf.CofactorError, match=r"als_sweep ran out of memory .* 1.5 of 16.0 GiB are free, of which a"):
+        model.fit(x)
+    with pytest.raises(cf.NotFittedError):
+        model.recommend()
+
+
+# What is not there
+
+
+def test_without_pytorch_the_extra_is_named(x, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for device in ("torch", "cuda"):
+        with pytest.raises(cf.MissingExtraError, match=r"needs PyTorch: pip install 'cofactor\[gpu\]'"):
+            make(device).fit(x)
+
+
+def test_a_saved_model_whose_device_is_not_here_answers_on_the_cpu_and_says_so(x, tmp_path, monkeypatch):
+    model = make("cpu").fit(x)
+    model.device = "cuda"
+    model.save(tmp_path / "model")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.warns(cf.CofactorWarning, match=r"saved with device='cuda', which is not here .*computes with .*'cpu'"):
+        loaded = cf.load(tmp_path / "model")
+    assert loaded.device == "cpu"
+    model.device = "cpu"
+    assert loaded.recommend(k=3).equals(model.recommend(k=3))
+
+
+@pytest.mark.skipif("torch" not in in_torch() or "cuda" in in_torch(), reason="PyTorch is missing, or has a GPU")
+def test_without_a_gpu_the_devices_that_are_there_are_named(x):
+    with pytest.raises(cf.ParameterError, match=r"has nothing to compute on: .*; devices that are there: cpu, torch"):
+        make("cuda").fit(x)

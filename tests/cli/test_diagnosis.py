@@ -86,12 +86,17 @@ def test_extras(machine):
         "requires",
         lambda name: [
             'nope-a>=1; extra == "plots"',
-            'cofactor[plots]; extra == "demo"',
+            'nope-b[binary]>=1; extra == "postgres"',
+            'cofactor[plots,postgres]; extra == "demo"',
             'numpy; extra == "demo"',
             "polars",
         ],
     )
-    assert doctor.examine().facts["extras"] == {"plots": "nope-a", "demo": "nope-a"}
+    assert doctor.examine().facts["extras"] == {
+        "plots": "nope-a",
+        "postgres": "nope-b",
+        "demo": "nope-a, nope-b",
+    }
     machine.setattr(doctor, "requires", _not_installed)
     assert doctor.examine().facts["extras"] == {}
 

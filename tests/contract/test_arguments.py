@@ -114,6 +114,7 @@ FUNCTIONS = {
         {"path": "no such file"},
     ),
     "submission.write": (cf.submission.write, {"lists": ROWS, "path": "out.csv", "fill": [1, 2, 3, 4], "k": 4}),
+    "retrieval.export": (cf.retrieval.export, {"model": cf.PureSVD(2).fit(X), "folder": "exported"}),
     "retrieval.indexed": (cf.retrieval.indexed, {"model": cf.PureSVD(2).fit(X)}),
     "sampled_candidates": (cf.sampled_candidates, {"train": X, "test": PAIRS, "n": 1}),
     "sampling.negatives": (cf.sampling.negatives, {"interactions": X, "users": [0, 1], "n": 2}),
@@ -333,7 +334,7 @@ def public():
     yield from (f"ItemKNN.{n}" for n, m in inspect.getmembers(cf.ItemKNN, callable) if not n.startswith("_"))
 
 
-NO_PARAMETERS = {"ItemKNN.params", "Events.roles", "Features.arrays", "Features.description"}
+NO_PARAMETERS = {"ItemKNN.answering", "ItemKNN.params", "Events.roles", "Features.arrays", "Features.description"}
 NO_PARAMETERS |= {name for name in public() if name.endswith(".item_vectors")}
 # They take an exception, what a file holds, and what retrieval.indexed has looked at.
 NOT_FOR_PEOPLE = {"Events.explained", "Features.restored"}

@@ -99,9 +99,10 @@ def _extras() -> dict[str, Fact]:
         return {}
     packages: dict[str, list[str]] = {}
     for line in lines:
-        if match := re.match(r"([\w.-]+)(?:\[(\w+)\])?.*extra == \"(\w+)\"", line):
+        if match := re.match(r"([\w.-]+)(?:\[([\w,]+)\])?.*extra == \"(\w+)\"", line):
             name, nested, extra = match.groups()
-            packages.setdefault(extra, []).append(f"[{nested}]" if nested else name)
+            own = nested and name == "cofactor"  # cofactor[tune], as against psycopg[binary]
+            packages.setdefault(extra, []).extend((f"[{e}]" for e in nested.split(",")) if own else (name,))
     return {extra: ", ".join(_missing(names, packages)) or None for extra, names in packages.items()}
 
 

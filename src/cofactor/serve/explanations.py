@@ -31,7 +31,7 @@ def contributions(model: Recommender, history: CSR, item: int) -> NDArray[np.flo
         422: the scores of such a model are no sum over the history.
     """
     if isinstance(model, ImplicitALS):
-        return model.contributions(history.indices, history.values, item)
+        return model._contributions(history.indices, history.values, item)
     if isinstance(model, ItemWeightModel) and hasattr(model, "item_weights_"):  # EASE of users has none
         weighed, weights = model._weighed(history), model.item_weights_
         rows, columns = weighed.indices, np.full(weighed.nnz, item, np.int32)

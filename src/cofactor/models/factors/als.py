@@ -249,11 +249,11 @@ class ImplicitALS(FactorModel):
         x = self._fitted_for_tables()
         u, i = int(x.users.require([user], "user")[0]), int(x.items.require([item], "item")[0])
         history, weights = x.user_items.row(u)
-        parts = self.contributions(history, weights, i)
+        parts = self._contributions(history, weights, i)
         table = pl.DataFrame({"item_id": x.items.take(history), "weight": weights, "contribution": parts})
         return table.sort("contribution", descending=True, maintain_order=True)
 
-    def contributions(self, history: Rows, weights: Float, item: int) -> NDArray[np.float64]:
+    def _contributions(self, history: Rows, weights: Float, item: int) -> NDArray[np.float64]:
         """What each entry of a history, rows and weights, adds to the score of an item; see :meth:`explain`."""
         penalty = float(self._lambda(np.array([len(history)]), len(self.item_factors_))[0])
         g = self._once("gramian", lambda: gramian_of(self._kernels(), self.item_factors_, self.threads))

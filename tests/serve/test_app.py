@@ -141,6 +141,19 @@ def test_metrics(app):
     assert buckets[-1] == float(values['cofactor_request_seconds_count{route="/recommend"}'])
 
 
+def test_a_model_that_takes_over_is_counted(tmp_path):
+    x = cf.datasets.synthetic(n_users=20, n_items=10, n_interactions=60, factors=2, seed=0)
+    cf.Popular().fit(x).save(tmp_path / "model")
+    app = make_app(Settings({"model": str(tmp_path / "model")}))
+    try:
+        for model in (cf.Popular(), cf.Random(seed=1)):
+            model.fit(x).save(tmp_path / "model")
+            assert ask(app, "/reload", {})[0] == 200
+        assert "\ncofactor_model_switches_total 2\n" in app.service.telemetry.text([])
+    finally:
+        app.service.close()
+
+
 DEEP = b'{"user":' + b"[" * 5000 + b"]" * 5000 + b"}"
 SQL = "1'; DROP TABLE cofactor_events; --"
 BAD = {

@@ -84,6 +84,20 @@ def test_the_way_back_and_forth(folder, models):
     assert models.rollback("shop") is second
 
 
+def test_whoever_wants_to_know_is_told_of_every_switch(folder):
+    switches = []
+    models = Models({"shop": folder}, lambda model: type(model).__name__, switched=lambda: switches.append(1))
+    try:
+        models.reload()  # what is served already
+        assert not switches
+        save(folder, seed=1)
+        models.reload()
+        models.rollback()
+        assert len(switches) == 2
+    finally:
+        models.close()
+
+
 @pytest.mark.parametrize("name", ["nothing", "", "../shop", "sohp"])
 def test_models_that_are_not_there(models, name):
     for ask in (models.get, models.reload, models.rollback):

@@ -94,16 +94,17 @@ def make_app(settings: Settings) -> App:
     if settings.shared is not None:
         keys = keys.shared(Path(settings.shared) / "rates")
     store = None if settings.store is None else open_store(settings.store, longest=limits.history)
-    models = Models(settings.models, _built, most_lost=settings.most_lost, root=settings.shared)
+    telemetry = Telemetry(settings.shared)
+    models = Models(
+        settings.models, _built, most_lost=settings.most_lost, root=settings.shared, switched=telemetry.switched
+    )
     catalogue = None
     if settings.items is not None:
         catalogue = Catalogue.read(settings.items, item=settings.item, name=settings.name, image=settings.image)
         catalogue.warm()
     if settings.watch is not None:
         models.watch(settings.watch)
-    service = Service(
-        models, store=store, catalogue=catalogue, keys=keys, limits=limits, telemetry=Telemetry(settings.shared)
-    )
+    service = Service(models, store=store, catalogue=catalogue, keys=keys, limits=limits, telemetry=telemetry)
     every = [*routes(service), *state_routes(service), *catalogue_routes(service)]
     return App(service, every, stop=service.close, log_requests=settings.log_requests)
 

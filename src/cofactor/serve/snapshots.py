@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
+from cofactor.errors import CofactorError
 from cofactor.models.base.saved import MODEL
+from cofactor.serve.request_error import RequestError
 from cofactor.system.folders import locked
 from cofactor.system.saved_folder import as_json
 
@@ -30,7 +32,7 @@ if sys.platform != "win32":
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-__all__ = ["Snapshot", "Snapshots", "no_room", "stamp", "version_of"]
+__all__ = ["Snapshot", "Snapshots", "not_loaded", "stamp", "version_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -154,7 +156,7 @@ def stamp(path: Path) -> tuple[int, ...]:
     return at.st_ino, at.st_mtime_ns, at.st_size
 
 
-def no_room(error: OSError) -> bool:
+def _no_room(error: OSError) -> bool:
     """Whether there was no room for a copy."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -184,3 +186,14 @@ def _sweep() -> None:
                 _log.info("removed %s, which a server that died has left", root)
             finally:
                 os.close(handle)
+
+
+def not_loaded(error: Exception) -> RequestError:
+    """What a client is told; the log says more."""
+    if isinstance(error, OSError) and _no_room(error):
+        why = "there is no room for a copy of it"
+    elif isinstance(error, CofactorError | OSError):
+        why = "it is no saved model, damaged, or cannot be read"
+    else:
+        why = f"loading it failed ({type(error).__name__})"
+    return RequestError(422, "model_not_loaded", f"the model was not loaded, and the current one stays: {why}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,11 +21,11 @@ from cofactor.models.base.recommender import Recommender, load
 from cofactor.models.base.saved import MODEL, read_header
 from cofactor.serve.canaries import check_model
 from cofactor.serve.request_error import RequestError
-from cofactor.serve.snapshots import Snapshot, Snapshots, no_room, stamp, version_of
+from cofactor.serve.snapshots import Snapshot, Snapshots, not_loaded, stamp, version_of
 from cofactor.serve.trained import Trained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["Models", "Version"]
 
@@ -92,6 +92,8 @@ class Models(Generic[T]):
     root : path, optional
         Where copies of the models lie, for the processes of a server to share; by default a temporary folder of this
         process.
+    switched : callable, optional
+        Called whenever another version has taken over here.
 
     Attributes
     ----------
@@ -114,6 +116,7 @@ class Models(Generic[T]):
         canaries: int = 100,
         most_lost: float = 0.2,
         root: str | Path | None = None,
+        switched: Callable[[], None] = lambda: None,
     ) -> None:
         if not folders:
             raise ParameterError("folders names no model; give at least one")
@@ -123,6 +126,7 @@ class Models(Generic[T]):
         self._folders = {name: Path(folder).expanduser() for name, folder in folders.items()}
         self._default = next(iter(self._folders))
         self._build, self._canaries, self._most_lost = build, canaries, most_lost
+        self._switched = switched
         self._serving: dict[str, _Serving[T]] = {}
         self.refused: dict[str, str] = {}
         self._changing = threading.Lock()  # one change at a time; requests never wait for it
@@ -146,7 +150,7 @@ class Models(Generic[T]):
                 for name, folder in self._folders.items():
                     version = self._load(name, self._first_copy(folder))
                     check_model(version.model, None, canaries=self._canaries, most_lost=self._most_lost)
-                    self._serving[name] = _Serving(version)
+                    self._serve(name, version)
                 self._tried = {name: serving.current.version for name, serving in self._serving.items()}
                 self._agree()
                 return
@@ -218,14 +222,8 @@ class Models(Generic[T]):
             saved model or damaged. What is served stays as it is.
         """
         name = self._name(name)
-        if not self._changing.acquire(timeout=_PATIENCE):
-            raise RequestError(409, "change_under_way", "another reload or rollback is under way; try again")
-        try:
-            with self._snapshots.alone():
-                self._catch_up()
-                return self._reload(name, self._folders[name] if folder is None else Path(folder))
-        finally:
-            self._changing.release()
+        with self._change():
+            return self._reload(name, self._folders[name] if folder is None else Path(folder))
 
     def _reload(self, name: str, folder: Path) -> Version[T]:
         current = self._serving[name].current
@@ -242,10 +240,10 @@ class Models(Generic[T]):
             raise
         except Exception as error:  # a damaged model must not end the server, whatever it leads to
             _log.warning("model %s was not loaded: %s", name, error, exc_info=not isinstance(error, CofactorError))
-            refusal = _not_loaded(error)
+            refusal = not_loaded(error)
             self._refuse(name, refusal)
             raise refusal from error
-        self._serving[name] = _Serving(version, current)
+        self._serve(name, version, current)
         self.refused.pop(name, None)
         self._agree()
         _log.info("model %s: version %s took over from %s", name, version.version, current.version)
@@ -266,18 +264,31 @@ class Models(Generic[T]):
             404: there is no such model, or none before. 409: another change is under way.
         """
         name = self._name(name)
+        with self._change():
+            previous = self._before(name)
+            self._serve(name, previous, self._serving[name].current)
+            self._agree()
+            _log.info("model %s: back to version %s", name, previous.version)
+            return previous
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """Be the only one, of all threads and processes, who changes what is served, and know what is."""
         if not self._changing.acquire(timeout=_PATIENCE):
             raise RequestError(409, "change_under_way", "another reload or rollback is under way; try again")
         try:
             with self._snapshots.alone():
                 self._catch_up()
-                previous = self._before(name)
-                self._serving[name] = _Serving(previous, self._serving[name].current)
-                self._agree()
-                _log.info("model %s: back to version %s", name, previous.version)
-                return previous
+                yield
         finally:
             self._changing.release()
+
+    def _serve(self, name: str, current: Version[T], previous: Version[T] | None = None) -> None:
+        """Let a version take over, in one step."""
+        before = self._serving.get(name)
+        self._serving[name] = _Serving(current, previous)
+        if before is not None and before.current is not current:
+            self._switched()
 
     def _name(self, name: str | None) -> str:
         if name is None or name == "current":
@@ -354,7 +365,7 @@ class Models(Generic[T]):
                 for version in versions.values()
                 if version
             }
-            self._serving[name] = _Serving(loaded[versions["current"]], loaded.get(versions["previous"]))
+            self._serve(name, loaded[versions["current"]], loaded.get(versions["previous"]))
         self._tried, self.refused = dict(state["tried"]), dict(state["refused"])
 
     def _load(self, name: str, snapshot: Snapshot) -> Version[T]:
@@ -384,14 +395,3 @@ class Models(Generic[T]):
         for thread in self._threads:
             thread.join()
         self._snapshots.close()
-
-
-def _not_loaded(error: Exception) -> RequestError:
-    """What a client is told; the log says more."""
-    if isinstance(error, OSError) and no_room(error):
-        why = "there is no room for a copy of it"
-    elif isinstance(error, CofactorError | OSError):
-        why = "it is no saved model, damaged, or cannot be read"
-    else:
-        why = f"loading it failed ({type(error).__name__})"
-    return RequestError(422, "model_not_loaded", f"the model was not loaded, and the current one stays: {why}")

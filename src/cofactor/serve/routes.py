@@ -62,7 +62,7 @@ def routes(service: Service) -> list[BaseRoute]:
     async def ready(_: Request) -> Response:
         if not service.ready:
             raise RequestError(503, "not_ready", "the service is starting, or about to stop")
-        return answer({"status": "ready", "models": [_named(version) for version in service.versions()]})
+        return answer({"status": "ready", "models": [version.told for version in service.versions()]})
 
     async def metrics(_: Request) -> Response:
         told = [(version.name, version.version) for version in service.versions()]
@@ -89,14 +89,10 @@ def routes(service: Service) -> list[BaseRoute]:
     ]
 
 
-def _named(version: Any) -> dict[str, str]:  # noqa: ANN401
-    return {"name": version.name, "version": version.version}
-
-
 def _about(service: Service) -> dict[str, Any]:
     models = [
         {
-            **_named(version),
+            **version.told,
             "class": type(version.model).__name__,
             "created": version.created,
             "n_users": len(version.index.users),

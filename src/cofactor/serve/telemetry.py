@@ -7,7 +7,6 @@ import logging
 import mmap
 import os
 import sys
-import tempfile
 import time
 from bisect import bisect_left
 from itertools import product
@@ -71,6 +70,7 @@ class Telemetry:
 
     def __init__(self, folder: str | Path | None = None) -> None:
         self._at: dict[tuple[str, ...], int] = {}
+        self._begins: dict[tuple[str, str], int] = {}  # where histograms begin
         for route, group in product(ROUTES, _CLASSES):
             self._add("requests", route, group)
         for route in ROUTES:
@@ -86,22 +86,23 @@ class Telemetry:
     def _add(self, *key: str) -> None:
         self._at[key] = len(self._at)
 
-    def _add_histogram(self, name: str, label: str, bounds: Iterable[float]) -> None:
+    def _add_histogram(self, name: str, label: str, bounds: tuple[float, ...]) -> None:
         for bound in (*bounds, "+Inf"):
             self._add(name, label, str(bound))
         self._add(name, label, "sum")
+        self._begins[name, label] = self._at[name, label, "+Inf"] - len(bounds)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""
-        own, at = self._own, self._at
-        own[at["requests", route, _CLASSES[min(max(status // 100, 2), 5) - 2]]] += 1
-        begin = at["seconds", route, str(_SECONDS[0])]
+        own = self._own
+        own[self._at["requests", route, _CLASSES[min(max(status // 100, 2), 5) - 2]]] += 1
+        begin = self._begins["seconds", route]
         own[begin + bisect_left(_SECONDS, seconds)] += 1
         own[begin + len(_SECONDS) + 1] += seconds
 
     def batch(self, size: int) -> None:
         """Count questions that were answered by one call."""
-        begin = self._at["batch", "", str(_SIZES[0])]
+        begin = self._begins["batch", ""]
         self._own[begin + bisect_left(_SIZES, size)] += 1
         self._own[begin + len(_SIZES) + 1] += size
 
@@ -159,7 +160,7 @@ class Telemetry:
     def _histogram(
         self, name: str, key: str, route: str, bounds: tuple[float, ...], total: np.ndarray[Any, Any]
     ) -> list[str]:
-        begin = self._at[key, route, str(bounds[0])]
+        begin = self._begins[key, route]
         counts = np.cumsum(total[begin : begin + len(bounds) + 1])
         if not counts[-1]:
             return []
@@ -236,8 +237,3 @@ def set_up_logs(level: str = "info") -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level.upper())
-
-
-def scratch_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder for the counters of a service of several workers."""
-    return tempfile.TemporaryDirectory(prefix="cofactor-serve-")

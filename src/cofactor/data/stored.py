@@ -14,13 +14,13 @@ from cofactor.errors import DataError, MissingExtraError, ParameterError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["COLUMNS", "divided", "is_store", "open_stored"]
+__all__ = ["COLUMNS", "POSTGRES", "SQLITE", "divided", "is_store", "open_stored", "postgres_driver"]
 
 COLUMNS = ("user_id", "item_id", "time", "event_type", "weight", "rating")
 _QUERY = f"SELECT id, {', '.join(COLUMNS)} FROM cofactor_events ORDER BY id"
 
 _ENDINGS = (".db", ".sqlite", ".sqlite3")
-_SQLITE, _POSTGRES = "sqlite:///", ("postgresql://", "postgres://")
+SQLITE, POSTGRES = "sqlite:///", ("postgresql://", "postgres://")  # what addresses of stores begin with
 _CHUNK = 100_000  # events at a time
 _TYPES: dict[str, Any] = {
     "time": pl.Datetime("us"), "event_type": pl.String, "weight": pl.Float64, "rating": pl.Float64,
@@ -30,7 +30,7 @@ _TYPES: dict[str, Any] = {
 def is_store(name: object) -> bool:
     """Whether a source is named as a store is: ``sqlite:///PATH``, ``PATH.db``, or ``postgresql://...``."""
     text = str(name) if isinstance(name, str | Path) else ""
-    return text.startswith((_SQLITE, *_POSTGRES)) or text.lower().endswith(_ENDINGS)
+    return text.startswith((SQLITE, *POSTGRES)) or text.lower().endswith(_ENDINGS)
 
 
 def divided(source: Any) -> tuple[str | None, Any]:  # noqa: ANN401
@@ -60,7 +60,7 @@ def open_stored(name: str) -> Source:
     MissingExtraError
         The driver is not installed.
     """
-    told = "the store" if name.startswith(_POSTGRES) else name  # whose address may hold a password
+    told = "the store" if name.startswith(POSTGRES) else name  # whose address may hold a password
     chunks: list[pl.DataFrame] = []
     last = 0
     for rows in _rows(name, told):
@@ -94,10 +94,10 @@ def _mixed(column: str, told: str, example: object) -> DataError:
 
 def _rows(name: str, told: str) -> Iterator[list[tuple[Any, ...]]]:
     """The events, some at a time."""
-    if name.startswith(_POSTGRES):
+    if name.startswith(POSTGRES):
         yield from _of_postgres(name, told)
         return
-    path = Path(name.removeprefix(_SQLITE)).expanduser()
+    path = Path(name.removeprefix(SQLITE)).expanduser()
     if not path.is_file():
         raise DataError(f"{told}: no such file")
     try:
@@ -113,12 +113,7 @@ def _rows(name: str, told: str) -> Iterator[list[tuple[Any, ...]]]:
 
 
 def _of_postgres(url: str, told: str) -> Iterator[list[tuple[Any, ...]]]:
-    try:
-        import psycopg
-    except ImportError as error:
-        raise MissingExtraError(
-            "a store in PostgreSQL needs psycopg, which is not installed; run: pip install 'cofactor[postgres]'"
-        ) from error
+    psycopg = postgres_driver()
     try:
         with psycopg.connect(url) as connection, connection.cursor(name="cofactor_events") as cursor:
             cursor.itersize = _CHUNK
@@ -127,3 +122,14 @@ def _of_postgres(url: str, told: str) -> Iterator[list[tuple[Any, ...]]]:
                 yield rows
     except psycopg.Error as error:
         raise DataError(f"{told} cannot be read as a store of events: {str(error).splitlines()[0]}") from error
+
+
+def postgres_driver() -> Any:  # noqa: ANN401
+    """The module psycopg; a MissingExtraError where it is not installed."""
+    try:
+        import psycopg
+    except ImportError as error:
+        raise MissingExtraError(
+            "a store in PostgreSQL needs psycopg, which is not installed; run: pip install 'cofactor[postgres]'"
+        ) from error
+    return psycopg

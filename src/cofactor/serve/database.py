@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cofactor.errors import MissingExtraError, ParameterError
+from cofactor.data.stored import POSTGRES, SQLITE, postgres_driver
+from cofactor.errors import ParameterError
 from cofactor.serve.request_error import RequestError
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["Database", "Postgres", "Sqlite", "database_of"]
 
 _WAIT = 2.0  # seconds for a lock, or for a server to answer
-_SQLITE, _POSTGRES = "sqlite:///", ("postgresql://", "postgres://")
 
 
 class Database(ABC):
@@ -135,16 +135,10 @@ class Postgres(Database):
     begin = "BEGIN"
 
     def __init__(self, url: str) -> None:
-        try:
-            import psycopg
-            from psycopg.types.json import Jsonb
-        except ImportError as error:
-            raise MissingExtraError(
-                "a store in PostgreSQL needs psycopg, which is not installed; run: pip install 'cofactor[postgres]'"
-            ) from error
-        self._psycopg, self._json = psycopg, Jsonb
+        self._psycopg = postgres_driver()
+        self._json = self._psycopg.types.json.Jsonb
         self._url = url
-        self.errors = (psycopg.Error,)
+        self.errors = (self._psycopg.Error,)
 
     def connect(self) -> Any:  # noqa: ANN401
         """A connection that waits neither for a server nor for a lock for long."""
@@ -195,9 +189,9 @@ def database_of(url: str | Path) -> Database:
         The driver is not installed.
     """
     text = str(url)
-    if text.startswith(_POSTGRES):
+    if text.startswith(POSTGRES):
         return Postgres(text)
-    path = text.removeprefix(_SQLITE)
+    path = text.removeprefix(SQLITE)
     if not path or "://" in path or "\0" in path:
         raise ParameterError(
             f"store={text!r}: it must be the path of an SQLite file, sqlite:///PATH or postgresql://USER@HOST/DATABASE"

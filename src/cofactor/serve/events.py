@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cofactor.serve.ids import Id
 
-__all__ = ["Event", "check_event", "check_id", "now", "read_time"]
+__all__ = ["Event", "as_utc", "check_event", "check_id", "now", "read_time"]
 
 _LONGEST_ID = 1024
 _LONGEST_TYPE = 64
@@ -52,6 +52,12 @@ class Event:
 def now() -> int:
     """Microseconds since 1970."""
     return time_ns() // 1000
+
+
+def as_utc(text: str) -> datetime:
+    """The time of ISO 8601 text, which is UTC unless it says otherwise; a ValueError where it is none."""
+    given = datetime.fromisoformat(text)
+    return given if given.tzinfo is not None else given.replace(tzinfo=UTC)
 
 
 def check_event(
@@ -116,9 +122,7 @@ def read_time(value: object, at: int, field: str) -> int:
     """Microseconds since 1970 of a time as clients write it; between 1990 and tomorrow, or a RequestError."""
     if isinstance(value, str):
         try:
-            given = datetime.fromisoformat(value)
-            given = given if given.tzinfo is not None else given.replace(tzinfo=UTC)
-            when = (given - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+            when = (as_utc(value) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
         except (ValueError, OverflowError):
             raise _wrong(field, value, "ISO 8601, such as 2026-05-01T12:00:00Z", "bad_time") from None
         fits = _OLDEST <= when <= at + _AHEAD

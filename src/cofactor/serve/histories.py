@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from cofactor.kernels.csr import CSR, offsets
 from cofactor.models.base.fitting import LARGEST_WEIGHT, LEAST_LARGEST
 from cofactor.models.base.rating import RatingModel
 from cofactor.models.base.recommender import Recommender
+from cofactor.serve.events import as_utc
 from cofactor.serve.questions import Entries
 from cofactor.serve.request_error import RequestError
 
@@ -299,8 +299,7 @@ def _instant(time: str | float, at: int) -> float:
     """Seconds since 1970 of a time of JSON; one without a zone is UTC."""
     if isinstance(time, str):
         try:
-            when = datetime.fromisoformat(time)
-            return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+            return as_utc(time).timestamp()
         except (ValueError, OverflowError):
             raise RequestError(
                 422,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cofactor.serve.events import as_utc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,10 +59,10 @@ class Trained:
 def _microseconds(time: object) -> int:
     """Since 1970, of ISO 8601 text as models hold it; 0 where it is none."""
     try:
-        read = datetime.fromisoformat(str(time))
+        read = as_utc(str(time))
     except ValueError:
         return 0
-    return int(read.replace(tzinfo=read.tzinfo or UTC).timestamp() * 1_000_000)
+    return int(read.timestamp() * 1_000_000)
 
 
 NEVER = Trained()

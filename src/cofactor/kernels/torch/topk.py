@@ -77,9 +77,9 @@ def linear_top_k(
 
     def scores(some: slice) -> Tensor:
         begin, end = int(indptr[some.start]), int(indptr[some.stop])
-        parts = held.indptr[some.start : some.stop + 1] - begin, held.indices[begin:end], held.values[begin:end]
-        found = sparse_tensor(*parts, m) @ weights
-        empty = parts[0].diff() == 0
+        offsets = (held.indptr[some.start : some.stop + 1] - begin).int()
+        found = sparse_tensor(offsets, held.indices[begin:end], held.values[begin:end], m) @ weights
+        empty = offsets.diff() == 0
         return found.masked_fill_(empty[:, None], -torch.inf)
 
     return _best(place, scores, (held.shape[0], n_items), k, filters)

@@ -47,7 +47,15 @@ class HeldRows(NamedTuple):
 
     def tensor(self) -> Tensor:
         """The rows as a sparse matrix of PyTorch."""
-        return sparse_tensor(self.indptr, self.indices.long(), self.values, self.shape[1])
+        return self.part(slice(0, self.shape[0]))
+
+    def part(self, some: slice) -> Tensor:
+        """Some rows as a sparse matrix of PyTorch."""
+        begin, end = int(self.csr.indptr[some.start]), int(self.csr.indptr[some.stop])
+        indptr, indices = self.indptr[some.start : some.stop + 1] - begin, self.indices[begin:end]
+        small = end - begin <= np.iinfo(np.int32).max
+        parts = (indptr.int(), indices) if small else (indptr, indices.long())
+        return sparse_tensor(*parts, self.values[begin:end], self.shape[1])
 
 
 def sparse_tensor(indptr: Tensor, indices: Tensor, values: Tensor, n_columns: int) -> Tensor:

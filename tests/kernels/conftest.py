@@ -17,6 +17,7 @@ IN_TORCH = {
     "test_neighbours",
     "test_products",
     "test_ranks",
+    "test_shared_negatives",
     "test_topk",
 }
 OF_THE_CPU = {

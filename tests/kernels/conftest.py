@@ -15,6 +15,7 @@ IN_TORCH = {
     "test_gramian",
     "test_linear_topk",
     "test_neighbours",
+    "test_pairwise",
     "test_products",
     "test_ranks",
     "test_shared_negatives",

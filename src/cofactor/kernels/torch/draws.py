@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from cofactor.kernels.arrays import Float, Rows
 
-__all__ = ["drawn_items", "mixed"]
+__all__ = ["drawn_items", "first_number", "mixed"]
 
 _STEP = 0x9E3779B97F4A7C15
 _ALL = 2**64 - 1
@@ -28,9 +28,18 @@ def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
+def first_number(seed: int, stream: int) -> int:
+    """The first number of a stream of a seed."""
+    return mixed(_start(seed, stream) + _STEP)
+
+
+def _start(seed: int, stream: int) -> int:
+    return mixed(seed ^ mixed(stream + _STEP))
+
+
 def drawn_items(n: int, n_items: int, seed: int, stream: int, alias: tuple[Float, Rows] | None) -> NDArray[np.int64]:
     """``n`` items of a stream of a seed: uniform ones, or those of an alias table, which takes two numbers an item."""
-    start, per = mixed(seed ^ mixed(stream + _STEP)), 1 if alias is None else 2
+    start, per = _start(seed, stream), 1 if alias is None else 2
     numbers = _mixed(np.arange(1, n * per + 1, dtype=np.uint64) * np.uint64(_STEP) + np.uint64(start))
     places, low = numbers[::per], np.uint64(0xFFFFFFFF)
     by, half = np.uint64(n_items), np.uint64(32)

@@ -8,10 +8,11 @@ from cofactor.errors import DataError
 
 if TYPE_CHECKING:
     from cofactor.kernels.arguments import Table
+    from cofactor.kernels.arrays import Float, Rows
     from cofactor.kernels.csr import CSR
     from cofactor.kernels.torch.place import HeldRows, Place, Tensor
 
-__all__ = ["Gradient", "Named", "Side", "side_of"]
+__all__ = ["Gradient", "Named", "Side", "check_tables", "group_shares", "side_of"]
 
 
 class Named(NamedTuple):
@@ -31,6 +32,18 @@ class Named(NamedTuple):
             return found
         out = torch.zeros((self.n, values.shape[1]), device=values.device)
         return out.index_add_(0, self.owner, found * self.weights[:, None])
+
+    def take(self, some: Tensor) -> Named:
+        """Those of some of the vectors, ascending."""
+        import torch
+
+        if self.owner is None or self.weights is None:
+            return Named(len(some), self.rows[some], None, None)
+        new = torch.full((self.n,), -1, dtype=torch.int64, device=some.device)
+        new[some] = torch.arange(len(some), device=some.device)
+        owner = new[self.owner]
+        kept = owner >= 0
+        return Named(len(some), self.rows[kept], owner[kept], self.weights[kept])
 
     def back(self, by: Tensor) -> Tensor:
         """Gradients of the rows from those of the vectors."""
@@ -128,3 +141,33 @@ def _step(table: Table, rows: Tensor, g: Tensor) -> None:
     values.index_add_(
         0, rows, mean / scales[0] / ((squares / scales[1]).sqrt() + table.epsilon), alpha=-table.learning_rate
     )
+
+
+def group_shares(groups: Tensor | None, discounts: Tensor | None, items: Tensor, negatives: Tensor) -> Tensor | float:
+    """What negatives (n, n_negatives), or (n_negatives,) of all, count beside items (n,) of equal groups."""
+    if groups is None or discounts is None:
+        return 1.0
+    rest = 1.0
+    for field, discount in enumerate(discounts):
+        rest = rest - discount * (groups[items, field][:, None] == groups[negatives, field])
+    return rest.clamp_(min=0)  # type: ignore[attr-defined]
+
+
+def check_tables(
+    shape: tuple[int, int], vectors: Table, biases: Table | None, groups: Rows | None, discounts: Float | None
+) -> None:
+    """Raise unless the tables, and the groups of items, fit users x items."""
+    n_items = shape[1]
+    if vectors.values.shape[1] % 16:
+        raise ValueError("vectors must be padded")
+    if len(vectors.values) < sum(shape):
+        raise ValueError("vectors must have a row for every user and every item")
+    if biases is not None and tuple(biases.values.shape) != (len(vectors.values), 1):
+        raise ValueError("biases must have one number for every row of vectors")
+    for table in (vectors, biases):
+        if table is not None and table.optimizer not in ("sgd", "adagrad", "adam"):
+            raise ValueError("optimizer must be sgd, adagrad or adam")
+    if (groups is None) != (discounts is None):
+        raise ValueError("groups and group_discounts come together")
+    if groups is not None and discounts is not None and groups.shape != (n_items, len(discounts)):
+        raise ValueError("groups must have one row for every item and one discount for every column")

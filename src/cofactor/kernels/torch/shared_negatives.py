@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cofactor.kernels.cpu.shuffle import permuted_rows
 from cofactor.kernels.torch.draws import drawn_items, mixed
-from cofactor.kernels.torch.rows import Gradient, Named, side_of
+from cofactor.kernels.torch.rows import Gradient, Named, check_tables, group_shares, side_of
 from cofactor.kernels.torch.shared_losses import SharedLoss
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from cofactor.kernels.arguments import Table
     from cofactor.kernels.arrays import Float, Rows
@@ -87,8 +84,8 @@ def shared_negatives_epoch(  # noqa: PLR0917 the kernel's arguments
     (n_users, n_items), n_rows = x.shape, len(vectors.values)
     _check(loss, score, sampler, min(negatives, batch_size))
     _check_alias(sampler, alias, n_items)
-    _check_arrays(x.shape, loss, quantiles, log_q, groups, group_discounts)
-    _check_tables(x.shape, vectors, biases)
+    _check_arrays(x.shape, loss, quantiles, log_q)
+    check_tables(x.shape, vectors, biases, groups, group_discounts)
     there = [None if a is None else place.tensor(a) for a in (quantiles, log_q, groups, group_discounts)]
     held = _Epoch(
         place=place,
@@ -192,12 +189,7 @@ def _scaled(vectors: Tensor, *, cosine: bool) -> tuple[Tensor, Callable[[Tensor]
 def _counts(e: _Epoch, items: Tensor, negatives: Tensor) -> Tensor:
     """How much each negative counts for each pair, (n, n_negatives), what users have seen aside."""
     counts = (items[:, None] != negatives).float()
-    if e.groups is None or e.group_discounts is None:
-        return counts
-    rest = counts.new_ones(counts.shape)
-    for field, discount in enumerate(e.group_discounts):
-        rest -= discount * (e.groups[items, field][:, None] == e.groups[negatives, field])
-    return counts.mul_(rest.clamp_(min=0))
+    return counts * group_shares(e.groups, e.group_discounts, items, negatives)
 
 
 class _Seen:
@@ -247,19 +239,8 @@ def _check_alias(sampler: str, alias: tuple[Float, Rows] | None, n_items: int) -
             raise ValueError("keep and alias must hold items, one for each")
 
 
-def _check_arrays(  # noqa: PLR0917 one of each
-    shape: tuple[int, int],
-    loss: str,
-    quantiles: Float | None,
-    log_q: Float | None,
-    groups: Rows | None,
-    discounts: NDArray[np.float32] | None,
-) -> None:
+def _check_arrays(shape: tuple[int, int], loss: str, quantiles: Float | None, log_q: Float | None) -> None:
     n_users, n_items = shape
-    if (groups is None) != (discounts is None):
-        raise ValueError("groups and group_discounts come together")
-    if groups is not None and discounts is not None and groups.shape != (n_items, len(discounts)):
-        raise ValueError("groups must have one row for every item and one discount for every column")
     if (quantiles is not None) != (loss == "softmax@k"):
         raise ValueError("softmax@k, and no other loss, has quantiles")
     if log_q is not None and loss == "ccl":
@@ -267,13 +248,3 @@ def _check_arrays(  # noqa: PLR0917 one of each
     for name, array, n, what in (("quantiles", quantiles, n_users, "user"), ("log_q", log_q, n_items, "item")):
         if array is not None and len(array) != n:
             raise ValueError(f"{name} must have one number for every {what}")
-
-
-def _check_tables(shape: tuple[int, int], vectors: Table, biases: Table | None) -> None:
-    if len(vectors.values) < sum(shape):
-        raise ValueError("vectors must have a row for every user and every item")
-    if biases is not None and tuple(biases.values.shape) != (len(vectors.values), 1):
-        raise ValueError("biases must have one number for every row of vectors")
-    for table in (vectors, biases):
-        if table is not None and table.optimizer not in ("sgd", "adagrad", "adam"):
-            raise ValueError("optimizer must be sgd, adagrad or adam")

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -15,6 +14,7 @@ from cofactor.errors import CofactorError, ParameterError
 from cofactor.serve.protocol import Protocol
 from cofactor.serve.settings import Settings, make_app
 from cofactor.serve.telemetry import set_up_logs
+from cofactor.serve.temporary import temporary_folder
 from cofactor.serve.workers import CANNOT_START, leave_with_parent, run_workers
 from cofactor.system.threads import available_threads
 
@@ -68,8 +68,8 @@ def serve(
             return
         if sys.platform == "win32":
             raise ParameterError("workers must be 1 on Windows, where processes do not share a socket")
-        with tempfile.TemporaryDirectory(prefix="cofactor-serve-") as folder:
-            settings.shared = settings.shared or folder
+        with temporary_folder("cofactor-serve-") as folder:
+            settings.shared = settings.shared or str(folder)
             settings.threads = settings.threads or max(1, available_threads() // workers)
             settings.to_environment()
             told(address)

@@ -389,6 +389,34 @@ def test_processes_follow_each_other(folder, tmp_path):
     assert root.exists()  # it belongs to who made it
 
 
+def test_a_process_that_starts_while_another_changes_models_finds_what_it_is_to_serve(folder, tmp_path, monkeypatch):
+    root = tmp_path / "root"
+    root.mkdir()
+    one = Models({"shop": folder}, lambda model: model, root=root)
+    load, changes = Models._load, []
+
+    def change():
+        for seed in (1, 2):
+            save(folder, cf.Random(seed=seed), seed=seed)
+            one.reload()
+
+    def loaded(self, name, snapshot):
+        if self is not one and not changes:  # two has read what is served, and has not loaded it yet
+            changes.append(threading.Thread(target=change))
+            changes[0].start()
+            time.sleep(0.3)
+        return load(self, name, snapshot)
+
+    monkeypatch.setattr(Models, "_load", loaded)
+    two = Models({"shop": folder}, lambda model: model, root=root)
+    changes[0].join()
+    try:
+        wait_for(lambda: two.get().version == one.get().version)
+    finally:
+        one.close()
+        two.close()
+
+
 def test_nothing_is_left_behind(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()

@@ -76,10 +76,26 @@ def serve(
             run_workers(["-m", "cofactor.serve.server", str(drain)], workers, sock, drain=drain)
 
 
+class _Server(uvicorn.Server):
+    """One that also knows of the signals which came before it listened to them."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ended = False
+        for number in (signal.SIGINT, signal.SIGTERM):  # raised once more at the end, which shall end nothing else
+            signal.signal(number, self._end)
+
+    def _end(self, *_: object) -> None:
+        self._ended = True
+
+    async def main_loop(self) -> None:
+        """Serve until a signal comes, or not at all."""
+        if not self._ended:
+            await super().main_loop()
+
+
 def _run(app: App, drain: float, sock: socket.socket) -> None:
-    """Serve until a signal comes. The server raises it once more when it has finished, which shall end nothing else."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+    """Serve until a signal comes."""
     config = uvicorn.Config(
         app,
         loop="auto",
@@ -93,7 +109,7 @@ def _run(app: App, drain: float, sock: socket.socket) -> None:
         timeout_graceful_shutdown=max(1, round(drain)),
         timeout_keep_alive=_KEEP_ALIVE,
     )
-    uvicorn.Server(config).run(sockets=[sock])
+    _Server(config).run(sockets=[sock])
 
 
 def _work(drain: float, file: int) -> None:

@@ -154,8 +154,8 @@ class Models(Generic[T]):
                 self._tried = {name: serving.current.version for name, serving in self._serving.items()}
                 self._agree()
                 return
-        self._tried = {}
-        self._take(state)
+            self._tried = {}
+            self._take(state)  # before another process removes what it no longer serves
 
     def _first_copy(self, folder: Path) -> Snapshot:
         try:

@@ -103,6 +103,7 @@ def _run(app: App, drain: float, sock: socket.socket) -> None:
         ws="none",
         lifespan="on",
         access_log=False,
+        proxy_headers=False,  # nobody looks at the client's address
         log_config=None,
         server_header=False,
         date_header=False,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from starlette.routing import BaseRoute
 
-    from cofactor.serve.protocol import Protocol
+    from cofactor.serve.direct import Connection
     from cofactor.serve.service import Service
 
     Scope = MutableMapping[str, Any]
@@ -84,7 +84,7 @@ class App:
             await send({"type": "websocket.close", "code": 1003})
 
     def direct(
-        self, protocol: Protocol, headers: list[tuple[bytes, bytes]], body: bytes, *, keep_alive: bool
+        self, connection: Connection, headers: list[tuple[bytes, bytes]], body: bytes, *, keep_alive: bool
     ) -> Reply | None:
         """The reply to a whole ``POST /recommend``, which sends itself; None: it has to be called like any other."""
         begun, service = perf_counter(), self.service
@@ -102,7 +102,7 @@ class App:
         except Exception:  # told by who answers it like any other
             return None
         name = request_id(given.get(b"x-request-id"))
-        reply = Reply(protocol, self, version, asked, name=name, begun=begun, keep_alive=keep_alive)
+        reply = Reply(connection, self, version, asked, name=name, begun=begun, keep_alive=keep_alive)
         service.batcher.put(version.index, [question], reply)
         return reply
 

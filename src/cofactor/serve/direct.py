@@ -7,7 +7,7 @@ before it is clear that a request goes this way, so that the other one finds it 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cofactor.serve.http import wire
 from cofactor.serve.messages import encode
@@ -16,16 +16,38 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cofactor.serve.answers import Index, Listed
-    from cofactor.serve.app import App
     from cofactor.serve.messages import Recommend
-    from cofactor.serve.protocol import Protocol
     from cofactor.serve.request_error import RequestError
+    from cofactor.serve.service import Service
     from cofactor.serve.swap import Version
 
-__all__ = ["Reply"]
+__all__ = ["Application", "Connection", "Reply"]
 
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n%b"
 _CLOSE = b"connection: close\r\n"
+
+
+class Connection(Protocol):
+    """What a reply needs of a connection."""
+
+    transport: Any
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request."""
+
+
+class Application(Protocol):
+    """What a reply needs of the application."""
+
+    service: Service
+
+    def refusal(self, error: Exception, name: str) -> RequestError:
+        """What a client is told of an error."""
+
+    def count(
+        self, path: str, method: str, status: int, begun: float, name: str, *, error: RequestError | None = None
+    ) -> None:
+        """Count a request that was answered."""
 
 
 class Reply:
@@ -33,9 +55,8 @@ class Reply:
 
     Parameters
     ----------
-    protocol : Protocol
-        Of the connection.
-    app : App
+    connection : Connection
+    app : Application
     version : Version
         Of the model that answers.
     asked : Recommend
@@ -51,8 +72,8 @@ class Reply:
         "_app",
         "_asked",
         "_begun",
+        "_connection",
         "_name",
-        "_protocol",
         "_version",
         "disconnected",
         "keep_alive",
@@ -61,8 +82,8 @@ class Reply:
 
     def __init__(
         self,
-        protocol: Protocol,
-        app: App,
+        connection: Connection,
+        app: Application,
         version: Version[Index],
         asked: Recommend,
         *,
@@ -70,7 +91,7 @@ class Reply:
         begun: float,
         keep_alive: bool,
     ) -> None:
-        self._protocol, self._app, self._version, self._asked = protocol, app, version, asked
+        self._connection, self._app, self._version, self._asked = connection, app, version, asked
         self._name, self._begun = name, begun
         self.keep_alive = keep_alive
         self.disconnected = self.response_complete = False
@@ -109,10 +130,10 @@ class Reply:
         self._send(wire(refused, self._name, close=not self.keep_alive), refused.status, refused)
 
     def _send(self, data: bytes, status: int, error: RequestError | None) -> None:
-        protocol = self._protocol
-        protocol.transport.write(data)
+        connection = self._connection
+        connection.transport.write(data)
         self.response_complete = True
         if not self.keep_alive:
-            protocol.transport.close()
-        protocol.on_response_complete()
+            connection.transport.close()
+        connection.on_response_complete()
         self._app.count("/recommend", "POST", status, self._begun, self._name, error=error)

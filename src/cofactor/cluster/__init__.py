@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cofactor.cluster.connect import Cluster, connect
+from cofactor.cluster.connection import Cluster, connect
 from cofactor.cluster.events import ClusterEvents
 from cofactor.cluster.interactions import ClusterInteractions
 

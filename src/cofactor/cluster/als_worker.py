@@ -79,8 +79,8 @@ class AlsWorker:
         self, described: Description, blocks: tuple[NDArray[np.int64], NDArray[np.int64]], threads: int
     ) -> None:
         os.environ["COFACTOR_NUM_THREADS"] = str(threads)
-        self.threads, self.blocks = threads, [np.array(one) for one in blocks]
-        self.sides = [shard(described, side, int(cut[0]), int(cut[-1])) for side, cut in enumerate(self.blocks)]
+        self.described, self.threads, self.blocks = described, threads, [np.array(one) for one in blocks]
+        self.sides: list[CSR] = []
         self.done: tuple[int, Solved | None] = (-1, None)
         self.published = -1
         self.rows: Float = vectors(0, 1)
@@ -88,6 +88,17 @@ class AlsWorker:
     def where(self) -> str:
         """The node that this worker is on."""
         return str(require_ray().get_runtime_context().get_node_id())
+
+    def process(self) -> int:
+        """The number of its process there."""
+        return os.getpid()
+
+    def load(self) -> bool:
+        """Make this worker's rows, unless they are there."""
+        if not self.sides:
+            ends = [(int(cut[0]), int(cut[-1])) for cut in self.blocks]
+            self.sides = [shard(self.described, side, *rows) for side, rows in enumerate(ends)]
+        return True
 
     def facts(self) -> tuple[int, float, float]:
         """Number of entries, their sum, and the largest."""

@@ -79,13 +79,13 @@ class Checkpoint:
                 raise ArtifactError(f"{path} is damaged: {name} is {header.get(name)!r}; delete it")
         if header.get("data") != self.data:
             raise ParameterError(
-                f"checkpoint={self.folder!r} is of other data (another log, or weight); give another folder, or delete it"
+                f"checkpoint={self.folder!r} is of other data (another log, or weight); give another, or delete it"
             )
         for name, value in self.params.items():
             if header["params"].get(name) != value:
                 raise ParameterError(
-                    f"checkpoint={self.folder!r} is of a fit with {name}={header['params'].get(name)!r}, not {value!r}; "
-                    "give another folder, or delete it"
+                    f"checkpoint={self.folder!r} is of a fit with {name}={header['params'].get(name)!r}, not "
+                    f"{value!r}; give another folder, or delete it"
                 )
         return header
 

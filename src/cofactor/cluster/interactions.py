@@ -68,7 +68,8 @@ class ClusterInteractions(Sharded):
         """Which blocks are each worker's: (n + 1,)."""
         blocks = self.cuts[side]
         ends = np.concatenate([[0], np.cumsum(self._counts[side])])[blocks] + blocks
-        return np.searchsorted(ends, np.arange(n + 1) * (ends[-1] / n)).clip(0, len(blocks) - 1)
+        runs: NDArray[np.int64] = np.searchsorted(ends, np.arange(n + 1) * (ends[-1] / n)).clip(0, len(blocks) - 1)
+        return runs
 
     def _arguments(self, i: int) -> tuple[Any, ...]:
         blocks = tuple(self.cuts[side][self._runs[side][i] : self._runs[side][i + 1] + 1] for side in (0, 1))

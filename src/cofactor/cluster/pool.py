@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +19,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _PATIENCE = 20.0  # seconds that a new worker may wait for a place of its own
+_ROOM = 60.0  # and the first ones
 _AGAIN = 10  # deaths in a row without any progress that are borne
 _PING = 60.0  # seconds after which a worker that says nothing counts as dead
 
@@ -55,7 +55,7 @@ class Pool:
     Parameters
     ----------
     kind : class
-        ``kind(*arguments(i))`` is worker i, which loads its part; it has a method ``where`` that tells its node.
+        ``kind(*arguments(i))`` is worker i, with two methods: ``where`` tells its node, ``load`` loads its part, once.
     n, threads : int
     arguments : callable
     """
@@ -73,9 +73,17 @@ class Pool:
         ray = require_ray()
         try:
             self.handles = [self._new(i, self.threads) for i in range(self.n)]
-            self.homes = ray.get([handle.where.remote() for handle in self.handles])
-        except died():
-            self.mend()
+            homes = [handle.where.remote() for handle in self.handles]
+            if late := ray.wait(homes, num_returns=self.n, timeout=_ROOM, fetch_local=False)[1]:
+                raise CofactorError(
+                    f"{len(late)} of {self.n} workers of {self.threads} threads found no room within {_ROOM:.0f} s: "
+                    "others hold the threads of the cluster; close what is done (interactions.close()), or wait for it"
+                )
+            self.homes = ray.get(homes)
+            ray.get([handle.load.remote() for handle in self.handles])
+        except died() as error:
+            self.homes = [""] * self.n
+            self._replace(error)
 
     def _new(self, i: int, threads: int) -> Any:  # noqa: ANN401
         options = {"num_cpus": threads, "scheduling_strategy": "SPREAD", "max_concurrency": 1}
@@ -95,52 +103,49 @@ class Pool:
             try:
                 found = step()
             except died() as error:
-                self.deaths += 1
-                if self.deaths >= _AGAIN:
-                    raise CofactorError(
-                        f"workers died {self.deaths} times in the same step ({str(error).splitlines()[0]}); often they "
-                        "have too little memory: take more workers or nodes, or fewer factors"
-                    ) from error
-                self.mend()
+                self._replace(error)
             else:
                 self.deaths = 0
                 return found
 
+    def _replace(self, error: BaseException) -> None:
+        """Mend, and again where a new worker dies as well, but not for ever."""
+        while True:
+            self.deaths += 1
+            if self.deaths >= _AGAIN:
+                raise CofactorError(
+                    f"workers died {self.deaths} times in the same step ({str(error).splitlines()[0]}); often they "
+                    "have too little memory: take more workers or nodes, or fewer factors"
+                ) from error
+            try:
+                return self.mend()
+            except died() as again:
+                error = again
+
     def mend(self) -> None:
         """Put new workers in the place of the dead ones, which load their parts again."""
-        ray = require_ray()
+        ray, missing = require_ray(), []
         for i, handle in enumerate(self.handles):
             try:
-                self.homes[i : i + 1] = [ray.get(handle.where.remote(), timeout=_PING)]
-                continue
+                self.homes[i] = str(ray.get(handle.where.remote(), timeout=_PING))
             except (*died(), ray.exceptions.GetTimeoutError):
                 ray.kill(handle)
+                missing.append(i)
+        for i in missing:
             _log.warning("worker %d died; another one loads its part", i)
-            self.handles[i], home = self._another(i)
-            self.homes[i : i + 1] = [home]
+            self.handles[i], self.homes[i] = self._another(i)
+        ray.get([handle.load.remote() for handle in self.handles])  # those who have theirs say so at once
 
     def _another(self, i: int) -> tuple[Any, str]:
-        ray, died_again = require_ray(), 0
-        while True:
-            handle, since = self._new(i, self.threads), time.monotonic()
+        """A new worker and its node: one with threads of its own, or, where none are left, beside others."""
+        ray = require_ray()
+        handle = self._new(i, self.threads)
+        ready = handle.where.remote()
+        if not ray.wait([ready], timeout=_PATIENCE)[0]:
+            ray.kill(handle)
+            handle = self._new(i, 0)
             ready = handle.where.remote()
-            while not ray.wait([ready], timeout=1.0)[0]:
-                if self._homeless(handle) and time.monotonic() - since > _PATIENCE:
-                    ray.kill(handle)
-                    handle = self._new(i, 0)  # beside others: slower, but it goes on
-                    ready, since = handle.where.remote(), float("inf")
-            try:
-                return handle, str(ray.get(ready))
-            except died():
-                died_again += 1
-                if died_again >= _AGAIN:
-                    raise
-
-    @staticmethod
-    def _homeless(handle: Any) -> bool:  # noqa: ANN401
-        """Whether a worker has no place yet: no node has so many threads left."""
-        free = require_ray().available_resources().get("CPU", 0)
-        return bool(free < 1) and handle is not None
+        return handle, str(ray.get(ready))
 
     def leaders(self) -> dict[str, int]:
         """The first worker of every node that has any."""

@@ -21,6 +21,7 @@ __all__ = ["ListWorker", "recommend"]
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from tqdm import tqdm
 
 _HEADER = "lists.json"
 _USERS = 20_000  # of a shard
@@ -31,14 +32,23 @@ class ListWorker:
 
     def __init__(self, model: Recommender | str, threads: int) -> None:
         os.environ["COFACTOR_NUM_THREADS"] = str(threads)
-        fitted = load(model, verify=False) if isinstance(model, str) else model
-        if getattr(fitted, "threads", None) is not None:
-            vars(fitted)["threads"] = threads
-        self.model = fitted.answering()
+        self.given, self.threads = model, threads
 
     def where(self) -> str:
         """The node that this worker is on."""
         return str(require_ray().get_runtime_context().get_node_id())
+
+    def process(self) -> int:
+        """The number of its process there."""
+        return os.getpid()
+
+    def load(self) -> bool:
+        """Have the model at hand."""
+        fitted = load(self.given, verify=False) if isinstance(self.given, str) else self.given
+        if getattr(fitted, "threads", None) is not None:
+            vars(fitted)["threads"] = self.threads
+        self.model = fitted.answering()
+        return True
 
     def write(self, path: str, begin: int, end: int, k: int, exclude_seen: bool) -> int:
         """Write the lists of users ``begin`` to ``end``; the file is there as a whole or not at all."""
@@ -91,7 +101,7 @@ def recommend(
         with translated("the lists could not be made"), progress_bar("recommend", progress, total=n) as bar:
             bar.update(n - len(todo))
             pool.start()
-            _deal(pool, todo, paths, cuts, (k, exclude_seen), bar)
+            _deal(pool, todo, paths, cuts, how=(k, exclude_seen), bar=bar)
     finally:
         pool.end()
     if missing := [path for path in paths if not path.exists()]:
@@ -102,7 +112,15 @@ def recommend(
     return paths
 
 
-def _deal(pool: Pool, todo: list[int], paths: list[Path], cuts: NDArray[Any], how: tuple[int, bool], bar: Any) -> None:  # noqa: ANN401
+def _deal(
+    pool: Pool,
+    todo: list[int],
+    paths: list[Path],
+    cuts: NDArray[Any],
+    *,
+    how: tuple[int, bool],
+    bar: tqdm[Any],
+) -> None:
     """Give every free worker the next shard; that of a worker that died goes to another."""
     ray = require_ray()
     waiting = todo[::-1]

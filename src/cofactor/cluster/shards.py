@@ -1,8 +1,8 @@
-"""The second pass over a log: a worker's rows of the matrix and of the transposed one, made of the events of their ids.
+"""The second pass over a log: a worker's rows of the matrix and of the transposed one, made of their events.
 
-Ids are numbered in their order, so that consecutive rows are a range of ids and a worker reads the events of that range,
-which Parquet passes over elsewhere where files are sorted. Nobody sends events to anybody, and a worker that takes the
-place of another makes the same rows again.
+Ids are numbered in their order, so that consecutive rows are a range of ids and a worker reads the events of that
+range; where files are sorted, Parquet lets it pass over the others. Nobody sends events to anybody, and a
+worker that takes the place of another makes the same rows again.
 """
 
 from __future__ import annotations

@@ -215,7 +215,7 @@ class ImplicitALS(FactorModel):
         )
         kernels = self._kernels()
         by_user, by_item = kernels.hold(x.user_items), kernels.hold(x.item_users)
-        penalties = self._lambda(np.diff(x.item_users.indptr), x.n_users)
+        of_items = penalties(np.diff(x.item_users.indptr), x.n_users, self._terms())
         items = self._start(kernels, x.items, warm_start)
         users = kernels.vectors(x.n_users, self.factors_)
         self._sweep(kernels, by_user, users, items, exactly=warm_start is not None, of="user")
@@ -226,7 +226,7 @@ class ImplicitALS(FactorModel):
                 self._sweep(kernels, by_item, items, users, of="item")
                 last = iteration == self.iterations
                 loss = self._sweep(kernels, by_user, users, items, exactly=last, of="user")
-                losses.append(loss + float(penalties @ kernels.fetch(kernels.squared_norms(items))))
+                losses.append(loss + float(of_items @ kernels.fetch(kernels.squared_norms(items))))
                 bar.set_postfix(loss=f"{losses[-1]:.6g}", refresh=False)
                 bar.update()
                 stop = None if on_iteration is None else on_iteration(iteration, losses[-1])
@@ -255,7 +255,7 @@ class ImplicitALS(FactorModel):
 
     def _contributions(self, history: Rows, weights: Float, item: int) -> NDArray[np.float64]:
         """What each entry of a history, rows and weights, adds to the score of an item; see :meth:`explain`."""
-        penalty = float(self._lambda(np.array([len(history)]), len(self.item_factors_))[0])
+        penalty = float(penalties(np.array([len(history)]), len(self.item_factors_), self._terms())[0])
         g = self._once("gramian", lambda: gramian_of(self._kernels(), self.item_factors_, self.threads))
         c, g = self._used("alpha") * weights, self._used("unobserved_weight") * g
         return contributions(self.item_factors_[history], c, g, penalty, self.item_factors_[item])
@@ -373,10 +373,6 @@ class ImplicitALS(FactorModel):
     def _used(self, name: str) -> Any:  # noqa: ANN401
         """A parameter as the model was fitted with it; models saved before it was learned were given it."""
         return vars(self).get(name + "_", getattr(self, name))
-
-    def _lambda(self, n: NDArray[np.int64], n_fixed: int) -> NDArray[np.float64]:
-        """Regularization of rows with n observed pairs."""
-        return penalties(n, n_fixed, self._terms())
 
     def _bytes_needed(self, x: Interactions) -> int:
         held = 4 * self.factors_ * (x.n_users + x.n_items) + 12 * x.nnz  # vectors, the transposed matrix

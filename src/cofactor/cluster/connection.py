@@ -86,7 +86,7 @@ class Cluster:
     """A connection to a cluster; :func:`connect` makes it. It is a context that closes it."""
 
     def nodes(self) -> list[dict[str, Any]]:
-        """The living nodes: ``id``, ``address``, ``threads`` and ``object_store`` (bytes), in the order of their ids."""
+        """The living nodes: ``id``, ``address``, ``threads`` ``object_store`` (bytes); in the order of ids."""
         return nodes()
 
     def check_versions(self) -> None:

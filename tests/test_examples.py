@@ -298,3 +298,16 @@ def test_groceries_from_training_to_a_service(example, tmp_path, capsys):
     assert found["why"]
     assert found["versions"][0] == found["versions"][2] != found["versions"][1]
     assert "Because of" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the helpers that simulate nodes
+def test_the_cluster_loses_a_node_and_nothing_else(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("ray", reason="needs the extra ray")
+    spec = importlib.util.spec_from_file_location("cluster_example", EXAMPLES / "cluster.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    small = ["--users", "600", "--items", "200", "--interactions", "10000", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["cluster.py", *small])
+    losses = module.main()
+    assert "a node was killed" in capsys.readouterr().out
+    np.testing.assert_allclose(losses["cluster"], losses["alone"], rtol=1e-5)

@@ -22,6 +22,7 @@ IN_PLACE = {
     "fm_sweep": (1,),
     "invert": (0,),
     "mirror_scaled": (0,),
+    "set_diagonal": (0,),
     "shared_negatives_epoch": (1, 2),
     "pairwise_epoch": (1, 2),
     "ratings_implicit_epoch": (1, 2, 3),
@@ -31,6 +32,7 @@ IN_PLACE = {
 # Kernels whose dense results stay where they were computed.
 STAY = {
     "dense_product",
+    "diagonal",
     "gramian",
     "quadratic_forms",
     "sparse_product",

@@ -49,6 +49,26 @@ def test_a_fit_is_that_of_the_cpu(x, device, solver):
     np.testing.assert_allclose(there.similar_items(k=3)["score"], here.similar_items(k=3)["score"], atol=1e-3)
 
 
+EASE = {
+    "items": {"form": "primal", "dropout": 0.1},
+    "users": {"form": "dual", "user_exponent": 0.3},
+    "ten weights": {"form": "primal", "top_n": 10},
+    "ten weights of users": {"form": "dual", "top_n": 10},
+}
+
+
+@every_device
+@pytest.mark.parametrize("form", EASE.values(), ids=EASE.keys())
+def test_an_inverse_is_that_of_the_cpu(x, device, form):
+    here, there = (cf.EASE(20.0, device=name, **form).fit(x) for name in ("cpu", device))
+    lists_agree(there.recommend(k=5), here.recommend(k=5))
+    histories = pl.DataFrame({"user_id": ["new"] * 3, "item_id": x.items.ids[:3]})
+    lists_agree(there.recommend_for(histories, k=5), here.recommend_for(histories, k=5))
+    pairs = histories.with_columns(user_id=pl.lit(x.users.ids[0]))
+    np.testing.assert_allclose(there.predict(pairs)["score"], here.predict(pairs)["score"], rtol=1e-3, atol=1e-4)
+    lists_agree(there.similar_items(k=3), here.similar_items(k=3))
+
+
 @every_device
 def test_fits_repeat_themselves(x, device):
     one, other = make(device).fit(x), make(device).fit(x)

@@ -1,5 +1,6 @@
 from datetime import UTC, date, datetime, time, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 import cofactor as cf
 from cofactor.errors import DataError, ParameterError
+from cofactor.evaluation.leak_counts import _Known
 from cofactor.evaluation.leaks import check_leaks
 
 DAY = datetime(2024, 3, 1)
@@ -191,3 +193,69 @@ def test_sides_that_do_not_match_are_refused():
         check_leaks(train.drop("item_id"), train)
     with pytest.raises(ParameterError, match="give it as cut="):
         check_leaks(train.drop("time"), train.drop("time"), features=pl.DataFrame({"time": [DAY]}))
+
+
+def by_joins(train, test):
+    """The counts, as joins of polars have them."""
+    ids, last = ["user_id", "item_id"], train.group_by("user_id").agg(last=pl.col("time").max())
+    pairs = test.select(ids).unique()
+    return {
+        "user_order": test.join(last, on="user_id").filter(pl.col("time") < pl.col("last")).height,
+        "same_events": test.join(train, on=[*ids, "time"], how="semi").height,
+        "after_cut": train.filter(pl.col("time") >= test["time"].min()).height,
+        "same_pairs": pairs.join(train, on=ids, how="semi").height,
+        "new_users": test.select("user_id").unique().join(train, on="user_id", how="anti").height,
+        "new_items": test.select("item_id").unique().join(train, on="item_id", how="anti").height,
+    }
+
+
+@pytest.mark.parametrize(
+    ("ids", "times"),
+    [
+        (pl.Int64, pl.Int64),
+        (pl.UInt64, pl.UInt32),
+        (pl.String, pl.Datetime("ms")),
+        (pl.Categorical, pl.Float64),
+        (pl.Binary, pl.Date),
+        (pl.Float64, pl.Int8),
+    ],
+)
+def test_counts_are_those_of_joins_whatever_the_types(ids, times):
+    rng = np.random.default_rng(5)
+
+    def draw(n, first):
+        text = pl.Series(rng.integers(0, 300, n)), pl.Series(rng.integers(first, first + 150, n))
+        made = [(one if ids.is_numeric() else one.cast(pl.String)).cast(ids) for one in text]
+        time = pl.Series(rng.integers(0, 60, n)).cast(pl.Int32).cast(times)
+        return pl.DataFrame({"user_id": made[0], "item_id": made[1], "time": time})
+
+    train, test = draw(40_000, 0), draw(3_000, 40)  # several blocks would be more of the same: they are counted alike
+    assert found(check_leaks(train, test)) == by_joins(train, test)
+    assert 0 < by_joins(train, test)["same_events"] < test.height
+
+
+def test_keys_whose_places_are_taken_are_found_in_the_next_table():
+    inverse = pow(0x9E3779B97F4A7C15, -1, 2**64)
+    keys = np.array([i * inverse % 2**64 for i in range(1, 50)], np.uint64)  # all of one place in the first table
+    known = _Known(keys)
+    assert len(known._tables) > 1
+    assert len(set(known.rows.tolist())) == 49
+    others = np.array([i * inverse % 2**64 for i in range(50, 99)], np.uint64)
+    assert (known.meet(others) == -1).all()
+    assert not known.met.any()
+    assert (known.meet(keys[:7]) == known.rows[:7]).all()
+    assert known.met.sum() == 7
+
+
+def test_events_without_a_time_are_in_no_order():
+    train = pl.DataFrame({"user_id": [1, 2], "item_id": [7, 8], "time": [5, None]})
+    test = pl.DataFrame({"user_id": [1, 1, 2], "item_id": [7, 7, 8], "time": [None, 4, 6]})
+    assert found(check_leaks(train, test)) | {"new_users": 0} == {
+        "user_order": 1, "same_events": 0, "after_cut": 1, "same_pairs": 2, "new_users": 0, "new_items": 0,
+    }  # fmt: skip
+
+
+def test_times_that_are_text_are_no_times():
+    table = pl.DataFrame({"user_id": [1], "item_id": [7], "time": ["9:00"]})
+    with pytest.raises(DataError, match="time is String, which cannot be counted with; make it a datetime or a number"):
+        check_leaks(table, table)

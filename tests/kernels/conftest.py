@@ -10,7 +10,15 @@ from device import in_torch, kernels
 
 # What PyTorch has, and the tests of it that only hold where every digit is the same in any batch, on any number of
 # threads, that are about the arrays of the CPU, or that take long for what others test as well.
-IN_TORCH = {"test_als", "test_gramian", "test_products", "test_ranks", "test_topk"}
+IN_TORCH = {
+    "test_als",
+    "test_gramian",
+    "test_linear_topk",
+    "test_neighbours",
+    "test_products",
+    "test_ranks",
+    "test_topk",
+}
 OF_THE_CPU = {
     "test_a_history_longer_than_the_arena_is_streamed",
     "test_a_query_gets_the_same_list_alone_and_in_any_batch",
@@ -23,11 +31,13 @@ OF_THE_CPU = {
     "test_groups_of_long_histories",
     "test_item_counts_around_panels_and_chunks",
     "test_long_histories_give_the_same_whoever_works_on_them",
+    "test_more_rows_than_16_bits_tell",
     "test_more_than_two_to_the_31_elements",
     "test_more_than_two_to_the_31_solved_elements",
     "test_results_do_not_depend_on_threads_nor_on_the_rows_beside",
     "test_scores_closer_together_than_the_bounds_are_to_the_scores",
     "test_the_ranks_are_those_of_the_lists",
+    "test_threads_order_and_company_change_nothing",
     "test_where_vectors_start_in_memory_does_not_matter",
 }
 

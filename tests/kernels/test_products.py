@@ -70,6 +70,18 @@ def test_mirror_scaled(cpu_level, n):
     np.testing.assert_allclose(p, wanted, rtol=1e-6)
 
 
+@pytest.mark.parametrize("n", [0, 1, 70])
+def test_diagonals(n):
+    a = np.random.default_rng(0).standard_normal((n, n), np.float32)
+    wanted, values = a.copy(), np.arange(n) / 7
+    assert np.array_equal(kernels.diagonal(a), a.diagonal())
+    np.fill_diagonal(wanted, values)
+    kernels.set_diagonal(a, values)
+    assert np.array_equal(a, wanted)
+    with pytest.raises(ValueError, match="one number per row"):
+        kernels.set_diagonal(a, np.zeros(n + 1))
+
+
 def test_shapes_and_columns_are_checked():
     a, d = sparse(5, 4, density=1.0), np.zeros((3, 7), np.float32)
     with pytest.raises(ValueError, match="a has 4 columns and b 5 rows"):

@@ -162,6 +162,24 @@ def test_what_the_store_has_counts_too_and_its_times_are_times():
     assert model.recommend([both])[0].rows == model.recommend([plain])[0].rows
 
 
+def test_times_of_histories_are_told_by_their_size_as_those_of_events_are(knn):
+    at = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
+    told = [
+        Event(item=1, time=(at + 4) * 1e9),
+        Event(item=2, time=(at + 3) * 1e6),
+        Event(item=3, time=(at + 2) * 1000),
+        Event(item=4, time="2026-01-01T00:00:01+00:00"),
+        Event(item=5, time=at),
+    ]
+    history = knn.question(None, told).history
+    assert history.rows == [5, 4, 3, 2, 1]
+    assert history.times == [(at + more) * 1_000_000 for more in range(5)]
+    for time in (5, -1.0, 1e30, "1970-01-01"):
+        with pytest.raises(RequestError) as caught:
+            knn.question(None, [Event(item=1), Event(item=2, time=time)])
+        assert (caught.value.code, caught.value.field) == ("implausible_time", "history[1].time")
+
+
 def test_questions_of_all_kinds_are_answered_together(knn):
     kinds = [
         {"user": 1},

@@ -154,6 +154,40 @@ def test_a_model_that_takes_over_is_counted(tmp_path):
         app.service.close()
 
 
+def test_a_model_that_was_refused_is_told(tmp_path):
+    x = cf.datasets.synthetic(n_users=20, n_items=10, n_interactions=60, factors=2, seed=0)
+    cf.Popular().fit(x).save(tmp_path / "model")
+    app = make_app(Settings({"model": str(tmp_path / "model")}))
+
+    def told():
+        lines = call(app, "GET", "/metrics")[2].decode().splitlines()
+        return ask(app, "/about")[1]["models"][0]["refused"], 'cofactor_model_refused{name="model"} 1' in lines
+
+    try:
+        assert told() == (None, False)
+        header = (tmp_path / "model" / "model.json").read_text()
+        (tmp_path / "model" / "model.json").write_text("{}")
+        status, failed = ask(app, "/reload", {})
+        assert told() == (failed["error"]["message"], True)
+        assert (status, failed["error"]["code"]) == (422, "model_not_loaded")
+        assert str(tmp_path) not in told()[0]
+        (tmp_path / "model" / "model.json").write_text(header)
+        cf.Random(seed=1).fit(x).save(tmp_path / "model")
+        assert ask(app, "/reload", {})[0] == 200
+        assert told() == (None, False)
+    finally:
+        app.service.close()
+
+
+def test_ids_that_no_path_can_hold(app):
+    for path, name in (("/similar", "item"), ("/items", "item"), ("/user", "user")):
+        assert ask(app, path, query=f"{name}=3")[1] == ask(app, f"{path}/3")[1]
+        refused(*ask(app, path), 422, name)
+        refused(*ask(app, path, query=f"{name}=9999"), 404, f"unknown_{name}")
+    status, told = ask(app, "/similar", query="item=a%2Fb+3%C3%A4&model=texts&k=2")
+    assert (status, told["item"], len(told["items"])) == (200, "a/b 3ä", 2)
+
+
 DEEP = b'{"user":' + b"[" * 5000 + b"]" * 5000 + b"}"
 SQL = "1'; DROP TABLE cofactor_events; --"
 BAD = {
@@ -194,8 +228,10 @@ BAD = {
     "weight of text": ({"history": [{"item": 1, "weight": "1"}]}, 422, "body"),
     "weight beyond floats": (b'{"history": [{"item": 1, "weight": 1e400}]}', 422, "body"),
     "rating for weights": ({"history": [{"item": 1, "rating": 3}]}, 422, "history"),
-    "no time": ({"history": [{"item": 1, "time": "yesterday"}]}, 422, "time"),
-    "times of some": ({"history": [{"item": 1, "time": 5}, {"item": 2}]}, 422, "history"),
+    "no time": ({"history": [{"item": 1, "time": "yesterday"}]}, 422, "bad_time"),
+    "a time of the Romans": ({"history": [{"item": 1, "time": 5}]}, 422, "implausible_time"),
+    "a time to come": ({"history": [{"item": 1, "time": "2999-01-01"}]}, 422, "implausible_time"),
+    "times of some": ({"history": [{"item": 1, "time": "2026-01-01"}, {"item": 2}]}, 422, "history"),
     "an event without an item": ({"history": [{}]}, 422, "body"),
     "history of text": ({"history": "1,2"}, 422, "body"),
     "too much history": ({"history": [{"item": 1}] * 101}, 422, "too_many"),

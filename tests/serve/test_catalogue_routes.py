@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from urllib.parse import unquote
+from urllib.parse import quote_plus, unquote
 
 import polars as pl
 import pytest
@@ -17,7 +17,7 @@ from cofactor.serve.page import page_asset
 from cofactor.serve.service import Service
 from cofactor.serve.swap import Models
 
-IDS = ["a/b", "../x", "50%", "12", "ünï", "it's"]
+IDS = ["a/b", "../x", "50%", "12", "ünï", "it's", "..", " "]
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +27,10 @@ def apps(tmp_path_factory):
     pairs = [(user, item) for n, item in enumerate(IDS) for user in range(n + 1)]
     x = cf.Interactions.from_frame(pl.DataFrame(pairs, schema=["user_id", "item_id"], orient="row"))
     cf.Popular().fit(x).save(folder / "shop")
-    names = ["Milk", "Milk", "Butter", "Buttermilk <b>", None, "Milk shake", "Milk of tomorrow"]
-    catalogue = Catalogue.read(pl.DataFrame({"item_id": [*IDS, "new"], "name": names, "price": range(7)}))
+    names = ["Milk", "Milk", "Butter", "Buttermilk <b>", None, "Milk shake", "Dots", "Air", "Milk of tomorrow"]
+    catalogue = Catalogue.read(pl.DataFrame({"item_id": [*IDS, "new"], "name": names, "price": range(9)}))
     made = [
-        Service(Models({"shop": folder / "shop"}, Index), catalogue=one, limits=Limits(ids=8))
+        Service(Models({"shop": folder / "shop"}, Index), catalogue=one, limits=Limits(ids=10))
         for one in (catalogue, None)
     ]
     yield [App(service, catalogue_routes(service)) for service in made]
@@ -72,6 +72,12 @@ def test_an_item_of_any_id_is_told(apps, path, item):
     assert told["attributes"]["price"] == IDS.index(item)
 
 
+@pytest.mark.parametrize("item", IDS)
+def test_an_item_is_told_by_a_query_too(apps, item):
+    status, told = read(apps[0], "GET", f"/items?item={quote_plus(item)}")
+    assert (status, told["item"], told["attributes"]["price"]) == (200, item, IDS.index(item))
+
+
 def test_many_items_are_told_at_once(apps):
     status, told = read(apps[0], "POST", "/items", {"items": ["12", "unknown", "a/b"]})
     assert status == 200
@@ -84,8 +90,10 @@ def test_many_items_are_told_at_once(apps):
     [
         ("GET", "/items/unknown", None, 404, "unknown_item"),
         ("GET", "/items/", None, 404, "unknown_item"),
+        ("GET", "/items", None, 422, "item"),
+        ("GET", "/items?item=", None, 404, "unknown_item"),
         ("POST", "/items", {"items": [12]}, 422, "id_type"),
-        ("POST", "/items", {"items": ["x"] * 9}, 422, "too_many"),
+        ("POST", "/items", {"items": ["x"] * 11}, 422, "too_many"),
         ("POST", "/items", {"ids": []}, 422, "body"),
         ("POST", "/items", {"items": [True]}, 422, "body"),
         ("GET", "/search?q=milk&k=0", None, 422, "k"),

@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
+import uvicorn
 
 import cofactor as cf
+from cofactor.serve.server import _Server
 from cofactor.serve.store import open_store
 
 
@@ -46,3 +49,23 @@ def test_a_request_under_way_is_answered_before_the_end(tmp_path):
     with open_store(tmp_path / "events.db") as store:
         assert len(store.history(3)) == 5
     assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_a_signal_that_comes_before_the_server_listens_to_it_ends_it_too():
+    async def app(scope, receive, send):
+        raise AssertionError("nobody asks")
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    config = uvicorn.Config(app, port=0, lifespan="off", log_config=None)
+    server = _Server(config)
+    timer = threading.Timer(5, lambda: setattr(server, "should_exit", True))
+    timer.start()
+    try:
+        signal.raise_signal(signal.SIGTERM)
+        server.run()
+        assert server.started
+        assert not server.should_exit  # it was not the timer
+    finally:
+        timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)

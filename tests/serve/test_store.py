@@ -54,27 +54,27 @@ def test_ids_keep_their_type_in_availability(store):
     assert store.set_available({12: False, "12": False, "13": False, 14: True}) == 3
     assert store.set_available({12: True}) == 2
     store.refresh()
-    assert store.unavailable == {"12", "13"}
-    assert {type(item) for item in store.unavailable} == {str}
+    assert store.stock.out == {"12", "13"}
+    assert {type(item) for item in store.stock.out} == {str}
 
 
 def test_every_process_sees_what_another_wrote_with_the_next_refresh(url):
     with open_store(url) as one, open_store(url) as two:
-        first = two.availability
+        first = two.stock.number
         two.refresh()
         assert two.history("ann") == ()
         one.append([event("ann", 1)])
         one.set_available({1: False})
         two.refresh()
         assert [e.item for e in two.history("ann")] == [1]
-        assert two.unavailable == {1}
-        assert two.availability != first
-        second = two.availability
+        assert two.stock.out == {1}
+        assert two.stock.number != first
+        second = two.stock.number
         one.append([event("ann", 2, at=AT + 1), event("bo", 3)])
         two.refresh()
         assert [e.item for e in two.history("ann")] == [1, 2]
         assert [e.item for e in two.history("bo")] == [3]
-        assert two.availability == second  # nothing to derive anew
+        assert two.stock.number == second  # nothing to derive anew
 
 
 def test_a_store_outlives_its_process(url):
@@ -83,7 +83,7 @@ def test_a_store_outlives_its_process(url):
         store.set_available({"x": False})
     with open_store(url) as store:
         assert [e.item for e in store.history("ann")] == [1]
-        assert store.unavailable == {"x"}
+        assert store.stock.out == {"x"}
 
 
 def test_histories_are_the_newest_events_the_oldest_first(url):

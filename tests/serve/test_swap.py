@@ -3,9 +3,11 @@
 import errno
 import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -15,6 +17,7 @@ import cofactor as cf
 from cofactor.serve.request_error import RequestError
 from cofactor.serve.snapshots import Snapshots
 from cofactor.serve.swap import Models
+from cofactor.serve.temporary import temporary_folder
 from cofactor.serve.trained import Trained
 
 
@@ -386,6 +389,34 @@ def test_processes_follow_each_other(folder, tmp_path):
     assert root.exists()  # it belongs to who made it
 
 
+def test_a_process_that_starts_while_another_changes_models_finds_what_it_is_to_serve(folder, tmp_path, monkeypatch):
+    root = tmp_path / "root"
+    root.mkdir()
+    one = Models({"shop": folder}, lambda model: model, root=root)
+    load, changes = Models._load, []
+
+    def change():
+        for seed in (1, 2):
+            save(folder, cf.Random(seed=seed), seed=seed)
+            one.reload()
+
+    def loaded(self, name, snapshot):
+        if self is not one and not changes:  # two has read what is served, and has not loaded it yet
+            changes.append(threading.Thread(target=change))
+            changes[0].start()
+            time.sleep(0.3)
+        return load(self, name, snapshot)
+
+    monkeypatch.setattr(Models, "_load", loaded)
+    two = Models({"shop": folder}, lambda model: model, root=root)
+    changes[0].join()
+    try:
+        wait_for(lambda: two.get().version == one.get().version)
+    finally:
+        one.close()
+        two.close()
+
+
 def test_nothing_is_left_behind(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
@@ -412,6 +443,28 @@ def test_what_a_dead_server_has_left_goes_and_that_of_a_living_one_stays(folder,
     assert [living.exists(), dead.exists(), young.exists()] == [True, False, True]
     models.close()
     held.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks on Windows")
+def test_the_folder_where_workers_meet_goes_with_the_next_server_after_a_kill(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    script = (
+        "import os, tempfile; from cofactor.serve.temporary import temporary_folder\n"
+        f"tempfile.tempdir = {str(tmp_path)!r}\n"
+        "with temporary_folder('cofactor-serve-') as folder: print(folder, flush=True); input(); os._exit(1)"
+    )
+    left, living = (
+        subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    )
+    folders = [Path(process.stdout.readline().strip()) for process in (left, living)]
+    left.communicate("\n")
+    for folder in folders:
+        os.utime(folder, (0, 0))
+    with temporary_folder("cofactor-serve-") as third:
+        assert [folder.exists() for folder in (*folders, third)] == [False, True, True]
+    assert not third.exists()
+    living.communicate("\n")
 
 
 def test_the_log_that_cofactor_train_tells_of(folder, models):

@@ -15,6 +15,7 @@ from cofactor.data.log import Log
 from cofactor.data.tables import TableLike, cast_ids, read_table
 from cofactor.data.user_items import UserItems
 from cofactor.errors import DataError, ParameterError
+from cofactor.evaluation.leak_counts import LeakCounts
 from cofactor.evaluation.unseen import unseen
 
 if TYPE_CHECKING:
@@ -166,43 +167,34 @@ def _of_events(
 ) -> Iterator[Row]:
     """The checks of a test, collected, against training; one pass over the log."""
     schema = log.collect_schema()
-    timed, both_timed = "time" in schema, "time" in schema and "time" in held.columns
-    if both_timed and held.schema["time"] != schema["time"]:
+    timed = "time" in schema
+    if timed and "time" in held.columns and held.schema["time"] != schema["time"]:
         ours, theirs = held.schema["time"], schema["time"]
         raise DataError(f"time is {ours} in test and {theirs} in train; cast one to the other's type")
     alike = held.with_columns(cast_ids(held[c], schema[c], "train") for c in _IDS)
-    pairs = alike.select(_IDS).unique().drop_nulls()
-    late = (pl.col("time") >= begin).sum() if timed and begin is not None else pl.lit(None, pl.UInt32)
-    users, items, twice, counts = pl.collect_all(
-        [
-            log.group_by("user_id").agg([pl.col("time").max().alias("last")] if timed else []),
-            log.select(pl.col("item_id").unique()),
-            log.join(pairs.lazy(), on=_IDS, how="semi"),  # this way round it is the smaller side that is hashed
-            log.select(late.alias("late"), pl.len()),
-        ],
-        engine="streaming",
-    )
-    early, same = None, None
-    if both_timed:
-        early = alike.join(users, on="user_id").select((pl.col("time") < pl.col("last")).sum()).item()
-        same = alike.join(twice, on=[*_IDS, "time"], how="semi").height
-    n = held.height
-    yield "user_order", "leak", early, n, "test events are before the same user's last training event"
-    yield "same_events", "leak", same, n, "test events are in training too, at the same time"
+    found = LeakCounts(alike if timed else alike.select(_IDS))
+    found.count(log, begin if timed else None)
+    n, late = held.height, found.n_late if timed and begin is not None else None
+    yield "user_order", "leak", found.n_early, n, "test events are before the same user's last training event"
+    yield "same_events", "leak", found.n_same, n, "test events are in training too, at the same time"
     if given:
         before = int((held["time"] < begin).sum()) if "time" in held.columns else None
         yield "before_cut", "leak", before, n, "test events are before the cut"
     told = "training events are not before " + ("the cut" if given else "the first test event")
-    yield "after_cut", "leak" if given else "notice", *counts.row(0), told
+    yield "after_cut", "leak" if given else "notice", late, found.n_events, told
+    outside = {name: held.filter(alike[name].is_null()) for name in _IDS}  # of what the ids of training can be
+    beyond = held.filter(pl.any_horizontal(alike[name].is_null() for name in _IDS)).select(_IDS).unique().height
+    (n_both, n_pairs), known = found.n_met("pair"), {name: found.n_met(name) for name in _IDS}
     if matrix is not None:  # whose log may hold what it left out
-        users, items = matrix.users.ids.to_frame("user_id"), matrix.items.ids.to_frame("item_id")
-        twice = pairs.join(unseen(pairs, matrix), on=_IDS, how="anti")
-    n_both, n_pairs = pairs.join(twice, on=_IDS, how="semi").height, held.select(_IDS).unique().height
-    yield "same_pairs", "notice", n_both, n_pairs, "test pairs are in training too"
-    for name, column, ids in (("users", "user_id", users), ("items", "item_id", items)):
-        known = alike.select(column).unique().join(ids, on=column, how="semi").height
-        of = held[column].n_unique()
-        yield f"new_{name}", "notice", of - known, of, f"test {name} are unknown to training"
+        pairs = alike.select(_IDS).unique().drop_nulls()
+        n_both = pairs.height - unseen(pairs, matrix).height
+        for name, ids in zip(_IDS, (matrix.users, matrix.items), strict=True):
+            known[name] = int((ids.rows(alike[name].unique()) >= 0).sum()), known[name][1]
+    yield "same_pairs", "notice", n_both, n_pairs + beyond, "test pairs are in training too"
+    for name in _IDS:
+        (n_known, of), told = known[name], name.replace("_id", "s")
+        of += outside[name][name].n_unique()
+        yield f"new_{told}", "notice", of - n_known, of, f"test {told} are unknown to training"
 
 
 def _named(features: TableLike | Mapping[str, TableLike] | None) -> dict[str, TableLike]:

@@ -80,6 +80,8 @@ class Index:
         counts = np.bincount(self._seen.indices, minlength=x.n_items)
         self._popular = np.argsort(-counts, kind="stable").astype(np.int32)
         self._popularity = counts.astype(np.float32)
+        self._popular_places = np.empty_like(self._popular)
+        self._popular_places[self._popular] = np.arange(x.n_items, dtype=np.int32)
 
     @classmethod
     def load(cls, folder: str | Path, *, name: str = "model", version: str = "0", verify: bool = True) -> Index:
@@ -267,19 +269,25 @@ class Index:
         """The list of somebody for whom the model has none."""
         if not q.fallback:
             return Listed([], [], source, q.unknown)
-        choices = self._popular
-        if q.allowed is not None:
-            choices = choices[np.isin(choices, q.allowed)]
         left_out = [q.exclude] if q.exclude is not None else []
         if q.exclude_seen and q.user >= 0:
             left_out.append(self._seen.row(q.user)[0])
         if q.exclude_seen and q.history is not None:
             left_out.append(np.array(q.history.rows, np.int32))
+        n = q.k + sum(map(len, left_out))  # so many are enough, whatever is left out
+        choices = self._popular[:n] if q.allowed is None else self._popular_of(q.allowed, n)
         if left_out:
             choices = choices[~np.isin(choices, np.concatenate(left_out))]
         best = choices[: q.k]
         source = "popular" if len(best) else source  # else nothing is left, whoever is asked
         return Listed(best.tolist(), self._popularity[best].tolist(), source, q.unknown)
+
+    def _popular_of(self, allowed: Rows, n: int) -> Rows:
+        """The n most popular of some items."""
+        places = self._popular_places[allowed]
+        if n < len(places):
+            places = np.partition(places, n - 1)[:n]
+        return self._popular[np.sort(places)]
 
 
 def _rows_of(matrix: CSR, rows: Rows) -> CSR:

@@ -23,14 +23,16 @@ class _Asked(NamedTuple):
     model: Index
     questions: Sequence[Question]
     answers: asyncio.Future[list[Listed]]
+    long: bool
 
 
 class Batcher:
     """Collects questions while the model is busy, and asks them all together as soon as it is not.
 
     Nobody waits for a batch to fill: a question that comes alone is answered alone. A model that answers in less than
-    a blink does so between two turns of the event loop, where a thread would cost more than the answer; any other one
-    in a thread of its own, so that the service goes on reading, and tells that it lives.
+    a blink does so between two turns of the event loop, where a thread would cost more than the answer; any other one,
+    and whatever is said to take long, in a thread of its own, so that the service goes on reading, and tells that it
+    lives.
 
     Parameters
     ----------
@@ -44,11 +46,11 @@ class Batcher:
         self._busy = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cofactor-answers")
 
-    def ask(self, index: Index, questions: Sequence[Question]) -> asyncio.Future[list[Listed]]:
-        """The answers to the questions, as soon as they are there, in one list."""
+    def ask(self, index: Index, questions: Sequence[Question], *, long: bool = False) -> asyncio.Future[list[Listed]]:
+        """The answers to the questions, as soon as they are there, in one list; ``long``: they may take a while."""
         loop = asyncio.get_running_loop()
         answers: asyncio.Future[list[Listed]] = loop.create_future()
-        self._waiting.append(_Asked(index, questions, answers))
+        self._waiting.append(_Asked(index, questions, answers, long))
         if not self._busy:
             self._busy = True
             loop.call_soon(self._next)
@@ -64,11 +66,11 @@ class Batcher:
         if not waiting:
             self._waiting, self._busy = [], False
             return
-        index, n = waiting[0].model, 0
+        index, long, n = waiting[0].model, waiting[0].long, 0
         together: list[_Asked] = []
         rest: list[_Asked] = []
         for asked in waiting:
-            if asked.model is index and (not together or n + len(asked.questions) <= _AT_ONCE):
+            if asked.model is index and asked.long is long and (not together or n + len(asked.questions) <= _AT_ONCE):
                 together.append(asked)
                 n += len(asked.questions)
             else:
@@ -76,7 +78,7 @@ class Batcher:
         self._waiting = rest
         self._told(n)
         loop = asyncio.get_running_loop()
-        if index.quick:
+        if index.quick and not long:
             self._hand_out(together, self._answered(index, together))
             if self._waiting:
                 loop.call_soon(self._next)

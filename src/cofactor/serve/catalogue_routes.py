@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from msgspec import Struct
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cofactor.serve.http import answer, number
+from cofactor.serve.http import answer, named, number
 from cofactor.serve.ids import Id, JsonIds
 from cofactor.serve.messages import decoder
 from cofactor.serve.page import page_asset
@@ -54,7 +53,7 @@ def catalogue_routes(service: Service) -> list[BaseRoute]:
 
     async def item(request: Request) -> Response:
         catalogue, ids = known()
-        given = ids.from_text(request.path_params["item"])
+        given = ids.from_text(named(request, "item"))
         row = ids.row(given)
         if row < 0:
             raise RequestError(404, "unknown_item", f"item {str(given)[:40]!r} is not in the table of items", "item")
@@ -73,11 +72,10 @@ def catalogue_routes(service: Service) -> list[BaseRoute]:
         text = request.query_params.get("q", "")
         model = service.models.get(request.query_params.get("model")).index
         if service.catalogue is None or ids is None:
-            return answer({"items": [{"item": one, "name": None} for one in model.items.beginning_with(text, k)]})
+            found = await asyncio.to_thread(model.items.beginning_with, text, k)
+            return answer({"items": [{"item": one, "name": None} for one in found]})
         catalogue = service.catalogue
-        among, popularity = _in_model(model, catalogue)
-        search = partial(catalogue.search, text, k, among=among, popularity=popularity)
-        rows = (await asyncio.to_thread(search)).tolist()  # of millions of names it takes its time
+        rows = await asyncio.to_thread(_found, model, catalogue, text, k)  # of millions of names it takes its time
         return answer({"items": [{"item": ids.ids[row], "name": catalogue.name(row)} for row in rows]})
 
     async def page(request: Request) -> Response:
@@ -91,10 +89,17 @@ def catalogue_routes(service: Service) -> list[BaseRoute]:
     return [
         Route("/items/{item:path}", item, methods=["GET"]),
         Route("/items", items, methods=["POST"]),
+        Route("/items", item, methods=["GET"]),
         Route("/search", search, methods=["GET"]),
         Route("/", page, methods=["GET"]),
         Route("/page/{file}", page, methods=["GET"]),
     ]
+
+
+def _found(model: Index, catalogue: Catalogue, text: str, k: int) -> list[int]:
+    among, popularity = _in_model(model, catalogue)
+    rows: list[int] = catalogue.search(text, k, among=among, popularity=popularity).tolist()
+    return rows
 
 
 def _in_model(index: Index, catalogue: Catalogue) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:

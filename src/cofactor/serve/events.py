@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cofactor.serve.ids import Id
 
-__all__ = ["Event", "as_utc", "check_event", "check_id", "now", "read_time"]
+__all__ = ["Event", "as_utc", "check_event", "check_id", "is_id", "now", "read_time"]
 
 _LONGEST_ID = 1024
 _LONGEST_TYPE = 64
@@ -105,14 +105,21 @@ def check_event(
     return Event(user, item, when, event_type, as_float(weight), as_float(rating))  # type: ignore[arg-type]
 
 
+def is_id(value: Id) -> bool:
+    """Whether an id is one that JSON, SQLite and PostgreSQL hold alike; the store has no others."""
+    if isinstance(value, str):
+        return 0 < len(value) <= _LONGEST_ID and not _UNWRITABLE.search(value)
+    return -(2**63) <= value < 2**63
+
+
 def check_id(value: object, field: str) -> Id:
     """An id that JSON, SQLite and PostgreSQL hold alike; a RequestError otherwise."""
     if isinstance(value, str):
-        if not 0 < len(value) <= _LONGEST_ID or _UNWRITABLE.search(value):
+        if not is_id(value):
             raise _wrong(field, value, f"text of 1 to {_LONGEST_ID} letters, without NUL", "bad_id")
         return value
     if isinstance(value, int) and not isinstance(value, bool):
-        if not -(2**63) <= value < 2**63:
+        if not is_id(value):
             raise _wrong(field, value, "a whole number of 64 bits", "bad_id")
         return value
     raise _wrong(field, value, "a whole number or text", "bad_id")

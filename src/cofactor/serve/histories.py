@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from cofactor.kernels.csr import CSR, offsets
 from cofactor.models.base.fitting import LARGEST_WEIGHT, LEAST_LARGEST
 from cofactor.models.base.rating import RatingModel
 from cofactor.models.base.recommender import Recommender
-from cofactor.serve.events import as_utc
+from cofactor.serve.events import now, read_time
 from cofactor.serve.questions import Entries
 from cofactor.serve.request_error import RequestError
 
@@ -62,7 +61,7 @@ class Reader:
         """
         found = Entries()
         timed = typed = 0
-        times: list[float] = []
+        times: list[int] = []
         types: list[str] = []
         for at, event in enumerate(history):
             row = items.row(event.item)
@@ -73,7 +72,7 @@ class Reader:
             found.values.append(self._value(event, at))
             if event.time is not None:
                 timed += 1
-                times.append(_instant(event.time, at))
+                times.append(read_time(event.time, now(), f"history[{at}].time"))
             if event.event_type is not None:
                 typed += 1
                 types.append(event.event_type)
@@ -126,7 +125,7 @@ class Reader:
         typed = entries.types is not None and all(event.event_type is not None for event, _ in kept)
         rows = [row for _, row in kept] + entries.rows
         values = [self._stored_value(event) or 0.0 for event, _ in kept] + entries.values
-        times = [event.time / 1e6 for event, _ in kept] + (entries.times or []) if timed else None
+        times = [event.time for event, _ in kept] + (entries.times or []) if timed else None
         types = [event.event_type or "" for event, _ in kept] + (entries.types or []) if typed else None
         if times is None:
             return Entries(rows, values, None, types)
@@ -259,8 +258,7 @@ class TableReader(Reader):
                 "weight": pl.Series([value for _, value in known] + told.values, dtype=pl.Float64),
             }
             if told.times is not None and not known:  # else they stand in their order already
-                micros = [round(second * 1e6) for second in told.times]
-                columns["time"] = pl.Series(micros, dtype=pl.Int64).cast(pl.Datetime("us"))
+                columns["time"] = pl.Series(told.times, dtype=pl.Int64).cast(pl.Datetime("us"))
             if told.types is not None and not known:
                 columns["event_type"] = pl.Series(told.types, dtype=pl.String)
             tables.append(pl.DataFrame(columns))
@@ -293,20 +291,3 @@ def _in_order(model: Recommender, own: CSR, user: int) -> list[tuple[int, float]
     if places is not None and len(places) == own.nnz:
         pairs = [pairs[at] for at in np.argsort(places[begin:end], kind="stable").tolist()]
     return pairs
-
-
-def _instant(time: str | float, at: int) -> float:
-    """Seconds since 1970 of a time of JSON; one without a zone is UTC."""
-    if isinstance(time, str):
-        try:
-            return as_utc(time).timestamp()
-        except (ValueError, OverflowError):
-            raise RequestError(
-                422,
-                "time",
-                f"a time is ISO 8601 such as 2026-01-31T12:00:00Z or a number of seconds, got {time[:40]!r}",
-                f"history[{at}].time",
-            ) from None
-    if not isfinite(time):
-        raise RequestError(422, "time", "a time is finite", f"history[{at}].time")
-    return float(time)

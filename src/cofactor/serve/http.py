@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Receive = Callable[[], Awaitable[Any]]
 
-__all__ = ["answer", "number", "read_body", "refusal"]
+__all__ = ["answer", "named", "number", "read_body", "refusal"]
 
 
 def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:  # noqa: ANN401
@@ -28,6 +28,20 @@ def refusal(error: RequestError, request_id: str) -> Response:
     """The one shape of every error."""
     told = {"code": error.code, "message": error.message, "field": error.field, "request_id": request_id}
     return answer({"error": told}, error.status, error.headers)
+
+
+def named(request: Request, name: str) -> str:
+    """What stands in the path, or as a parameter of the query string, which takes ids that no path can hold.
+
+    Raises
+    ------
+    RequestError
+        422: it is in neither.
+    """
+    text = request.path_params.get(name, request.query_params.get(name))
+    if text is None:
+        raise RequestError(422, name, f"give {name}, in the path or as ?{name}=...", name)
+    return str(text)
 
 
 def number(request: Request, name: str, default: int) -> int:

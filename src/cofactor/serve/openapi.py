@@ -33,6 +33,9 @@ _ID = {"type": ["integer", "string"]}
 _MODEL = ("model", "query", {"type": "string", "description": "name of a model, current or previous"})
 _FILTER = ("filter", "query", {"type": "string", "description": "such as category = dairy and price < 5"})
 _ITEM, _USER = ("item", "path", {"type": "string"}), ("user", "path", {"type": "string"})
+_ANY_ITEM, _ANY_USER = ("item", "query", {"type": "string"}), ("user", "query", {"type": "string"})
+_K = ("k", "query", {"type": "integer", "minimum": 1})
+_ALSO = "; ids that no path can hold, such as .., too"
 _ASKED = (400, 408, 413, 422, 503)
 
 ROUTES = (
@@ -48,12 +51,21 @@ ROUTES = (
         "/similar/{item}",
         "The items most similar to one",
         None,
-        (_ITEM, ("k", "query", {"type": "integer", "minimum": 1}), _FILTER, _MODEL),
+        (_ITEM, _K, _FILTER, _MODEL),
+        (404, 422, 503),
+    ),
+    _Route(
+        "get",
+        "/similar",
+        f"The items most similar to one{_ALSO}",
+        None,
+        (_ANY_ITEM, _K, _FILTER, _MODEL),
         (404, 422, 503),
     ),
     _Route("post", "/predict", "Scores of pairs of a user and an item", Predict, refusals=(*_ASKED, 404)),
     _Route("post", "/explain", "What the items of a history add to a score", Explain, refusals=(*_ASKED, 404)),
     _Route("get", "/user/{user}", "What a user had", None, (_USER, _MODEL), (404, 422, 503)),
+    _Route("get", "/user", f"What a user had{_ALSO}", None, (_ANY_USER, _MODEL), (404, 422, 503)),
     _Route(
         "get",
         "/users",
@@ -63,6 +75,7 @@ ROUTES = (
         (404, 422),
     ),
     _Route("get", "/items/{item}", "What is known of an item", None, (_ITEM,), (404, 422)),
+    _Route("get", "/items", f"What is known of an item{_ALSO}", None, (_ANY_ITEM,), (404, 422)),
     _Route("post", "/items", "What is known of several items", DescribedItems, refusals=(*_ASKED, 404)),
     _Route(
         "get",
@@ -138,7 +151,7 @@ _SIMILAR = {
     "required": ["model", "item", "items"],
     "properties": {"model": {"$ref": "#/components/schemas/Served"}, "item": _ID, "items": _ITEMS},
 }
-_ANSWERS = {"/recommend": _LISTS, "/similar/{item}": _SIMILAR}
+_ANSWERS = {"/recommend": _LISTS, "/similar/{item}": _SIMILAR, "/similar": _SIMILAR}
 _ERROR = {
     "type": "object",
     "required": ["error"],
@@ -196,7 +209,7 @@ def document(limits: Limits) -> dict[str, Any]:
             "title": "cofactor",
             "version": __version__,
             "summary": "Recommendations of a saved model",
-            "description": 'Ids keep their type: 12 and "12" are two ids, and text is percent-encoded in paths.',
+            "description": 'Ids keep their type: 12 and "12" are two ids, and text is percent-encoded in an address.',
         },
         "paths": paths,
         "components": {
@@ -222,7 +235,7 @@ def _operation(route: _Route) -> dict[str, Any]:
         told |= {"security": [{}, {"key": []}], "description": f"Where there are keys it takes one for: {route.key}."}
     if route.parameters:
         told["parameters"] = [
-            {"name": name, "in": where, "required": where == "path", "schema": schema}
+            {"name": name, "in": where, "required": where == "path" or name in ("item", "user"), "schema": schema}
             for name, where, schema in route.parameters
         ]
     if route.body is not None:

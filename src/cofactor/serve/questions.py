@@ -14,11 +14,11 @@ __all__ = ["Entries", "Question"]
 
 @dataclass(slots=True)
 class Entries:
-    """The events of one history, oldest first: rows of items, and what was told of each."""
+    """The events of one history, oldest first: rows of items, and what was told of each; times in microseconds."""
 
     rows: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
-    times: list[float] | None = None
+    times: list[int] | None = None
     types: list[str] | None = None
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from cofactor.serve.http import answer, number
+from cofactor.serve.http import answer, named, number
 from cofactor.serve.messages import Explain, Predict, decoder
 from cofactor.serve.openapi import document, page
 from cofactor.serve.request_error import RequestError
@@ -30,7 +31,7 @@ def routes(service: Service) -> list[BaseRoute]:
     async def similar(request: Request) -> Response:
         asked = request.query_params
         k = number(request, "k", 10)
-        return answer(await service.similar(asked.get("model"), request.path_params["item"], k, asked.get("filter")))
+        return answer(await service.similar(asked.get("model"), named(request, "item"), k, asked.get("filter")))
 
     async def predict(request: Request) -> Response:
         return answer(await service.predict(_predict(await request.body())))
@@ -40,13 +41,13 @@ def routes(service: Service) -> list[BaseRoute]:
 
     async def users(request: Request) -> Response:
         index = service.models.get(request.query_params.get("model")).index
-        return answer({"users": index.users.beginning_with(request.query_params.get("q", ""), _MOST_USERS)})
+        begun = request.query_params.get("q", "")
+        return answer({"users": await asyncio.to_thread(index.users.beginning_with, begun, _MOST_USERS)})
 
     async def user(request: Request) -> Response:
         version = service.models.get(request.query_params.get("model"))
-        given = version.index.users.from_text(request.path_params["user"])
-        service.refresh()
-        stored = service.store.history(given, version.trained) if service.store is not None else ()
+        given = version.index.users.from_text(named(request, "user"))
+        stored = await service.history(version, given)
         known = version.index.history(given)
         if known is None and not stored:
             raise RequestError(404, "unknown_user", f"user {str(given)[:40]!r} is not known", "user")
@@ -65,7 +66,8 @@ def routes(service: Service) -> list[BaseRoute]:
         return answer({"status": "ready", "models": [version.told for version in service.versions()]})
 
     async def metrics(_: Request) -> Response:
-        told = [(version.name, version.version) for version in service.versions()]
+        refused = service.models.refused
+        told = [(version.name, version.version, version.name in refused) for version in service.versions()]
         return Response(service.telemetry.text(told), media_type="text/plain; version=0.0.4")
 
     async def openapi(_: Request) -> Response:
@@ -75,10 +77,12 @@ def routes(service: Service) -> list[BaseRoute]:
         return HTMLResponse(page(service.limits))
 
     return [
+        Route("/similar", similar, methods=["GET"]),
         Route("/similar/{item:path}", similar, methods=["GET"]),
         Route("/predict", predict, methods=["POST"]),
         Route("/explain", explain, methods=["POST"]),
         Route("/users", users, methods=["GET"]),
+        Route("/user", user, methods=["GET"]),
         Route("/user/{user:path}", user, methods=["GET"]),
         Route("/about", about, methods=["GET"]),
         Route("/health/live", live, methods=["GET"]),
@@ -95,6 +99,7 @@ def _about(service: Service) -> dict[str, Any]:
             **version.told,
             "class": type(version.model).__name__,
             "created": version.created,
+            "refused": service.models.refused.get(version.name),
             "n_users": len(version.index.users),
             "n_items": len(version.index.items),
             "user_ids": "number" if version.index.users.kind is int else "text",

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -15,6 +14,7 @@ from cofactor.errors import CofactorError, ParameterError
 from cofactor.serve.protocol import Protocol
 from cofactor.serve.settings import Settings, make_app
 from cofactor.serve.telemetry import set_up_logs
+from cofactor.serve.temporary import temporary_folder
 from cofactor.serve.workers import CANNOT_START, leave_with_parent, run_workers
 from cofactor.system.threads import available_threads
 
@@ -68,18 +68,34 @@ def serve(
             return
         if sys.platform == "win32":
             raise ParameterError("workers must be 1 on Windows, where processes do not share a socket")
-        with tempfile.TemporaryDirectory(prefix="cofactor-serve-") as folder:
-            settings.shared = settings.shared or folder
+        with temporary_folder("cofactor-serve-") as folder:
+            settings.shared = settings.shared or str(folder)
             settings.threads = settings.threads or max(1, available_threads() // workers)
             settings.to_environment()
             told(address)
             run_workers(["-m", "cofactor.serve.server", str(drain)], workers, sock, drain=drain)
 
 
+class _Server(uvicorn.Server):
+    """One that also knows of the signals which came before it listened to them."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ended = False
+        for number in (signal.SIGINT, signal.SIGTERM):  # raised once more at the end, which shall end nothing else
+            signal.signal(number, self._end)
+
+    def _end(self, *_: object) -> None:
+        self._ended = True
+
+    async def main_loop(self) -> None:
+        """Serve until a signal comes, or not at all."""
+        if not self._ended:
+            await super().main_loop()
+
+
 def _run(app: App, drain: float, sock: socket.socket) -> None:
-    """Serve until a signal comes. The server raises it once more when it has finished, which shall end nothing else."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+    """Serve until a signal comes."""
     config = uvicorn.Config(
         app,
         loop="auto",
@@ -93,7 +109,7 @@ def _run(app: App, drain: float, sock: socket.socket) -> None:
         timeout_graceful_shutdown=max(1, round(drain)),
         timeout_keep_alive=_KEEP_ALIVE,
     )
-    uvicorn.Server(config).run(sockets=[sock])
+    _Server(config).run(sockets=[sock])
 
 
 def _work(drain: float, file: int) -> None:

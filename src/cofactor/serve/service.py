@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cofactor.errors import ParameterError
 from cofactor.serve.batching import Batcher
+from cofactor.serve.choices import Choices
 from cofactor.serve.keys import Keys
 from cofactor.serve.limits import Limits
 from cofactor.serve.request_error import RequestError
+from cofactor.serve.store_reader import StoreReader
 from cofactor.serve.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from cofactor.serve.ids import Id
     from cofactor.serve.messages import Event, Explain, Person, Predict, Recommend
     from cofactor.serve.questions import Question
-    from cofactor.serve.store import Store
+    from cofactor.serve.store import Stock, Store
+    from cofactor.serve.store_reader import Known
     from cofactor.serve.swap import Models, Version
 
 __all__ = ["Service"]
 
-_KEPT = 256  # choices of items, of one filter and model each, that are kept
+_AT_A_STRETCH = 2_000  # events read, or entries of lists written, before others have their turn
+_MANY_USERS, _MANY_IDS = 100, 1_000  # of one request, beyond which its answer is left to a thread
+_MANY_CHOICES = 100_000  # items that one request may choose from, likewise
 
 
 class Service:
@@ -65,8 +68,8 @@ class Service:
         self.telemetry = Telemetry() if telemetry is None else telemetry
         self.batcher = Batcher(self.telemetry.batch)
         self.ready = False
-        self._fresh = False
-        self._choices: OrderedDict[tuple[int, str | None, int], tuple[Index, Rows]] = OrderedDict()
+        self.reader = None if store is None else StoreReader(store)
+        self._choices = Choices(catalogue)
 
     async def recommend(self, asked: Recommend) -> dict[str, Any]:
         """The answer of ``POST /recommend``; errors are :class:`RequestError`."""
@@ -82,25 +85,21 @@ class Service:
             raise RequestError(422, "body", "give users, or user and history, not both", "users")
         elif not people:
             raise RequestError(422, "body", "users is empty; give at least one", "users")
-        self.refresh()
         limits.check_size("users", people)
         limits.check_size("items", asked.items)
         limits.check_size("exclude", asked.exclude)
+        known = None if self.reader is None else await self._known(version, [person.user for person in people])
         unknown: list[Id] = []
-        allowed = self.choice(index, asked.filter, asked.items, unknown)
-        exclude = index.items.known_rows(asked.exclude)[0] if asked.exclude else None
-        questions: list[Question] = []
-        for person in people:
-            try:
-                limits.check_size("history", person.history)
-                question = self.question(version, person.user, person.history, asked.fallback)
-            except RequestError as error:
-                raise error if asked.users is None else error.within(f"users[{len(questions)}]") from None
-            question.k, question.exclude_seen = asked.k, asked.exclude_seen
-            question.exclude, question.allowed = exclude, allowed
-            questions.append(question)
-        answers = await self.batcher.ask(index, questions)
-        ids, told, telemetry = index.items.ids, [], self.telemetry
+        allowed = None
+        if known is not None or asked.filter is not None or asked.items is not None:
+            allowed = await self.choice(index, asked.filter, asked.items, known and known.stock, unknown)
+        questions = await self._questions(version, asked, people, known)
+        if asked.exclude or allowed is not None:
+            exclude = index.items.known_rows(asked.exclude)[0] if asked.exclude else None
+            for question in questions:
+                question.exclude, question.allowed = exclude, allowed
+        answers = await self.batcher.ask(index, questions, long=_takes_long(asked, len(questions), allowed))
+        ids, told, written = index.items.ids, [], 0
         for person, answer in zip(people, answers, strict=True):
             one: dict[str, Any] = {
                 "items": [{"item": ids[r], "score": s} for r, s in zip(answer.rows, answer.scores, strict=True)],
@@ -111,26 +110,57 @@ class Service:
             if answer.unknown or unknown:
                 one["unknown_items"] = [*answer.unknown, *unknown]
             told.append(one)
-            telemetry.listed(answer.source, len(answer.unknown))
+            self.telemetry.listed(answer.source, len(answer.unknown))
+            written += len(answer.rows)
+            if written > _AT_A_STRETCH:
+                written = await _others_turn()
         took = round((perf_counter() - begun) * 1000, 3)
         return {"model": version.told, "lists": told, "took_ms": took}
+
+    async def _known(self, version: Version[Index], users: Sequence[Id | None]) -> Known | None:
+        """What the store knows now: of whom no id is given, nothing."""
+        if self.reader is None:
+            return None
+        named = [user for user in users if user is not None]
+        found = await self.reader.read(named, version.trained)
+        if len(named) == len(users):
+            return found
+        histories = iter(found.histories)
+        return found._replace(histories=[() if user is None else next(histories) for user in users])
+
+    async def _questions(
+        self, version: Version[Index], asked: Recommend, people: Sequence[Person | Recommend], known: Known | None
+    ) -> list[Question]:
+        """What is asked for each of some people; others have their turn in between."""
+        questions: list[Question] = []
+        read = 0
+        for at, person in enumerate(people):
+            stored = () if known is None else known.histories[at]
+            try:
+                self.limits.check_size("history", person.history)
+                question = self.question(version, person.user, person.history, stored, fallback=asked.fallback)
+            except RequestError as error:
+                raise error if asked.users is None else error.within(f"users[{at}]") from None
+            question.k, question.exclude_seen = asked.k, asked.exclude_seen
+            questions.append(question)
+            read += len(stored) + len(person.history or ())
+            if read > _AT_A_STRETCH:
+                read = await _others_turn()
+        return questions
 
     def question(
         self,
         version: Version[Index],
         user: Id | None,
         history: Sequence[Event] | None,
+        stored: Sequence[Stored],
+        *,
         fallback: bool,
     ) -> Question:
         """What is asked for somebody, with what the store knows of them; errors as :meth:`Index.question`."""
-        index = version.index
         if user is None and history is None:
             raise RequestError(422, "nobody", "give a user, a history, or both", "user")
-        stored: Sequence[Stored] = ()
-        if self.store is not None and user is not None:
-            index.users.row(user)  # of the right type
-            stored = self.store.history(user, version.trained)
-        return index.question(user, history, stored, fallback=fallback)
+        return version.index.question(user, history, stored, fallback=fallback)
 
     async def similar(self, model: str | None, item: str, k: int, filter: str | None) -> dict[str, Any]:
         """The answer of ``GET /similar/{item}``."""
@@ -139,8 +169,7 @@ class Service:
         index = version.index
         given = index.items.from_text(item)
         row = self.item_row(index, given)
-        self.refresh()
-        allowed = self.choice(index, filter, None, [])
+        allowed = await self.choice(index, filter, None, await self.stock())
         found = await self._apart(index, index.similar, row, k, allowed)
         return {**self._listed(version, found), "item": given}
 
@@ -158,8 +187,8 @@ class Service:
         version = self.models.get(asked.model)
         index = version.index
         row = self.item_row(index, asked.item)
-        self.refresh()
-        question = self.question(version, asked.user, asked.history, False)
+        stored = () if asked.user is None else await self.history(version, asked.user)
+        question = self.question(version, asked.user, asked.history, stored, fallback=False)
         score, parts = await self._apart(index, index.explain, question, row, asked.k)
         ids = index.items.ids
         return {
@@ -176,61 +205,44 @@ class Service:
             raise RequestError(404, "unknown_item", f"item {str(item)[:40]!r} is not known to the model", "item")
         return row
 
-    def refresh(self) -> None:
-        """Take notice of what any worker has written, once for all requests that are read together."""
-        if self.store is None or self._fresh:
-            return
-        self.store.refresh()
-        self._fresh = True
-        asyncio.get_running_loop().call_soon(self._stale)
+    async def history(self, version: Version[Index], user: Id) -> Sequence[Stored]:
+        """What the store has of a user that a model has not been trained on."""
+        known = await self._known(version, [user])
+        return known.histories[0] if known is not None else ()
 
-    def _stale(self) -> None:
-        self._fresh = False
+    async def stock(self) -> Stock | None:
+        """What is out of stock now; None without a store."""
+        return None if self.reader is None else (await self.reader.read()).stock
 
-    def choice(self, index: Index, filter: str | None, items: Sequence[Id] | None, unknown: list[Id]) -> Rows | None:
+    async def choice(
+        self,
+        index: Index,
+        filter: str | None,
+        items: Sequence[Id] | None,
+        stock: Stock | None,
+        unknown: list[Id] | None = None,
+    ) -> Rows | None:
         """The item rows that may be recommended, ascending; None for all of the model's.
+
+        Ids of ``items`` that are not known go to ``unknown``.
 
         Raises
         ------
         RequestError
             422: the filter is wrong, or there is no table of items that it could be about.
         """
-        rows = self._filtered(index, filter)
+        rows = await self._choices.rows(index, filter, stock)
         if items is None:
             return rows
         wanted, missing = index.items.known_rows(items)
-        unknown += missing
-        return wanted if rows is None else np.intersect1d(wanted, rows, assume_unique=True)
-
-    def _filtered(self, index: Index, filter: str | None) -> Rows | None:
-        out = self.store.unavailable if self.store is not None else ()
-        if filter is None and not out:
-            return None
-        key = (id(index), filter, self.store.availability if self.store is not None and out else -1)
-        if (kept := self._choices.get(key)) is not None:
-            self._choices.move_to_end(key)
-            return kept[1]
-        mask = np.ones(len(index.items), bool) if filter is None else self._matching(index, filter)
-        gone = [row for item in out if type(item) is index.items.kind and (row := index.items.row(item)) >= 0]
-        mask[gone] = False
-        rows = np.flatnonzero(mask).astype(np.int32)
-        self._choices[key] = (index, rows)  # which keeps the index, so that its id stays its own
-        if len(self._choices) > _KEPT:
-            self._choices.popitem(last=False)
-        return rows
-
-    def _matching(self, index: Index, filter: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Which items of the model a filter lets through, as a new array."""
-        if self.catalogue is None:
-            raise RequestError(
-                422, "no_items", "there is no table of items to filter by (cofactor serve --items)", "filter"
-            )
-        try:
-            mask = self.catalogue.mask(filter)
-        except ParameterError as error:
-            raise RequestError(422, "filter", str(error)[:500], "filter") from None
-        places = index.places_in(self.catalogue)
-        return np.where(places >= 0, mask[places], False)
+        if unknown is not None:
+            unknown += missing
+        if rows is None or not len(wanted):
+            return wanted
+        at = np.searchsorted(rows, wanted)
+        there = at < len(rows)
+        there[there] = rows[at[there]] == wanted[there]
+        return wanted[there]
 
     def _listed(self, version: Version[Index], found: Listed) -> dict[str, Any]:
         ids = version.index.items.ids
@@ -250,6 +262,23 @@ class Service:
     def close(self) -> None:
         """Let go of the models and of the store, once all requests are answered."""
         self.batcher.close()
+        self._choices.close()
+        if self.reader is not None:
+            self.reader.close()
         self.models.close()
         if self.store is not None:
             self.store.close()
+
+
+def _takes_long(asked: Recommend, n: int, allowed: Rows | None) -> bool:
+    """Whether an answer may hold up the others for long, whatever the model."""
+    return (
+        n > _MANY_USERS
+        or (asked.exclude is not None and len(asked.exclude) > _MANY_IDS)
+        or (allowed is not None and len(allowed) > _MANY_CHOICES)
+    )
+
+
+async def _others_turn() -> int:
+    await asyncio.sleep(0)
+    return 0

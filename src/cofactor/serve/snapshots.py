@@ -9,13 +9,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import logging
 import os
 import shutil
-import sys
-import tempfile
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
@@ -23,22 +19,17 @@ from uuid import uuid4
 from cofactor.errors import CofactorError
 from cofactor.models.base.saved import MODEL
 from cofactor.serve.request_error import RequestError
+from cofactor.serve.temporary import hold, made_folder
 from cofactor.system.folders import locked
 from cofactor.system.saved_folder import as_json
-
-if sys.platform != "win32":
-    import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 __all__ = ["Snapshot", "Snapshots", "not_loaded", "stamp", "version_of"]
 
-_log = logging.getLogger(__name__)
-
 _PREFIX = "cofactor-versions-"
-_ALIVE, _STATE = "alive", "state.json"
-_YOUNG = 60  # seconds in which a folder may have no lock yet
+_STATE = "state.json"
 
 
 class Snapshot(NamedTuple):
@@ -72,10 +63,8 @@ class Snapshots:
 
     def __init__(self, root: str | Path | None = None) -> None:
         self._own = root is None
-        if root is None:
-            _sweep()
-        self.root = Path(tempfile.mkdtemp(prefix=_PREFIX) if root is None else root)
-        self._alive = _hold(self.root / _ALIVE)
+        self.root = made_folder(_PREFIX) if root is None else Path(root)
+        self._alive = hold(self.root)
 
     def take(self, folder: str | Path) -> Snapshot:
         """Copy what is saved in a folder now, unless there is a copy of it.
@@ -159,33 +148,6 @@ def stamp(path: Path) -> tuple[int, ...]:
 def _no_room(error: OSError) -> bool:
     """Whether there was no room for a copy."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def _hold(path: Path) -> int | None:
-    """A lock that is free again when every process that holds it is gone; None where there are no such locks."""
-    if sys.platform == "win32":
-        return None
-    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    with suppress(OSError):
-        fcntl.flock(handle, fcntl.LOCK_SH)
-    return handle
-
-
-def _sweep() -> None:
-    """Remove the folders of servers that died."""
-    if sys.platform == "win32":
-        return
-    for root in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with suppress(OSError):  # somebody else's, or gone already
-            if root.stat().st_mtime > time.time() - _YOUNG:
-                continue
-            handle = os.open(root / _ALIVE, os.O_RDWR)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(root, ignore_errors=True)
-                _log.info("removed %s, which a server that died has left", root)
-            finally:
-                os.close(handle)
 
 
 def not_loaded(error: Exception) -> RequestError:

@@ -47,9 +47,10 @@ def state_routes(service: Service) -> list[BaseRoute]:
         return answer({"accepted": accepted})
 
     async def unavailable(_: Request) -> Response:
-        store = _store(service)
-        store.refresh()
-        return answer({"unavailable": sorted(store.unavailable, key=lambda item: (isinstance(item, str), item))})
+        _store(service)
+        stock = await service.stock()
+        out = stock.out if stock is not None else ()
+        return answer({"unavailable": sorted(out, key=lambda item: (isinstance(item, str), item))})
 
     async def change(request: Request) -> Response:
         store, given = _store(service), _availability(await request.body())

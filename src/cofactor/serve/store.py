@@ -28,13 +28,14 @@ if TYPE_CHECKING:
 
     from cofactor.serve.ids import Id
 
-__all__ = ["Store", "open_store"]
+__all__ = ["Stock", "Store", "open_store"]
 
 _log = logging.getLogger(__name__)
 
 _GROUP = 10_000  # events of one transaction
 _CACHED = 200_000  # users whose events are kept in memory
 _CATCH_UP = 10_000  # events of others after which the memory is emptied rather than looked through
+_END = 20.0  # seconds for the last writes, and for a read under way
 _PAUSE = 1.0  # seconds after a failed read in which nobody waits for the next one
 
 _INSERT = (
@@ -46,6 +47,13 @@ _HISTORY = (
     "ORDER BY id DESC LIMIT ?"
 )
 _COUNT_UP = "UPDATE cofactor_state SET value = value + 1 WHERE name = ?"
+
+
+class Stock(NamedTuple):
+    """What is out of stock, and another number for every other such set: what is derived from it is kept as long."""
+
+    number: int = -1
+    out: frozenset[Id] = frozenset()
 
 
 class _Task(NamedTuple):
@@ -70,10 +78,8 @@ class Store:
 
     Attributes
     ----------
-    unavailable : frozenset of ids
+    stock : Stock
         As of the last :meth:`refresh`.
-    availability : int
-        Another number for every other ``unavailable``: what is derived from it can be kept as long.
 
     Raises
     ------
@@ -84,9 +90,9 @@ class Store:
     def __init__(self, database: Database, *, longest: int = 1000) -> None:
         check_at_least("longest", longest, 1, whole=True)
         self._database, self._longest = database, int(longest)
-        self.unavailable: frozenset[Id] = frozenset()
-        self.availability = -1
-        self._lock = threading.RLock()
+        self.stock = Stock()
+        self._lock = threading.RLock()  # of what is read
+        self._entry = threading.Lock()  # of what waits to be written: nobody holds it while a database takes its time
         self._reader: Any = None
         self._changes, self._last = -1, 0
         self._cache: dict[Id, tuple[Entry, ...]] = {}
@@ -118,7 +124,7 @@ class Store:
 
     def _put(self, events: Sequence[Event], available: Mapping[Id, bool]) -> Future[int]:
         done: Future[int] = Future()
-        with self._lock:
+        with self._entry:
             if self._closed:
                 raise RequestError(503, "store_closed", "the server is stopping and takes nothing more")
             self._tasks.put(_Task(events, available, done, now()))
@@ -224,9 +230,9 @@ class Store:
             if state["changes"] == self._changes:
                 return
             self._catch_up()
-            if state["availability"] != self.availability:
-                self.unavailable = frozenset(row[0] for row in self._read("SELECT item_id FROM cofactor_unavailable"))
-                self.availability = state["availability"]
+            if state["availability"] != self.stock.number:
+                out = frozenset(row[0] for row in self._read("SELECT item_id FROM cofactor_unavailable"))
+                self.stock = Stock(state["availability"], out)
             self._changes = state["changes"]
 
     def _catch_up(self) -> None:
@@ -328,17 +334,20 @@ class Store:
         return self._database.failure(error)
 
     def close(self) -> None:
-        """Write what waits, then let go of the database."""
-        with self._lock:
+        """Write what waits, then let go of the database; one that hangs is left as it is after a while."""
+        with self._entry:
             if self._closed:
                 return
             self._closed = True
             self._tasks.put(None)
-        self._writer.join()
-        with self._lock:
-            if self._reader is not None:
-                self._reader.close()
-                self._reader = None
+        self._writer.join(_END)
+        if self._lock.acquire(timeout=_END):
+            try:
+                if self._reader is not None:
+                    self._reader.close()
+                    self._reader = None
+            finally:
+                self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -372,7 +381,7 @@ def open_store(url: str | Path, *, longest: int = 1000) -> Store:
     ...     store.append([check_event("ann", 7), check_event("ann", 8)])
     ...     store.set_available({8: False})
     ...     store.refresh()
-    ...     [event.item for event in store.history("ann")], store.unavailable
+    ...     [event.item for event in store.history("ann")], store.stock.out
     2
     1
     ([7, 8], frozenset({8}))

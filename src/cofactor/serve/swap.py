@@ -154,8 +154,8 @@ class Models(Generic[T]):
                 self._tried = {name: serving.current.version for name, serving in self._serving.items()}
                 self._agree()
                 return
-        self._tried = {}
-        self._take(state)
+            self._tried = {}
+            self._take(state)  # before another process removes what it no longer serves
 
     def _first_copy(self, folder: Path) -> Snapshot:
         try:
@@ -316,12 +316,15 @@ class Models(Generic[T]):
             try:
                 version = version_of(read_header(folder))
             except ArtifactError as error:
-                self.refused[name] = "what is in its folder is no saved model, or damaged"
                 _log.warning("model %s: %s", name, error)
-                stamps[name] = now
+                with suppress(RequestError), self._change():
+                    self._refuse(name, not_loaded(error))
+                    stamps[name] = now
                 continue
-            if version == self._serving[name].current.version:
-                self.refused.pop(name, None)  # what was wrong there has been taken back
+            if version == self._serving[name].current.version and name in self.refused:
+                with suppress(RequestError), self._change():  # what was wrong there has been taken back
+                    self.refused.pop(name, None)
+                    self._agree()
             if version != self._tried.get(name):
                 with suppress(RequestError):  # told by the log and by refused
                     self.reload(name)

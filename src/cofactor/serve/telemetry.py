@@ -115,7 +115,7 @@ class Telemetry:
         """Count that another model took over."""
         self._own[self._at["switches",]] += 1
 
-    def text(self, models: Iterable[tuple[str, str]], more: Iterable[tuple[str, str, str, float]] = ()) -> str:
+    def text(self, models: Iterable[tuple[str, str, bool]], more: Iterable[tuple[str, str, str, float]] = ()) -> str:
         """Everything, as Prometheus reads it.
 
         Parameters
@@ -151,7 +151,10 @@ class Telemetry:
             head(name, "counter", _COUNTERS[name])
             lines.append(f"{name} {value(key):.0f}")
         head("cofactor_model_info", "gauge", "Models that answer, by name and version.")
-        lines += [f'cofactor_model_info{{name="{_label(n)}",version="{_label(v)}"}} 1' for n, v in models]
+        told = list(models)
+        lines += [f'cofactor_model_info{{name="{_label(n)}",version="{_label(v)}"}} 1' for n, v, _ in told]
+        head("cofactor_model_refused", "gauge", "Whether the newest model of a name was refused; /about tells why.")
+        lines += [f'cofactor_model_refused{{name="{_label(n)}"}} {int(refused)}' for n, _, refused in told]
         for name, kind, text, number in more:
             head(name, kind, text)
             lines.append(f"{name} {number:g}")

@@ -68,9 +68,11 @@ class Kernels:
     ratings_sgd_epoch = staticmethod(ratings_sgd.ratings_sgd_epoch)
 
     dense_product = staticmethod(products.dense_product)
+    diagonal = staticmethod(products.diagonal)
     invert = staticmethod(invert)
     mirror_scaled = staticmethod(products.mirror_scaled)
     quadratic_forms = staticmethod(products.quadratic_forms)
+    set_diagonal = staticmethod(products.set_diagonal)
     sparse_product = staticmethod(products.sparse_product)
 
     linear_top_k = staticmethod(topk.linear_top_k)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cofactor.kernels.arrays import Float
     from cofactor.kernels.csr import CSR
 
-__all__ = ["dense_product", "mirror_scaled", "quadratic_forms", "sparse_product"]
+__all__ = ["dense_product", "diagonal", "mirror_scaled", "quadratic_forms", "set_diagonal", "sparse_product"]
 
 
 def sparse_product(
@@ -57,3 +57,15 @@ def quadratic_forms(k: Float, b: CSR, *, threads: int | None = None) -> NDArray[
 def mirror_scaled(p: Float, scale: Float, diagonal: float, *, threads: int | None = None) -> None:
     """Complete a symmetric p (n, n) from its lower triangle, in place, scale its columns and set its diagonal."""
     native.lib.mirror_scaled(p, scale, diagonal, resolve_threads(threads))
+
+
+def diagonal(a: Float) -> Float:
+    """The diagonal of a square matrix, (n,) float32, as a copy."""
+    return a.diagonal().copy()
+
+
+def set_diagonal(a: Float, values: NDArray[np.floating]) -> None:
+    """Put others in the place of the diagonal of a square matrix (n, n) float32, C-contiguous."""
+    if len(values) != len(a):
+        raise ValueError("values must have one number per row")
+    a.reshape(-1)[:: len(a) + 1] = values

@@ -8,7 +8,7 @@ import numpy as np
 
 from cofactor.errors import ParameterError
 from cofactor.kernels.csr import CSR
-from cofactor.kernels.torch import als, products, ranks, topk
+from cofactor.kernels.torch import als, neighbours, products, ranks, topk
 from cofactor.kernels.torch.place import HeldRows, Place
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Kernels"]
 
 _KERNELS: dict[str, Callable[..., Any]] = {
-    name: getattr(module, name) for module in (als, products, ranks, topk) for name in module.__all__
+    name: getattr(module, name) for module in (als, neighbours, products, ranks, topk) for name in module.__all__
 }
 
 

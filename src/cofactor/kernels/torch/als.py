@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cofactor.errors import ParameterError
+from cofactor.kernels.blas import limited
+from cofactor.kernels.torch.cholesky import solve_systems
 from cofactor.kernels.torch.place import sparse_tensor
 
 if TYPE_CHECKING:
@@ -63,7 +65,8 @@ def to_principal_axes(place: Place, fixed: Tensor, *others: Tensor, threads: int
     n = len(square)
     if not square.isfinite().all():
         return torch.full((n,), torch.nan, device=place.device).diag()
-    values, axes = np.linalg.eigh(square.numpy())  # the host's float64 on every device: their axes agree
+    with limited(1):
+        values, axes = np.linalg.eigh(square.numpy())  # the host's float64 on every device: their axes agree
     rotation = place.tensor(axes[:, ::-1].astype(np.float32))
     rows = max(place.chunk_floats // n, 1)
     for rotated in (fixed, *others):
@@ -189,7 +192,8 @@ class _Chunk:
         at = self.begin[:, None] + torch.arange(first, last, device=self.begin.device)
         inside = at < self.end[:, None]
         at = torch.minimum(at, self.end[:, None] - 1).view(-1)
-        fixed = self.sweep.fixed.index_select(0, held.indices.index_select(0, at))
+        room = self.sweep.place.room("gathered", (len(at), self.sweep.fixed.shape[1]))
+        fixed = torch.index_select(self.sweep.fixed, 0, held.indices.index_select(0, at), out=room)
         weights = held.values.index_select(0, at).view(n, -1) * inside * self.sweep.alpha
         return fixed.view(n, last - first, -1), weights
 
@@ -220,21 +224,21 @@ def _solved(sweep: _Sweep, chunk: _Chunk) -> tuple[Tensor, Tensor]:
     few = sweep.axes is not None and sweep.unobserved_weight > 0 and chunk.length <= factors * 3 // 4
     if few and chunk.length <= chunk.piece:
         return _few(sweep, chunk)
-    system: Tensor = sweep.gramian.expand(len(chunk.rows), -1, -1)
+    system = sweep.place.room("systems", (len(chunk.rows), factors, factors)).copy_(sweep.gramian)
     side: Tensor = 0
     weight: Tensor = 0
     for fixed, weights in chunk.pieces():
         scale = weights.sqrt()
         z = fixed.mul_(scale[:, :, None])
-        system = torch.baddbmm(system, z.mT, z)
+        system.baddbmm_(z.mT, z)
         side = side + torch.bmm(scale[:, None, :], z)[:, 0]
         weight = weight + weights.sum(dtype=torch.float64)
     system.diagonal(dim1=1, dim2=2).add_(chunk.penalty)
-    root, info = torch.linalg.cholesky_ex(system)
-    x = torch.cholesky_solve(side[:, :, None], root)[:, :, 0]
+    x, failed = solve_systems(system, side[:, :, None])
+    x = x[:, :, 0]
     sweep.solved[chunk.rows] = x
     loss = weight - (side.double() * x).sum()  # at the minimum
-    return loss, (info != 0) | ~x.isfinite().all(1)
+    return loss, failed | ~x.isfinite().all(1)
 
 
 def _few(sweep: _Sweep, chunk: _Chunk) -> tuple[Tensor, Tensor]:
@@ -246,14 +250,13 @@ def _few(sweep: _Sweep, chunk: _Chunk) -> tuple[Tensor, Tensor]:
     ((fixed, weights),) = chunk.pieces()
     scale = weights.sqrt()[:, :, None]
     t = fixed.mul_(scale).mul_(root)
-    system = torch.bmm(t, t.mT)
+    system = torch.bmm(t, t.mT, out=sweep.place.room("systems", (len(t), chunk.length, chunk.length)))
     system.diagonal(dim1=1, dim2=2).add_(1)
-    factor, info = torch.linalg.cholesky_ex(system)
-    a = torch.cholesky_solve(scale, factor)
+    a, failed = solve_systems(system, scale)
     x = torch.bmm(a.mT, t)[:, 0] * root[:, 0]
     sweep.solved[chunk.rows] = x
     loss = (scale.double() * a).sum()
-    return loss, (info != 0) | ~((m > 0) & m.isfinite()).all(1) | ~x.isfinite().all(1)
+    return loss, failed | ~((m > 0) & m.isfinite()).all(1) | ~x.isfinite().all(1)
 
 
 def _by_steps(sweep: _Sweep) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -278,16 +281,14 @@ def _improved(sweep: _Sweep, begin: int, end: int) -> tuple[Tensor, Tensor]:
     assert sweep.axes is not None
     entries, double = slice(*(int(sweep.rows.csr.indptr[at]) for at in (begin, end))), torch.float64
     weights, indices = sweep.rows.values[entries] * sweep.alpha, sweep.rows.indices[entries]
-    offsets = sweep.rows.indptr[begin : end + 1] - entries.start
-    lengths = offsets.diff()
-    pattern = sparse_tensor(offsets, indices, weights, len(sweep.fixed))
+    offsets = (sweep.rows.indptr[begin : end + 1] - entries.start).int()
+    lengths = offsets.diff().long()
+    matrix = sparse_tensor(offsets, indices, weights.clone(), len(sweep.fixed))
     columns = sweep.fixed.T
 
     def scores(p: Tensor) -> Tensor:
-        return torch.sparse.sampled_addmm(pattern, p, columns, beta=0.0).values()
-
-    def summed(values: Tensor) -> Tensor:
-        return sparse_tensor(offsets, indices, values, len(sweep.fixed)) @ sweep.fixed
+        """Every entry's score, in the place of the matrix's values."""
+        return torch.sparse.sampled_addmm(matrix, p, columns, beta=0.0, out=matrix).values()
 
     def by_row(values: Tensor) -> Tensor:
         return torch.segment_reduce(values.double(), "sum", lengths=lengths, initial=0)
@@ -297,14 +298,16 @@ def _improved(sweep: _Sweep, begin: int, end: int) -> tuple[Tensor, Tensor]:
     density = max(sweep.unobserved_weight, 0.0) + (weight / len(sweep.fixed)).float()[:, None]
     preconditioner = (density * sweep.diagonal + penalty).masked_fill_((lengths == 0)[:, None], 1)
     loss = by_row(weights * gap * gap) + (x * plain * x).sum(1, dtype=double)
-    r = summed(weights * gap) - plain * x
+    matrix.values().copy_(weights * gap)
+    r = matrix @ sweep.fixed - plain * x
     p = r / preconditioner
     rz = (r * p).sum(1)
     done, bad, gained = ~(rz > _TINY), rz.isnan(), torch.zeros_like(loss)
     for step in range(sweep.cg_steps):
         if step > 3 and bool((done | bad).all()):
             break
-        q = plain * p + summed(weights * scores(p))
+        scores(p).mul_(weights)
+        q = torch.addmm(plain * p, matrix, sweep.fixed)
         curvature = (p * q).sum(1)
         bad |= ~done & ~(curvature > 0)
         length = torch.where(done | bad, 0, rz / curvature)

@@ -47,17 +47,28 @@ class HeldRows(NamedTuple):
 
     def tensor(self) -> Tensor:
         """The rows as a sparse matrix of PyTorch."""
-        return sparse_tensor(self.indptr, self.indices, self.values, self.shape[1])
+        return self.part(slice(0, self.shape[0]))
+
+    def part(self, some: slice) -> Tensor:
+        """Some rows as a sparse matrix of PyTorch."""
+        begin, end = int(self.csr.indptr[some.start]), int(self.csr.indptr[some.stop])
+        indptr, indices = self.indptr[some.start : some.stop + 1] - begin, self.indices[begin:end]
+        small = end - begin <= np.iinfo(np.int32).max
+        parts = (indptr.int(), indices) if small else (indptr, indices.long())
+        return sparse_tensor(*parts, self.values[begin:end], self.shape[1])
 
 
 def sparse_tensor(indptr: Tensor, indices: Tensor, values: Tensor, n_columns: int) -> Tensor:
-    """A sparse matrix of PyTorch; that these are "in beta state" is not for users to read."""
+    """A sparse matrix of PyTorch, offsets and indices of one type: those of 32 bits go to MKL without a copy.
+
+    That these tensors are "in beta state" is not for users to read.
+    """
     import torch
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
         shape = (len(indptr) - 1, n_columns)
-        return torch.sparse_csr_tensor(indptr, indices.long(), values, shape, check_invariants=False)
+        return torch.sparse_csr_tensor(indptr, indices, values, shape, check_invariants=False)
 
 
 class Place:
@@ -84,6 +95,7 @@ class Place:
             )
         self.name = device
         self.device = torch.device("cuda" if device == "cuda" else "cpu")
+        self._rooms: dict[str, Tensor] = {}
 
     @property
     def chunk_floats(self) -> int:
@@ -103,6 +115,16 @@ class Place:
             return x
         array = np.ascontiguousarray(x)
         return torch.from_numpy(array if array.flags.writeable else array.copy()).to(self.device)
+
+    def room(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        """Memory for float32 numbers in between, the same again for the same name: fresh pages cost as much as sums."""
+        import torch
+
+        n = int(np.prod(shape))
+        if name not in self._rooms or len(self._rooms[name]) < n:
+            self._rooms[name] = torch.empty(0)  # given back before more is taken
+            self._rooms[name] = torch.empty(n, dtype=torch.float32, device=self.device)
+        return self._rooms[name][:n].view(shape)
 
     def rows(self, x: CSR | HeldRows) -> HeldRows:
         """Sparse rows at this place."""

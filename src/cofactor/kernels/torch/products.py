@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from cofactor.kernels.csr import CSR
     from cofactor.kernels.torch.place import HeldRows, Place, Tensor
 
-__all__ = ["dense_product", "invert", "mirror_scaled", "quadratic_forms", "sparse_product"]
+__all__ = ["dense_product", "diagonal", "invert", "mirror_scaled", "quadratic_forms", "set_diagonal", "sparse_product"]
 
 
 def _dense(rows: HeldRows, first: int, last: int) -> Tensor:
@@ -94,3 +97,15 @@ def invert(place: Place, a: Tensor, *, threads: int | None = None) -> bool:
         return False
     a.copy_(torch.cholesky_inverse(root))
     return bool(a.diagonal().isfinite().all())
+
+
+def diagonal(place: Place, a: Tensor) -> Tensor:
+    """The diagonal of a square matrix, as a copy."""
+    return place.tensor(a).diagonal().clone()
+
+
+def set_diagonal(place: Place, a: Tensor, values: NDArray[np.floating]) -> None:
+    """Put others in the place of the diagonal of a square matrix."""
+    if len(values) != len(a):
+        raise ValueError("values must have one number per row")
+    a.diagonal().copy_(place.tensor(values))

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cofactor.errors import ParameterError
+from cofactor.errors import DataError, ParameterError
 from cofactor.kernels.filters import NO_FILTERS, Filters
-from cofactor.kernels.torch.place import sparse_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cofactor.kernels.arrays import TopK
     from cofactor.kernels.csr import CSR
-    from cofactor.kernels.torch.place import Place, Tensor
+    from cofactor.kernels.torch.place import HeldRows, Place, Tensor
 
 __all__ = ["linear_top_k", "select_top_k", "top_k"]
 
@@ -37,7 +36,7 @@ def top_k(
 ) -> TopK:
     """The k best items of every query by ``queries @ items.T + bias``; ties by item row."""
     queries, items = place.tensor(queries), place.tensor(items)
-    return _best(place, scores_of(place, queries, items, bias), (len(queries), len(items)), k, filters)
+    return best_of(place, scores_of(place, queries, items, bias), (len(queries), len(items)), k, filters)
 
 
 def scores_of(place: Place, queries: Tensor, items: Tensor, bias: Tensor | None) -> Callable[[slice], Tensor]:
@@ -58,31 +57,55 @@ def scores_of(place: Place, queries: Tensor, items: Tensor, bias: Tensor | None)
 def linear_top_k(
     place: Place,
     histories: CSR,
-    weights: CSR | Tensor,
+    weights: CSR | HeldRows | Tensor,
     k: int,
     *,
     filters: Filters = NO_FILTERS,
     threads: int | None = None,
 ) -> TopK:
-    """The k best columns of every row of ``histories @ weights``, of dense weights; ties by item row."""
+    """The k best columns of every row of ``histories @ weights``; ties by item row."""
     import torch
 
-    if hasattr(weights, "indptr"):
-        raise ParameterError("sparse weights are not there on this device; device='cpu' has them")
-    held, weights = place.rows(histories), place.tensor(weights)
-    m, n_items = weights.shape
+    held, held_weights = _held(place, histories, weights)
+    m, n_items = held_weights.shape
     if held.shape[1] != m:
         raise ParameterError(f"histories have {held.shape[1]} columns, but there are {m} rows of weights")
-    indptr = held.csr.indptr
+
+    def scores_of_all(some: slice) -> Tensor:
+        part = held.part(some)
+        return (part @ held_weights).masked_fill_((part.crow_indices().diff() == 0)[:, None], -torch.inf)
+
+    sparse = hasattr(weights, "indptr")
+    scores = reached_scores(place, held, held_weights) if sparse else scores_of_all
+    return best_of(place, scores, (held.shape[0], n_items), k, filters)
+
+
+def _held(place: Place, histories: CSR, weights: CSR | HeldRows | Tensor) -> tuple[HeldRows, HeldRows | Tensor]:
+    try:
+        held = place.rows(histories)
+        held_weights = place.rows(weights) if hasattr(weights, "indptr") else place.tensor(weights)
+    except DataError as error:
+        told = "columns of histories must be ascending and in range, those of weights in range"
+        raise ValueError(f"{told}: {error}") from error
+    if not held.csr.is_ascending():
+        raise ValueError("columns of histories must be ascending and in range")
+    return held, held_weights
+
+
+def reached_scores(place: Place, rows: HeldRows, columns: HeldRows) -> Callable[[slice], Tensor]:
+    """A function that gives some rows of a sparse product, dense: minus infinity where no entries met."""
+    import torch
+
+    n, right = columns.shape[1], columns.tensor()
 
     def scores(some: slice) -> Tensor:
-        begin, end = int(indptr[some.start]), int(indptr[some.stop])
-        parts = held.indptr[some.start : some.stop + 1] - begin, held.indices[begin:end], held.values[begin:end]
-        found = sparse_tensor(*parts, m) @ weights
-        empty = parts[0].diff() == 0
-        return found.masked_fill_(empty[:, None], -torch.inf)
+        product = rows.part(some) @ right
+        row = torch.repeat_interleave(product.crow_indices().diff())
+        dense = torch.full((some.stop - some.start, n), -torch.inf, device=place.device)
+        dense[row, product.col_indices().long()] = product.values()
+        return dense
 
-    return _best(place, scores, (held.shape[0], n_items), k, filters)
+    return scores
 
 
 def select_top_k(
@@ -90,7 +113,7 @@ def select_top_k(
 ) -> TopK:
     """The k best columns of every row of ``scores``."""
     scores = place.tensor(scores)
-    return _best(place, lambda some: scores[some].clone(), tuple(scores.shape), k, filters)
+    return best_of(place, lambda some: scores[some].clone(), tuple(scores.shape), k, filters)
 
 
 def tiles(place: Place, n: int, n_items: int) -> Iterator[slice]:
@@ -131,7 +154,8 @@ def not_allowed(place: Place, filters: Filters, n: int, n_items: int) -> Tensor 
     return place.tensor(left)
 
 
-def _best(place: Place, scores: Callable[[slice], Tensor], shape: tuple[int, int], k: int, filters: Filters) -> TopK:
+def best_of(place: Place, scores: Callable[[slice], Tensor], shape: tuple[int, int], k: int, filters: Filters) -> TopK:
+    """The k best columns of every row of ``shape``, given a function that makes some rows of scores."""
     n, n_items = shape
     left, top = not_allowed(place, filters, n, n_items), filters.lists(n, k, n_items)
     for some in tiles(place, n, n_items):

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
     from cofactor.data.interactions import Interactions
     from cofactor.kernels.arrays import Float, Rows, TopK
-    from cofactor.kernels.cpu import Kernels
 
 
 __all__ = ["EASE"]
@@ -88,6 +87,7 @@ class EASE(ItemWeightModel):
         form keeps B dense, and the dual form the inverse of users x users.
     threads : int, optional
         Where SciPy's BLAS is not OpenBLAS, the inverse takes the threads that BLAS likes.
+    device : {"cpu", "torch", "cuda"}
 
     Attributes
     ----------
@@ -123,6 +123,7 @@ class EASE(ItemWeightModel):
         form: Literal["auto", "primal", "dual"] = "auto",
         top_n: int | None = None,
         threads: int | None = None,
+        device: str = "cpu",
     ) -> None:
         self.regularization = regularization
         self.regularization_exponent = regularization_exponent
@@ -133,6 +134,7 @@ class EASE(ItemWeightModel):
         self.form = form
         self.top_n = top_n
         self.threads = threads
+        self.device = device
 
     @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
@@ -167,18 +169,18 @@ class EASE(ItemWeightModel):
     ) -> None:
         scaled = histories.scaled(rows=np.sqrt(self._user_weights(histories)))
         kernels = self._kernels()
-        p = kernels.fetch(kernels.sparse_product(scaled.transposed(), scaled, lower=True, threads=self.threads))
+        p = kernels.sparse_product(scaled.transposed(), scaled, lower=True, threads=self.threads)
         del scaled
-        n = len(p)
-        _diagonal(p)[:] = popularity + regularization
-        p, solved = self._inverted(kernels, p)
-        diagonal = p.diagonal().astype(np.float64)
+        kernels.set_diagonal(p, popularity + regularization)
+        solved = kernels.invert(p, threads=self.threads)
+        diagonal = kernels.fetch(kernels.diagonal(p)).astype(np.float64)
         self._require_sound(solved, diagonal, popularity, regularization)
         factor = (-scale / diagonal).astype(np.float32)
+        kernels.mirror_scaled(p, factor if self.top_n is None else np.ones_like(factor), 0, threads=self.threads)
+        p = kernels.fetch(p)
         if self.top_n is None:
-            self.item_weights_ = _mirrored(kernels, p, factor, self.threads)
+            self.item_weights_ = p
             return
-        p = _mirrored(kernels, p, np.ones(n, np.float32), self.threads)
         self.item_weights_ = self._truncated(lambda rows: p[rows[0] : rows[-1] + 1], factor)
 
     # The dual form.
@@ -194,25 +196,25 @@ class EASE(ItemWeightModel):
         z = self._z(histories)
         columns = z.transposed()
         kernels, threads = self._kernels(), self.threads
-        inverse = kernels.fetch(kernels.sparse_product(z, columns, lower=True, threads=threads))
-        _diagonal(inverse)[:] += 1
-        inverse, solved = self._inverted(kernels, inverse)
+        held = kernels.sparse_product(z, columns, lower=True, threads=threads)
+        kernels.set_diagonal(held, kernels.fetch(kernels.diagonal(held)) + 1)
+        solved = kernels.invert(held, threads=threads)
         explained = np.ones(len(popularity))
         if solved:
-            explained = kernels.fetch(kernels.quadratic_forms(inverse, columns, threads=threads))
+            explained = kernels.fetch(kernels.quadratic_forms(held, columns, threads=threads))
         diagonal = 1 - explained  # of the square root of Lambda times P times that
         self._require_sound(solved, diagonal / regularization, popularity, regularization)
-        diagonal_of_inverse = inverse.diagonal().copy()
-        inverse = _mirrored(kernels, inverse, np.ones(len(inverse), np.float32), threads)
-        _diagonal(inverse)[:] = diagonal_of_inverse
+        diagonal_of_inverse = kernels.fetch(kernels.diagonal(held))
+        kernels.mirror_scaled(held, np.ones(len(diagonal_of_inverse), np.float32), 0, threads=threads)
+        kernels.set_diagonal(held, diagonal_of_inverse)
         self.item_factor_ = (np.sqrt(regularization) / diagonal).astype(np.float32)
         self.popularity_scale_ = scale.astype(np.float32)
         if self.top_n is None:
-            self.user_inverse_ = inverse
+            self.user_inverse_ = kernels.fetch(held)
             return
 
         def weights(rows: Rows) -> Float:  # the columns of B, but for a factor of each
-            through = kernels.fetch(kernels.dense_product(inverse, columns.take(rows), threads=threads))
+            through = kernels.fetch(kernels.dense_product(held, columns.take(rows), threads=threads))
             through = np.ascontiguousarray(through.T)
             return kernels.fetch(kernels.dense_product(through, columns, threads=threads)) * self.item_scale_
 
@@ -287,12 +289,6 @@ class EASE(ItemWeightModel):
         return scores_in_batches(self._known_scores, users, items, self._width)
 
     # Both forms.
-
-    def _inverted(self, kernels: Kernels, a: Float) -> tuple[Float, bool]:
-        """The lower triangle of the inverse, in the place of ``a`` on the CPU, and whether there is one."""
-        held = kernels.hold(a)
-        solved = kernels.invert(held, threads=self.threads)
-        return kernels.fetch(held), solved
 
     def _user_weights(self, histories: CSR) -> NDArray[np.float64]:
         return np.maximum(np.diff(histories.indptr), 1) ** -np.float64(self.user_exponent)
@@ -376,15 +372,3 @@ class EASE(ItemWeightModel):
         if self.top_n is not None:
             check_at_least("top_n", self.top_n, 1, whole=True)
         resolve_threads(self.threads)
-
-
-def _diagonal(a: Float) -> Float:
-    """The diagonal of a square matrix, as a view."""
-    return a.reshape(-1)[:: len(a) + 1]
-
-
-def _mirrored(kernels: Kernels, a: Float, scale: Float, threads: int | None) -> Float:
-    """A symmetric matrix of its lower triangle, columns scaled, diagonal 0; in the place of ``a`` on the CPU."""
-    held = kernels.hold(a)
-    kernels.mirror_scaled(held, scale, 0, threads=threads)
-    return kernels.fetch(held)

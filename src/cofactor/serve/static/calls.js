@@ -65,9 +65,9 @@ const query = (values) => new URLSearchParams(Object.entries(values).filter(([, 
 
 export const about = () => call("about");
 export const users = (q, signal) => call(`users?${query({ q })}`, undefined, signal);
-export const user = (id) => call(`user/${encodeURIComponent(id)}`);
+export const user = (id) => call(`user?user=${encodeURIComponent(id)}`);
 export const search = (q, signal) => call(`search?${query({ q, k: 12 })}`, undefined, signal);
 export const items = (ids) => call("items", { items: ids });
-export const similar = (id, k, filter, model, signal) => call(`similar/${encodeURIComponent(id)}?${query({ k, filter, model })}`, undefined, signal);
+export const similar = (id, k, filter, model, signal) => call(`similar?item=${encodeURIComponent(id)}&${query({ k, filter, model })}`, undefined, signal);
 export const recommend = (body, signal) => call("recommend", body, signal);
 export const explain = (body, signal) => call("explain", body, signal);

@@ -163,7 +163,7 @@ def kills(args: argparse.Namespace) -> None:
 
                 def strike(moment: float = moment) -> None:
                     time.sleep(moment)
-                    nodes.remove_node(nodes.list_all_nodes[-1], allow_graceful=False)
+                    nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
 
                 with events.interactions(workers=2, threads=1) as x:
                     x.pool()

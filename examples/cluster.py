@@ -74,7 +74,7 @@ def told(iteration: int, loss: float, x: cf.cluster.ClusterInteractions, nodes: 
     print(f"iteration {iteration}: loss {loss:.6g}, {x.workers} workers", flush=True)
     if iteration == 3:
         started = time.perf_counter()
-        nodes.remove_node(nodes.list_all_nodes[-1], allow_graceful=False)
+        nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
         print(f"a node was killed ({time.perf_counter() - started:.1f} s)", flush=True)
 
 

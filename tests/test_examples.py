@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import re
 import socket
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -300,14 +302,13 @@ def test_groceries_from_training_to_a_service(example, tmp_path, capsys):
     assert "Because of" in capsys.readouterr().out
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the helpers that simulate nodes
-def test_the_cluster_loses_a_node_and_nothing_else(monkeypatch, tmp_path, capsys):
+def test_the_cluster_loses_a_node_and_nothing_else(tmp_path):
+    """In a process of its own: this one may be connected to the cluster of other tests."""
     pytest.importorskip("ray", reason="needs the extra ray")
-    spec = importlib.util.spec_from_file_location("cluster_example", EXAMPLES / "cluster.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     small = ["--users", "600", "--items", "200", "--interactions", "10000", "--out", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["cluster.py", *small])
-    losses = module.main()
-    assert "a node was killed" in capsys.readouterr().out
-    np.testing.assert_allclose(losses["cluster"], losses["alone"], rtol=1e-5)
+    command = [sys.executable, EXAMPLES / "cluster.py", *small]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "a node was killed" in done.stdout
+    (differ,) = re.findall(r"losses differ from those of one machine by at most (\S+)", done.stdout)
+    assert float(differ) < 1e-5

@@ -448,3 +448,48 @@ def test_too_few_users_for_a_test_do_not_lose_the_leaderboard(train):
         board = compare({"a": Fixed(10), "b": Fixed(20, 10)}, train, one, "recall@1", significance=True)
     assert board["recall@1"].to_list() == [1, 0]
     assert board["p_vs_best"].to_list() == [None, None]
+
+
+def featured():
+    """A log, and a table of features of its items."""
+    events = cf.datasets.synthetic_events(n_users=60, n_items=30, n_events=1500, seed=3)
+    train, test = cf.split.by_time(events, "20d")
+    films = pl.DataFrame({"item_id": range(30), "genre": [f"g{n % 3}" for n in range(30)]})
+    return train, test, films
+
+
+def test_models_are_fitted_with_what_they_are_given_besides(tmp_path):
+    train, test, films = featured()
+    mf = {"factors": 4, "epochs": 2, "seed": 1}
+    models = {"with": cf.SampledMF(**mf), "made": lambda: cf.SampledMF(**mf), "without": cf.SampledMF(**mf)}
+    options = {name: {"item_features": films.to_dict(as_series=False)} for name in ("with", "made")}
+    board = compare(models, train, test, "ndcg@10", fit_options=options, folder=tmp_path, exclude_seen=False)
+    values = dict(board.select("model", "ndcg@10").iter_rows())
+    own = cf.SampledMF(**mf).fit(train.interactions(), item_features=films)
+    assert values["with"] == values["made"] == evaluate(own, test, "ndcg@10", exclude_seen=False)["value"].item()
+    assert values["without"] != values["with"]
+    models["without"] = cf.SampledMF(**mf)
+    options["without"] = options["with"]  # what was kept of it is of a fit without
+    again = compare(models, train, test, "ndcg@10", fit_options=options, folder=tmp_path, exclude_seen=False)
+    assert again["ndcg@10"].to_list() == [values["with"]] * 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"good": {"item_feature": None}},
+            r"fit_options of 'good': fit of SampledMF takes no 'item_feature'; did you ",
+        ),
+        ({"goood": {}}, r"fit_options: there is no model 'goood'; did you mean good\? They go by the names"),
+        ({"lists": {"item_features": None}}, "fit_options: 'lists' is a table, which is not fitted"),
+        ({"pop": {"item_features": None}}, "fit of Popular takes no 'item_features'; it takes the training data alone"),
+        ({"good": 3}, r"fit_options: what fit takes beside the training data, by name, .*; got 3"),
+        ([("good", {})], "fit_options: options of fit by the names of the models are expected, got"),
+        ({"good": {"progress": True}}, "fit of SampledMF takes no 'progress'"),
+    ],
+)
+def test_options_of_fit_are_checked_before_any_fit(options, message):
+    models = {"good": cf.SampledMF(), "pop": cf.Popular(), "lists": pl.DataFrame({"user_id": [1], "item_id": [2]})}
+    with pytest.raises(ParameterError, match=message):
+        compare(models, cf.Interactions.from_frame(TRAIN), TEST, fit_options=options)

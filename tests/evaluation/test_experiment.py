@@ -449,6 +449,15 @@ def test_features_of_items_are_for_metrics_and_models(run, log, tmp_path):
     assert values["popular"] == cf.evaluate(cf.Popular().fit(x), test, "calibration@5", **options)["value"].item()
     mf = cf.SampledMF(4, epochs=2, seed=3, threads=1).fit(x, item_features=films)
     assert values["mf"] == pytest.approx(cf.evaluate(mf, test, "calibration@5", **options)["value"].item())
+
+    search = '[models.mf.tune]\nmethod = "grid"\nvalid = "14d"\nspace = {factors = [2, 4]}\n[models.chain]'
+    tuned = run(given, asked, ("[models.chain]", model.replace("[models.chain]", search)), models=["mf"])
+    assert not tuned.failed
+    chosen = cf.tune(
+        cf.SampledMF(4, epochs=2, seed=3, threads=1), train, space={"factors": [2, 4]}, method="grid", valid="14d",
+        weight=weight, fit_options={"item_features": films}, seed=3,
+    )  # fmt: skip
+    assert tuned.records[0].trials["value"].to_list() == chosen.trials["value"].to_list()
     films.rename({"item_id": "film"}).write_csv(tmp_path / "films.csv")
     with pytest.raises(DataError, match=r"line 8, \[data\]: item_features: no column item_id"):
         run(given, asked, models=["popular"])

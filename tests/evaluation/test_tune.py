@@ -294,6 +294,27 @@ def test_features_of_items_are_handed_on(events):
     assert scored.equals(cf.evaluate(by_hand, test.pairs(), "calibration@5", **options))
 
 
+def test_trials_and_the_final_model_are_fitted_with_features(events, tmp_path):
+    items = events.collect()["item_id"].unique().sort()
+    films = pl.DataFrame({"item_id": items, "genre": [f"g{n % 3}" for n in range(len(items))]})
+    train, test = cf.split.by_time(events, "7d")
+    options = {"space": {"factors": [2, 4]}, "method": "grid", "valid": "7d", "exclude_seen": False}
+    given = cf.SampledMF(epochs=2, seed=1)
+    study = cf.tune(given, train, fit_options={"item_features": films}, folder=tmp_path, **options)
+    assert study.trials["value"].to_list() != cf.tune(given, train, **options).trials["value"].to_list()
+    by_hand = cf.SampledMF(study.best_params["factors"], epochs=2, seed=1).fit(
+        train.interactions(), item_features=films
+    )
+    wanted = cf.evaluate(by_hand, test.pairs(), "ndcg@10", exclude_seen=False)
+    assert study.score(test.pairs()).equals(wanted)
+    with pytest.raises(cf.ArtifactError, match=r"fit_options was .* and is "):
+        cf.tune(given, train, fit_options={"item_features": films.head(9)}, folder=tmp_path, **options)
+    with pytest.raises(
+        cf.ParameterError, match="fit of SampledMF takes no 'films'; it takes item_features, user_features"
+    ):
+        cf.tune(given, train, fit_options={"films": films}, **options)
+
+
 def test_the_final_score_is_of_the_model_fitted_on_everything(events):
     train, test = cf.split.by_time(events, "7d")
     study = cf.tune(cf.EASE(10.0), train, space={"regularization": [1.0, 100.0]}, method="grid")

@@ -47,6 +47,7 @@ def compare(
     metrics: str | Sequence[str] = DEFAULT_METRICS,
     *,
     weight: Weight = None,
+    fit_options: Mapping[str, Mapping[str, Any]] | None = None,
     exclude_seen: bool = True,
     candidates: TableLike | None = None,
     item_features: TableLike | None = None,
@@ -73,6 +74,8 @@ def compare(
     metrics : str or sequence of str
         As in ``evaluate``; the first decides the order.
     weight : as in ``Events.interactions``
+    fit_options : dict, optional
+        By the name of a model what its ``fit`` takes besides: ``{"warp": {"item_features": table}}``.
     exclude_seen, candidates, item_features, category : as in ``evaluate``
     intervals : bool
         Whether every metric is followed by ``<metric>_low`` and ``<metric>_high``, its 95 % interval.
@@ -103,7 +106,7 @@ def compare(
     ArtifactError
         The folder holds a comparison of something else.
     """
-    told: Any = {"item_features": item_features, "category": category}
+    told: Any = {"item_features": item_features, "category": category, "fit_options": fit_options}
     task = _Task.of(models, metrics, train, test, weight, candidates, told)
     check_choice("errors", errors, ("row", "raise"))
     flags = {"exclude_seen": exclude_seen, "intervals": intervals, "significance": significance, "leaks": leaks}
@@ -136,7 +139,11 @@ class _Task:
         *rest: Any,  # noqa: ANN401
     ) -> _Task:
         test, weight, candidates, told = rest
-        wanted, entries = parse_all(metrics), entries_of(models)
+        wanted, entries = parse_all(metrics), entries_of(models, told["fit_options"])
+        if train is None and told["fit_options"]:
+            raise ParameterError(
+                "fit_options: without train nothing is fitted; leave it out, or pass the training data"
+            )
         several = isinstance(train, list | tuple)
         if several and not (train and all(isinstance(one, Split) for one in train)):
             raise ParameterError(f"train: of several splits all are Split, as of split.by_time, got {shown(train)}")

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
-from cofactor.checks import shown
+from cofactor.checks import nearest, shown
 from cofactor.errors import CofactorError, ParameterError
+from cofactor.evaluation.fit_options import as_fit_options, check_fit_options, told_of
 from cofactor.evaluation.known import held_out
 from cofactor.evaluation.measure import Measurement, measure
 from cofactor.system.memory import peak_growth
@@ -37,11 +38,14 @@ class Entry:
     name : str
     kind : {"model", "factory", "table"}
     given : object
+    fit_options : mapping
+        What ``fit`` takes beside the training data.
     """
 
     name: str
     kind: Literal["model", "factory", "table"]
     given: Any
+    fit_options: Mapping[str, Any] = field(default_factory=dict)
 
     def model(self, *, fresh: bool) -> Any:  # noqa: ANN401
         """What is fitted; ``fresh``: a copy of a model, which itself stays as it is."""
@@ -54,6 +58,9 @@ class Entry:
 
     def described(self) -> str:
         """What tells it from another one of its name."""
+        return self._described() + (f", fitted with {told_of(self.fit_options)}" if self.fit_options else "")
+
+    def _described(self) -> str:
         if self.kind == "factory":
             name = f"{getattr(self.given, '__module__', '')}.{getattr(self.given, '__qualname__', repr(self.given))}"
             try:
@@ -94,19 +101,37 @@ class Result:
     found: Measurement | None = None
 
 
-def entries_of(models: Mapping[str, Any]) -> list[Entry]:
-    """Read what is to be compared.
+def entries_of(models: Mapping[str, Any], fit_options: Mapping[str, Mapping[str, Any]] | None = None) -> list[Entry]:
+    """Read what is to be compared, and with what it is fitted beside the training data, by the names of the models.
 
     Raises
     ------
     ParameterError
-        There is none, a name is no text, something is neither a model nor makes one nor is a table, or one object is
-        there twice.
+        There is none, a name is no text, something is neither a model nor makes one nor is a table, one object is
+        there twice, or there are options of what is not there, or of a model whose ``fit`` takes none such.
     """
     _check_names(models)
-    entries = [Entry(name, _kind(name, given), given) for name, given in models.items()]
+    options = _options_by_name(fit_options, models)
+    entries = [Entry(name, _kind(name, given), given, options.get(name, {})) for name, given in models.items()]
+    for entry in entries:
+        if entry.kind == "table" and entry.fit_options:
+            raise ParameterError(f"fit_options: {entry.name!r} is a table, which is not fitted; leave it out")
+        if entry.kind == "model":
+            check_fit_options(entry.given, entry.fit_options, f"fit_options of {entry.name!r}")
     _check_apart([entry.given for entry in entries if entry.kind == "model"])
     return entries
+
+
+def _options_by_name(given: Mapping[str, Any] | None, models: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    if given is not None and not isinstance(given, Mapping):
+        raise ParameterError(f"fit_options: options of fit by the names of the models are expected, got {shown(given)}")
+    for name in given or {}:
+        if name not in models:
+            raise ParameterError(
+                f"fit_options: there is no model {shown(name)}{nearest(name, models) or '.'} They go by the names of "
+                "the models, such as {'warp': {'item_features': table}}"
+            )
+    return {name: as_fit_options(options) for name, options in (given or {}).items()}
 
 
 def check_models(models: Mapping[str, Any]) -> None:
@@ -183,8 +208,10 @@ def run_entry(
             subject = entry.given if entry.kind == "table" else entry.model(fresh=fresh)
             if entry.kind != "table" and not training.is_empty:
                 data = training.of(subject)
+                check_fit_options(subject, entry.fit_options)
+                given = {**entry.fit_options, **({} if progress is None else {"progress": progress})}
                 start = time.perf_counter()
-                subject.fit(data, **({} if progress is None else {"progress": progress}))
+                subject.fit(data, **given)
                 result.seconds["fit_seconds"] = time.perf_counter() - start
             task = "evaluate"
             if entry.kind == "table":

@@ -71,11 +71,8 @@ class ModelSpec:
         made = cls(name, section, model, parts, given)
         with section.placing():
             model_made = with_parameters(made.make(seed=0, threads=None), {})
-        if made.features:
-            if not {"item_features", "user_features"} & set(inspect.signature(model.fit).parameters):
-                section.fail(f"features is true, and {model.__name__} takes none; leave it out", "features")
-            if "tune" in section.table:
-                section.fail("features is true, and a search hands none on; leave out one of the two", "features")
+        if made.features and not {"item_features", "user_features"} & set(inspect.signature(model.fit).parameters):
+            section.fail(f"features is true, and {model.__name__} takes none; leave it out", "features")
         if "tune" in section.table:
             check_tuning(section.section("tune"), model_made)
         return made

@@ -157,7 +157,7 @@ class _Run:
             if "tune" in spec.section.table:
                 start = time.perf_counter()
                 options: Any = {"seed": self.seed, "exclude_seen": self._exclude_seen, "progress": self.progress}
-                options |= {"folder": trials, **self._of_metrics}
+                options |= {"folder": trials, "fit_options": self._features_of(spec, model), **self._of_metrics}
                 made.study = tuned(spec.section.section("tune"), model, fold, **options)
                 made.tuned, made.trials = made.study.best_params, made.study.trials
                 made.tune_seconds = time.perf_counter() - start
@@ -181,9 +181,12 @@ class _Run:
 
     def _fit(self, spec: ModelSpec, model: Any, x: UserItems) -> None:  # noqa: ANN401
         """Fit on a train side, with the features where the model is to have them."""
+        model.fit(x, progress=self.progress, **self._features_of(spec, model))
+
+    def _features_of(self, spec: ModelSpec, model: Any) -> dict[str, Any]:  # noqa: ANN401
+        """The tables of features that the model is to have, as its ``fit`` takes them."""
         known = inspect.signature(model.fit).parameters if spec.features else {}
-        given = {f"{of}_features": table for of, table in self.features.items() if f"{of}_features" in known}
-        model.fit(x, progress=self.progress, **given)
+        return {f"{of}_features": table for of, table in self.features.items() if f"{of}_features" in known}
 
     @property
     def _of_metrics(self) -> dict[str, Any]:

@@ -69,6 +69,8 @@ class Study(Viewed):
     folder : Path or None
         Where the trials are kept.
     records : list of Trial
+    fit_options : mapping
+        What every fit takes beside the training data.
     interrupted : bool
         Whether Ctrl-C ended the search.
     model_ : fitted model
@@ -91,6 +93,7 @@ class Study(Viewed):
         self.folder: Path | None = None
         self.records: list[Trial] = []
         self.interrupted = False
+        self.fit_options: Mapping[str, Any] = {}
         self._metric, self._build, self._training = metric, build, training
         self._options = options
         self._ledger: Ledger | None = None
@@ -162,7 +165,7 @@ class Study(Viewed):
         """
         model = self._build(self.best_params)
         data = self._training.of(model) if train is None else train
-        model.fit(data, **({} if progress is None else {"progress": progress}))
+        model.fit(data, **{**self.fit_options, **({} if progress is None else {"progress": progress})})
         note_choice(model, f"{self.validation}: the best {self.metric} of {len(self.records)} trials")
         self.model_ = model
         return model

@@ -61,6 +61,8 @@ class Bench:
     metric : Metric
     options : mapping
         ``exclude_seen`` and others, as in ``evaluate``.
+    fit_options : mapping, optional
+        What ``fit`` takes beside the training data.
     deadline : float
         As ``time.perf_counter`` tells time.
     """
@@ -72,10 +74,11 @@ class Bench:
         metric: Metric,
         options: Mapping[str, Any],
         *,
+        fit_options: Mapping[str, Any] | None = None,
         deadline: float = math.inf,
     ) -> None:
         self._build, self._data, self._metric = build, data, metric
-        self._options = options
+        self._options, self._fit_options = options, fit_options or {}
         self.deadline = deadline
         self._warnings: Counter[str] = Counter()
         self._to_stop_by: pl.DataFrame | None = None
@@ -136,7 +139,7 @@ class Bench:
     def _fitted(self, params: Point) -> Any:  # noqa: ANN401
         model = self._build(params)
         data = self._data.training.of(model)
-        options: dict[str, Any] = {"progress": False}
+        options: dict[str, Any] = {**self._fit_options, "progress": False}
         names = inspect.signature(model.fit).parameters
         if "held_out" in names and self._options["exclude_seen"] and getattr(model, "epochs", None) is None:
             if self._to_stop_by is None:

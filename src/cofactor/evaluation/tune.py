@@ -12,6 +12,7 @@ from cofactor.data.weights import duration
 from cofactor.errors import ParameterError
 from cofactor.evaluation.default_spaces import default_space
 from cofactor.evaluation.fingerprint import fingerprint
+from cofactor.evaluation.fit_options import as_fit_options, check_fit_options, told_of
 from cofactor.evaluation.holdout import hold_out
 from cofactor.evaluation.known import features_of
 from cofactor.evaluation.search import METHODS, search_by
@@ -57,6 +58,7 @@ def tune(
     budget: str | float | timedelta | None = None,
     valid: Valid = None,
     weight: Weight = None,
+    fit_options: Mapping[str, Any] | None = None,
     exclude_seen: bool = True,
     item_features: TableLike | None = None,
     category: str | None = None,
@@ -66,8 +68,7 @@ def tune(
 ) -> Study:
     """Search for the parameters with which a model is best on a part held out of its training data.
 
-    The data is read, split and prepared once for all trials. A trial that fails is kept with its error, and the search
-    goes on. Ctrl-C ends it and keeps what it found.
+    A trial that fails is kept with its error, and the search goes on. Ctrl-C ends it and keeps what it found.
 
     Parameters
     ----------
@@ -92,6 +93,7 @@ def tune(
         Split of ``train``; or events or a table which are not in ``train``. By default the last tenth of the events
         where there are times, else a tenth of every user's items at random. At most 20,000 users are measured.
     weight, exclude_seen, item_features, category : as in ``Events.interactions``, as in ``evaluate``
+    fit_options : dict, optional, of what ``fit`` takes besides: ``{"item_features": table}``
     folder : path, optional
         Keeps every trial as it ends. A search that was stopped, or killed, goes on from there.
     seed : int
@@ -104,10 +106,8 @@ def tune(
 
     Raises
     ------
-    ParameterError
-        A name or a value is not understood, or the model does not allow a value of the space; nothing was fitted.
-    ArtifactError, CofactorError
-        The folder holds another study; no trial could be measured.
+    ParameterError, ArtifactError, CofactorError
+        Something is not understood, or not allowed by the model; the folder holds another study; no trial was measured.
 
     Examples
     --------
@@ -116,14 +116,15 @@ def tune(
     >>> model = tune(EASE, x, space={"regularization": [1.0, 10.0, 100.0]}, method="grid").refit()
     """
     deadline = math.inf if budget is None else time.perf_counter() + seconds_of("budget", budget)
-    task = _Task.of(model, space, metric, seed, progress)
+    task = _Task.of(model, space, metric, seed, progress=progress, fit_options=as_fit_options(fit_options))
     options = _options(exclude_seen, item_features, category)
     search, most = task.search(method, trials, budget, seed)
     data = hold_out(train, valid, weight=weight, rated=task.rated, seed=seed)
     study = Study(task.metric, task.space, data.told, task.build, Training(train, weight), options=options)
+    study.fit_options = task.fit_options
     if folder is not None:
         study.keep_in(Ledger(check_path("folder", folder), task.facts(data, options)))
-    bench = Bench(task.build, data, task.metric, options, deadline=deadline)
+    bench = Bench(task.build, data, task.metric, options, fit_options=task.fit_options, deadline=deadline)
     _search(study, bench, search, first=None if method == "grid" else task.first, most=most, progress=progress)
     return study
 
@@ -161,6 +162,7 @@ class _Task:
     metric: Metric
     rated: bool
     first: Point | None  # the parameters that the model has itself
+    fit_options: Mapping[str, Any]
 
     @classmethod
     def of(
@@ -169,7 +171,9 @@ class _Task:
         space: Mapping[str, Any] | None,
         metric: str | None,
         seed: int,
+        *,
         progress: bool | None,
+        fit_options: Mapping[str, Any],
     ) -> _Task:
         check_at_least("seed", seed, 0, whole=True)
         if progress is not None:
@@ -183,6 +187,7 @@ class _Task:
         build = _made_by(model) if base is None else lambda params: with_parameters(base, params)
         check_space(wanted, build, seed)
         probe = build(sample(wanted, [0.5] * len(wanted))) if base is None else base
+        check_fit_options(probe, fit_options)
         rated = isinstance(probe, RatingModel)
         measured = parse(("rmse" if rated else "ndcg@10") if metric is None else metric)
         if isinstance(measured.kind, RatingError) and hasattr(probe, "predict") and not hasattr(probe, "rate"):
@@ -197,7 +202,7 @@ class _Task:
             if isinstance(probe, Model):  # whose parameters stand in its text
                 told += f", such as {probe!r}"
         first = None if base is None else {name: value_of(base, name) for name in wanted}
-        return cls(name, told, build, wanted, measured, rated, first)
+        return cls(name, told, build, wanted, measured, rated, first, fit_options)
 
     def search(self, method: str, trials: int | None, budget: object, seed: int) -> tuple[Search, float]:
         """The search, and how many trials there will be at most."""
@@ -216,7 +221,11 @@ class _Task:
     def facts(self, data: Holdout, options: Mapping[str, Any]) -> dict[str, Any]:
         """What two searches must share, so that one can go on with the trials of the other."""
         features, category = options["item_features"], options["category"]
-        told = {} if features is None else {"features": fingerprint(None, [features]), "category": category}
+        told: dict[str, Any] = {}
+        if features is not None:
+            told = {"features": fingerprint(None, [features]), "category": category}
+        if self.fit_options:
+            told["fit_options"] = told_of(self.fit_options)
         x = data.training.of(self.build(self.first or sample(self.space, [0.5] * len(self.space))))
         return {
             "model": self.told,

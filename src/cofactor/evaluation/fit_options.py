@@ -1,0 +1,77 @@
+"""What models are fitted with beside the training data, such as features: checked, and told apart."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from cofactor.checks import nearest, shown
+from cofactor.data.log import Log
+from cofactor.data.tables import read_table
+from cofactor.data.user_items import UserItems
+from cofactor.errors import ParameterError
+from cofactor.evaluation.fingerprint import fingerprint
+from cofactor.models.base.model import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["as_fit_options", "check_fit_options", "told_of"]
+
+_OWN = ("progress", "held_out")  # what compare and tune hand on themselves
+
+
+def as_fit_options(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Options of ``fit`` by their names, each table read.
+
+    Raises
+    ------
+    ParameterError
+        It is no mapping of names.
+    DataError
+        A table cannot be read.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+        raise ParameterError(
+            f"fit_options: what fit takes beside the training data, by name, such as {{'item_features': table}}; got "
+            f"{shown(given)}"
+        )
+    return {name: _read(name, value) for name, value in given.items()}
+
+
+def check_fit_options(model: Any, options: Iterable[str], what: str = "fit_options") -> None:  # noqa: ANN401
+    """Raise ParameterError unless ``fit`` of the model takes all of these."""
+    parameters = inspect.signature(model.fit).parameters
+    if any(of.kind is inspect.Parameter.VAR_KEYWORD for of in parameters.values()):
+        return
+    known = [name for name in list(parameters)[1:] if name not in _OWN]
+    for name in options:
+        if name not in known:
+            takes = f"it takes {', '.join(known)}" if known else "it takes the training data alone"
+            raise ParameterError(
+                f"{what}: fit of {type(model).__name__} takes no {shown(name)}{nearest(name, known) or ';'} {takes}"
+            )
+
+
+def told_of(options: Mapping[str, Any]) -> dict[str, str]:
+    """What tells options from others, in the types of JSON."""
+    return {name: _told(value) for name, value in sorted(options.items())}
+
+
+def _read(name: str, value: Any) -> Any:  # noqa: ANN401
+    """Tables are read once for all fits; what else there is stays as it is."""
+    plain = value is None or isinstance(value, bool | int | float | str | Model | Log | UserItems)
+    return value if plain else read_table(value, [], name)
+
+
+def _told(value: Any) -> str:  # noqa: ANN401
+    if isinstance(value, pl.DataFrame):
+        return fingerprint(None, [value])
+    if isinstance(value, Log):
+        return fingerprint(None, [value.pairs()], value)
+    return fingerprint(value, []) if isinstance(value, UserItems) else repr(value)

@@ -70,6 +70,24 @@ def test_an_inverse_is_that_of_the_cpu(x, device, form):
 
 
 @every_device
+@pytest.mark.parametrize("loss", ["softmax", "softmax@k", "bpr", "warp", "logistic"])
+def test_sampled_losses_are_those_of_the_cpu(x, device, loss):
+    """The same negatives in the same batches."""
+    here, there = (cf.SampledMF(16, loss=loss, epochs=4, device=name).fit(x) for name in ("cpu", device))
+    np.testing.assert_allclose(there.loss_history_, here.loss_history_, rtol=1e-4)
+    lists_agree(there.recommend(k=5), here.recommend(k=5))
+    histories = pl.DataFrame({"user_id": ["new"] * 3, "item_id": x.items.ids[:3]})
+    lists_agree(there.recommend_for(histories, k=5), here.recommend_for(histories, k=5))
+
+
+@every_device
+def test_sessions_by_a_sampled_loss_are_those_of_the_cpu(device):
+    sessions = cf.datasets.synthetic_sessions(200, 40, seed=0)
+    here, there = (cf.SessionMF(8, epochs=2, device=name).fit(sessions) for name in ("cpu", device))
+    np.testing.assert_allclose(there.loss_history_, here.loss_history_, rtol=1e-4)
+
+
+@every_device
 def test_fits_repeat_themselves(x, device):
     one, other = make(device).fit(x), make(device).fit(x)
     assert np.array_equal(one.item_factors_, other.item_factors_)
@@ -94,7 +112,7 @@ def test_other_solvers_are_an_error_that_says_what_there_is(x, device):
 @every_device
 def test_kernels_that_are_missing_name_the_device_that_has_them(x, device):
     with pytest.raises(cf.ParameterError, match=f"device='{device}' has no kernel .*; the device that has it: cpu"):
-        cf.SampledMF(8, epochs=1, device=device).fit(x)
+        cf.ItemPairsMF(8, epochs=1, device=device).fit(x)
 
 
 @every_device

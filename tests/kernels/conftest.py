@@ -15,8 +15,10 @@ IN_TORCH = {
     "test_gramian",
     "test_linear_topk",
     "test_neighbours",
+    "test_pairwise",
     "test_products",
     "test_ranks",
+    "test_shared_negatives",
     "test_topk",
 }
 OF_THE_CPU = {

@@ -175,6 +175,8 @@ def test_two_processes_and_a_crash_lose_no_reading(test, tmp_path):
     file.write_bytes(file.read_bytes() + b'\xff\n[1]\n"x"\n{"test": 1}\n')
     assert readings(test, folder) == 81
     assert readings(test.head(3), folder) == 0
+    with pytest.raises(ParameterError, match="folder: .*nowhere is no folder that there is; name one of compare"):
+        readings(test, tmp_path / "nowhere")
 
 
 def test_a_search_keeps_how_often_its_final_test_was_read(test, tmp_path):

@@ -17,6 +17,7 @@ import polars as pl
 
 from cofactor.checks import check_at_least, check_path, check_type
 from cofactor.data.tables import TableLike, pairs_of
+from cofactor.errors import ParameterError
 from cofactor.evaluation.kept_readings import KeptReadings, keeping
 from cofactor.metrics.hits import Relevance
 
@@ -47,8 +48,8 @@ def readings(test: TableLike, folder: str | Path | None = None) -> int:
 
     Raises
     ------
-    DataError
-        A column is missing or holds null, or there is no row.
+    DataError, ParameterError
+        A column is missing or holds null, or there is no row; there is no such folder.
 
     Examples
     --------
@@ -61,8 +62,11 @@ def readings(test: TableLike, folder: str | Path | None = None) -> int:
     >>> readings(test)
     2
     """
-    relevance = Relevance.from_pairs(pairs_of(test))
-    others = 0 if folder is None else KeptReadings(check_path("folder", folder)).others(relevance)
+    relevance, others = Relevance.from_pairs(pairs_of(test)), 0
+    if folder is not None:
+        if not (place := check_path("folder", folder)).is_dir():
+            raise ParameterError(f"folder: {place} is no folder that there is; name one of compare, tune or a run")
+        others = KeptReadings(place).others(relevance)
     return _COUNTS[_fingerprint(relevance)] + others
 
 

@@ -150,11 +150,11 @@ def kills(args: argparse.Namespace) -> None:
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **store})
     for _ in range(2):
         nodes.add_node(num_cpus=1, **store)
-    ended: list[str] = []
     try:
         with cf.cluster.connect(nodes.address) as cluster:
             events = cluster.read_events(log, **ROLES)
             with events.interactions(workers=2, threads=1) as x:
+                x.pool()
                 began = time.perf_counter()
                 cf.ImplicitALS(**given).fit(x)
                 length = time.perf_counter() - began
@@ -169,11 +169,14 @@ def kills(args: argparse.Namespace) -> None:
                     x.pool()
                     killer = threading.Thread(target=strike)
                     killer.start()
+                    began = time.perf_counter()
                     model = cf.ImplicitALS(**given).fit(x)
+                    took = time.perf_counter() - began
                     killer.join()
                 same = float(np.abs(model.loss_history_ / alone.loss_history_ - 1).max())
-                ended.append(f"{same:.1e}")
-                print(f"node killed after {moment:.2f} of {length:.2f} s: loss differs by {same:.1e}", flush=True)
+                when = "in the fit" if took > moment else "after the fit"
+                told = f"node killed after {moment:.2f} s, {when} ({length:.2f} s undisturbed, {took:.1f} s now)"
+                print(f"{told}: loss differs by {same:.1e}", flush=True)
                 assert same < 1e-5, i
                 nodes.add_node(num_cpus=1, **store)
     finally:

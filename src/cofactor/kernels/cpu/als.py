@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cofactor.kernels import native
-from cofactor.kernels.arrays import width_of
+from cofactor.kernels.arrays import aligned_zeros, width_of
 from cofactor.kernels.blas import limited
 from cofactor.system.threads import resolve_threads
 
@@ -44,9 +44,7 @@ def vectors(n: int, factors: int, fill: Callable[[Float], object] | None = None)
     fill : callable, optional
         Writes the first values into an array of NumPy, (n, factors) float32; zeros without it.
     """
-    floats = np.zeros(n * factors + 16, np.float32)
-    skip = -floats.ctypes.data % 64 // 4
-    new = floats[skip : skip + n * factors].reshape(n, factors)
+    new = aligned_zeros(n, factors)
     if fill is not None:
         fill(new)
     return new

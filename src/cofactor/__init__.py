@@ -4,6 +4,7 @@ from cofactor.system.collection import resume
 
 # isort: split
 from cofactor import datasets, retrieval
+from cofactor import cluster, datasets, retrieval
 from cofactor.data import sampling, split, weights
 from cofactor.data.events import Events, read_events
 from cofactor.data.features import Features
@@ -132,6 +133,7 @@ __all__ = [
     "best_model",
     "calibration",
     "check_leaks",
+    "cluster",
     "compare",
     "cross_validate",
     "datasets",

@@ -91,8 +91,10 @@ class FactorizationMachine(MachinePredictions):
     samples : int
         Of "mcmc": how many sweeps of the last two thirds, evenly spaced, are kept to predict with.
     regularization : float, optional
-        Of "als", by default 10; of "sgd", where it is that of each step, 5e-5 for a million ratings and more for
-        fewer.
+        Of "als", by default 10; of "sgd" 5e-5 for a million ratings and more for fewer: the mean loss of each batch
+        gains ``regularization / 2`` times the squared length of every row that the batch has, so that who rates often
+        is held back as often. It is part of the gradient that Adam scales, not a decay beside it; a row that no batch
+        has owes nothing (PyTorch's ``Adam(weight_decay=)`` shrinks and moves such rows, too).
     learning_rate : float, optional
         Of "sgd", by default .002 for a million ratings, and up to .005 for fewer.
     batch_size : int
@@ -102,6 +104,9 @@ class FactorizationMachine(MachinePredictions):
     seed : int
     threads : int, optional
         The result does not depend on it.
+    device : {"cpu", "torch", "cuda"}
+        The last two have "sgd", in batches of their own, and predictions; sweeps, and with them new users, are the
+        CPU's.
 
     Attributes
     ----------
@@ -163,6 +168,7 @@ class FactorizationMachine(MachinePredictions):
         init_std: float = 0.1,
         seed: int = 0,
         threads: int | None = None,
+        device: str = "cpu",
     ) -> None:
         self.factors = factors
         self.method = method
@@ -178,6 +184,7 @@ class FactorizationMachine(MachinePredictions):
         self.init_std = init_std
         self.seed = seed
         self.threads = threads
+        self.device = device
 
     @in_one_step
     def fit(

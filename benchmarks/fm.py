@@ -35,6 +35,7 @@ from _measure import interleaved, print_header, print_row
 import cofactor as cf
 from cofactor.kernels import native, on
 from cofactor.kernels.arguments import Table
+from cofactor.kernels.arrays import aligned_zeros, width_of
 from cofactor.models.ratings.fm_chain import Chain
 from cofactor.models.ratings.fm_entries import Entries
 from cofactor.models.ratings.fm_sides import SideFeatures, rated
@@ -96,7 +97,7 @@ def myfm_sweep(x: CSR, factors: int, n: int = 8) -> float:
 
 
 def kernel_pass(x: CSR, factors: int, batch: int, threads: int) -> Callable[[], object]:
-    rows = np.zeros((x.n_rows + x.n_columns, -(-(factors + 1) // 16) * 16), np.float32)
+    rows = aligned_zeros(x.n_rows + x.n_columns, width_of(factors + 1))
     rows[:, 1 : factors + 1] = np.random.default_rng(0).normal(0, 0.01, (len(rows), factors))
     table = Table.new(rows, "row_adam", 1e-3)
     settings = {"offset": 0.0, "weight_decay": 1e-5, "batch_size": batch, "n_coordinates": factors + 1}

@@ -1,25 +1,24 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <numeric>
 #include <span>
 #include <vector>
 
 #include "core/random.hpp"
+#include "core/stages.hpp"
+#include "fm/batches.hpp"
 #include "fm/fm.hpp"
 #include "sgd/step.hpp"
-#include "sgd/touched.hpp"
 
 namespace cofactor {
 
 namespace {
 
-struct Entry {
-    std::int32_t user, item;
-    float target;
-};
-
 // Users go in groups, in random order, and the ratings of a group's users too: the rows and the optimizer's state of a
-// group stay in the cache until the next one comes.
+// group stay in the cache until the next one comes. What bounds a pass is how fast rows and state come from there, so a
+// batch touches each of them once: an item with one rating in the batch is stepped beside its user. The others wait for
+// all users, of whose rows as they were copies are kept for them.
 class Epoch {
 public:
     Epoch(const Csr& targets, const Table& rows, const FmEpoch& options, int threads, Interrupt& interrupt)
@@ -31,22 +30,27 @@ public:
           n_users_(targets.n_rows()),
           size_(std::min<std::int64_t>(options.batch_size, targets.indices.size())),
           group_(std::max<std::int64_t>(kGroupFloats / rows.width, 1)),
-          pairs_(size_),
-          users_(n_users_, 0, false, true),
-          items_(rows.n_rows - n_users_, 0, false, true),
-          of_items_(static_cast<std::size_t>(std::min(size_, rows.n_rows - n_users_) * rows.width)),
-          of_users_(static_cast<std::size_t>(threads * rows.width)),
+          batches_(std::clamp<std::int64_t>(kRatings / std::max<std::int64_t>(size_, 1), 1, kBatches)),
+          counts_(threads, std::vector<std::int32_t>(rows.n_rows - n_users_, 0)),
+          slopes_(batches_.size() * size_),
+          losses_(slopes_.size()),
+          copies_(static_cast<std::size_t>(std::min({size_, group_, n_users_}) * rows.width)),
+          gradients_(static_cast<std::size_t>(threads * 2 * rows.width)),
           steps_(rows) {}
 
     double run() {
         const Permutation order(n_users_, o_.seed);
+        std::vector<std::int32_t> users;
+        const auto at_once = std::ssize(batches_);
         double losses = 0.0;
         for (std::int64_t first = 0; first < n_users_ && !interrupt_.stopped(); first += group_) {
-            gather(order, first, std::min(first + group_, n_users_));
-            const std::int64_t n = std::ssize(entries_), batches = (n + size_ - 1) / std::max<std::int64_t>(size_, 1);
-            for (std::int64_t b = 0; b < batches && !interrupt_.stopped(); ++b) {
-                const std::int64_t begin = n * b / batches, end = n * (b + 1) / batches;
-                losses += batch(std::span(entries_).subspan(begin, end - begin));
+            users.clear();
+            for (std::int64_t k = first; k < std::min(first + group_, n_users_); ++k) {
+                users.push_back(static_cast<std::int32_t>(order(k)));
+            }
+            ratings_.assign(targets_, users, size_, Random(o_.seed, first));
+            for (std::int64_t b = 0; b < ratings_.size() && !interrupt_.stopped(); b += at_once) {
+                losses += some_batches(b, std::min(at_once, ratings_.size() - b));
                 interrupt_.check();
             }
         }
@@ -54,124 +58,169 @@ public:
     }
 
 private:
-    static constexpr std::int64_t kGrain = 32;
-    static constexpr std::int64_t kAhead = 3;              // rows that are on their way
-    static constexpr std::size_t kAheadPlaces = 16;        // ratings whose places are
-    static constexpr std::int64_t kGroupFloats = 1 << 20;  // of the rows of a group's users
+    static constexpr std::int64_t kGrain = 64;
+    static constexpr std::int64_t kAheadUsers = 6, kAheadItems = 8;   // rows that are on their way
+    static constexpr std::int64_t kBatches = 32, kRatings = 1 << 15;  // that are got ready at once
+    static constexpr std::int64_t kGroupFloats = 1 << 20;             // of the rows of a group's users
 
-    struct Pair {
-        std::int32_t user, item;
-        float target, slope;
-        double loss;
-    };
-
-    void gather(const Permutation& order, std::int64_t first, std::int64_t last) {
-        entries_.clear();
-        for (std::int64_t k = first; k < last; ++k) {
-            const auto user = static_cast<std::int32_t>(order(k));
-            for (std::int64_t e = targets_.indptr[user]; e < targets_.indptr[user + 1]; ++e) {
-                entries_.push_back({user, targets_.indices[e], targets_.values[e]});
-            }
-        }
-        Random random(o_.seed, first);
-        for (std::size_t n = entries_.size(); n > 1; --n) std::swap(entries_[n - 1], entries_[random.next() % n]);
-    }
-
-    // Gradients of items first, then steps of users, then those of items: all see rows as they were before the batch.
-    double batch(std::span<const Entry> entries) {
-        const std::int64_t n = std::ssize(entries);
-        touch(entries);
-        each(items_, [&](std::int64_t p, std::int64_t last, int) {
-            const std::int64_t next = std::min(p + 1, last - 1);
-            prefetch(item(items_.row(next)), t_.width);
-            for (const auto& share : items_.shares(next)) prefetch(t_.row(pairs_[share.source].user), t_.width);
-            of_item(p, 1.0f / static_cast<float>(n));
+    // Batches first, first + 1, ... of the group. Each has two stages: its users, then its repeated items.
+    double some_batches(std::int64_t first, std::int64_t n) {
+        parallel_for(n, 1, threads_, interrupt_, [&](std::int64_t b, std::int64_t, int worker) {
+            batches_[b].assign(ratings_.entries(first + b), counts_[worker]);
         });
         if (interrupt_.stopped()) return 0.0;
-        double losses = 0.0;
-        for (std::int64_t b = 0; b < n; ++b) losses += pairs_[b].loss;
-        each(users_, [&](std::int64_t p, std::int64_t last, int worker) {
-            if (p + kAhead < last) steps_.prefetch(users_.row(p + kAhead));
-            float* const gradient = of_users_.data() + worker * t_.width;
-            of_user(p, gradient);
-            steps_(users_.row(p), gradient);
-        });
-        each(items_, [&](std::int64_t p, std::int64_t last, int) {
-            if (p + kAhead < last) steps_.prefetch(n_users_ + items_.row(p + kAhead));
-            steps_(n_users_ + items_.row(p), of_items_.data() + p * t_.width);
-        });
-        return losses;
+        const auto rows = [&](std::int64_t stage) {
+            const Batch& batch = batches_[stage / 2];
+            return stage % 2 == 0 ? batch.n_users() : std::ssize(batch.repeated());
+        };
+        parallel_stages(
+            2 * n, threads_, interrupt_, [&](std::int64_t stage) { return (rows(stage) + kGrain - 1) / kGrain; },
+            [&](std::int64_t stage, std::int64_t piece, int worker) {
+                const Batch& batch = batches_[stage / 2];
+                const std::int64_t begin = piece * kGrain, end = std::min(begin + kGrain, rows(stage));
+                const std::int64_t at = ratings_.begin(first + stage / 2) - ratings_.begin(first);
+                const float scale = 1.0f / static_cast<float>(batch.entries().size());
+                float* const gradients = gradients_.data() + worker * 2 * t_.width;
+                if (stage % 2 == 0) {
+                    of_users(batch, begin, end, scale, at, gradients);
+                } else {
+                    of_repeated(batch, begin, end, at, gradients);
+                }
+            });
+        if (interrupt_.stopped()) return 0.0;
+        const std::int64_t size = ratings_.begin(first + n) - ratings_.begin(first);
+        return std::accumulate(losses_.begin(), losses_.begin() + size, 0.0);
     }
 
-    template <class Visit>
-    void each(const TouchedRows& rows, Visit&& visit) {
-        parallel_for(rows.size(), kGrain, threads_, interrupt_, [&](std::int64_t first, std::int64_t last, int worker) {
-            for (std::int64_t p = first; p < last; ++p) visit(p, last, worker);
-        });
-    }
-
-    void touch(std::span<const Entry> entries) {
-        users_.clear();
-        items_.clear();
-        const Composition rows{0, nullptr};
-        for (std::size_t b = 0; b < entries.size(); ++b) {
-            const auto& later = entries[std::min(b + kAheadPlaces, entries.size() - 1)];
-            users_.prefetch(later.user);
-            items_.prefetch(later.item);
-            const auto [user, item, target] = entries[b];
-            users_.add(rows, user, static_cast<std::int32_t>(b));
-            items_.add(rows, item, static_cast<std::int32_t>(b));
-            pairs_[b] = {user, item, target, 0.0f, 0.0};
+    // Users [begin, end) of a batch and the items that no other rating of the batch has. at: where its slopes begin.
+    void of_users(const Batch& batch, std::int64_t begin, std::int64_t end, float scale, std::int64_t at,
+                  float* gradients) {
+        const std::int32_t last = batch.start(end);
+        const auto ask_user = [&](std::int64_t u) {
+            if (u < end) steps_.prefetch(batch.user(u));
+        };
+        const auto ask_item = [&](std::int64_t k) {
+            if (k >= last) return;
+            const BatchEntry& e = batch.entries()[k];
+            if (e.repeated < 0) {
+                steps_.prefetch(n_users_ + e.item);
+            } else {
+                prefetch(item(e.item), t_.width);
+            }
+        };
+        for (std::int64_t ahead = 0; ahead < kAheadUsers; ++ahead) ask_user(begin + ahead);
+        for (std::int64_t ahead = 0; ahead < kAheadItems; ++ahead) ask_item(batch.start(begin) + ahead);
+        for (std::int64_t u = begin; u < end; ++u) {
+            ask_user(u + kAheadUsers);
+            const float* const own = t_.row(batch.user(u));
+            if (batch.copy(u) >= 0) std::copy_n(own, t_.width, copies_.data() + batch.copy(u) * t_.width);
+            const float squares = decayed(own, gradients);
+            float of_weight = gradients[0];
+            for (std::int32_t k = batch.start(u); k < batch.start(u + 1); ++k) {
+                ask_item(k + kAheadItems);
+                of_weight += of_rating(batch.entries()[k], scale, at + k, own, squares, gradients);
+            }
+            gradients[0] = of_weight;
+            steps_(batch.user(u), gradients);
         }
-        users_.sort();
-        items_.sort();
+    }
+
+    // What a rating adds to the gradient of its user, and a step of its item unless that is repeated. Gives the slope.
+    // squares: of the user's vector; gradients: the user's, and room for the item's.
+    float of_rating(const BatchEntry& e, float scale, std::int64_t at, const float* user, float squares,
+                    float* gradients) {
+        float* const own = item(e.item);
+        if (e.repeated < 0 && t_.step.kind == Optimizer::row_adam) {
+            return row_adam_step(e, scale, at, user, squares, gradients);
+        }
+        const float product = dot(user, own, t_.width) - user[0] * own[0];
+        const float slope = evaluate(at, e.target, o_.offset + user[0] + own[0] + product, scale);
+        axpy(slope, own, gradients, t_.width);
+        if (e.repeated < 0) {
+            float* const gradient = gradients + t_.width;
+            decayed(own, gradient);
+            const float of_weight = gradient[0] + slope;
+            axpy(slope, user, gradient, t_.width);
+            gradient[0] = of_weight;
+            steps_(n_users_ + e.item, gradient);
+        }
+        return slope;
+    }
+
+    // The same in two passes over the item's row: the squared length of its gradient, slope u + decay v, follows from
+    // those of u and v and from their product.
+    float row_adam_step(const BatchEntry& e, float scale, std::int64_t at, const float* __restrict u, float u_squares,
+                        float* __restrict of_user) {
+        const std::int64_t row = n_users_ + e.item;
+        float* const __restrict v = t_.row(row);
+        float* const __restrict first = t_.first + row * t_.width;
+        Vec product{}, square{};
+        for (std::ptrdiff_t j = 0; j < t_.width; j += kLanes) {
+            product += load(u + j) * load(v + j);
+            square += load(v + j) * load(v + j);
+        }
+        const float uv = sum(product) - u[0] * v[0], v_squares = sum(square) - v[0] * v[0], decay = o_.weight_decay;
+        const float slope = evaluate(at, e.target, o_.offset + u[0] + v[0] + uv, scale);
+        const float of_weight = decay * v[0] + slope;
+        const float of_vector = slope * slope * u_squares + 2 * slope * decay * uv + decay * decay * v_squares;
+        const RowSteps::Rates rates = steps_.rates(row, of_weight * of_weight, of_vector);
+        const float some1 = 1 - t_.step.beta1;
+        const float moment = first[0] + some1 * (of_weight - first[0]), weight = v[0] - rates.weight * moment;
+        for (std::ptrdiff_t j = 0; j < t_.width; j += kLanes) {
+            const Vec x = load(v + j);
+            store(of_user + j, load(of_user + j) + slope * x);
+            const Vec f = load(first + j) + some1 * (decay * x + slope * load(u + j) - load(first + j));
+            store(first + j, f);
+            store(v + j, x - rates.vector * f);
+        }
+        first[0] = moment;
+        v[0] = weight;
+        return slope;
+    }
+
+    void of_repeated(const Batch& batch, std::int64_t begin, std::int64_t end, std::int64_t at, float* gradient) {
+        for (std::int64_t r = begin; r < end; ++r) {
+            if (r + kAheadItems < end) steps_.prefetch(n_users_ + batch.repeated()[r + kAheadItems]);
+            const std::int32_t own = batch.repeated()[r];
+            decayed(item(own), gradient);
+            float of_weight = gradient[0];
+            for (const Batch::Share& share : batch.shares(r)) {
+                const float slope = slopes_[at + share.entry];
+                axpy(slope, copies_.data() + share.copy * t_.width, gradient, t_.width);
+                of_weight += slope;
+            }
+            gradient[0] = of_weight;
+            steps_(n_users_ + own, gradient);
+        }
     }
 
     float* item(std::int64_t i) const { return t_.row(n_users_ + i); }
 
-    // An item's gradient, and with it what its ratings of the batch lose.
-    void of_item(std::int64_t p, float scale) {
-        const float* const own = item(items_.row(p));
-        float* const gradient = of_items_.data() + p * t_.width;
-        begin(own, gradient);
-        float of_weight = gradient[0];
-        for (const TouchedRows::Share& share : items_.shares(p)) {
-            Pair& pair = pairs_[share.source];
-            const float* const user = t_.row(pair.user);
-            evaluate(pair, o_.offset + user[0] + own[0] + dot(user, own, t_.width) - user[0] * own[0], scale);
-            axpy(pair.slope, user, gradient, t_.width);
-            of_weight += pair.slope;
+    // The gradient of the penalty; gives the squared length of the vector.
+    float decayed(const float* values, float* gradient) const {
+        Vec squares{};
+        for (std::ptrdiff_t j = 0; j < t_.width; j += kLanes) {
+            const Vec x = load(values + j);
+            store(gradient + j, o_.weight_decay * x);
+            squares += x * x;
         }
-        gradient[0] = of_weight;
+        return sum(squares) - values[0] * values[0];
     }
 
-    void of_user(std::int64_t p, float* gradient) const {
-        begin(t_.row(users_.row(p)), gradient);
-        float of_weight = gradient[0];
-        for (const TouchedRows::Share& share : users_.shares(p)) {
-            const Pair& pair = pairs_[share.source];
-            axpy(pair.slope, item(pair.item), gradient, t_.width);
-            of_weight += pair.slope;
-        }
-        gradient[0] = of_weight;
-    }
-
-    void begin(const float* values, float* gradient) const {
-        const Vec decay = broadcast(o_.weight_decay);
-        for (std::ptrdiff_t j = 0; j < t_.width; j += kLanes) store(gradient + j, decay * load(values + j));
-    }
-
-    void evaluate(Pair& pair, float score, float scale) const {
+    // The slope of the loss in what is predicted.
+    float evaluate(std::int64_t at, float target, float score, float scale) {
+        float& slope = slopes_[at];
         if (o_.logistic) {
             // -log sigmoid(score) of a target of 1, -log sigmoid(-score) of one of 0
-            const double away = pair.target > 0.5f ? -score : score;
-            pair.loss = std::max(away, 0.0) + std::log1p(std::exp(-std::abs(away)));
-            pair.slope = scale * static_cast<float>(1.0 / (1.0 + std::exp(-static_cast<double>(score))) - pair.target);
+            const double away = target > 0.5f ? -score : score;
+            losses_[at] = std::max(away, 0.0) + std::log1p(std::exp(-std::abs(away)));
+            slope = scale * static_cast<float>(1.0 / (1.0 + std::exp(-static_cast<double>(score))) - target);
         } else {
-            const float error = score - pair.target;
-            pair.loss = static_cast<double>(error) * error;
-            pair.slope = 2.0f * scale * error;
+            const float error = score - target;
+            losses_[at] = static_cast<double>(error) * error;
+            slope = 2.0f * scale * error;
         }
+        return slope;
     }
 
     const Csr& targets_;
@@ -180,10 +229,12 @@ private:
     int threads_;
     Interrupt& interrupt_;
     std::int64_t n_users_, size_, group_;  // size_: ratings of a batch; group_: users of a group
-    std::vector<Entry> entries_;           // of a group, in random order
-    std::vector<Pair> pairs_;
-    TouchedRows users_, items_;
-    Buffer of_items_, of_users_;  // gradients
+    ShuffledRatings ratings_;              // of a group
+    std::vector<Batch> batches_;
+    std::vector<std::vector<std::int32_t>> counts_;  // of items, for each worker
+    std::vector<float> slopes_;                      // and losses, of the batches that are ready
+    std::vector<double> losses_;
+    Buffer copies_, gradients_;  // gradients: two for each worker
     RowSteps steps_;
 };
 

@@ -62,7 +62,7 @@ struct FmEpoch {
 // entries of a group's users in random order. Every row that a batch touches takes one step against the gradient of the
 // batch's mean loss (squared error, or logistic) plus weight_decay / 2 times its squared length. The table holds users,
 // then items, a weight and a vector each; they have no other features. The mean loss, each as it was when its batch
-// came. O(6 width) a rating, and an optimizer's step for each touched row.
+// came. O(4 width) a rating, and an optimizer's step for each touched row.
 double fm_epoch(const Csr& targets, const Table& rows, const FmEpoch& options, int threads, Interrupt& interrupt);
 
 // What samples of the parameters say of pairs: totals n x n_samples x n_coordinates, and those of a row of -1.

@@ -70,30 +70,40 @@ public:
         }
     }
 
-private:
-    void step_by_row(std::int64_t r, const float* __restrict gradient) const {
+    struct Rates {
+        float weight, vector;
+    };
+
+    // row_adam: another step of a row begins, whose gradient has these squared lengths; what its first moments are
+    // multiplied by.
+    Rates rates(std::int64_t r, float of_weight, float of_vector) const {
         const StepOptions& step = t_.step;
-        const std::ptrdiff_t width = t_.width;
-        float* const __restrict values = t_.values + r * width;
-        float* const __restrict first = t_.first + r * width;
         float* const second = t_.second + 2 * r;
         const std::int32_t n = ++t_.steps[r];
         const auto [rate, second_scale] = n < kFirstSteps ? first_steps_[n] : corrected(n);
-        const float some1 = 1 - step.beta1, some2 = 1 - step.beta2;
+        const float some2 = 1 - step.beta2;
+        const float others = static_cast<float>(std::max<std::int64_t>(step.n_coordinates - 1, 1));
+        second[0] += some2 * (of_weight - second[0]);
+        second[1] += some2 * (std::max(of_vector, 0.0f) / others - second[1]);
+        return {rate / (std::sqrt(second[0] * second_scale) + step.epsilon),
+                rate / (std::sqrt(second[1] * second_scale) + step.epsilon)};
+    }
+
+private:
+    void step_by_row(std::int64_t r, const float* __restrict gradient) const {
+        const std::ptrdiff_t width = t_.width;
+        float* const __restrict values = t_.values + r * width;
+        float* const __restrict first = t_.first + r * width;
         Vec squares{};
         for (std::ptrdiff_t j = 0; j < width; j += kLanes) squares += load(gradient + j) * load(gradient + j);
         const float of_weight = gradient[0] * gradient[0];
-        const float others = static_cast<float>(std::max<std::int64_t>(step.n_coordinates - 1, 1));
-        const float of_vector = std::max(sum(squares) - of_weight, 0.0f) / others;
-        second[0] += some2 * (of_weight - second[0]);
-        second[1] += some2 * (of_vector - second[1]);
-        const float weight = values[0];
-        const float by = rate / (std::sqrt(second[1] * second_scale) + step.epsilon);
+        const auto [weight_rate, vector_rate] = rates(r, of_weight, sum(squares) - of_weight);
+        const float some1 = 1 - t_.step.beta1, weight = values[0];
         for (std::ptrdiff_t j = 0; j < width; ++j) {
             first[j] += some1 * (gradient[j] - first[j]);
-            values[j] -= by * first[j];
+            values[j] -= vector_rate * first[j];
         }
-        values[0] = weight - rate * first[0] / (std::sqrt(second[0] * second_scale) + step.epsilon);
+        values[0] = weight - weight_rate * first[0];
     }
 
     struct Corrected {

@@ -1,6 +1,9 @@
 """Recommender systems by matrix factorization, from a raw event log to ranked lists."""
 
-from cofactor import datasets, retrieval
+from cofactor.system.collection import resume
+
+# isort: split
+from cofactor import cluster, datasets, retrieval
 from cofactor.data import sampling, split, weights
 from cofactor.data.events import Events, read_events
 from cofactor.data.features import Features
@@ -75,6 +78,8 @@ from cofactor.report.page import Report
 from cofactor.report.results import make_report
 from cofactor.version import __version__ as __version__
 
+resume()
+
 __all__ = [
     "EASE",
     "SLIM",
@@ -127,6 +132,7 @@ __all__ = [
     "best_model",
     "calibration",
     "check_leaks",
+    "cluster",
     "compare",
     "cross_validate",
     "datasets",

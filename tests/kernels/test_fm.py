@@ -347,6 +347,51 @@ def test_row_adam_scales_a_weight_and_a_vector_by_what_each_moved(cpu_level):
     np.testing.assert_allclose(table.second, second, rtol=1e-3, atol=1e-8)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "adam", "row_adam"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_decay_is_owed_by_the_rows_of_a_batch_only(cpu_level, optimizer, threads):
+    """Batches one after the other, against float64 steps of the whole table down the objective's gradient.
+
+    The penalty is part of each batch's loss for the rows that the batch has, so that others owe nothing: a dense step
+    is zero there but for Adam's memory, which waits.
+    """
+    n_users, n_items, rate, decay = 40, 25, 0.05, 0.2
+    whole, table = batches(n_users, n_items, seed=5, optimizer=optimizer, learning_rate=rate)
+    values, rng = table.values.astype(float), np.random.default_rng(6)
+    state = fm.DenseSteps(values, optimizer, rate, n_coordinates=7)
+    for _ in range(30):
+        chosen = rng.choice(whole.nnz, 12, replace=False)
+        x = CSR.from_pairs(whole.row_index()[chosen], whole.indices[chosen], whole.values[chosen], whole.shape)
+        pairs = pairs_of(x)
+        gradient, losses = fm.epoch_gradient(values, pairs, x.values, 0.1, decay)
+        state.step(gradient, np.unique(pairs))
+        found = kernels.fm_epoch(
+            x, table, offset=0.1, weight_decay=decay, batch_size=x.nnz, n_coordinates=7, threads=threads
+        )
+        assert found == pytest.approx(losses.mean(), rel=1e-3)
+    np.testing.assert_allclose(table.values, values, rtol=2e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("n_items", [1, 3, 400])
+def test_repeated_and_single_items_of_a_batch_are_stepped_alike(cpu_level, n_items):
+    """From items that all ratings of a batch share to items of one rating each, by one batch of row_adam."""
+    rng = np.random.default_rng(7)
+    rows = np.zeros((200 + n_items, WIDTH), np.float32)
+    rows[:, :7] = rng.normal(0, 0.5, (len(rows), 7))
+    users = np.arange(200)
+    x = CSR.from_pairs(users, rng.permutation(400)[users] % n_items, rng.normal(size=200), (200, n_items))
+    for threads in (1, 4):
+        table = Table.new(rows.copy(), "row_adam", 0.05)
+        values = rows.astype(float)
+        first, second = np.zeros_like(values), np.zeros((len(values), 2))
+        gradient, _ = fm.epoch_gradient(values, pairs_of(x), x.values, 0.4, 0.3)
+        touched = np.unique(pairs_of(x))
+        fm.row_adam_step(values, first, second, gradient, step=1, learning_rate=0.05, n_coordinates=7)
+        kernels.fm_epoch(x, table, offset=0.4, weight_decay=0.3, batch_size=500, n_coordinates=7, threads=threads)
+        np.testing.assert_allclose(table.values[touched], values[touched], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(table.second, second, rtol=1e-3, atol=1e-9)
+
+
 def test_users_of_all_groups_have_their_turn(cpu_level):
     """Rows of 70,000 users are more than a group."""
     n_users = 70_000

@@ -106,3 +106,32 @@ def row_adam_step(values, first, second, gradient, *, step, learning_rate, n_coo
     spread = np.sqrt(second / (1 - 0.999**step)) + 1e-8
     spread = np.column_stack([spread[:, :1], np.repeat(spread[:, 1:], values.shape[1] - 1, axis=1)])
     values -= learning_rate * first / (1 - 0.9**step) / spread
+
+
+class DenseSteps:
+    """An optimizer that steps a whole table (n, width) in place, in float64; the given rows alone have a gradient."""
+
+    def __init__(self, values, optimizer, learning_rate, *, n_coordinates):
+        self._values, self._kind, self._rate, self._n = values, optimizer, learning_rate, n_coordinates
+        self._first, self._second = np.zeros_like(values), np.zeros_like(values)
+        self._steps = np.zeros((len(values), 1))
+
+    def step(self, gradient, touched):
+        if self._kind == "sgd":
+            self._values -= self._rate * gradient
+            return
+        if self._kind == "adagrad":
+            self._second += gradient**2
+            self._values -= self._rate * gradient / (np.sqrt(self._second) + 1e-8)
+            return
+        has = np.zeros((len(gradient), 1))
+        has[touched] = 1
+        squares = gradient**2
+        if self._kind == "row_adam":
+            squares[:, 1:] = squares[:, 1:].sum(axis=1, keepdims=True) / (self._n - 1)
+        self._steps += has
+        self._first += 0.1 * has * (gradient - self._first)
+        self._second += 0.001 * has * (squares - self._second)
+        n = np.maximum(self._steps, 1)
+        spread = np.sqrt(self._second / (1 - 0.999**n)) + 1e-8
+        self._values -= has * self._rate * self._first / (1 - 0.9**n) / spread

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from cofactor.kernels.arrays import aligned_zeros
+
 if TYPE_CHECKING:
     from typing import Self
 
@@ -198,8 +200,8 @@ class Table(NamedTuple):
         """A table that nothing has happened to yet."""
         none = np.zeros((0, 0), np.float32)
         is_adam = optimizer in ("adam", "row_adam")
-        first = np.zeros_like(values) if is_adam else none
-        second = none if optimizer == "sgd" else np.zeros_like(values)
+        first = aligned_zeros(*values.shape) if is_adam else none
+        second = none if optimizer == "sgd" else aligned_zeros(*values.shape)
         if optimizer == "row_adam":
             second = np.zeros((len(values), 2), np.float32)
         steps = np.zeros(len(values) if is_adam else 0, np.int32)

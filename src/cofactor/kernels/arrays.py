@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["Float", "Ranks", "Rows", "TopK", "width_of"]
+__all__ = ["Float", "Ranks", "Rows", "TopK", "aligned_zeros", "width_of"]
 
 _LANES = 16  # floats of the widest vector registers
 
@@ -24,6 +24,13 @@ Rows: TypeAlias = NDArray[np.int32]
 def width_of(n: int) -> int:
     """Of rows of ``n`` numbers, padded with zeros as kernels want them."""
     return -(-n // _LANES) * _LANES
+
+
+def aligned_zeros(n: int, width: int) -> Float:
+    """Zeros (n, width) float32 that begin at a cache line: rows as wide as ``width_of`` says cross none needlessly."""
+    floats = np.zeros(n * width + _LANES, np.float32)
+    skip = -floats.ctypes.data % 64 // 4
+    return floats[skip : skip + n * width].reshape(n, width)
 
 
 class TopK(NamedTuple):

@@ -91,8 +91,10 @@ class FactorizationMachine(MachinePredictions):
     samples : int
         Of "mcmc": how many sweeps of the last two thirds, evenly spaced, are kept to predict with.
     regularization : float, optional
-        Of "als", by default 10; of "sgd", where it is that of each step, 5e-5 for a million ratings and more for
-        fewer.
+        Of "als", by default 10; of "sgd" 5e-5 for a million ratings and more for fewer: the mean loss of each batch
+        gains ``regularization / 2`` times the squared length of every row that the batch has, so that who rates often
+        is held back as often. It is part of the gradient that Adam scales, not a decay beside it; a row that no batch
+        has owes nothing (PyTorch's ``Adam(weight_decay=)`` shrinks and moves such rows, too).
     learning_rate : float, optional
         Of "sgd", by default .002 for a million ratings, and up to .005 for fewer.
     batch_size : int

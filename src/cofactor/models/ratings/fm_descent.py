@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import logit
 
 from cofactor.kernels.arguments import Table
-from cofactor.kernels.arrays import width_of
+from cofactor.kernels.arrays import aligned_zeros, width_of
 from cofactor.models.base.epochs import Plan, require_finite, run_epochs
 from cofactor.models.ratings.fm_samples import LOGISTIC_BOUND
 
@@ -48,7 +48,7 @@ class BatchDescent(NamedTuple):
         Gives the root of the mean squared error of each epoch, or the mean logistic loss.
         """
         c, n_users = kept.means.shape[1], targets.n_rows
-        values = np.zeros((n_users + targets.n_columns, width_of(c)), np.float32)
+        values = aligned_zeros(n_users + targets.n_columns, width_of(c))
         values[:, 1:c] = np.random.default_rng(self.seed).normal(0, self.init_std, (len(values), c - 1))
         share = targets.values.mean(dtype=np.float64)
         offset = float(logit(share)) if self.logistic else 0.0

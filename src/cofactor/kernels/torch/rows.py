@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cofactor.kernels.csr import CSR
     from cofactor.kernels.torch.place import HeldRows, Place, Tensor
 
-__all__ = ["Gradient", "Named", "Side", "check_tables", "group_shares", "side_of"]
+__all__ = ["Gradient", "Named", "Side", "check_tables", "group_shares", "side_of", "step_rows"]
 
 
 class Named(NamedTuple):
@@ -114,10 +114,11 @@ class Gradient:
         if not (update_users and update_items):
             may = (rows < n_users) == update_users if update_users != update_items else rows < 0
             rows, summed = rows[may], summed[may]
-        _step(table, rows, summed)
+        step_rows(table, rows, summed)
 
 
-def _step(table: Table, rows: Tensor, g: Tensor) -> None:
+def step_rows(table: Table, rows: Tensor, g: Tensor, *, n_coordinates: int = 0) -> None:
+    """One step of the optimizer for some rows, each named once; ``n_coordinates``: those of a row, for "row_adam"."""
     import torch
 
     values: Tensor = table.values
@@ -135,12 +136,17 @@ def _step(table: Table, rows: Tensor, g: Tensor) -> None:
     count = steps[rows] + 1
     steps[rows] = count
     mean = first[rows].mul_(table.beta1).add_(g, alpha=1 - table.beta1)
-    squares = second[rows].mul_(table.beta2).addcmul_(g, g, value=1 - table.beta2)
+    squared = g * g
+    if table.optimizer == "row_adam":  # one second moment for the weight, and one for all of the vector
+        of_vector = squared[:, 1:].sum(1, keepdim=True) / max(n_coordinates - 1, 1)
+        squared = torch.cat([squared[:, :1], of_vector], 1)
+    squares = second[rows].mul_(table.beta2).add_(squared, alpha=1 - table.beta2)
     first[rows], second[rows] = mean, squares
     scales = [(1 - torch.pow(beta, count.double())).float()[:, None] for beta in (table.beta1, table.beta2)]
-    values.index_add_(
-        0, rows, mean / scales[0] / ((squares / scales[1]).sqrt() + table.epsilon), alpha=-table.learning_rate
-    )
+    spread = (squares / scales[1]).sqrt_().add_(table.epsilon)
+    if table.optimizer == "row_adam":
+        spread = torch.cat([spread[:, :1], spread[:, 1:].expand(-1, g.shape[1] - 1)], 1)
+    values.index_add_(0, rows, mean / scales[0] / spread, alpha=-table.learning_rate)
 
 
 def group_shares(groups: Tensor | None, discounts: Tensor | None, items: Tensor, negatives: Tensor) -> Tensor | float:

@@ -3,7 +3,6 @@
 from cofactor.system.collection import resume
 
 # isort: split
-from cofactor import datasets, retrieval
 from cofactor import cluster, datasets, retrieval
 from cofactor.data import sampling, split, weights
 from cofactor.data.events import Events, read_events

@@ -88,6 +88,16 @@ def test_sessions_by_a_sampled_loss_are_those_of_the_cpu(device):
 
 
 @every_device
+@pytest.mark.parametrize("shared", [True, False])
+def test_pairs_of_items_are_those_of_the_cpu(device, shared):
+    sessions = cf.datasets.synthetic_sessions(200, 40, seed=0)
+    options = {"shared": shared, "negatives": 8, "batch_size": 32, "epochs": 2, "threads": 1}
+    here, there = (cf.ItemPairsMF(8, device=name, **options).fit(sessions) for name in ("cpu", device))
+    np.testing.assert_allclose(there.loss_history_, here.loss_history_, rtol=1e-4)
+    lists_agree(there.similar_items(k=3), here.similar_items(k=3))
+
+
+@every_device
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_a_machine_by_batches_learns_as_much_as_on_the_cpu(x, device, task):
     """Batches differ; what one has learned predicts the same anywhere."""
@@ -134,9 +144,9 @@ def test_other_solvers_are_an_error_that_says_what_there_is(x, device):
 
 
 @every_device
-def test_kernels_that_are_missing_name_the_device_that_has_them(x, device):
+def test_kernels_that_are_missing_name_the_device_that_has_them(device):
     with pytest.raises(cf.ParameterError, match=f"device='{device}' has no kernel .*; the device that has it: cpu"):
-        cf.ItemPairsMF(8, epochs=1, device=device).fit(x)
+        on(device).slim_columns()
 
 
 @every_device

@@ -2,6 +2,7 @@
 
     python benchmarks/gpu.py                  # in a clean checkout; installs it with PyTorch if it is not installed
     python benchmarks/gpu.py --device torch   # the same code on the CPU, smaller, beside the native kernels
+    python benchmarks/gpu.py --device torch --small   # does it run?
 
 It ends within ``--seconds`` (300): what would not fit any more is left out and named. Parity comes first, and a loss
 that differs by more than 1e-4 from the CPU's ends the run. "share" is of the card's own figures, measured in the same
@@ -31,7 +32,12 @@ OPTIONS: dict[str, Any] = {
     "regularization": 0.01,
     "regularization_exponent": 0.0,
 }
-SIZES = {"cuda": (138_000, 27_000, 17_000_000, 1_860_000), "torch": (6_040, 3_706, 1_000_000, 20_000)}
+# users, items, pairs, vectors among which neighbours are looked for, pairs of a batch
+SIZES = {
+    "cuda": (138_000, 27_000, 17_000_000, 1_860_000, 65_536),
+    "torch": (6_040, 3_706, 1_000_000, 20_000, 8_192),
+    "small": (600, 400, 20_000, 2_000, 1_024),
+}
 
 
 class Row(NamedTuple):
@@ -89,23 +95,82 @@ def check_parity(device: str) -> None:
         raise SystemExit("that is more than 1e-3")
 
 
-def rows(device: str) -> Iterator[Row]:
+def check_epochs(device: str) -> None:
+    """The same batches and negatives, so the same losses; and the weights of an inverse."""
+    import cofactor as cf
+    from cofactor.kernels import on
+
+    x = cf.datasets.synthetic(1_000, 500, 20_000, seed=1)
+    for name, epoch in epochs(x, 2_048).items():
+        if name.startswith("FM"):
+            continue  # batches of its own
+        steps = [epoch(on(where)) for where in ("cpu", device)]
+        losses = [[step() for _ in range(2)] for step in steps]
+        apart = float(np.abs(np.divide(*losses) - 1).max())
+        print(f"{name}: losses differ from the CPU's by {apart:.1e} at most")
+        if apart > 1e-4:
+            raise SystemExit("that is more than 1e-4")
+    here, there = (cf.EASE(100.0, device=where).fit(x).item_weights_ for where in ("cpu", device))
+    apart = float(np.abs(here - there).max() / np.abs(here).max())
+    print(f"EASE: weights differ by {apart:.1e} of the largest\n")
+    if apart > 1e-3:
+        raise SystemExit("that is more than 1e-3")
+
+
+def epochs(x: Any, batch: int) -> dict[str, Callable[[Any], Callable[[], float]]]:
+    """What an epoch of each kind needs held, and then does."""
+    from cofactor.kernels.arguments import Table
+
+    width, n = 64, x.n_users + x.n_items
+
+    def table(kernels: Any, optimizer: str, rate: float) -> Any:
+        values = 0.1 * np.random.default_rng(0).standard_normal((n, width), np.float32)
+        return kernels.hold(Table.new(values, optimizer, rate))
+
+    def pairwise(kernels: Any) -> Callable[[], float]:
+        held = kernels.hold(x.user_items), table(kernels, "adagrad", 0.05)
+        options = {"loss": "bpr", "sampler": "exact", "deterministic": True, "batch_size": batch}
+        return lambda: kernels.pairwise_epoch(*held, **options)[0]
+
+    def softmax(kernels: Any) -> Callable[[], float]:
+        held = kernels.hold(x.user_items), table(kernels, "adam", 0.001)
+        options = {"loss": "softmax", "score": "dot", "sampler": "uniform", "negatives": 800, "batch_size": batch}
+        return lambda: kernels.shared_negatives_epoch(*held, **options)
+
+    def machine(kernels: Any) -> Callable[[], float]:
+        held = kernels.hold(x.user_items), table(kernels, "row_adam", 0.001)
+        options = {"offset": 1.0, "weight_decay": 1e-5, "batch_size": batch, "n_coordinates": width}
+        return lambda: kernels.fm_epoch(*held, **options)
+
+    return {
+        f"BPR epoch, {width} factors, batches of {batch:,}": pairwise,
+        f"softmax epoch, 800 negatives, {width} factors": softmax,
+        f"FM epoch by gradient descent, {width} factors": machine,
+    }
+
+
+def held_once(make: Callable[[Any], Callable[[], object]]) -> Callable[[Any], None]:
+    """A function of the kernels that holds what it needs at its first call with them."""
+    at_hand: list[Any] = [None, None]
+
+    def run(kernels: Any) -> None:
+        if at_hand[0] is not kernels:
+            at_hand[:] = kernels, make(kernels)
+        at_hand[1]()
+
+    return run
+
+
+def rows(size: str) -> Iterator[Row]:
     import cofactor as cf
 
-    n_users, n_items, nnz, n_neighbours = SIZES[device]
+    n_users, n_items, nnz, n_neighbours, batch = SIZES[size]
     x, rng = cf.datasets.synthetic(n_users, n_items, nnz, seed=0), np.random.default_rng(0)
     print(x, flush=True)
     for solver, factors in (("cholesky", 64), ("cg", 64), ("cg", 128), ("cholesky", 128)):
         entry = 2 * x.nnz * factors
         work = 2 * entry * (factors / 2 if solver == "cholesky" else 4 * 2) / 1e9
-        step = [None]
-
-        def run(kernels: Any, solver: str = solver, factors: int = factors, step: list[Any] = step) -> None:
-            step[0] = (
-                step[0] if step[0] and step[0][0] is kernels else (kernels, iteration(kernels, x, factors, solver))
-            )
-            step[0][1]()
-
+        run = held_once(partial(iteration, x=x, factors=factors, solver=solver))
         yield Row(f"ALS iteration, {solver}, {factors} factors, {x.nnz:,} pairs", run, 4 * entry / 1e9, work)
     users, items = (rng.standard_normal((n, 128), np.float32) for n in (x.n_users, x.n_items))
     scores = x.n_users * x.n_items
@@ -123,6 +188,17 @@ def rows(device: str) -> Iterator[Row]:
         8 * n_neighbours**2 / 1e9,
         2 * 32 * n_neighbours**2 / 1e9,
         1 / 20,
+    )
+    # Bytes: rows that a batch reads and writes once, with the state of the optimizer, per pair. Operations: products.
+    moved, products = {"BPR": (3 * 4, 8), "soft": (2 * 6, 6 * 800), "FM e": (2 * 4, 6)}, 64 * x.nnz / 1e9
+    for name, epoch in epochs(x, batch).items():
+        rows_of, per_pair = moved[name[:4].strip()]
+        yield Row(name, held_once(epoch), 4 * rows_of * products, per_pair * products)
+    yield Row(
+        f"inverse of {n_items:,} x {n_items:,} (EASE)",
+        lambda kernels: kernels.invert(kernels.hold(np.eye(n_items, dtype=np.float32) * 2)),
+        8 * n_items**2 / 1e9,
+        n_items**3 / 1e9,
     )
 
 
@@ -169,6 +245,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cuda", "torch"), default="cuda")
     parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--small", action="store_true", help="sizes of a test")
     args, begin = parser.parse_args(), time.perf_counter()
     install()
     from cofactor.kernels import on
@@ -176,11 +253,12 @@ def main() -> None:
     kernels, card = on(args.device), Card(args.device)
     print(f"{card.name}, PyTorch {card.torch.__version__}\n")
     check_parity(args.device)
+    check_epochs(args.device)
     copies, products = card.ceilings()
     print(f"copies {copies:,.0f} GB/s, float32 products {products:,.0f} GFLOP/s\n")
     native = args.device == "torch"
     print_header(["what", "s", "peak GiB", "share of copies", "of products", *(["/ native"] if native else [])], 1)
-    for row in rows(args.device):
+    for row in rows("small" if args.small else args.device):
         if time.perf_counter() - begin > 0.8 * args.seconds:
             print_row(row.name, "left out: no time", *["-"] * (4 if native else 3))
             continue

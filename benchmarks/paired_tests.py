@@ -73,12 +73,12 @@ def told(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def level_and_power(families: int, users: list[int]) -> None:
+def level_and_power(families: int, kinds: list[str], users: list[int]) -> None:
     print(f"{families} families of {MODELS} models; two standard errors of 5 % of the families: "
           f"{told(2 * np.sqrt(0.05 * 0.95 / families))}\n")  # fmt: skip
     names = ["values", "users", "equal: pairs", "Wilcoxon", "Holm: families", "better: pairs", "Wilcoxon", "Holm"]
     print_header(names, 1)
-    for kind in KINDS:
+    for kind in kinds:
         for n in users:
             level, _, wilcoxon, any_holm = rates(kind, n, families, 1.0)
             power, power_holm, power_wilcoxon, _ = rates(kind, n, families, LIFT)
@@ -98,11 +98,11 @@ def passed(kind: str, n: int, times: int, lift: float) -> float:
     return count / times
 
 
-def gates(times: int, users: list[int]) -> None:
+def gates(times: int, kinds: list[str], users: list[int]) -> None:
     noise = told(2 * np.sqrt(0.025 * 0.975 / times))
     print(f"\n{times} gates with a margin of {told(MARGIN)}; two standard errors of 2.5 %: {noise}\n")
     print_header(["values", "users", "worse by the margin", "equal", "better by a tenth"], 1)
-    for kind in KINDS:
+    for kind in kinds:
         for n in users:
             print_row(kind, f"{n:,}", *(told(passed(kind, n, times, lift)) for lift in (1 - MARGIN, 1.0, LIFT)))
 
@@ -120,12 +120,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", nargs="?", choices=["all", "gate", "speed"], default="all")
     parser.add_argument("--families", type=int, default=400)
+    parser.add_argument("--values", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--users", type=int, nargs="+", default=[50, 500, 5000])
     given = parser.parse_args()
     if given.task == "all":
-        level_and_power(given.families, given.users)
+        level_and_power(given.families, given.values, given.users)
     if given.task in ("all", "gate"):
-        gates(given.families, given.users)
+        gates(given.families, given.values, given.users)
     if given.task != "gate":
         speed()
 

@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import re
 import socket
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -298,3 +300,15 @@ def test_groceries_from_training_to_a_service(example, tmp_path, capsys):
     assert found["why"]
     assert found["versions"][0] == found["versions"][2] != found["versions"][1]
     assert "Because of" in capsys.readouterr().out
+
+
+def test_the_cluster_loses_a_node_and_nothing_else(tmp_path):
+    """In a process of its own: this one may be connected to the cluster of other tests."""
+    pytest.importorskip("ray", reason="needs the extra ray")
+    small = ["--users", "600", "--items", "200", "--interactions", "10000", "--out", str(tmp_path)]
+    command = [sys.executable, EXAMPLES / "cluster.py", *small]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "a node was killed" in done.stdout
+    (differ,) = re.findall(r"losses differ from those of one machine by at most (\S+)", done.stdout)
+    assert float(differ) < 1e-5

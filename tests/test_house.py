@@ -19,7 +19,7 @@ PUBLIC = """
     ItemPairsMF MissingExtraError NextBasket NotFittedError PairLoader ParameterError PersonalPopular
     Popular PureSVD RP3beta Random RatingModel Ratings Recommender Report Repurchase SLIM SVDpp
     SampledMF SessionKNN SessionMF UnknownIdError UserKNN best_model calibration check_leaks compare
-    cross_validate datasets errors_by_rating evaluate evaluate_by_type evaluate_rows gate load
+    cluster cross_validate datasets errors_by_rating evaluate evaluate_by_type evaluate_rows gate load
     load_interactions make_report paired_tests plots read_events readings retrieval run_experiment
     sampled_candidates sampling split submission tune weights
 """

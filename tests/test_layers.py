@@ -22,7 +22,7 @@ LAYERS = [
     ["kernels"],
     ["data"],
     ["datasets", "models", "metrics"],
-    ["evaluation", "retrieval"],
+    ["cluster", "evaluation", "retrieval"],
     ["serve"],
     ["report"],
     ["", "cli"],

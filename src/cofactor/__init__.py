@@ -1,6 +1,6 @@
 """Recommender systems by matrix factorization, from a raw event log to ranked lists."""
 
-from cofactor import datasets, retrieval
+from cofactor import cluster, datasets, retrieval
 from cofactor.data import sampling, split, weights
 from cofactor.data.events import Events, read_events
 from cofactor.data.features import Features
@@ -127,6 +127,7 @@ __all__ = [
     "best_model",
     "calibration",
     "check_leaks",
+    "cluster",
     "compare",
     "cross_validate",
     "datasets",

@@ -48,6 +48,7 @@ ALLOWED = [
 ]
 # Parameters that the modules of evaluation and of reading answer for, and their own tests.
 ELSEWHERE = {
+    "cluster.connect": {"address"},  # None starts a cluster
     "Events.with_frame": {"frame"},
     "Features.encode": {"frame"},  # it is told as item_features, which models take
     "Features.from_frame": {"frame"},
@@ -89,6 +90,7 @@ def _same(of, call):
 
 
 FUNCTIONS = {
+    "cluster.connect": (cf.cluster.connect, {"address": "no address"}),
     "compare": (cf.compare, {"models": {"popular": cf.Popular()}, "train": EVENTS, "test": PAIRS, "metrics": "auc"}),
     "calibration": (cf.calibration, {"model_or_table": RATED, "test": TABLE}),
     "check_leaks": (cf.check_leaks, {"train": EVENTS, "test": PAIRS}),

@@ -70,6 +70,48 @@ def test_an_inverse_is_that_of_the_cpu(x, device, form):
 
 
 @every_device
+@pytest.mark.parametrize("loss", ["softmax", "softmax@k", "bpr", "warp", "logistic"])
+def test_sampled_losses_are_those_of_the_cpu(x, device, loss):
+    """The same negatives in the same batches."""
+    here, there = (cf.SampledMF(16, loss=loss, epochs=4, device=name).fit(x) for name in ("cpu", device))
+    np.testing.assert_allclose(there.loss_history_, here.loss_history_, rtol=1e-4)
+    lists_agree(there.recommend(k=5), here.recommend(k=5))
+    histories = pl.DataFrame({"user_id": ["new"] * 3, "item_id": x.items.ids[:3]})
+    lists_agree(there.recommend_for(histories, k=5), here.recommend_for(histories, k=5))
+
+
+@every_device
+def test_sessions_by_a_sampled_loss_are_those_of_the_cpu(device):
+    sessions = cf.datasets.synthetic_sessions(200, 40, seed=0)
+    here, there = (cf.SessionMF(8, epochs=2, device=name).fit(sessions) for name in ("cpu", device))
+    np.testing.assert_allclose(there.loss_history_, here.loss_history_, rtol=1e-4)
+
+
+@every_device
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_a_machine_by_batches_learns_as_much_as_on_the_cpu(x, device, task):
+    """Batches differ; what one has learned predicts the same anywhere."""
+    rng, user, item = np.random.default_rng(0), x.user_items.row_index(), x.user_items.indices
+    scores = (rng.standard_normal((x.n_users, 3))[user] * rng.standard_normal((x.n_items, 3))[item]).sum(1)
+    values = (scores > 0) if task == "classification" else scores.round(1)
+    pairs = pl.DataFrame({"user_id": user, "item_id": item, "rating": values.astype(np.float64)})
+    ratings = cf.Ratings.from_frame(pairs)
+    options = {"method": "sgd", "task": task, "iterations": 6}
+    here, there = (cf.FactorizationMachine(8, device=name, **options).fit(ratings) for name in ("cpu", device))
+    np.testing.assert_allclose(there.error_history_, here.error_history_, rtol=0.02)
+    found = there.predict(pairs)
+    there.device = "cpu"
+    np.testing.assert_allclose(found["rating"], there.predict(pairs)["rating"], rtol=1e-4, atol=1e-5)
+
+
+@every_device
+def test_sweeps_of_machines_are_the_cpus(x, device):
+    pairs = pl.DataFrame({"user_id": [1, 1, 2], "item_id": [1, 2, 1], "rating": [1.0, 2.0, 3.0]})
+    with pytest.raises(cf.ParameterError, match="has no kernel fm_sweep; the device that has it: cpu"):
+        cf.FactorizationMachine(2, iterations=3, samples=1, device=device).fit(cf.Ratings.from_frame(pairs))
+
+
+@every_device
 def test_fits_repeat_themselves(x, device):
     one, other = make(device).fit(x), make(device).fit(x)
     assert np.array_equal(one.item_factors_, other.item_factors_)
@@ -94,7 +136,7 @@ def test_other_solvers_are_an_error_that_says_what_there_is(x, device):
 @every_device
 def test_kernels_that_are_missing_name_the_device_that_has_them(x, device):
     with pytest.raises(cf.ParameterError, match=f"device='{device}' has no kernel .*; the device that has it: cpu"):
-        cf.SampledMF(8, epochs=1, device=device).fit(x)
+        cf.ItemPairsMF(8, epochs=1, device=device).fit(x)
 
 
 @every_device

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -108,7 +109,9 @@ def test_a_run_is_what_compare_finds(run, log):
 def test_the_results_say_how_to_run_it_again(run, tmp_path):
     result = run()
     folder = tmp_path / "shop-results"
-    assert {path.name for path in folder.iterdir()} == {"results.parquet", "results.md", "experiment.toml"}
+    assert {path.name for path in folder.iterdir()} == {
+        "results.parquet", "results.md", "experiment.toml", "readings.jsonl",
+    }  # fmt: skip
     assert (folder / "experiment.toml").read_text() == FILE
     assert pl.read_parquet(folder / "results.parquet").equals(result.table)
     facts = json.loads(pl.read_parquet_metadata(folder / "results.parquet")["cofactor_run"])
@@ -461,6 +464,20 @@ def test_features_of_items_are_for_metrics_and_models(run, log, tmp_path):
     films.rename({"item_id": "film"}).write_csv(tmp_path / "films.csv")
     with pytest.raises(DataError, match=r"line 8, \[data\]: item_features: no column item_id"):
         run(given, asked, models=["popular"])
+
+
+def test_the_same_folder_counts_how_often_the_test_was_read(run, tmp_path):
+    def reads():
+        return dict(run(models=["als", "popular"]).table.select("model", "test_reads").iter_rows())
+
+    first = reads()
+    assert reads() == {name: n + 1 for name, n in first.items()}
+    lines = (tmp_path / "shop-results" / "readings.jsonl").read_text().splitlines()
+    told = [json.loads(line) for line in lines if line]
+    assert [row["model"] for row in told].count("als") == 2
+    assert all(row["chosen_on"] for row in told)
+    shutil.rmtree(tmp_path / "shop-results")
+    assert reads() == first
 
 
 def test_outputs_of_several_folds_are_of_the_best_on_all(run, tmp_path):

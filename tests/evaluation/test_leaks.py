@@ -259,3 +259,6 @@ def test_times_that_are_text_are_no_times():
     table = pl.DataFrame({"user_id": [1], "item_id": [7], "time": ["9:00"]})
     with pytest.raises(DataError, match="time is String, which cannot be counted with; make it a datetime or a number"):
         check_leaks(table, table)
+    objects = pl.DataFrame({"user_id": pl.Series([object()], dtype=pl.Object), "item_id": [7]})
+    with pytest.raises(DataError, match="train: user_id holds objects of Python; make the ids text or whole numbers"):
+        check_leaks(objects, objects)

@@ -1,4 +1,7 @@
 import gc
+import json
+import subprocess
+import sys
 
 import numpy as np
 import polars as pl
@@ -6,6 +9,7 @@ import pytest
 
 import cofactor as cf
 from cofactor.errors import DataError, ParameterError
+from cofactor.evaluation.kept_readings import readings_kept
 from cofactor.evaluation.measure import measure
 from cofactor.evaluation.readings import choice_of, note_choice, note_reading, readings
 
@@ -122,3 +126,72 @@ def test_what_makes_no_sense_is_refused(test):
         note_reading(test, -1)
     with pytest.raises(ParameterError, match="on must be a text"):
         note_choice(cf.Popular(), 3)
+
+
+def other_process(test, folder, n=1):
+    """What another process adds."""
+    code = (
+        "import polars as pl, sys, pathlib; from cofactor.evaluation.readings import note_reading\n"
+        "from cofactor.evaluation.kept_readings import readings_kept\n"
+        "with readings_kept(pathlib.Path(sys.argv[2]), 'theirs') as kept:\n"
+        "    for _ in range(int(sys.argv[3])): note_reading(pl.read_parquet(sys.argv[1]), chosen_on='guesses')\n"
+        "print(kept.of_model)"
+    )
+    test.write_parquet(path := folder.parent / "test.parquet")
+    return subprocess.Popen([sys.executable, "-c", code, path, folder, str(n)], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.String])
+def test_a_folder_goes_on_counting(test, tmp_path, dtype):
+    test, x = (
+        test.with_columns(pl.all().cast(dtype)),
+        X.to_frame().with_columns(pl.col("user_id", "item_id").cast(dtype)),
+    )
+    folder, x = tmp_path / "c", cf.Interactions.from_frame(x)
+
+    def compared():
+        return cf.compare({"a": cf.Popular()}, x, test, exclude_seen=False, folder=folder)["reading"].to_list()
+
+    assert compared() == [1]
+    assert other_process(test, folder).communicate()[0] == "1\n"
+    assert (readings(test), readings(test, folder)) == (1, 2)
+    assert compared() == [1]  # taken from the folder, without another look
+    for kept in folder.glob("*.parquet"):
+        kept.unlink()
+    assert compared() == [3]
+    mixed = test.sample(fraction=1, shuffle=True).cast(pl.Int32 if dtype == pl.Int64 else pl.Categorical)
+    assert readings(mixed, folder) == 3
+    rows = [json.loads(line) for line in (folder / "readings.jsonl").read_text().split("\n") if line]
+    assert [(row["model"], row["chosen_on"]) for row in rows] == [("a", None), ("theirs", "guesses"), ("a", None)]
+
+
+def test_two_processes_and_a_crash_lose_no_reading(test, tmp_path):
+    folder = tmp_path / "c"
+    both = [other_process(test, folder, 40) for _ in range(2)]
+    assert max(int(one.communicate()[0]) for one in both) == 80
+    file = folder / "readings.jsonl"
+    file.write_bytes(file.read_bytes() + b'{"test": "1-0", "read')  # as a crash leaves it
+    other_process(test, folder).communicate()
+    file.write_bytes(file.read_bytes() + b'\xff\n[1]\n"x"\n{"test": 1}\n')
+    assert readings(test, folder) == 81
+    assert readings(test.head(3), folder) == 0
+    with pytest.raises(ParameterError, match="folder: .*nowhere is no folder that there is; name one of compare"):
+        readings(test, tmp_path / "nowhere")
+
+
+def test_a_search_keeps_how_often_its_final_test_was_read(test, tmp_path):
+    study = cf.tune(
+        cf.EASE, X, space={"regularization": [1.0]}, method="grid", folder=tmp_path / "s", exclude_seen=False
+    )
+    study.score(test)
+    other_process(test, tmp_path / "s").communicate()
+    assert readings(test, tmp_path / "s") == 2
+    first = json.loads((tmp_path / "s" / "readings.jsonl").read_text().split("\n")[1])
+    assert first["model"] == "EASE"
+    assert first["chosen_on"].endswith("the best ndcg@10 of 1 trials")
+
+
+def test_a_folder_that_cannot_be_written_loses_no_result(test, tmp_path):
+    (tmp_path / "readings.jsonl").mkdir()
+    with readings_kept(tmp_path), pytest.warns(cf.CofactorWarning, match="that a test was read could not be kept"):
+        assert measure(LISTS, test).reading == 1

@@ -15,9 +15,22 @@ IN_TORCH = {
     "test_gramian",
     "test_linear_topk",
     "test_neighbours",
+    "test_pairwise",
     "test_products",
     "test_ranks",
+    "test_shared_negatives",
     "test_topk",
+}
+OF_FM = {  # the rest of test_fm is about sweeps
+    "test_a_batch_of_everything_is_one_step_down_the_gradient",
+    "test_an_epoch_goes_through_every_entry_once",
+    "test_epochs_do_not_depend_on_the_number_of_threads",
+    "test_logistic_losses_of_wild_scores_are_finite",
+    "test_ratings_are_means_over_samples",
+    "test_row_adam_scales_a_weight_and_a_vector_by_what_each_moved",
+    "test_rows_without_entries_stay",
+    "test_tables_of_batches_are_checked",
+    "test_users_of_all_groups_have_their_turn",
 }
 OF_THE_CPU = {
     "test_a_history_longer_than_the_arena_is_streamed",
@@ -45,7 +58,8 @@ OF_THE_CPU = {
 def pytest_generate_tests(metafunc):
     if "where" in metafunc.fixturenames:
         levels = native.LEVELS if "cpu_level" in metafunc.fixturenames else ("cpu",)
-        has = metafunc.module.__name__.split(".")[-1] in IN_TORCH and metafunc.function.__name__ not in OF_THE_CPU
+        module, test = metafunc.module.__name__.split(".")[-1], metafunc.function.__name__
+        has = test in OF_FM if module == "test_fm" else module in IN_TORCH and test not in OF_THE_CPU
         others = [d for d in DEVICES if d != "cpu" and (d not in ("torch", "cuda") or (has and d in in_torch()))]
         others = [] if metafunc.definition.get_closest_marker("cpu_only") else others
         metafunc.parametrize("where", [*levels, *others], indirect=True)

@@ -83,7 +83,7 @@ def test_the_page_says_how_often_the_test_was_read(compared):
     board, models, pairs = compared
     n = cf.readings(pairs)
     assert n >= len(models)
-    assert f"measured on this test {n:,} times" in make_report(board, models=models, test=pairs).html()
+    assert f"This test was read {n:,} times before" in make_report(board, models=models, test=pairs).html()
     assert "measured on this test" not in make_report(board).html()
 
 

@@ -139,6 +139,11 @@ class Columns:
         _Format | None, typer.Option("--format", help="Of the files, where their names do not tell it.")
     ] = None
 
+    def options(self) -> dict[str, Any]:
+        """The options of ``read_events``."""
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value.value if isinstance(value, StrEnum) else value for name, value in given.items()}
+
     def read(self, source: Any) -> Events:  # noqa: ANN401
         """Read an event log and tell what was inferred or left out."""
         if self.format is _Format.OTTO:
@@ -148,15 +153,12 @@ class Columns:
                     f"--format otto has columns of its own; leave out {', '.join(map(_option, more))}"
                 )
             return otto(source)
-        options = {f.name: getattr(self, f.name) for f in fields(self)}
-        plain: dict[str, Any] = {
-            name: value.value if isinstance(value, StrEnum) else value for name, value in options.items()
-        }
+        plain = self.options()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CofactorWarning)  # the notes say the same
             events = read_events(source, **plain)
         for line in events.notes:
-            note(in_options(line, [f"--{name.replace('_', '-')}" for name in options]))
+            note(in_options(line, [f"--{name.replace('_', '-')}" for name in plain]))
         return events
 
 

@@ -1,6 +1,7 @@
 """``cofactor train``: from events to a saved model."""
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 from cofactor.cli.models import build_models, model_names
 from cofactor.cli.options import Columns, EventFiles, Json, Params, Weighing
 from cofactor.cli.output import print_facts, print_json
+from cofactor.cluster import ClusterEvents, connect
 from cofactor.data.events import Events
 from cofactor.errors import ParameterError
 from cofactor.models.base.saved import check_writable, save
@@ -39,28 +41,49 @@ def train(
         bool,
         typer.Option("--index", help="Save an index of the item vectors with the model: it ranks by it when loaded."),
     ] = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="ADDRESS",
+            help="Fit als on a cluster of Ray: host:port of its head node, auto, or local for this machine alone.",
+        ),
+    ] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="Of a cluster; default: one for each node.")] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option("--checkpoint", help="Of a cluster: a folder to go on from after a crash.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Fit a model on an event log and save it."""
     check_writable(output)
     made = build_models([model], param or [])[model]
+    _check_cluster(cluster, workers, checkpoint, min_user_count or min_item_count)
     if index and not has_factors(made):
         raise ParameterError(f"--index is for models of factors, and those made of such; {model} has none")
     weight = weighing.expression()
     started = time.perf_counter()
-    log = columns.read(events)
-    x = log.interactions(weight, min_user_count=min_user_count, min_item_count=min_item_count)
-    read = time.perf_counter()
-    made.fit(x)
-    fitted = time.perf_counter()
+    with ExitStack() as ends:
+        log: Events | ClusterEvents
+        x: Any
+        if cluster is None:
+            log = columns.read(events)
+            x = log.interactions(weight, min_user_count=min_user_count, min_item_count=min_item_count)
+        else:
+            connected = ends.enter_context(connect(None if cluster == "local" else cluster))
+            log = connected.read_events(events, **columns.options())
+            x = ends.enter_context(log.interactions(weight, workers=workers, checkpoint=checkpoint))
+        read = time.perf_counter()
+        made.fit(x)
+        fitted = time.perf_counter()
     save(indexed(made) if index else made, output, log=_described(log))
     losses = [float(loss) for loss in getattr(made, "loss_history_", ())]
     summary: dict[str, Any] = {
         "model": repr(made),
         "events": log.n_events,
-        "users": x.n_users,
-        "items": x.n_items,
-        "interactions": x.nnz,
+        "users": made.interactions_.n_users,
+        "items": made.interactions_.n_items,
+        "interactions": made.interactions_.nnz,
         "loss": losses,
         "read_seconds": read - started,
         "fit_seconds": fitted - read,
@@ -75,9 +98,18 @@ def train(
     print_facts({"model": summary["model"], **counts, **loss, **seconds, "saved to": output})
 
 
-def _described(log: Events) -> dict[str, Any]:
+def _check_cluster(cluster: str | None, workers: int | None, checkpoint: str | None, least: int) -> None:
+    """Raise where options do not go together."""
+    for name, value in (("--workers", workers), ("--checkpoint", checkpoint)):
+        if cluster is None and value is not None:
+            raise ParameterError(f"{name} is for --cluster; give --cluster ADDRESS, or --cluster local")
+    if cluster is not None and least:
+        raise ParameterError("--min-user-count and --min-item-count are not for --cluster; filter the log before")
+
+
+def _described(log: Events | ClusterEvents) -> dict[str, Any]:
     """What a server asks of the log, to add what is newer: the time of its last event, and the last that was stored."""
-    stored = None if log.source is None else log.source.stored
+    stored = None if isinstance(log, ClusterEvents) or log.source is None else log.source.stored
     newest = log.facts.newest
     told = {"newest": None if newest is None else newest.isoformat(), "stored": stored}
     return {name: value for name, value in told.items() if value is not None}

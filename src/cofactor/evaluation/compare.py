@@ -15,6 +15,7 @@ from cofactor.data.tables import pairs_of
 from cofactor.errors import CofactorError, DataError, ParameterError
 from cofactor.evaluation.entries import Entry, Result, entries_of, run_entry
 from cofactor.evaluation.fingerprint import fingerprint
+from cofactor.evaluation.kept_readings import readings_kept
 from cofactor.evaluation.kept_results import KeptResults
 from cofactor.evaluation.known import features_of, held_out
 from cofactor.evaluation.leaks import check_leaks
@@ -97,7 +98,8 @@ def compare(
         A row per model, the best in the first metric on top, those that failed at the end: ``model``, the metrics (of
         several splits the mean, and ``<metric>_std``), ``fit_seconds`` (not where ``train`` is None),
         ``recommend_seconds``, ``peak_mb`` (growth of the process in megabytes, a lower bound; only on Linux),
-        ``pareto`` (no other is as good in as little time) and ``error``.
+        ``pareto`` (no other is as good in as little time), ``reading`` (which reading of the test it was, as far as was
+        seen), ``chosen_on`` (what the parameters were chosen on, where ``tune`` chose them) and ``error``.
 
     Raises
     ------
@@ -213,9 +215,10 @@ class _Task:
                 # What a model was fitted on before nobody tells; to measure it again costs little.
                 result = None if kept is None or training.is_empty else kept.read(entry, fold)
                 if result is None:
-                    result = run_entry(
-                        entry, fold, training, test, names, fresh=self.several, progress=progress, **options
-                    )
+                    with readings_kept(None if kept is None else kept.folder, entry.name):
+                        result = run_entry(
+                            entry, fold, training, test, names, fresh=self.several, progress=progress, **options
+                        )
                     if result.error is not None and errors == "raise":
                         raise result.error
                     if intervals and result.found is not None:
@@ -261,8 +264,11 @@ def _board(task: _Task, results: list[Result], *, significance: bool) -> pl.Data
                 row[f"{name}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None  # type: ignore[arg-type]
         row |= {name: _mean([result.seconds.get(name) for result in mine]) for name in seconds}
         peaks = [result.peak_mb for result in mine if result.peak_mb is not None]
-        rows.append({**row, "peak_mb": max(peaks, default=None), "error": None if error is None else _line(error)})
-    schema = {column: pl.String if column in ("model", "error") else pl.Float64 for column in rows[0]}
+        row |= {"peak_mb": max(peaks, default=None), "reading": max((r.reading or 0 for r in mine), default=0) or None}
+        row["chosen_on"] = next((result.chosen_on for result in mine), None)
+        rows.append({**row, "error": None if error is None else _line(error)})
+    kinds = {**dict.fromkeys(("model", "chosen_on", "error"), pl.String), "reading": pl.Int64}
+    schema = {column: kinds.get(column, pl.Float64) for column in rows[0]}
     first = labelled(task.metrics[0], task.candidates)
     board = pl.DataFrame(rows, schema=schema).sort(
         first.name, descending=first.kind.higher_is_better, nulls_last=True, maintain_order=True
@@ -270,7 +276,8 @@ def _board(task: _Task, results: list[Result], *, significance: bool) -> pl.Data
     if significance:
         users = {result.entry.name: result.users for result in results if result.error is None}
         board = board.with_columns(p_vs_best=_p_values(board, users, first.name))
-    return board.with_columns(pareto=_pareto(board, first, seconds)).select(pl.exclude("error"), "error")
+    last = ("reading", "chosen_on", "error")
+    return board.with_columns(pareto=_pareto(board, first, seconds)).select(pl.exclude(last), *last)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -89,6 +89,10 @@ class Result:
         ``user_id`` and the values per user of the metrics that have any.
     error : Exception, optional
     found : Measurement, optional
+    reading : int, optional
+        Which reading of the test it was, as far as that was seen.
+    chosen_on : str, optional
+        On what the parameters were chosen, where that is known.
     """
 
     entry: Entry
@@ -99,6 +103,8 @@ class Result:
     users: pl.DataFrame | None = None
     error: Exception | None = None
     found: Measurement | None = None
+    reading: int | None = None
+    chosen_on: str | None = None
 
 
 def entries_of(models: Mapping[str, Any], fit_options: Mapping[str, Mapping[str, Any]] | None = None) -> list[Entry]:
@@ -218,6 +224,7 @@ def run_entry(
                 test, options = _for_tables(training, test, options)
             result.found = measure(subject, test, metrics, progress=progress, **options)
         result.peak_mb = grown[0] / 1e6 if grown else None
+        result.reading, result.chosen_on = result.found.reading, result.found.chosen_on
         result.seconds["recommend_seconds"] = result.found.recommend_seconds
     except Exception as error:  # the others shall not be lost; the caller may raise it
         result.error = _named(entry.name, task, error)

@@ -7,19 +7,17 @@ end of a run removes it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from cofactor.checks import warn
 from cofactor.evaluation.experiment_results import Record
+from cofactor.evaluation.kept_measurements import kept_name, read_kept, write_kept
 from cofactor.evaluation.measure import Measurement
 from cofactor.evaluation.spaces import plain
-from cofactor.system.files import replacing, write_table
+from cofactor.system.files import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,8 +27,17 @@ if TYPE_CHECKING:
 
 __all__ = ["KeptRecords"]
 
-_RECORD = ("parameters", "chosen", "made", "fit_seconds", "tune_seconds", "tuned")
-_COUNTS = ("n_unknown_users", "n_untested_users", "n_pairs", "n_seen", "empty", "recommend_seconds", "chosen_on")
+_RECORD = ("parameters", "chosen", "made", "fit_seconds", "tune_seconds", "tuned", "reads")
+_COUNTS = (
+    "n_unknown_users",
+    "n_untested_users",
+    "n_pairs",
+    "n_seen",
+    "empty",
+    "recommend_seconds",
+    "chosen_on",
+    "reading",
+)
 
 
 class KeptRecords:
@@ -56,22 +63,18 @@ class KeptRecords:
     def read(self, spec: ModelSpec, fold: int) -> Record | None:
         """What became of a model before; None where it was not measured."""
         path = self._path(spec, fold)
-        if not path.exists():
-            return None
-        try:
-            told = json.loads(pl.read_parquet_metadata(path)["record"])
-            table = pl.read_parquet(path)
+
+        def made(told: dict[str, Any], table: pl.DataFrame) -> Record:
             trials = pl.read_parquet(self._trials(path)) if told["record"]["tuned"] is not None else None
             values = {
                 name: float(told["overall"][name]) if name in told["overall"] else table[name].to_numpy()
                 for name in told["metrics"]
             }
             found = Measurement(users=table["user_id"], values=values, **told["found"])
-            record = Record(spec.name, reads_before=spec.test_reads, **told["record"], trials=trials, found=found)
-        except (pl.exceptions.PolarsError, OSError, LookupError, ValueError, TypeError) as error:
-            warn(f"{path} cannot be read, and its model is fitted anew: {error}")
-            return None
-        self.n_taken += 1
+            return Record(spec.name, reads_before=spec.test_reads, **told["record"], trials=trials, found=found)
+
+        record = read_kept(path, made)
+        self.n_taken += record is not None
         return record
 
     def write(self, spec: ModelSpec, fold: int, record: Record) -> None:
@@ -89,16 +92,14 @@ class KeptRecords:
         if record.trials is not None:
             write_table(record.trials, self._trials(path))
         table = pl.DataFrame({"user_id": found.users, **{n: v for n, v in found.values.items() if n not in overall}})
-        with replacing(path) as beside:
-            table.write_parquet(beside, metadata={"record": json.dumps(told)})
+        write_kept(path, told, table)
 
     def remove(self) -> None:
         """Leave nothing of a run that came to its end."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _name(self, spec: ModelSpec, fold: int) -> str:
-        text = json.dumps([self._facts, spec.name, spec.section.table, fold], sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return kept_name(self._facts, spec.name, spec.section.table, fold)
 
     def _path(self, spec: ModelSpec, fold: int) -> Path:
         return self._folder / f"{self._name(spec, fold)}.parquet"

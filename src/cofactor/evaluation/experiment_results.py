@@ -66,7 +66,7 @@ class Record:
     chosen : str
         On what its parameters were chosen.
     reads_before : int
-        How often the test side had been read for it before.
+        How often the test side had been read for it before, as the file tells.
     parameters : dict
         Those that the file gives, and those that were found by tuning.
     made : str, optional
@@ -83,6 +83,8 @@ class Record:
     error : str, optional
         Why there is no measurement.
     fit_seconds, tune_seconds : float, optional
+    reads : int
+        How often the test side was read for it with the results in this folder, this time included.
     """
 
     model: str
@@ -98,6 +100,7 @@ class Record:
     error: str | None = None
     fit_seconds: float | None = None
     tune_seconds: float | None = None
+    reads: int = 0
 
 
 @dataclass
@@ -179,7 +182,7 @@ class ExperimentResult:
             "tune_seconds": _mean([record.tune_seconds for record in records]),
             "recommend_seconds": _mean([one.recommend_seconds for one in found]),
             "chosen": records[0].chosen,
-            "test_reads": records[0].reads_before + (1 if found else 0),
+            "test_reads": records[0].reads_before + max(record.reads for record in records),
             "parameters": json.dumps(parameters[0] if same else parameters),
             "made": made[0] if made else None,
             "folds": len(found),

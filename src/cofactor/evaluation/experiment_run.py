@@ -15,8 +15,10 @@ from cofactor.evaluation.experiment import Experiment
 from cofactor.evaluation.experiment_kept import KeptRecords
 from cofactor.evaluation.experiment_results import ExperimentResult, Published, Record, facts_of
 from cofactor.evaluation.experiment_tune import tuned
+from cofactor.evaluation.kept_readings import readings_kept
 from cofactor.evaluation.leaks import check_leaks
 from cofactor.evaluation.measure import measure, warn_of_seen
+from cofactor.evaluation.readings import note_choice
 from cofactor.metrics import parse_all
 from cofactor.metrics.kinds import needs_of
 from cofactor.models.base.parameters import with_parameters
@@ -100,7 +102,7 @@ def run_experiment(
                 bar.set_postfix(fold=number, model=spec.name, refresh=True)
                 record = kept.read(spec, number)
                 if record is None:
-                    record = run.record(spec, fold, kept.study(spec, number))
+                    record = run.record(spec, fold, target, kept.study(spec, number))
                     kept.write(spec, number, record)
                 result.add(record)
                 facts[f"fold {number}"] = _sizes(fold, facts.get(f"fold {number}", {}), result.records[-1].found)
@@ -149,8 +151,11 @@ class _Run:
         given = self.experiment.file.section("evaluate").table
         return bool(given.get("exclude_seen", self.experiment.data.reader != "next_item"))
 
-    def record(self, spec: ModelSpec, fold: Fold, trials: Path) -> Record:
-        """Tune, fit and measure; an error becomes a part of the record. ``trials``: the folder of the search."""
+    def record(self, spec: ModelSpec, fold: Fold, folder: Path, trials: Path) -> Record:
+        """Tune, fit and measure; an error becomes a part of the record.
+
+        ``folder``: of the results, where readings are kept; ``trials``: that of the search.
+        """
         made = Record(spec.name, spec.chosen, spec.test_reads, spec.parameters)
         try:
             model = self._made(spec, made)
@@ -169,7 +174,10 @@ class _Run:
             start = time.perf_counter()
             self._fit(spec, model, x)
             made.fit_seconds, made.fitted, made.made = time.perf_counter() - start, model, repr(model)
-            made.found = self._measured(model, fold, x)
+            note_choice(model, made.chosen)
+            with readings_kept(folder, spec.name) as kept:
+                made.found = self._measured(model, fold, x)
+            made.reads = 0 if kept is None else kept.of_model
         except Exception as error:
             made.error = f"{type(error).__name__}: {error}"
         return made

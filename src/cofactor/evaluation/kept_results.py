@@ -1,31 +1,29 @@
 """Results of a comparison in a folder, as they come: a comparison that was stopped goes on from there.
 
-``comparison.json`` says what is compared on. Every result is two Parquet files: a row of values, and the values of
-users.
+``comparison.json`` says what is compared on; every result is a file beside it.
 """
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
-from cofactor.errors import ArtifactError
 from cofactor.evaluation.entries import Result
+from cofactor.evaluation.kept_measurements import kept_name, read_kept, write_kept
+from cofactor.evaluation.spaces import plain
 from cofactor.evaluation.study import check_facts
-from cofactor.system.files import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    import polars as pl
 
     from cofactor.evaluation.entries import Entry
 
 __all__ = ["KeptResults"]
 
 _HEADER = "comparison.json"
-_OWN = ("model", "fold", "described", "fit_seconds", "recommend_seconds", "peak_mb")
+_TOLD = ("values", "seconds", "peak_mb", "reading", "chosen_on")
 
 
 class KeptResults:
@@ -44,37 +42,26 @@ class KeptResults:
     """
 
     def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
-        self._folder = folder
+        self.folder = folder
         check_facts(folder, _HEADER, facts, "a comparison")
 
     def read(self, entry: Entry, fold: int) -> Result | None:
         """What an entry did before; None where it did nothing, failed, or was another one of this name."""
-        values, users = self._paths(entry, fold)
-        if not (values.exists() and users.exists()):
-            return None
-        try:
-            row = pl.read_parquet(values).row(0, named=True)
-            per_user = pl.read_parquet(users)
-        except (pl.exceptions.PolarsError, OSError, LookupError) as error:
-            raise ArtifactError(f"{values} cannot be read: {error}; delete it, to have it made again") from error
-        if row["described"] != entry.described() or entry.kind == "table":
-            return None
-        seconds = {name: row[name] for name in ("fit_seconds", "recommend_seconds") if row[name] is not None}
-        numbers = {name: of for name, of in row.items() if name not in _OWN}
-        return Result(entry, fold, numbers, seconds, row["peak_mb"], per_user)
+
+        def made(told: dict[str, Any], users: pl.DataFrame) -> Result | None:
+            if told["described"] != entry.described():
+                return None
+            return Result(entry, fold, users=users, **{name: told[name] for name in _TOLD})
+
+        return None if entry.kind == "table" else read_kept(self._path(entry, fold), made)
 
     def write(self, result: Result) -> None:
         """Keep a result; one that failed is not kept, to be tried again."""
         if result.error is not None or result.users is None:
             return
-        values, users = self._paths(result.entry, result.fold)
-        seconds = {name: result.seconds.get(name) for name in ("fit_seconds", "recommend_seconds")}
-        own = {"model": result.entry.name, "fold": result.fold, "described": result.entry.described()}
-        row = {**own, **seconds, "peak_mb": result.peak_mb, **result.values}
-        types = {name: pl.Float64 for name in row if name not in own}
-        write_table(result.users, users)
-        write_table(pl.DataFrame([row], schema_overrides=types), values)
+        told = {"model": result.entry.name, "fold": result.fold, "described": result.entry.described()}
+        told |= {name: plain(getattr(result, name)) for name in _TOLD}
+        write_kept(self._path(result.entry, result.fold), told, result.users)
 
-    def _paths(self, entry: Entry, fold: int) -> tuple[Path, Path]:
-        name = f"{fold}-{hashlib.sha256(entry.name.encode()).hexdigest()[:12]}"
-        return self._folder / f"{name}.parquet", self._folder / f"{name}-users.parquet"
+    def _path(self, entry: Entry, fold: int) -> Path:
+        return self.folder / f"{fold}-{kept_name(entry.name)}.parquet"

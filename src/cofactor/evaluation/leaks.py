@@ -141,6 +141,8 @@ def _log_of(given: Any, name: str) -> pl.LazyFrame:  # noqa: ANN401
         roles = {"user_id": log.user, "item_id": log.item, "time": log.time}
         return log.frame.select(pl.col(c).alias(role) for role, c in roles.items() if c is not None)
     table = given.to_frame().select(_IDS) if is_matrix else read_table(given, _IDS, name)
+    if objects := [column for column in _IDS if table.schema[column] == pl.Object]:
+        raise DataError(f"{name}: {objects[0]} holds objects of Python; make the ids text or whole numbers first")
     return table.lazy().select(*_IDS, *(["time"] if "time" in table.columns else []))
 
 

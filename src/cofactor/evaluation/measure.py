@@ -71,7 +71,7 @@ class Measurement(Viewed):
     readings : Readings, optional
         What the values were computed from.
     reading : int
-        Which reading of this test side this was, from 1, as far as the process saw it; 0 of rows without ids.
+        Which reading of this test side this was, from 1, as far as it was seen; 0 of rows without ids.
     chosen_on : str, optional
         On what the parameters of the model were chosen, where ``tune`` chose them.
     """
@@ -144,7 +144,7 @@ class Measurement(Viewed):
         if self.n_seen:
             facts["test pairs"] += f", of which {self.n_seen:,} were in the training data and are left out"
         if self.reading:
-            facts["test"] = f"read {self.reading:,} times by this process"
+            facts["test"] = f"read {self.reading:,} times, as far as it was seen"
         if self.chosen_on is not None:
             facts["parameters chosen on"] = self.chosen_on
         facts["time for lists"] = f"{self.recommend_seconds:.2f} s"
@@ -241,8 +241,8 @@ def measure(
         empty=needs.lists and not n_listed,
         recommend_seconds=seconds + clock.seconds,
         readings=readings,
-        reading=note_reading(whole),
-        chosen_on=choice_of(model_or_table),
+        reading=note_reading(whole, chosen_on=(chosen_on := choice_of(model_or_table))),
+        chosen_on=chosen_on,
     )
 
 

@@ -1,7 +1,8 @@
-"""How often a test side was read, and on what the parameters of a model were chosen, as far as this process saw it.
+"""How often a test side was read, and on what the parameters of a model were chosen, as far as it was seen.
 
 A test that was read many times, while models were changed in between, has become a validation set: the best of many
-readings is better than what comes. Nobody counts by hand; every evaluation counts here.
+readings is better than what comes. Nobody counts by hand; every evaluation of this process counts here, and those of
+others where they are kept in a folder.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_at_least, check_type
+from cofactor.checks import check_at_least, check_path, check_type
 from cofactor.data.tables import TableLike, pairs_of
+from cofactor.errors import ParameterError
+from cofactor.evaluation.kept_readings import KeptReadings, keeping
 from cofactor.metrics.hits import Relevance
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 __all__ = ["choice_of", "note_choice", "note_reading", "readings"]
@@ -28,8 +33,8 @@ _CHOICES: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 _LOCK = Lock()
 
 
-def readings(test: TableLike) -> int:
-    """How often this process has measured a model or a table on a test side.
+def readings(test: TableLike, folder: str | Path | None = None) -> int:
+    """How often a model or a table was measured on a test side: by this process, and as a folder tells of others.
 
     ``evaluate``, ``compare`` (once for each model), ``cross_validate``, ``paired_tests`` (likewise),
     ``errors_by_rating``, ``calibration`` and ``evaluate_by_type`` count, where they come to a result. Two test sides
@@ -38,11 +43,13 @@ def readings(test: TableLike) -> int:
     Parameters
     ----------
     test : Events, Interactions, Ratings, or table with ``user_id`` and ``item_id``
+    folder : path, optional
+        Of ``compare``, ``tune`` or ``run_experiment``, which keep there what they read.
 
     Raises
     ------
-    DataError
-        A column is missing or holds null, or there is no row.
+    DataError, ParameterError
+        A column is missing or holds null, or there is no row; there is no such folder.
 
     Examples
     --------
@@ -55,16 +62,26 @@ def readings(test: TableLike) -> int:
     >>> readings(test)
     2
     """
-    return _COUNTS[_fingerprint(Relevance.from_pairs(pairs_of(test)))]
+    relevance, others = Relevance.from_pairs(pairs_of(test)), 0
+    if folder is not None:
+        if not (place := check_path("folder", folder)).is_dir():
+            raise ParameterError(f"folder: {place} is no folder that there is; name one of compare, tune or a run")
+        others = KeptReadings(place).others(relevance)
+    return _COUNTS[_fingerprint(relevance)] + others
 
 
-def note_reading(test: TableLike | Relevance, n: int = 1) -> int:
-    """Count ``n`` more readings of a test side, and give how many there are now."""
+def note_reading(test: TableLike | Relevance, n: int = 1, chosen_on: str | None = None) -> int:
+    """Count ``n`` more readings of a test side, of a model whose parameters were chosen on what is told.
+
+    Gives how many there are now, with those of other processes in the folder where readings are kept at the moment.
+    """
     check_at_least("n", n, 0, whole=True)
-    key = _fingerprint(test if isinstance(test, Relevance) else Relevance.from_pairs(pairs_of(test)))
+    relevance = test if isinstance(test, Relevance) else Relevance.from_pairs(pairs_of(test))
+    key, kept = _fingerprint(relevance), keeping()
     with _LOCK:
         _COUNTS[key] += n
-        return _COUNTS[key]
+        count = _COUNTS[key]
+    return count if kept is None else count + kept.note(relevance, n, chosen_on)
 
 
 def note_choice(model: object, on: str) -> None:

@@ -15,6 +15,7 @@ import polars as pl
 from cofactor.checks import shown, warn
 from cofactor.errors import ArtifactError, CofactorError, ParameterError
 from cofactor.evaluation.evaluate import evaluate
+from cofactor.evaluation.kept_readings import readings_kept
 from cofactor.evaluation.readings import note_choice
 from cofactor.evaluation.search import Trial
 from cofactor.evaluation.spaces import Choice, plain
@@ -188,7 +189,9 @@ class Study(Viewed):
         """
         if not hasattr(self, "model_"):
             self.refit(progress=False)
-        return evaluate(self.model_, test, self.metric if metrics is None else metrics, **{**self._options, **options})
+        wanted = self.metric if metrics is None else metrics
+        with readings_kept(self.folder, type(self.model_).__name__):
+            return evaluate(self.model_, test, wanted, **{**self._options, **options})
 
     def _found(self) -> Trial:
         if (best := self.best) is None:

@@ -77,6 +77,10 @@ class CSR:
             sums[filled] = np.add.reduceat(of, self.indptr[filled], dtype=np.float64)
         return sums
 
+    def total(self) -> float:
+        """Sum of all values, in float64."""
+        return float(self.values.sum(dtype=np.float64))
+
     def with_values(self, values: NDArray[np.floating]) -> CSR:
         """The same entries with other values, (nnz,), stored as float32."""
         return CSR(self.indptr, self.indices, values.astype(np.float32, copy=False), self.n_columns)

@@ -156,7 +156,7 @@ def _known(board: pl.DataFrame, models: Mapping[str, Any], train: Any, test: Tab
     if x is not None and not hasattr(x, "user_items"):
         raise ParameterError(f"train: Events, Interactions or Ratings are expected, got {shown(train)}")
     pairs = None if test is None else pairs_of(test)
-    return _Known(board, metrics_of(board), fitted, x, log, pairs, 0 if pairs is None else readings(pairs))
+    return _Known(board, metrics_of(board), fitted, x, log, pairs, _read(board, pairs))
 
 
 def _check_names(board: pl.DataFrame, what: str, given: Mapping[str, Any]) -> None:
@@ -208,6 +208,12 @@ def _lists(known: _Known, k: int, *, exclude_seen: bool) -> dict[str, pl.DataFra
     return {name: model.recommend(users, k, **options) for name, model in known.models.items()} if len(users) else {}
 
 
+def _read(board: pl.DataFrame, pairs: pl.DataFrame | None) -> int:
+    """How often the test was read: as the leaderboard tells, and by this process."""
+    told = board["reading"].drop_nulls().to_list() if "reading" in board.columns else []
+    return int(max([*told, 0 if pairs is None else readings(pairs)]))
+
+
 def _few(of_models: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """The best models, as many as one chart can tell apart; the lines of the charts are in the same order."""
     return dict(list(of_models.items())[: _MOST_LINES - 1])
@@ -215,7 +221,10 @@ def _few(of_models: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
 
 def _leaderboard(page: Report, known: _Known, tests: pl.DataFrame | None) -> None:
     board, metrics = known.board, known.metrics
-    table, marks = readable_leaderboard(board.select(pl.exclude("pareto"))), {}  # a chart shows it
+    table, marks = (
+        readable_leaderboard(board.select(pl.exclude("pareto", "chosen_on"))),
+        {},
+    )  # a chart, a text show them
     if tests is not None and not tests.is_empty():
         found = against_best(board, tests, metrics[0])
         marks = marks_of(found)
@@ -228,9 +237,12 @@ def _leaderboard(page: Report, known: _Known, tests: pl.DataFrame | None) -> Non
         )
     if known.n_read:
         page.text(
-            f"This process measured on this test {known.n_read:,} times before, once for each model and look: the "
-            "best of many looks is better than what will come."
+            f"This test was read {known.n_read:,} times before, as far as that was seen, once for each model and look: "
+            "the best of many looks is better than what will come."
         )
+    if (chosen := board.select(pl.col("model", "^chosen_on$")).drop_nulls()).width > 1:
+        for name, on in chosen.iter_rows():
+            page.text(f"Parameters of {name} were chosen on {on}.")
     for metric in metrics[:_MOST_BARS]:
         page.chart(plots.leaderboard(board, metric, marks=marks if metric == metrics[0] else {}))
     timed = [seconds for seconds in ("fit_seconds", "recommend_seconds") if seconds in board.columns]

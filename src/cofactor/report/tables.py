@@ -21,14 +21,16 @@ def readable_leaderboard(board: pl.DataFrame, *, compact: bool = False) -> pl.Da
     -------
     DataFrame
         ``model``, the metrics as text, such as ``0.4120 (0.4050-0.4190)`` or ``0.412 ±0.007``, the seconds, the
-        megabytes, and errors, where there are any. The model of a value that no other reaches in as little time has a
-        star.
+        megabytes, what parameters were chosen on, and errors, where there are any. The model of a value that no other
+        reaches in as little time has a star.
     """
     columns = []
     for name in board.columns:
-        if name.endswith(("_low", "_high")) or (compact and name in ("recommend_seconds", "peak_mb")):
+        if name.endswith(("_low", "_high")) or name == "reading":
             continue
-        if name in ("error", "peak_mb") and board[name].is_null().all():
+        if compact and name in ("recommend_seconds", "peak_mb", "chosen_on"):
+            continue
+        if name in ("error", "peak_mb", "chosen_on") and board[name].is_null().all():
             continue
         if name.endswith("_seconds"):
             cells = ["" if value is None else f"{value:.2f}" for value in board[name]]
@@ -38,7 +40,7 @@ def readable_leaderboard(board: pl.DataFrame, *, compact: bool = False) -> pl.Da
         elif board.schema[name] == pl.Boolean:
             columns.append(pl.Series(name, ["*" if value else "" for value in board[name]]))
         elif board.schema[name] == pl.String or board.schema[name].is_integer():
-            columns.append(board[name])
+            columns.append(board[name].rename(name.replace("chosen_on", "chosen on")))
         else:
             ends = [
                 board[end] if end in board.columns else [None] * board.height for end in (f"{name}_low", f"{name}_high")

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Router
 
 from cofactor.errors import CofactorError
+from cofactor.serve.direct import Reply
 from cofactor.serve.http import read_body, refusal
 from cofactor.serve.messages import Recommend, decoder, encode
 from cofactor.serve.request_error import RequestError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from starlette.routing import BaseRoute
 
+    from cofactor.serve.direct import Connection
     from cofactor.serve.service import Service
 
     Scope = MutableMapping[str, Any]
@@ -81,6 +83,29 @@ class App:
         else:
             await send({"type": "websocket.close", "code": 1003})
 
+    def direct(
+        self, connection: Connection, headers: list[tuple[bytes, bytes]], body: bytes, *, keep_alive: bool
+    ) -> Reply | None:
+        """The reply to a whole ``POST /recommend``, which sends itself; None: it has to be called like any other."""
+        begun, service = perf_counter(), self.service
+        if len(body) > service.limits.body:
+            return None
+        try:
+            asked = _decode(body)
+            found = service.plain(asked)
+            if found is None:
+                return None
+            version, question = found
+            given = dict(headers)
+            if service.keys:
+                service.keys.check(_key(given), "read")
+        except Exception:  # told by who answers it like any other
+            return None
+        name = request_id(given.get(b"x-request-id"))
+        reply = Reply(connection, self, version, asked, name=name, begun=begun, keep_alive=keep_alive)
+        service.batcher.put(version.index, [question], reply)
+        return reply
+
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
@@ -103,7 +128,7 @@ class App:
             body = await self._body("/recommend", scope, given, receive)
             answer = encode(await service.recommend(_decode(body)))
         except Exception as error:
-            await self._refuse((scope, receive, send), self._refusal(error, task, name), name, begun)
+            await self._refuse((scope, receive, send), self._end(error, task, name), name, begun)
             return
         except asyncio.CancelledError:
             if (late := self._late(task, read=body is not None)) is None:
@@ -124,7 +149,7 @@ class App:
             }
         )
         await send({"type": "http.response.body", "body": answer})
-        self._count(scope, 200, begun, name, None)
+        self.count("/recommend", "POST", 200, begun, name)
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer by the routes."""
@@ -149,7 +174,7 @@ class App:
             scope["app"], scope["state"] = self, {"service": service}
             await self._router(scope, _again(body, receive), told)
         except Exception as wrong:
-            error = self._refusal(wrong, task, name)
+            error = self._end(wrong, task, name)
         except asyncio.CancelledError:
             if (error := self._late(task, read=body is not None)) is None:
                 raise
@@ -158,7 +183,7 @@ class App:
         if error is not None and not status:
             await self._refuse((scope, receive, send), error, name, begun)
         else:
-            self._count(scope, status, begun, name, error)
+            self.count(path, scope["method"], status, begun, name, error=error)
 
     async def _body(self, path: str, scope: Scope, given: dict[bytes, bytes], receive: Receive) -> bytes:
         """The body of a request that may go on."""
@@ -202,9 +227,12 @@ class App:
             return RequestError(503, "timeout", "the answer took too long")
         return RequestError(408, "slow_body", "the body took too long to arrive", headers={"Connection": "close"})
 
-    def _refusal(self, error: Exception, task: asyncio.Task[Any], name: str) -> RequestError:
-        """What a client is told of an error."""
+    def _end(self, error: Exception, task: asyncio.Task[Any], name: str) -> RequestError:
         self._overdue.discard(task)
+        return self.refusal(error, name)
+
+    def refusal(self, error: Exception, name: str) -> RequestError:
+        """What a client is told of an error."""
         if isinstance(error, RequestError):
             return error
         if isinstance(error, HTTPException):
@@ -219,17 +247,20 @@ class App:
         response = refusal(error, name)
         response.headers["x-request-id"] = name
         await response(*call)
-        self._count(call[0], error.status, begun, name, error)
+        self.count(call[0]["path"], call[0]["method"], error.status, begun, name, error=error)
 
-    def _count(self, scope: Scope, status: int, begun: float, name: str, error: RequestError | None) -> None:
+    def count(
+        self, path: str, method: str, status: int, begun: float, name: str, *, error: RequestError | None = None
+    ) -> None:
+        """Count a request that was answered, and log it if it is to be."""
         seconds = perf_counter() - begun
-        self.service.telemetry.request(_label(scope["path"]), status, seconds)
+        self.service.telemetry.request(_label(path), status, seconds)
         if not self._log_requests and status < 500:
             return
         fields = {
             "request_id": name,
-            "method": scope["method"],
-            "path": scope["path"][:200],
+            "method": method,
+            "path": path[:200],
             "status": status,
             "ms": round(seconds * 1000, 3),
             **({} if error is None else {"code": error.code}),

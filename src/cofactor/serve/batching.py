@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -12,9 +12,22 @@ if TYPE_CHECKING:
     from cofactor.serve.answers import Index, Listed
     from cofactor.serve.questions import Question
 
-__all__ = ["Batcher"]
+__all__ = ["Answers", "Batcher"]
 
 _AT_ONCE = 1024  # questions of one call
+
+
+class Answers(Protocol):
+    """Where answers go: a future, or what does as one."""
+
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+
+    def set_result(self, answers: list[Listed], /) -> None:
+        """Take the answers."""
+
+    def set_exception(self, error: Exception, /) -> None:
+        """Take the reason why there are none."""
 
 
 class _Asked(NamedTuple):
@@ -22,7 +35,7 @@ class _Asked(NamedTuple):
 
     model: Index
     questions: Sequence[Question]
-    answers: asyncio.Future[list[Listed]]
+    answers: Answers
     long: bool
 
 
@@ -44,17 +57,21 @@ class Batcher:
         self._told = told
         self._waiting: list[_Asked] = []
         self._busy = False
+        self.apart = False  # whether the thread is at work, so that answers may take a while
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cofactor-answers")
 
     def ask(self, index: Index, questions: Sequence[Question], *, long: bool = False) -> asyncio.Future[list[Listed]]:
         """The answers to the questions, as soon as they are there, in one list; ``long``: they may take a while."""
-        loop = asyncio.get_running_loop()
-        answers: asyncio.Future[list[Listed]] = loop.create_future()
+        answers: asyncio.Future[list[Listed]] = asyncio.get_running_loop().create_future()
+        self.put(index, questions, answers, long=long)
+        return answers
+
+    def put(self, index: Index, questions: Sequence[Question], answers: Answers, *, long: bool = False) -> None:
+        """As :meth:`ask`, for who has somewhere to put the answers."""
         self._waiting.append(_Asked(index, questions, answers, long))
         if not self._busy:
             self._busy = True
-            loop.call_soon(self._next)
-        return answers
+            asyncio.get_running_loop().call_soon(self._next)
 
     def close(self) -> None:
         """End the thread, once it has answered."""
@@ -85,6 +102,7 @@ class Batcher:
             else:
                 self._busy = False
             return
+        self.apart = True
         call = loop.run_in_executor(self._thread, self._answered, index, together)
         call.add_done_callback(lambda done: self._finished(together, done))
 
@@ -93,6 +111,7 @@ class Batcher:
         together: list[_Asked],
         done: asyncio.Future[list[list[Listed] | Exception]],
     ) -> None:
+        self.apart = False
         self._hand_out(together, done.result())
         self._next()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     Receive = Callable[[], Awaitable[Any]]
 
-__all__ = ["answer", "named", "number", "read_body", "refusal"]
+__all__ = ["answer", "named", "number", "read_body", "refusal", "wire"]
 
 
 def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:  # noqa: ANN401
@@ -28,6 +29,17 @@ def refusal(error: RequestError, request_id: str) -> Response:
     """The one shape of every error."""
     told = {"code": error.code, "message": error.message, "field": error.field, "request_id": request_id}
     return answer({"error": told}, error.status, error.headers)
+
+
+def wire(error: RequestError, request_id: str, *, close: bool) -> bytes:
+    """A refusal as it goes over the wire, for where there is no ASGI in between."""
+    response = refusal(error, request_id)
+    response.headers["x-request-id"] = request_id
+    if close:
+        response.headers["connection"] = "close"
+    lines = [b"%b: %b\r\n" % header for header in response.raw_headers]
+    head = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n".encode()
+    return b"".join([head, *lines, b"\r\n", bytes(response.body)])
 
 
 def named(request: Request, name: str) -> str:

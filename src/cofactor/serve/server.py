@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 _BACKLOG = 2048
+_YOUNG_OBJECTS = 20_000  # made since the last look for garbage
 _KEEP_ALIVE = 75  # seconds that a connection may wait for its next request
 
 
@@ -103,12 +105,16 @@ def _run(app: App, drain: float, sock: socket.socket) -> None:
         ws="none",
         lifespan="on",
         access_log=False,
+        proxy_headers=False,  # nobody looks at the client's address
         log_config=None,
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=max(1, round(drain)),
         timeout_keep_alive=_KEEP_ALIVE,
     )
+    # What was loaded stays: looking through it for garbage takes longer than many an answer.
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS, *gc.get_threshold()[1:])
     _Server(config).run(sockets=[sock])
 
 

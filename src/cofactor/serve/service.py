@@ -99,7 +99,21 @@ class Service:
             for question in questions:
                 question.exclude, question.allowed = exclude, allowed
         answers = await self.batcher.ask(index, questions, long=_takes_long(asked, len(questions), allowed))
-        ids, told, written = index.items.ids, [], 0
+        self.telemetry.listed(answers)
+        if asked.k * len(people) > _AT_A_STRETCH:
+            return await asyncio.to_thread(self.told, version, people, answers, begun, unknown)
+        return self.told(version, people, answers, begun, unknown)
+
+    def told(
+        self,
+        version: Version[Index],
+        people: Sequence[Person | Recommend],
+        answers: Sequence[Listed],
+        begun: float,
+        unknown: Sequence[Id] = (),
+    ) -> dict[str, Any]:
+        """The answer of ``POST /recommend`` as JSON has it; ``unknown``: ids of the whole request."""
+        ids, told = version.index.items.ids, []
         for person, answer in zip(people, answers, strict=True):
             one: dict[str, Any] = {
                 "items": [{"item": ids[r], "score": s} for r, s in zip(answer.rows, answer.scores, strict=True)],
@@ -110,12 +124,22 @@ class Service:
             if answer.unknown or unknown:
                 one["unknown_items"] = [*answer.unknown, *unknown]
             told.append(one)
-            self.telemetry.listed(answer.source, len(answer.unknown))
-            written += len(answer.rows)
-            if written > _AT_A_STRETCH:
-                written = await _others_turn()
         took = round((perf_counter() - begun) * 1000, 3)
         return {"model": version.told, "lists": told, "took_ms": took}
+
+    def plain(self, asked: Recommend) -> tuple[Version[Index], Question] | None:
+        """The question of a request for one list that is answered at once; None where it is more than that."""
+        if asked.users is not None or asked.filter is not None or asked.items is not None or asked.exclude is not None:
+            return None
+        version = self.models.get(asked.model)
+        if self.reader is not None or not version.index.quick or self.batcher.apart:
+            return None
+        if not 1 <= asked.k <= self.limits.k:
+            self.limits.check_k(asked.k)
+        self.limits.check_size("history", asked.history)
+        question = self.question(version, asked.user, asked.history, (), fallback=asked.fallback)
+        question.k, question.exclude_seen = asked.k, asked.exclude_seen
+        return version, question
 
     async def _known(self, version: Version[Index], users: Sequence[Id | None]) -> Known | None:
         """What the store knows now: of whom no id is given, nothing."""

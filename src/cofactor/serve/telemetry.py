@@ -18,6 +18,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cofactor.serve.answers import Listed
+
 __all__ = ["ROUTES", "Telemetry", "request_id", "set_up_logs"]
 
 ROUTES = (
@@ -106,10 +108,13 @@ class Telemetry:
         self._own[begin + bisect_left(_SIZES, size)] += 1
         self._own[begin + len(_SIZES) + 1] += size
 
-    def listed(self, source: str, unknown: int) -> None:
-        """Count a list, and the ids of its request that the model does not know."""
-        self._own[self._at["lists", source]] += 1
-        self._own[self._at["unknown",]] += unknown
+    def listed(self, answers: Iterable[Listed]) -> None:
+        """Count lists, and the ids of their requests that the model does not know."""
+        own, at = self._own, self._at
+        for answer in answers:
+            own[at["lists", answer.source]] += 1
+            if answer.unknown:
+                own[at["unknown",]] += len(answer.unknown)
 
     def switched(self) -> None:
         """Count that another model took over."""

@@ -14,6 +14,8 @@ from cofactor.system.threads import resolve_threads
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
     from cofactor.kernels.arrays import Float
     from cofactor.kernels.csr import CSR
 
@@ -63,14 +65,33 @@ def to_principal_axes(fixed: Float, *others: Float, threads: int | None = None) 
         put in its place. NaN, and nothing rotated, where ``fixed`` is not finite or too large for float32.
     """
     square = gramian(fixed, threads=threads).astype(np.float64)
+    rotation, diagonal = principal_axes(square)
+    if rotation is not None:
+        for vectors in (fixed, *others):
+            native.lib.rotate(vectors, rotation, resolve_threads(threads))
+    return diagonal
+
+
+def principal_axes(square: NDArray[np.float64]) -> tuple[Float | None, Float]:
+    """The rotation that makes a Gramian (factors, factors) diagonal, and that diagonal; see :func:`to_principal_axes`.
+
+    Returns
+    -------
+    rotation : (factors, factors) float32, or None
+        None where the Gramian is not finite.
+    diagonal : (factors, factors) float32
+    """
     if not np.isfinite(square).all():
-        return np.diag(np.full(len(square), np.nan, np.float32))
+        return None, np.diag(np.full(len(square), np.nan, np.float32))
     with limited(1):  # with OpenBLAS the same whatever the number of threads, and no slower
         values, axes = np.linalg.eigh(square)
     rotation = np.ascontiguousarray(axes[:, ::-1], np.float32)
-    for vectors in (fixed, *others):
-        native.lib.rotate(vectors, rotation, resolve_threads(threads))
-    return np.diag(np.maximum(values[::-1], 1e-7 * values[-1])).astype(np.float32)
+    return rotation, np.diag(np.maximum(values[::-1], 1e-7 * values[-1])).astype(np.float32)
+
+
+def rotate(vectors: Float, rotation: Float, *, threads: int | None = None) -> None:
+    """Multiply vectors (n, factors) float32 by a rotation (factors, factors), in place."""
+    native.lib.rotate(vectors, rotation, resolve_threads(threads))
 
 
 def als_bytes(n_rows: int, factors: int, *, gather: str = "float32", threads: int | None = None) -> int:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cofactor.errors import ParameterError
+from cofactor.kernels import cpu
 from cofactor.kernels.csr import CSR
-from cofactor.kernels.torch import als, neighbours, products, ranks, topk
+from cofactor.kernels.torch import als, fm, neighbours, pairwise, products, ranks, shared_negatives, topk
 from cofactor.kernels.torch.place import HeldRows, Place
 
 if TYPE_CHECKING:
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Kernels"]
 
+_MODULES = (als, fm, neighbours, pairwise, products, ranks, shared_negatives, topk)
 _KERNELS: dict[str, Callable[..., Any]] = {
-    name: getattr(module, name) for module in (als, neighbours, products, ranks, topk) for name in module.__all__
+    name: getattr(module, name) for module in _MODULES for name in module.__all__
 }
+_ON_THE_HOST = {"alias_table", "sample_negatives"}  # what makes arrays for other kernels: the CPU's own
 
 
 class Kernels:
@@ -52,6 +55,8 @@ class Kernels:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
             raise AttributeError(name)
+        if name in _ON_THE_HOST:
+            return getattr(cpu.Kernels, name)  # type: ignore[no-any-return]
         kernel = _KERNELS.get(name)
         if kernel is None:
             raise ParameterError(f"device={self.device!r} has no kernel {name}; the device that has it: cpu")

@@ -14,6 +14,7 @@ from cofactor.checks import check_flag, shown
 from cofactor.data.interactions import Interactions
 from cofactor.data.log import Log
 from cofactor.data.ratings import Ratings
+from cofactor.data.sharded import Sharded
 from cofactor.data.tables import read_table
 from cofactor.data.user_items import UserItems
 from cofactor.errors import DataError, ParameterError
@@ -56,15 +57,21 @@ def in_one_step(
         progress = options.get("progress")
         if progress is not None:
             check_flag("progress", progress)
-        x = self._training_data(given)
+        x = given if isinstance(given, Sharded) else self._training_data(given)
         new = copy(self)
         vars(new).clear()
         vars(new).update({name: value for name, value in vars(self).items() if not _is_learned(name)})
-        fit(new, cast("X", x), *others, **options)
+        if isinstance(x, Sharded):
+            own, data, *_ = inspect.signature(fit).parameters
+            bound = inspect.signature(fit).bind(new, x, *others, **options).arguments
+            x.fit(new, **{name: value for name, value in bound.items() if name not in (own, data)})
+        else:
+            fit(new, cast("X", x), *others, **options)
         new._fitted_params = {
             name: copy(value) if isinstance(value, list | dict) else value for name, value in new.params().items()
         }
-        vars(new).setdefault("interactions_", x.without_log)  # unless fit has set more users or items than it was given
+        if not isinstance(x, Sharded):  # unless fit has set more users or items than it was given
+            vars(new).setdefault("interactions_", x.without_log)
         parts = () if vars(self).get(_INSIDE) else vars(new).pop(_PARTS, ())  # inside, they wait for the whole
         self.__dict__ = new.__dict__
         for part, fitted in parts:  # the outer before the inner ones: at no moment is one made of old and new

@@ -31,13 +31,14 @@ import polars as pl
 
 from cofactor.checks import check_at_least, check_choice, check_type
 from cofactor.data.interactions import Interactions
-from cofactor.errors import CofactorError, ParameterError
+from cofactor.errors import ParameterError
 from cofactor.kernels import blas
 from cofactor.kernels.filters import Filters
 from cofactor.models.base.factor import FactorModel
 from cofactor.models.base.fitting import in_one_step
 from cofactor.models.factors.als_contributions import contributions, gramian_of
-from cofactor.models.factors.als_defaults import EXACT_UP_TO, Settings, chosen_share, gather_for, settings_for
+from cofactor.models.factors.als_defaults import EXACT_UP_TO, Matrix, Settings, chosen_share, gather_for, settings_for
+from cofactor.models.factors.als_loss import TO_THE_END, check_loss, penalties
 from cofactor.system.memory import require_memory
 from cofactor.system.progress import progress_bar
 from cofactor.system.threads import resolve_threads
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cofactor.data.ids import IdMap
     from cofactor.kernels.arrays import Float, Rows, TopK
     from cofactor.kernels.cpu import Kernels
     from cofactor.kernels.csr import CSR
@@ -61,8 +63,6 @@ _log = logging.getLogger(__name__)
 _CHOSEN = Settings._fields  # parameters that may be left open
 # What regularizations are tried out with.
 _TRIAL = {"factors": 32, "iterations": 4}
-# The last user sweep of an inexact solver, and fold-in: conjugate gradient until the residual is this small.
-_TO_THE_END: dict[str, Any] = {"solver": "cg", "cg_steps": 200, "cg_tolerance": 1e-6}
 
 
 class ImplicitALS(FactorModel):
@@ -179,7 +179,7 @@ class ImplicitALS(FactorModel):
 
         Parameters
         ----------
-        interactions : Interactions
+        interactions : Interactions, or those of a cluster (:mod:`cofactor.cluster`)
         progress : bool, optional
             Show a bar with the loss; by default in a terminal and in a notebook.
         warm_start : ImplicitALS, optional
@@ -215,8 +215,8 @@ class ImplicitALS(FactorModel):
         )
         kernels = self._kernels()
         by_user, by_item = kernels.hold(x.user_items), kernels.hold(x.item_users)
-        penalties = self._lambda(np.diff(x.item_users.indptr), x.n_users)
-        items = self._start(kernels, x, warm_start)
+        of_items = penalties(np.diff(x.item_users.indptr), x.n_users, self._terms())
+        items = self._start(kernels, x.items, warm_start)
         users = kernels.vectors(x.n_users, self.factors_)
         self._sweep(kernels, by_user, users, items, exactly=warm_start is not None, of="user")
         check_type("on_iteration", on_iteration, Callable | None, "a function of the iteration and the loss, or None")
@@ -226,7 +226,7 @@ class ImplicitALS(FactorModel):
                 self._sweep(kernels, by_item, items, users, of="item")
                 last = iteration == self.iterations
                 loss = self._sweep(kernels, by_user, users, items, exactly=last, of="user")
-                losses.append(loss + float(penalties @ kernels.fetch(kernels.squared_norms(items))))
+                losses.append(loss + float(of_items @ kernels.fetch(kernels.squared_norms(items))))
                 bar.set_postfix(loss=f"{losses[-1]:.6g}", refresh=False)
                 bar.update()
                 stop = None if on_iteration is None else on_iteration(iteration, losses[-1])
@@ -255,7 +255,7 @@ class ImplicitALS(FactorModel):
 
     def _contributions(self, history: Rows, weights: Float, item: int) -> NDArray[np.float64]:
         """What each entry of a history, rows and weights, adds to the score of an item; see :meth:`explain`."""
-        penalty = float(self._lambda(np.array([len(history)]), len(self.item_factors_))[0])
+        penalty = float(penalties(np.array([len(history)]), len(self.item_factors_), self._terms())[0])
         g = self._once("gramian", lambda: gramian_of(self._kernels(), self.item_factors_, self.threads))
         c, g = self._used("alpha") * weights, self._used("unobserved_weight") * g
         return contributions(self.item_factors_[history], c, g, penalty, self.item_factors_[item])
@@ -264,7 +264,7 @@ class ImplicitALS(FactorModel):
         kernels = self._kernels()
         rows, vectors = kernels.hold(histories), kernels.vectors(histories.n_rows, self.item_factors_.shape[1])
         items, gramian, axes = self._once("fixed items", self._fixed_items)
-        self._solve(kernels, rows, vectors, items, gramian, **({"solver": "cholesky"} if axes is None else _TO_THE_END))
+        self._solve(kernels, rows, vectors, items, gramian, **({"solver": "cholesky"} if axes is None else TO_THE_END))
         found = kernels.fetch(vectors)
         return found if axes is None else blas.matmul(found, axes.T, threads=self.threads)
 
@@ -290,13 +290,18 @@ class ImplicitALS(FactorModel):
 
         ``exactly``: until nothing is left to improve, whatever the solver.
         """
-        solver = self._solver()
-        options = {"solver": solver, "gather": self._gather(solved.shape[0] + fixed.shape[0])}
-        options |= {name: getattr(self, name) for name in ("cg_steps", "block_size")}
-        options = _TO_THE_END if exactly and solver != "cholesky" else options
-        rotated = () if solver == "cholesky" else (solved,)  # an exact solution needs no start
+        rotated = () if self._solver() == "cholesky" else (solved,)  # an exact solution needs no start
         gramian = kernels.to_principal_axes(fixed, *rotated, threads=self.threads)
+        options = self._options(solved.shape[0] + fixed.shape[0], exactly=exactly)
         return self._solve(kernels, history, solved, fixed, gramian, of=of, **options)
+
+    def _options(self, n_vectors: int, *, exactly: bool = False) -> dict[str, Any]:
+        """How sweeps over both sides' ``n_vectors`` solve."""
+        solver = self._solver()
+        if exactly and solver != "cholesky":
+            return TO_THE_END
+        steps = {name: getattr(self, name) for name in ("cg_steps", "block_size")}
+        return {"solver": solver, "gather": self._gather(n_vectors), **steps}
 
     def _solve(
         self,
@@ -310,18 +315,17 @@ class ImplicitALS(FactorModel):
         **options: Any,  # noqa: ANN401
     ) -> float:
         """The loss without the fixed side's regularization; ``of`` says in errors what a row is."""
-        use = {name: self._used(name) for name in ("alpha", "unobserved_weight", "regularization")}
-        use |= {"regularization_exponent": self.regularization_exponent, "threads": self.threads}
+        use: dict[str, Any] = {**(terms := self._terms()), "threads": self.threads}
         loss, failed = kernels.als_sweep(history, solved, fixed, gramian, **use, **options)
-        if failed >= 0 or not np.isfinite(loss):
-            why = f"the loss is {loss}" if failed < 0 else f"the equations of {of} row {failed} have no unique solution"
-            raise CofactorError(
-                f"{why} in float32: regularization={use['regularization']:.6g} is too small for these weights "
-                f"(alpha={use['alpha']:.6g}); raise it, or lower alpha"
-            )
+        check_loss(loss, failed, of, terms)
         return float(loss)
 
-    def _start(self, kernels: Kernels, x: Interactions, warm_start: ImplicitALS | None) -> Float:
+    def _terms(self) -> dict[str, float]:
+        """The parameters of the loss."""
+        terms = {name: self._used(name) for name in ("alpha", "unobserved_weight", "regularization")}
+        return terms | {"regularization_exponent": self.regularization_exponent}
+
+    def _start(self, kernels: Kernels, items_of: IdMap, warm_start: ImplicitALS | None) -> Float:
         """Item vectors to start from, the same on every device."""
         if warm_start is not None and warm_start._fitted() and warm_start.item_factors_.shape[1] != self.factors_:
             raise ParameterError(
@@ -333,18 +337,18 @@ class ImplicitALS(FactorModel):
             np.random.default_rng(self.seed).standard_normal(out=items, dtype=np.float32)
             items *= np.float32(self.init_std / np.sqrt(self.factors_))
             if warm_start is not None:
-                rows = warm_start.interactions_.items.rows(x.items.ids)
+                rows = warm_start.interactions_.items.rows(items_of.ids)
                 items[rows >= 0] = warm_start.item_factors_[rows[rows >= 0]]
 
-        return kernels.vectors(x.n_items, self.factors_, fill)
+        return kernels.vectors(len(items_of), self.factors_, fill)
 
-    def _settle(self, matrix: CSR, warm_start: ImplicitALS | None) -> None:
+    def _settle(self, matrix: Matrix, warm_start: ImplicitALS | None) -> None:
         """Set what the model is fitted with: parameters as given, and numbers in the place of those that are not."""
         given: dict[str, Any] = {name: getattr(self, name) for name in _CHOSEN}
         if given["factors"] is None and warm_start is not None and warm_start._fitted():
             given["factors"] = warm_start.item_factors_.shape[1]
 
-        def settings(part: CSR, share: float) -> Settings:
+        def settings(part: Matrix, share: float) -> Settings:
             return settings_for(part, **given, exponent=self.regularization_exponent, share=share)
 
         def tried(part: CSR, share: float) -> Callable[[Rows], TopK]:
@@ -369,11 +373,6 @@ class ImplicitALS(FactorModel):
     def _used(self, name: str) -> Any:  # noqa: ANN401
         """A parameter as the model was fitted with it; models saved before it was learned were given it."""
         return vars(self).get(name + "_", getattr(self, name))
-
-    def _lambda(self, n: NDArray[np.int64], n_fixed: int) -> NDArray[np.float64]:
-        """Regularization of rows with n observed pairs."""
-        frequency = n + np.float64(self._used("unobserved_weight")) * n_fixed
-        return np.asarray(self._used("regularization") * frequency**self.regularization_exponent)
 
     def _bytes_needed(self, x: Interactions) -> int:
         held = 4 * self.factors_ * (x.n_users + x.n_items) + 12 * x.nnz  # vectors, the transposed matrix

@@ -17,7 +17,7 @@ below that level, which only trying shows: :func:`chosen_share` does. See docs/d
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -26,10 +26,12 @@ from cofactor.models.base.held_out import entries, some_entries
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import ArrayLike
+
     from cofactor.kernels.arrays import Rows, TopK
     from cofactor.kernels.csr import CSR
 
-__all__ = ["EXACT_UP_TO", "Settings", "chosen_share", "gather_for", "settings_for"]
+__all__ = ["EXACT_UP_TO", "Matrix", "Settings", "chosen_share", "gather_for", "settings_for"]
 
 EXACT_UP_TO = 64
 """Factors up to which solver="auto" solves exactly; beyond, three steps of conjugate gradient cost a fraction."""
@@ -47,6 +49,17 @@ _ENOUGH, _FEW = 3000, 30  # pairs held out that are enough, and too few to say a
 _DRAWS = 3
 _AS_GOOD = 0.99  # of the most that was found: the largest such share, as it errs on the side of popularity
 _PLACES = 10
+
+
+class Matrix(Protocol):
+    """What is asked of the matrix: a CSR answers it, and so does one that lies in parts elsewhere."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...  # noqa: D102
+    @property
+    def nnz(self) -> int: ...  # noqa: D102
+    def total(self) -> float: ...  # noqa: D102
+    def take(self, rows: ArrayLike) -> CSR: ...  # noqa: D102
 
 
 class Settings(NamedTuple):
@@ -70,7 +83,7 @@ def gather_for(gather: str, solver: str, factors: int, n_vectors: int) -> str:
 
 
 def settings_for(
-    matrix: CSR,
+    matrix: Matrix,
     *,
     factors: int | None,
     regularization: float | None,
@@ -93,7 +106,7 @@ def settings_for(
     """
     n_users, n_items = matrix.shape
     n, cells = max(matrix.nnz, 1), max(n_users * n_items, 1)
-    mean = float(matrix.values.sum(dtype=np.float64)) / n if matrix.nnz else 1.0
+    mean = matrix.total() / n if matrix.nnz else 1.0
     alpha = 1 / mean if alpha is None else alpha
     unobserved = min(1.0, _PULL * n / cells) * alpha * mean if unobserved_weight is None else unobserved_weight
     if regularization is None:
@@ -105,7 +118,7 @@ def settings_for(
     return Settings(factors, regularization, float(alpha), float(unobserved))
 
 
-def chosen_share(matrix: CSR, seed: int, fitted: Callable[[CSR, float], Callable[[Rows], TopK]]) -> float:
+def chosen_share(matrix: Matrix, seed: int, fitted: Callable[[CSR, float], Callable[[Rows], TopK]]) -> float:
     """The share of the noise with which lists find most of a tenth of the pairs, held out (NDCG@10), or 1 % less.
 
     Parameters
@@ -130,12 +143,13 @@ def chosen_share(matrix: CSR, seed: int, fitted: Callable[[CSR, float], Callable
     return _SHARES[int(np.flatnonzero(gains >= _AS_GOOD * gains.max())[-1])]
 
 
-def _parted(matrix: CSR, rng: np.random.Generator) -> tuple[CSR, CSR]:
+def _parted(matrix: Matrix, rng: np.random.Generator) -> tuple[CSR, CSR]:
     """Some users' pairs, without and with only those held out; every user keeps one at least."""
-    if matrix.n_rows > _USERS:
-        matrix = matrix.take(np.sort(rng.choice(matrix.n_rows, _USERS, replace=False)))
-    out = some_entries(matrix, _HELD_OUT, matrix.n_rows, rng)
-    return entries(matrix, ~out), entries(matrix, out)
+    n_users = matrix.shape[0]
+    some = np.sort(rng.choice(n_users, _USERS, replace=False)) if n_users > _USERS else np.arange(n_users)
+    part = matrix.take(some)
+    out = some_entries(part, _HELD_OUT, part.n_rows, rng)
+    return entries(part, ~out), entries(part, out)
 
 
 def _gain(top: TopK, wanted: CSR) -> float:

@@ -104,6 +104,9 @@ class FactorizationMachine(MachinePredictions):
     seed : int
     threads : int, optional
         The result does not depend on it.
+    device : {"cpu", "torch", "cuda"}
+        The last two have "sgd", in batches of their own, and predictions; sweeps, and with them new users, are the
+        CPU's.
 
     Attributes
     ----------
@@ -165,6 +168,7 @@ class FactorizationMachine(MachinePredictions):
         init_std: float = 0.1,
         seed: int = 0,
         threads: int | None = None,
+        device: str = "cpu",
     ) -> None:
         self.factors = factors
         self.method = method
@@ -180,6 +184,7 @@ class FactorizationMachine(MachinePredictions):
         self.init_std = init_std
         self.seed = seed
         self.threads = threads
+        self.device = device
 
     @in_one_step
     def fit(

@@ -132,7 +132,7 @@ class SampledMF(SampledFactors):
     seed : int
     threads : int, optional
         Default: what affinity and container limits grant.
-    device : {"cpu"}
+    device : {"cpu", "torch", "cuda"}
 
     Attributes
     ----------

@@ -79,7 +79,7 @@ class SessionMF(FactorModel):
     seed : int
     threads : int, optional
         Results are the same for every number.
-    device : {"cpu"}
+    device : {"cpu", "torch", "cuda"}
 
     Attributes
     ----------

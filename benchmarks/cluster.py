@@ -1,0 +1,295 @@
+"""A cluster of Ray on this machine beside one process: seconds an iteration, memory, kills, and lists for everyone.
+
+    pip install 'cofactor[ray]'
+    python benchmarks/cluster.py                # two workers of one thread, one process of two: seconds and memory
+    python benchmarks/cluster.py kills          # nodes killed at random moments, 20 times; the driver killed, 5 times
+    python benchmarks/cluster.py recommend      # 1 M users x 27 k items, lists of ten
+    python benchmarks/cluster.py spark          # an iteration of Spark's ALS, local[2]: needs pyspark and Java
+    python benchmarks/cluster.py plan           # the formulas of docs/decisions/0022, and a simulation of the network
+
+Every option works with every table: ``--users 5000 --items 2000 --interactions 200000`` is a quick try.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from _cluster_plan import plan
+from _measure import print_header, print_row
+
+import cofactor as cf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROLES = {"user": "user_id", "item": "item_id"}
+
+
+def write_log(args: argparse.Namespace, folder: Path, parts: int = 8) -> Path:
+    table = cf.datasets.synthetic(args.users, args.items, args.interactions, seed=0).to_frame().drop("weight")
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(parts):
+        table.gather_every(parts, i).write_parquet(folder / f"part-{i}.parquet")
+    return folder
+
+
+def anonymous(pid: int) -> int:
+    """Bytes of a process that are its own."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("RssAnon"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+@contextlib.contextmanager
+def peaks(pids: list[int]) -> Iterator[list[int]]:
+    """The most that each of some processes holds of its own while the block runs."""
+    most, done = [0] * len(pids), threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.05):
+            most[:] = [max(a, anonymous(pid)) for a, pid in zip(most, pids, strict=True)]
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        yield most
+    finally:
+        done.set()
+        looker.join()
+
+
+def timed(model: cf.ImplicitALS, data: Any) -> list[float]:
+    """Seconds of all iterations but the first and the last, which do more."""
+    at: list[float] = []
+    model.fit(data, progress=False, on_iteration=lambda n, loss: at.append(time.perf_counter()))
+    return list(np.diff(at))[: model.iterations - 2]
+
+
+def iterations(args: argparse.Namespace) -> None:
+    """The main table."""
+    import ray
+
+    with tempfile.TemporaryDirectory() as folder:
+        log = write_log(args, Path(folder) / "log")
+        began = time.perf_counter()
+        alone = cf.read_events(log, **ROLES).interactions()
+        read_alone = time.perf_counter() - began
+        with cf.cluster.connect(threads=2, object_store=args.store) as cluster:
+            began = time.perf_counter()
+            events = cluster.read_events(log, **ROLES)
+            first = time.perf_counter() - began
+            with events.interactions(workers=2, threads=1) as x:
+                pool = x.pool()
+                both = time.perf_counter() - began
+                pids = ray.get([handle.process.remote() for handle in pool.handles])
+                print(f"{alone}")
+                print(f"read in {read_alone:.1f} s by one process, in {first:.1f} + {both - first:.1f} s by two\n")
+                print_header(["factors", "one process s", "two workers s", "ratio", "loss differs by", "worker MiB"])
+                for factors in args.factors:
+                    _row(args, factors, alone, x, pids)
+
+
+def _row(args: argparse.Namespace, factors: int, alone: cf.Interactions, x: Any, pids: list[int]) -> None:
+    given: dict[str, Any] = {"factors": factors, "regularization": 0.01, "alpha": 1.0, "unobserved_weight": 0.1}
+    given |= {"iterations": args.iterations}
+    seconds: dict[str, list[float]] = {"one": [], "two": []}
+    for _ in range(args.rounds):
+        one = cf.ImplicitALS(**given, threads=2)
+        seconds["one"] += timed(one, alone)
+        two = cf.ImplicitALS(**given)
+        with peaks(pids) as most:
+            seconds["two"] += timed(two, x)
+    median = {name: statistics.median(s) for name, s in seconds.items()}
+    differs = float(np.abs(one.loss_history_ / two.loss_history_ - 1).max())
+    mib = " ".join(f"{m / 2**20:.0f}" for m in most)
+    print_row(
+        factors, f"{median['one']:.2f}", f"{median['two']:.2f}", f"{median['two'] / median['one']:.2f}",
+        f"{differs:.1e}", mib,
+    )  # fmt: skip
+
+
+def memory_alone(args: argparse.Namespace) -> None:
+    """What one process holds of its own at most in a fit, as a worker of the main table does."""
+    with tempfile.TemporaryDirectory() as folder:
+        alone = cf.read_events(write_log(args, Path(folder) / "log"), **ROLES).interactions()
+        for factors in args.factors:
+            model = cf.ImplicitALS(factors, regularization=0.01, alpha=1.0, unobserved_weight=0.1, iterations=2)
+            with peaks([os.getpid()]) as most:
+                model.fit(alone, progress=False)
+            print(f"{factors} factors: {most[0] / 2**20:.0f} MiB")
+
+
+def kills(args: argparse.Namespace) -> None:
+    """Nodes killed at random moments, and drivers."""
+    from ray.cluster_utils import Cluster
+
+    rng = random.Random(args.seed)
+    store = {"object_store_memory": 100 * 2**20}
+    given: dict[str, Any] = {"factors": 16, "regularization": 0.01, "iterations": 8, "solver": "cg"}
+    folder = Path(tempfile.mkdtemp(prefix="cofactor-kills-"))
+    log = write_log(args, folder / "log")
+    alone = cf.ImplicitALS(**given).fit(cf.read_events(log, **ROLES).interactions())
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **store})
+    for _ in range(2):
+        nodes.add_node(num_cpus=1, **store)
+    ended: list[str] = []
+    try:
+        with cf.cluster.connect(nodes.address) as cluster:
+            events = cluster.read_events(log, **ROLES)
+            with events.interactions(workers=2, threads=1) as x:
+                began = time.perf_counter()
+                cf.ImplicitALS(**given).fit(x)
+                length = time.perf_counter() - began
+            for i in range(args.kills):
+                moment = rng.uniform(0, length)
+
+                def strike(moment: float = moment) -> None:
+                    time.sleep(moment)
+                    nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
+
+                with events.interactions(workers=2, threads=1) as x:
+                    x.pool()
+                    killer = threading.Thread(target=strike)
+                    killer.start()
+                    model = cf.ImplicitALS(**given).fit(x)
+                    killer.join()
+                same = float(np.abs(model.loss_history_ / alone.loss_history_ - 1).max())
+                ended.append(f"{same:.1e}")
+                print(f"node killed after {moment:.2f} of {length:.2f} s: loss differs by {same:.1e}", flush=True)
+                assert same < 1e-5, i
+                nodes.add_node(num_cpus=1, **store)
+    finally:
+        nodes.shutdown()
+    for _ in range(args.driver_kills):
+        _kill_driver(folder, given, alone, rng)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+DRIVER = """
+import json, sys
+import cofactor as cf
+log, kept, out, given = sys.argv[1], sys.argv[2], sys.argv[3], json.loads(sys.argv[4])
+with cf.cluster.connect(threads=2, object_store="100MB") as cluster:
+    events = cluster.read_events(log, user="user_id", item="item_id")
+    with events.interactions(workers=2, threads=1, checkpoint=kept) as x:
+        seen = []
+        model = cf.ImplicitALS(**given).fit(x, on_iteration=lambda n, loss: print("iteration", n, flush=True))
+open(out, "w").write(json.dumps(list(model.loss_history_)))
+"""
+
+
+def _kill_driver(folder: Path, given: dict[str, Any], alone: Any, rng: random.Random) -> None:
+    command = [sys.executable, "-c", DRIVER, folder / "log", folder / "kept", folder / "losses", json.dumps(given)]
+    command = [str(part) for part in command]
+    victim, after = subprocess.Popen(command, stdout=subprocess.PIPE, text=True), rng.randrange(1, 7)
+    assert victim.stdout is not None
+    for line in victim.stdout:
+        if line.startswith(f"iteration {after}"):
+            time.sleep(rng.uniform(0, 0.3))
+            victim.send_signal(signal.SIGKILL)
+            break
+    victim.wait()
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    losses = np.array(json.loads((folder / "losses").read_text()))
+    first = done.stdout.split()[1]
+    differs = float(np.abs(losses / alone.loss_history_ - 1).max())
+    print(f"driver killed after iteration {after}: went on with iteration {first}, loss differs by {differs:.1e}")
+    assert differs < 1e-5
+
+
+def lists(args: argparse.Namespace) -> None:
+    """Lists of ten for everyone, written to Parquet, with and without a worker killed in the middle."""
+    rng = np.random.default_rng(0)
+    x = cf.datasets.synthetic(args.list_users, args.items, 5 * args.list_users, seed=0)
+    vectors = [rng.standard_normal((n, 64), dtype=np.float32) for n in (x.n_users, x.n_items)]
+    with tempfile.TemporaryDirectory() as folder:
+        cf.FactorModel.from_vectors(*vectors, interactions=x).save(Path(folder) / "model")
+        model = cf.load(Path(folder) / "model", verify=False)
+        model.threads = 2
+        n = -(-x.n_users // 20_000)
+        (Path(folder) / "alone").mkdir()
+        began = time.perf_counter()
+        for i in range(n):
+            users = x.users.ids.slice(i * x.n_users // n, (i + 1) * x.n_users // n - i * x.n_users // n)
+            model.recommend(users, k=10).write_parquet(Path(folder) / "alone" / f"part-{i:05}.parquet")
+        alone = time.perf_counter() - began
+        with cf.cluster.connect(threads=2, object_store=args.store) as cluster:
+            began = time.perf_counter()
+            cluster.recommend(Path(folder) / "model", Path(folder) / "lists", 10, workers=2, threads=1)
+            both = time.perf_counter() - began
+        same = all(
+            pl.read_parquet(Path(folder) / "lists" / path.name).equals(pl.read_parquet(path))
+            for path in sorted((Path(folder) / "alone").glob("*.parquet"))
+        )
+        print(
+            f"{x.n_users:,} users x {x.n_items:,} items: one process {alone:.1f} s, two workers {both:.1f} s with their"
+        )
+        print(f"start: {alone / both:.0%} of the throughput; the same lists: {same}")
+
+
+def spark(args: argparse.Namespace) -> None:
+    """Seconds an iteration of Spark's ALS, local[2], on the same log."""
+    from pyspark.ml.recommendation import ALS
+    from pyspark.sql import SparkSession
+
+    with tempfile.TemporaryDirectory() as folder:
+        log = write_log(args, Path(folder) / "log")
+        session = SparkSession.builder.master("local[2]").config("spark.driver.memory", "8g").getOrCreate()
+        session.sparkContext.setLogLevel("ERROR")
+        frame = session.read.parquet(str(log)).selectExpr("int(user_id) user", "int(item_id) item", "1.0f rating")
+        seconds = {}
+        for n in (1, 2):
+            als = ALS(
+                rank=args.factors[0], maxIter=n, implicitPrefs=True, regParam=0.01, userCol="user", itemCol="item"
+            )
+            began = time.perf_counter()
+            als.fit(frame).itemFactors.count()
+            seconds[n] = time.perf_counter() - began
+        print(f"Spark, {args.factors[0]} factors: {seconds[1]:.1f} s with one iteration, {seconds[2]:.1f} s with two: ")
+        print(f"{seconds[2] - seconds[1]:.1f} s an iteration")
+        session.stop()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    tables = {"iterations": iterations, "memory": memory_alone, "kills": kills, "recommend": lists}
+    tables |= {"spark": spark, "plan": plan}
+    parser.add_argument("table", nargs="?", choices=tables, default="iterations")
+    parser.add_argument("--users", type=int)
+    parser.add_argument("--items", type=int, default=27_000)
+    parser.add_argument("--interactions", type=int)
+    parser.add_argument("--factors", type=int, nargs="+", default=[64, 128])
+    parser.add_argument("--iterations", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--store", default="1GB")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--driver-kills", type=int, default=5)
+    parser.add_argument("--list-users", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    small = args.table == "kills"
+    args.users = args.users or (20_000 if small else 138_000)
+    args.interactions = args.interactions or (2_000_000 if small else 17_000_000)
+    tables[args.table](args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""The state of a fit between two iterations, in a folder: what a driver that died goes on from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import numpy as np
+import polars as pl
+
+from cofactor.cluster.storage import delete, exists, join, read_array, read_json, write_array, write_json
+from cofactor.errors import ArtifactError, ParameterError
+from cofactor.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from cofactor.cluster.shards import Description
+
+__all__ = ["Checkpoint", "fingerprint"]
+
+_HEADER, _FORMAT = "checkpoint.json", 1
+_PIECE = 1 << 20  # ids
+
+
+def fingerprint(of: Description, *counts: NDArray[np.int64]) -> str:
+    """The SHA-256 of the ids, their numbers of events, the newest event and the weight."""
+    digest = hashlib.sha256(repr((of.facts, str(of.weight))).encode())
+    for ids in (of.users.ids, of.items.ids):
+        for at in range(0, len(ids), _PIECE):
+            part = ids.slice(at, _PIECE)
+            text = part.bin.encode("hex") if part.dtype == pl.Binary else part.cast(pl.String)
+            digest.update("\0".join(text.to_list()).encode())
+    for numbers in counts:
+        digest.update(np.ascontiguousarray(numbers).data)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder for the state of one fit.
+
+    Parameters
+    ----------
+    folder : str
+        A path, or an address for fsspec.
+    data : str
+        Fingerprint of the data.
+    params : mapping
+        Of the model, those that its vectors depend on.
+    """
+
+    folder: str
+    data: str
+    params: Mapping[str, Any]
+
+    def read(self) -> dict[str, Any] | None:
+        """What was kept last, None where there is nothing.
+
+        Raises
+        ------
+        ArtifactError
+            It is damaged or of another version.
+        ParameterError
+            It is of other data or parameters.
+        """
+        path = join(self.folder, _HEADER)
+        if not exists(path):
+            return None
+        header = read_json(path)
+        if header.get("format") != _FORMAT:
+            raise ArtifactError(f"{path} has format {header.get('format')!r}, this cofactor reads {_FORMAT}; delete it")
+        for name, told in (("files", dict), ("settled", dict), ("losses", list), ("params", dict)):
+            if not isinstance(header.get(name), told):
+                raise ArtifactError(f"{path} is damaged: {name} is {header.get(name)!r}; delete it")
+        if header.get("data") != self.data:
+            raise ParameterError(
+                f"checkpoint={self.folder!r} is of other data (another log, or weight); give another, or delete it"
+            )
+        for name, value in self.params.items():
+            if header["params"].get(name) != value:
+                raise ParameterError(
+                    f"checkpoint={self.folder!r} is of a fit with {name}={header['params'].get(name)!r}, not "
+                    f"{value!r}; give another folder, or delete it"
+                )
+        return header
+
+    def names(self) -> dict[str, str]:
+        """New paths for the arrays of a state."""
+        version = uuid4().hex[:16]
+        return {kind: join(self.folder, f"{kind}-{version}.npy") for kind in ("users", "items", "axes", "gramian")}
+
+    def array(self, header: Mapping[str, Any], kind: str) -> str:
+        """The path of an array that a header names."""
+        return join(self.folder, str(header["files"][kind]))
+
+    def small(self, header: Mapping[str, Any], kind: str) -> NDArray[np.float32]:
+        """An array of the state that the driver reads."""
+        return read_array(self.array(header, kind))
+
+    def put(
+        self,
+        names: Mapping[str, str],
+        axes: NDArray[np.float32] | None,
+        gramian: NDArray[np.float32],
+        settled: Mapping[str, Any],
+        losses: list[float],
+    ) -> None:
+        """Name arrays that workers have written as the state, in one step, and delete those before."""
+        for kind in ("users", "items"):
+            if not exists(names[kind]):
+                raise ArtifactError(
+                    f"checkpoint={self.folder!r}: a worker wrote {names[kind]}, but the driver does not see it; give a "
+                    "folder that all nodes share"
+                )
+        write_array(names["axes"], np.zeros((0, 0), np.float32) if axes is None else axes)
+        write_array(names["gramian"], gramian)
+        path = join(self.folder, _HEADER)
+        former = read_json(path).get("files", {}) if exists(path) else {}
+        write_json(
+            path,
+            {
+                "format": _FORMAT,
+                "cofactor": __version__,
+                "data": self.data,
+                "params": dict(self.params),
+                "settled": dict(settled),
+                "losses": losses,
+                "files": {kind: name.rpartition("/")[2].rpartition("\\")[2] for kind, name in names.items()},
+            },
+        )
+        for name in former.values():
+            delete(join(self.folder, str(name)))
+
+    def end(self) -> None:
+        """Delete it: the fit is done."""
+        path = join(self.folder, _HEADER)
+        if exists(path):
+            former = read_json(path).get("files", {})
+            delete(path)
+            for name in former.values():
+                delete(join(self.folder, str(name)))

@@ -1,0 +1,124 @@
+"""Ray, asked for where it is used, and its errors in the words of this library."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from cofactor.checks import check_type
+from cofactor.errors import CofactorError, MissingExtraError, ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["answering", "died", "nodes", "require_ray", "translated"]
+
+_ANSWERS = 5.0  # seconds that a head node has to take a connection
+_HEALTHY = 30.0  # and to say that it is one
+
+
+def require_ray() -> Any:  # noqa: ANN401
+    """The module ``ray``.
+
+    Raises
+    ------
+    MissingExtraError
+        It is not installed.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError("a cluster needs Ray; install it with: pip install 'cofactor[ray]'") from error
+    return ray
+
+
+def answering(address: str | None) -> str:
+    """An address for ``ray.init``, after a look at whether somebody answers there.
+
+    Raises
+    ------
+    ParameterError
+        It is no address of a head node.
+    CofactorError
+        Nobody answers, or not Ray.
+    """
+    check_type(
+        "address", address, str | None, "host:port of a head node, 'auto', or None for a cluster of this machine"
+    )
+    if address is None or address in ("local", "auto"):
+        return address or "local"
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise ParameterError(
+            f"address must be host:port of the head node (as ray start --head tells it), 'auto' on a machine of the "
+            f"cluster, or None for a cluster of this machine, got {address!r}"
+        )
+    try:
+        socket.create_connection((host, int(port)), _ANSWERS).close()
+    except OSError as error:
+        raise CofactorError(
+            f"address={address!r}: nobody answers there ({error}); start a head node with ray start --head, or open "
+            "the port"
+        ) from error
+    check = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        healthy = subprocess.run(check, capture_output=True, timeout=_HEALTHY, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        healthy = False
+    if not healthy:
+        raise CofactorError(
+            f"address={address!r}: something listens there, but it does not answer as the head node of a Ray cluster "
+            "of this version and token; give the address that ray start --head tells"
+        )
+    return address
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Raise the errors of workers as they were there, and those of Ray as errors of this library."""
+    ray = require_ray()
+    errors = ray.exceptions
+    try:
+        yield
+    except errors.RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, CofactorError):
+            raise cause from None
+        if isinstance(cause, errors.ObjectStoreFullError | errors.OutOfDiskError):
+            raise _full(what, cause) from error
+        raise CofactorError(f"{what}: {type(cause).__name__} on a worker: {cause}") from error
+    except (errors.ObjectStoreFullError, errors.OutOfDiskError) as error:
+        raise _full(what, error) from error
+    except errors.RayError as error:
+        raise CofactorError(f"{what}: {type(error).__name__}: {str(error).splitlines()[0]}") from error
+
+
+def _full(what: str, error: BaseException) -> CofactorError:
+    return CofactorError(
+        f"{what}: the object store of a node is full ({str(error).splitlines()[0]}); start its nodes with a larger one "
+        "(ray start --object-store-memory=BYTES), or take fewer factors"
+    )
+
+
+def died() -> tuple[type[BaseException], ...]:
+    """What Ray raises where a worker or its node is gone, and what it held."""
+    errors = require_ray().exceptions
+    return errors.RayActorError, errors.WorkerCrashedError, errors.ObjectLostError, errors.NodeDiedError
+
+
+def nodes() -> list[dict[str, Any]]:
+    """The living nodes: ``id``, ``address``, ``threads`` and ``object_store`` (bytes), in the order of their ids."""
+    found = [
+        {
+            "id": node["NodeID"],
+            "address": node["NodeManagerAddress"],
+            "threads": int(node["Resources"].get("CPU", 0)),
+            "object_store": int(node["Resources"].get("object_store_memory", 0)),
+        }
+        for node in require_ray().nodes()
+        if node["Alive"]
+    ]
+    return sorted(found, key=lambda node: str(node["id"]))

@@ -1,0 +1,160 @@
+"""Workers that hold something of their own, and others in their place when they die."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cofactor.cluster.engine import died, nodes, require_ray
+from cofactor.errors import CofactorError, ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["Pool", "placed"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_PATIENCE = 20.0  # seconds that a new worker may wait for a place of its own
+_ROOM = 60.0  # and the first ones
+_AGAIN = 10  # deaths in a row without any progress that are borne
+_PING = 60.0  # seconds after which a worker that says nothing counts as dead
+
+
+def placed(workers: int | None, threads: int | None) -> tuple[int, int]:
+    """How many workers of how many threads: by default one for each node, with all of its threads.
+
+    Raises
+    ------
+    ParameterError
+        The cluster has no room for so many.
+    """
+    sizes = sorted((node["threads"] for node in nodes() if node["threads"]), reverse=True)
+    if not sizes:
+        raise ParameterError("the cluster has no node with threads to give; start one with ray start --num-cpus=N")
+    if workers is None:
+        threads = threads or sizes[-1]
+        workers = sum(size // threads for size in sizes) if threads < sizes[-1] else len(sizes)
+    threads = threads or max(1, min(sizes[-1], sum(sizes) // workers))
+    room = sum(size // threads for size in sizes)
+    if workers > room:
+        raise ParameterError(
+            f"workers={workers} of threads={threads} each: the cluster has room for {room} (threads of its nodes: "
+            f"{', '.join(map(str, sizes))}); take fewer, or start more nodes"
+        )
+    return workers, threads
+
+
+@dataclass
+class Pool:
+    """Workers of one kind, each with a part of its own.
+
+    Parameters
+    ----------
+    kind : class
+        ``kind(*arguments(i))`` is worker i, with two methods: ``where`` tells its node, ``load`` loads its part, once.
+    n, threads : int
+    arguments : callable
+    """
+
+    kind: type
+    n: int
+    threads: int
+    arguments: Callable[[int], Sequence[Any]]
+    handles: list[Any] = field(default_factory=list)
+    homes: list[str] = field(default_factory=list)
+    deaths: int = 0
+
+    def start(self) -> None:
+        """Start all, and wait until each has its part."""
+        ray = require_ray()
+        try:
+            self.handles = [self._new(i, self.threads) for i in range(self.n)]
+            homes = [handle.where.remote() for handle in self.handles]
+            if late := ray.wait(homes, num_returns=self.n, timeout=_ROOM, fetch_local=False)[1]:
+                raise CofactorError(
+                    f"{len(late)} of {self.n} workers of {self.threads} threads found no room within {_ROOM:.0f} s: "
+                    "others hold the threads of the cluster; close what is done (interactions.close()), or wait for it"
+                )
+            self.homes = ray.get(homes)
+            ray.get([handle.load.remote() for handle in self.handles])
+        except died() as error:
+            self.homes = [""] * self.n
+            self._replace(error)
+
+    def _new(self, i: int, threads: int) -> Any:  # noqa: ANN401
+        options = {"num_cpus": threads, "scheduling_strategy": "SPREAD", "max_concurrency": 1}
+        return require_ray().remote(self.kind).options(**options).remote(*self.arguments(i))
+
+    def all(self, method: str, *shared: Any) -> list[Any]:  # noqa: ANN401
+        """What a method of every worker gives, in their order."""
+        return list(require_ray().get(self.asked(method, *shared)))
+
+    def asked(self, method: str, *shared: Any) -> list[Any]:  # noqa: ANN401
+        """The same as references."""
+        return [getattr(handle, method).remote(*shared) for handle in self.handles]
+
+    def steadily(self, step: Callable[[], T]) -> T:
+        """What a step gives, which is taken again where a worker died in it: whoever has done his part keeps it."""
+        while True:
+            try:
+                found = step()
+            except died() as error:
+                self._replace(error)
+            else:
+                self.deaths = 0
+                return found
+
+    def _replace(self, error: BaseException) -> None:
+        """Mend, and again where a new worker dies as well, but not for ever."""
+        while True:
+            self.deaths += 1
+            if self.deaths >= _AGAIN:
+                raise CofactorError(
+                    f"workers died {self.deaths} times in the same step ({str(error).splitlines()[0]}); often they "
+                    "have too little memory: take more workers or nodes, or fewer factors"
+                ) from error
+            try:
+                return self.mend()
+            except died() as again:
+                error = again
+
+    def mend(self) -> None:
+        """Put new workers in the place of the dead ones, which load their parts again."""
+        ray, missing = require_ray(), []
+        for i, handle in enumerate(self.handles):
+            try:
+                self.homes[i] = str(ray.get(handle.where.remote(), timeout=_PING))
+            except (*died(), ray.exceptions.GetTimeoutError):
+                ray.kill(handle)
+                missing.append(i)
+        for i in missing:
+            _log.warning("worker %d died; another one loads its part", i)
+            self.handles[i], self.homes[i] = self._another(i)
+        ray.get([handle.load.remote() for handle in self.handles])  # those who have theirs say so at once
+
+    def _another(self, i: int) -> tuple[Any, str]:
+        """A new worker and its node: one with threads of its own, or, where none are left, beside others."""
+        ray = require_ray()
+        handle = self._new(i, self.threads)
+        ready = handle.where.remote()
+        if not ray.wait([ready], timeout=_PATIENCE)[0]:
+            ray.kill(handle)
+            handle = self._new(i, 0)
+            ready = handle.where.remote()
+        return handle, str(ray.get(ready))
+
+    def leaders(self) -> dict[str, int]:
+        """The first worker of every node that has any."""
+        return {home: i for i, home in reversed(list(enumerate(self.homes)))}
+
+    def end(self) -> None:
+        """Let all workers end at once."""
+        ray = require_ray()
+        if ray.is_initialized():
+            for handle in self.handles:
+                ray.kill(handle)
+        self.handles, self.homes = [], []

@@ -1,0 +1,88 @@
+"""What a cluster refuses, in words."""
+
+import socket
+import sys
+import time
+
+import polars as pl
+import pytest
+
+import cofactor as cf
+from cofactor.cluster import engine
+
+
+def test_ray_is_an_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(cf.MissingExtraError, match=r"cofactor\[ray\]"):
+        cf.cluster.connect()
+
+
+@pytest.mark.parametrize("address", ["nowhere", "ray://head:10001", "head:port", "head:0", "", ":6379"])
+def test_addresses_that_are_none(address):
+    with pytest.raises(cf.ParameterError, match="address must be host:port"):
+        cf.cluster.connect(address)
+
+
+def test_an_address_where_nobody_answers():
+    started = time.monotonic()
+    with pytest.raises(cf.CofactorError, match=r"address='127\.0\.0\.1:1': nobody answers"):
+        cf.cluster.connect("127.0.0.1:1")
+    assert time.monotonic() - started < 10
+
+
+def test_an_address_where_somebody_else_listens(monkeypatch):
+    monkeypatch.setattr(engine, "_HEALTHY", 2.0)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(cf.CofactorError, match="does not answer as the head node"):
+            cf.cluster.connect(f"127.0.0.1:{other.getsockname()[1]}")
+
+
+def test_nodes_of_other_versions(cluster, monkeypatch):
+    monkeypatch.setattr("cofactor.cluster.connection.__version__", "9.9")
+    with pytest.raises(cf.CofactorError, match=r"node .* has cofactor .*, this process 9\.9; install the same"):
+        cluster.check_versions()
+
+
+def test_a_second_connection(cluster):
+    with pytest.raises(cf.CofactorError, match="connected to a cluster of Ray already"):
+        cf.cluster.connect()
+    assert repr(cluster) == "Cluster(1 nodes, 4 threads)"
+
+
+def test_more_workers_than_there_is_room_for(events):
+    with pytest.raises(cf.ParameterError, match="workers=5 of threads=1 each: the cluster has room for 4"):
+        events.interactions(workers=5, threads=1)
+    with pytest.raises(cf.ParameterError, match="every"):
+        events.interactions(every=0)
+
+
+def test_files_of_another_kind_or_schema(cluster, table, columns, tmp_path):
+    table.write_csv(tmp_path / "log.csv")
+    with pytest.raises(cf.ParameterError, match="reads Parquet"):
+        cluster.read_events(tmp_path / "log.csv", **columns)
+    table.write_parquet(tmp_path / "a.parquet")
+    table.with_columns(pl.col("item_id").cast(pl.String)).write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(cf.DataError, match=r"column 'item_id' is Int32 in .*a.parquet and String in .*b.parquet"):
+        cluster.read_events(tmp_path / "*.parquet", **columns)
+
+
+def test_a_fault_of_the_log_is_told_as_on_one_machine(cluster, log, columns):
+    with pytest.raises(cf.DataError, match="user='who': there is no such column"):
+        cluster.read_events(log, **columns | {"user": "who"})
+
+
+def test_a_file_that_a_node_does_not_see(cluster, log, columns, monkeypatch):
+    monkeypatch.setattr("cofactor.cluster.events.files_of", lambda names: ["/not/here.parquet"])
+    with pytest.raises(cf.DataError, match=r"/not/here.parquet: the driver sees this file, node .* does not"):
+        cluster.read_events(log, **columns)
+
+
+def test_what_the_first_pass_finds(events, local):
+    x = local.interactions()
+    assert events.n_events == local.n_events
+    assert events.users == x.users
+    assert events.items == x.items
+    assert events.item_counts.sum() == local.n_events
+    assert repr(events) == f"ClusterEvents({local.n_events:,} events, {x.n_users:,} users, {x.n_items:,} items)"

@@ -1,0 +1,71 @@
+"""Lists for everyone in shards: all of them, each once, also after a kill."""
+
+import polars as pl
+import pytest
+
+import cofactor as cf
+from cofactor.cluster import recommend as module
+
+
+@pytest.fixture(scope="module")
+def model(local):
+    return cf.ImplicitALS(8, regularization=0.1, iterations=2).fit(local)
+
+
+def lists_in(folder):
+    return pl.concat(pl.read_parquet(path) for path in sorted(folder.glob("part-*.parquet")))
+
+
+def test_lists_are_those_of_one_machine(cluster, model, tmp_path):
+    model.save(tmp_path / "model")
+    for given, name in ((model, "a"), (tmp_path / "model", "b")):
+        paths = cluster.recommend(given, tmp_path / name, 5, shards=7, workers=2, threads=1)
+        assert [path.name for path in paths] == [f"part-{i:05}.parquet" for i in range(7)]
+        assert lists_in(tmp_path / name).equals(model.recommend(k=5))
+
+
+def test_only_missing_shards_are_made(cluster, model, tmp_path):
+    paths = cluster.recommend(model, tmp_path / "lists", 5, shards=4, workers=1, threads=1)
+    paths[1].unlink()
+    before = [path.stat().st_mtime_ns for path in paths if path.exists()]
+    cluster.recommend(model, tmp_path / "lists", 5, shards=4, workers=1, threads=1)
+    assert [path.stat().st_mtime_ns for i, path in enumerate(paths) if i != 1] == before
+    assert lists_in(tmp_path / "lists").equals(model.recommend(k=5))
+
+
+def test_a_worker_that_is_killed_leaves_nothing_out(cluster, model, tmp_path, monkeypatch, kill):
+    made, whole = [], module.Pool.steadily
+    start = module.Pool.start
+
+    def started(pool):
+        start(pool)
+        kill(pool, 0)
+
+    def mended(pool, step):
+        made.append(pool)
+        return whole(pool, step)
+
+    monkeypatch.setattr(module.Pool, "start", started)
+    monkeypatch.setattr(module.Pool, "steadily", mended)
+    cluster.recommend(model, tmp_path / "lists", 5, shards=6, workers=2, threads=1)
+    assert made, "nobody died"
+    assert lists_in(tmp_path / "lists").equals(model.recommend(k=5))
+    assert {path.name for path in (tmp_path / "lists").iterdir()} == {
+        "lists.json", *(f"part-{i:05}.parquet" for i in range(6))
+    }  # fmt: skip
+
+
+def test_lists_of_something_else_stay(cluster, model, tmp_path):
+    cluster.recommend(model, tmp_path / "lists", 5, shards=1)
+    with pytest.raises(cf.ArtifactError, match=r"output=.*holds lists of k=5, not 6"):
+        cluster.recommend(model, tmp_path / "lists", 6, shards=1)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    with pytest.raises(cf.ArtifactError, match=r"output=.*holds something else"):
+        cluster.recommend(model, tmp_path / "mine", 5)
+
+
+@pytest.mark.parametrize("wrong", [{"k": 0}, {"shards": 0}, {"workers": 1.5}, {"exclude_seen": 1}])
+def test_wrong_parameters(cluster, model, tmp_path, wrong):
+    with pytest.raises(cf.ParameterError, match=next(iter(wrong))):
+        cluster.recommend(model, tmp_path / "lists", **wrong)

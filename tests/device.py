@@ -21,6 +21,7 @@ IN_PLACE = {
     "fm_epoch": (1,),
     "fm_sweep": (1,),
     "invert": (0,),
+    "item_pairs_epoch": (3,),
     "mirror_scaled": (0,),
     "set_diagonal": (0,),
     "shared_negatives_epoch": (1, 2),

@@ -1,5 +1,8 @@
 """Recommender systems by matrix factorization, from a raw event log to ranked lists."""
 
+from cofactor.system.collection import resume
+
+# isort: split
 from cofactor import cluster, datasets, retrieval
 from cofactor.data import sampling, split, weights
 from cofactor.data.events import Events, read_events
@@ -74,6 +77,8 @@ from cofactor.report import plots
 from cofactor.report.page import Report
 from cofactor.report.results import make_report
 from cofactor.version import __version__ as __version__
+
+resume()
 
 __all__ = [
     "EASE",

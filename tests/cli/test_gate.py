@@ -46,7 +46,7 @@ def test_files_of_lists(models, later, run, tmp_path, ending):
     ("options", "message"),
     [
         (["--metric", "ndgc@10"], "did you mean ndcg"),
-        (["--margin", "much"], "margin='much'"),
+        (["--margin", "much"], "--margin much"),
         (["--confidence", "95"], "confidence"),
         (["--user", "who"], "who"),
     ],
@@ -54,6 +54,11 @@ def test_files_of_lists(models, later, run, tmp_path, ending):
 def test_what_could_not_be_found_out_is_no_no(models, later, run, options, message):
     """1 means not to promote; a mistake must not look like it."""
     assert message in run("gate", models / "popular", models / "random", later, *options, expect=2).stderr
+
+
+def test_a_test_of_what_was_learned_is_told_in_the_words_of_the_command(models, run):
+    told = run("gate", models / "popular", models / "popular", models / "earlier.parquet", expect=2).stderr
+    assert "pass --repeats, or a test of new pairs" in " ".join(told.split())
 
 
 def test_files_that_are_no_lists(models, later, run, tmp_path):

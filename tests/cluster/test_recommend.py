@@ -24,6 +24,13 @@ def test_lists_are_those_of_one_machine(cluster, model, tmp_path):
         assert lists_in(tmp_path / name).equals(model.recommend(k=5))
 
 
+def test_similar_items_are_those_of_one_machine(cluster, model, tmp_path):
+    cluster.similar_items(model, tmp_path / "lists", 4, shards=3, workers=1, threads=1)
+    assert lists_in(tmp_path / "lists").equals(model.similar_items(k=4))
+    with pytest.raises(cf.ArtifactError, match="holds lists of exclude_seen=None, not True"):
+        cluster.recommend(model, tmp_path / "lists", 4, shards=3)
+
+
 def test_only_missing_shards_are_made(cluster, model, tmp_path):
     paths = cluster.recommend(model, tmp_path / "lists", 5, shards=4, workers=1, threads=1)
     paths[1].unlink()
@@ -65,7 +72,7 @@ def test_lists_of_something_else_stay(cluster, model, tmp_path):
         cluster.recommend(model, tmp_path / "mine", 5)
 
 
-@pytest.mark.parametrize("wrong", [{"k": 0}, {"shards": 0}, {"workers": 1.5}, {"exclude_seen": 1}])
+@pytest.mark.parametrize("wrong", [{"k": 0}, {"shards": 0}, {"workers": 1.5}, {"exclude_seen": None}])
 def test_wrong_parameters(cluster, model, tmp_path, wrong):
     with pytest.raises(cf.ParameterError, match=next(iter(wrong))):
         cluster.recommend(model, tmp_path / "lists", **wrong)

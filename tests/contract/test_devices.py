@@ -12,6 +12,7 @@ import pytest
 import cofactor as cf
 from cofactor.kernels import on
 from cofactor.kernels.csr import CSR
+from cofactor.kernels.torch.place import Place
 from device import in_torch
 
 DEVICES = [
@@ -88,6 +89,16 @@ def test_sessions_by_a_sampled_loss_are_those_of_the_cpu(device):
 
 
 @every_device
+@pytest.mark.parametrize("shared", [True, False])
+def test_pairs_of_items_are_those_of_the_cpu(device, shared):
+    sessions = cf.datasets.synthetic_sessions(200, 40, seed=0)
+    options = {"shared": shared, "negatives": 8, "batch_size": 32, "epochs": 2, "threads": 1}
+    here, there = (cf.ItemPairsMF(8, device=name, **options).fit(sessions) for name in ("cpu", device))
+    np.testing.assert_allclose(there.loss_history_, here.loss_history_, rtol=1e-4)
+    lists_agree(there.similar_items(k=3), here.similar_items(k=3))
+
+
+@every_device
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_a_machine_by_batches_learns_as_much_as_on_the_cpu(x, device, task):
     """Batches differ; what one has learned predicts the same anywhere."""
@@ -134,9 +145,9 @@ def test_other_solvers_are_an_error_that_says_what_there_is(x, device):
 
 
 @every_device
-def test_kernels_that_are_missing_name_the_device_that_has_them(x, device):
+def test_kernels_that_are_missing_name_the_device_that_has_them(device):
     with pytest.raises(cf.ParameterError, match=f"device='{device}' has no kernel .*; the device that has it: cpu"):
-        cf.ItemPairsMF(8, epochs=1, device=device).fit(x)
+        on(device).slim_columns()
 
 
 @every_device
@@ -200,6 +211,20 @@ def test_a_lack_of_memory_is_told_in_numbers(x, device, monkeypatch):
         model.fit(x)
     with pytest.raises(cf.NotFittedError):
         model.recommend()
+
+
+@pytest.mark.skipif("torch" not in in_torch(), reason="PyTorch is missing")
+def test_chunks_shrink_where_another_process_has_the_card(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    place = Place("cuda")
+    free = {"alone": 2**36, "beside another": 2**30, "full": 2**20}
+    chunks = {}
+    for what, n_bytes in free.items():
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda n=n_bytes: (n, 2**37))
+        chunks[what] = 4 * place.chunk_floats
+    assert chunks == {"alone": 2**29, "beside another": 2**27, "full": 2**24}
 
 
 # What is not there

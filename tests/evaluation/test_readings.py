@@ -175,7 +175,7 @@ def test_two_processes_and_a_crash_lose_no_reading(test, tmp_path):
     file.write_bytes(file.read_bytes() + b'\xff\n[1]\n"x"\n{"test": 1}\n')
     assert readings(test, folder) == 81
     assert readings(test.head(3), folder) == 0
-    with pytest.raises(ParameterError, match="folder: .*nowhere is no folder that there is; name one of compare"):
+    with pytest.raises(ParameterError, match=r"folder: .*nowhere is no folder that there is; name one of compare"):
         readings(test, tmp_path / "nowhere")
 
 

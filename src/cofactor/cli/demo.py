@@ -15,6 +15,7 @@ from cofactor.models.base.saved import check_writable
 from cofactor.report import plots
 from cofactor.report.page import HTML_ENDINGS, Report
 from cofactor.report.tables import readable_leaderboard
+from cofactor.retrieval import indexed
 from cofactor.system.files import check_output, write_table
 
 __all__ = ["demo"]
@@ -53,7 +54,7 @@ def demo(
     check_output(page, HTML_ENDINGS)
 
     found = analyse(note)
-    found.als.save(model)
+    indexed(found.als).save(model)  # with its indexes, which the service need not make
     write_table(found.recommendations, table)
     write_table(found.items, items)
     _report(found).write(page)

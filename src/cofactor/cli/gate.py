@@ -8,6 +8,7 @@ import typer
 
 from cofactor.cli.options import Columns, EventFiles, Json, Repeats
 from cofactor.cli.output import complain, note, print_facts, print_json, say
+from cofactor.cli.wording import in_options
 from cofactor.data.sources import READ_ERRORS, open_source
 from cofactor.errors import CofactorError
 from cofactor.evaluation.gate import gate as decide
@@ -49,7 +50,7 @@ def gate(
             old, new, test.pairs(), metric, margin=_number(margin), confidence=confidence, exclude_seen=not repeats
         )
     except CofactorError as error:
-        complain(str(error))
+        complain(in_options(str(error), ("--repeats", "--metric", "--margin", "--confidence")))
         raise typer.Exit(2) from error
     if as_json:
         print_json(asdict(found))

@@ -1,5 +1,6 @@
 """``cofactor serve``: saved models as a service over HTTP."""
 
+import gc
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,6 +63,7 @@ def serve(
 
     The page is at the address itself, the interface at /docs.
     """
+    gc.disable()  # until it serves: nothing of what is loaded is garbage
     try:
         from cofactor.serve.server import serve as run
         from cofactor.serve.settings import Settings

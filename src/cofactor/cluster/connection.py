@@ -6,7 +6,7 @@ import os
 import platform
 from typing import TYPE_CHECKING, Any
 
-from cofactor.checks import check_at_least
+from cofactor.checks import check_at_least, check_flag
 from cofactor.cluster.engine import answering, nodes, require_ray, translated
 from cofactor.cluster.events import ClusterEvents, read
 from cofactor.cluster.recommend import recommend
@@ -169,6 +169,7 @@ class Cluster:
             ``part-00000.parquet`` and so on, with ``user_id``, ``item_id``, ``score`` and ``rank``. Every node sees it.
         k : int
         exclude_seen : bool
+            Leave out what a user has had.
         shards : int, optional
             By default one for 20,000 users.
         workers, threads : int, optional
@@ -180,10 +181,30 @@ class Cluster:
         ArtifactError
             The folder holds lists of another model or other parameters, or something else.
         """
+        check_flag("exclude_seen", exclude_seen)
         return recommend(
             model, output, k, exclude_seen=exclude_seen, shards=shards, workers=workers, threads=threads,
             progress=progress,
         )  # fmt: skip
+
+    def similar_items(
+        self,
+        model: Recommender | str | Path,
+        output: str | Path,
+        k: int = 10,
+        *,
+        shards: int | None = None,
+        workers: int | None = None,
+        threads: int | None = None,
+        progress: bool | None = None,
+    ) -> list[Path]:
+        """The k most similar items of every item, in shards of items; as :meth:`recommend`.
+
+        The files have ``item_id``, ``similar_item_id``, ``score`` and ``rank``.
+        """
+        return recommend(
+            model, output, k, exclude_seen=None, shards=shards, workers=workers, threads=threads, progress=progress
+        )
 
     def close(self) -> None:
         """Leave the cluster; one of this machine alone ends, and so do all workers."""

@@ -13,7 +13,7 @@ from cofactor.checks import check_at_least, check_flag, check_path, check_type
 from cofactor.cluster.engine import died, require_ray, translated
 from cofactor.cluster.pool import Pool, placed
 from cofactor.cluster.storage import read_json, write_json
-from cofactor.errors import ArtifactError
+from cofactor.errors import ArtifactError, ParameterError
 from cofactor.models.base.recommender import Recommender, load
 from cofactor.system.progress import progress_bar
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 _HEADER = "lists.json"
-_USERS = 20_000  # of a shard
+_ROWS = 20_000  # of a shard
 
 
 class ListWorker:
@@ -50,10 +50,17 @@ class ListWorker:
         self.model = fitted.answering()
         return True
 
-    def write(self, path: str, begin: int, end: int, k: int, exclude_seen: bool) -> int:
-        """Write the lists of users ``begin`` to ``end``; the file is there as a whole or not at all."""
-        users = self.model.interactions_.users.ids.slice(begin, end - begin)
-        lists = self.model.recommend(users, k, exclude_seen=exclude_seen)
+    def write(self, path: str, begin: int, end: int, k: int, exclude_seen: bool | None) -> int:
+        """Write the lists of users (or, where ``exclude_seen`` is None, items) ``begin`` to ``end``.
+
+        The file is there as a whole or not at all.
+        """
+        x = self.model.interactions_
+        ids = (x.items if exclude_seen is None else x.users).ids.slice(begin, end - begin)
+        if exclude_seen is None:
+            lists = self.model.similar_items(ids, k)
+        else:
+            lists = self.model.recommend(ids, k, exclude_seen=exclude_seen)
         beside = Path(path).with_name(f".{Path(path).name}-{uuid4().hex[:8]}")
         try:
             lists.write_parquet(beside)
@@ -68,26 +75,29 @@ def recommend(
     output: str | Path,
     k: int,
     *,
-    exclude_seen: bool,
+    exclude_seen: bool | None,
     shards: int | None,
     workers: int | None,
     threads: int | None,
     progress: bool | None,
 ) -> list[Path]:
-    """See ``Cluster.recommend``."""
+    """See ``Cluster.recommend``; with ``exclude_seen=None``, ``Cluster.similar_items``."""
     check_at_least("k", k, 1, whole=True)
-    check_flag("exclude_seen", exclude_seen)
+    if exclude_seen is not None:
+        check_flag("exclude_seen", exclude_seen)
     for name, value in (("shards", shards), ("workers", workers), ("threads", threads)):
         if value is not None:
             check_at_least(name, value, 1, whole=True)
     check_type("model", model, Recommender | str | Path, "a fitted model, or the folder of a saved one")
     fitted = model if isinstance(model, Recommender) else load(model, verify=False)
-    n_users = len(fitted._fitted().users)
+    if exclude_seen is None and not hasattr(fitted, "similar_items"):
+        raise ParameterError(f"model: a {type(fitted).__name__} knows no similar items")
+    n_rows = len(fitted._fitted().items if exclude_seen is None else fitted._fitted().users)
     folder = check_path("output", output).absolute()
-    n = min(n_users, shards or -(-n_users // _USERS))
+    n = min(n_rows, shards or -(-n_rows // _ROWS))
     facts = {"model": repr(fitted), "data": _digest(fitted), "k": k, "exclude_seen": exclude_seen, "shards": n}
     _claim(folder, facts)
-    cuts = np.arange(n + 1) * n_users // n
+    cuts = np.arange(n + 1) * n_rows // n
     paths = [folder / f"part-{i:05}.parquet" for i in range(n)]
     todo = [i for i in range(n) if not paths[i].exists()]
     if not todo:
@@ -118,7 +128,7 @@ def _deal(
     paths: list[Path],
     cuts: NDArray[Any],
     *,
-    how: tuple[int, bool],
+    how: tuple[int, bool | None],
     bar: tqdm[Any],
 ) -> None:
     """Give every free worker the next shard; that of a worker that died goes to another."""

@@ -240,11 +240,10 @@ class Catalogue:
         """
         return self._search.find(text, k, among=among, popularity=popularity)
 
-    def warm(self) -> Self:
-        """Make what searches and descriptions need, before anybody waits for it; some microseconds an item."""
+    def warm(self) -> None:
+        """Make what descriptions need before anybody waits for it, and begin with what searches need beside."""
         self.describe()
-        self.search("", 1)
-        return self
+        threading.Thread(target=self.search, args=("", 1), name="cofactor-names", daemon=True).start()
 
     @cached_property
     def _search(self) -> NameSearch:

@@ -115,12 +115,14 @@ def _run(app: App, drain: float, sock: socket.socket) -> None:
     # What was loaded stays: looking through it for garbage takes longer than many an answer.
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS, *gc.get_threshold()[1:])
+    gc.enable()
     _Server(config).run(sockets=[sock])
 
 
 def _work(drain: float, file: int) -> None:
     """What a worker process does."""
     leave_with_parent()
+    gc.disable()  # until it serves
     settings = Settings.from_environment()
     set_up_logs(settings.log_level)
     try:

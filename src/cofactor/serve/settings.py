@@ -101,12 +101,12 @@ def make_app(settings: Settings) -> App:
     catalogue = None
     if settings.items is not None:
         catalogue = Catalogue.read(settings.items, item=settings.item, name=settings.name, image=settings.image)
-        catalogue.warm()
     if settings.watch is not None:
         models.watch(settings.watch)
     service = Service(models, store=store, catalogue=catalogue, keys=keys, limits=limits, telemetry=telemetry)
     every = [*routes(service), *state_routes(service), *catalogue_routes(service)]
-    return App(service, every, stop=service.close, log_requests=settings.log_requests)
+    warm = None if catalogue is None else catalogue.warm
+    return App(service, every, start=warm, stop=service.close, log_requests=settings.log_requests)
 
 
 def _built(model: Recommender) -> Index:

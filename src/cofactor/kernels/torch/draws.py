@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from cofactor.kernels.arrays import Float, Rows
 
-__all__ = ["drawn_items", "first_number", "mixed"]
+__all__ = ["Stream", "drawn_items", "first_number", "mixed"]
 
 _STEP = 0x9E3779B97F4A7C15
 _ALL = 2**64 - 1
@@ -28,13 +28,25 @@ def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
+class Stream:
+    """A stream of a seed, number by number."""
+
+    def __init__(self, seed: int, stream: int) -> None:
+        self._state = _start(seed, stream)
+
+    def below(self, n: int) -> int:
+        """Uniform in [0, n)."""
+        self._state += _STEP
+        return mixed(self._state) * n >> 64
+
+
 def first_number(seed: int, stream: int) -> int:
     """The first number of a stream of a seed."""
     return mixed(_start(seed, stream) + _STEP)
 
 
 def _start(seed: int, stream: int) -> int:
-    return mixed(seed ^ mixed(stream + _STEP))
+    return mixed(seed ^ mixed((stream & _ALL) + _STEP))
 
 
 def drawn_items(n: int, n_items: int, seed: int, stream: int, alias: tuple[Float, Rows] | None) -> NDArray[np.int64]:

@@ -106,7 +106,7 @@ class ItemPairsMF(FactorModel):
         differ a little.
     seed : int
     threads : int, optional
-    device : {"cpu"}
+    device : {"cpu", "torch", "cuda"}
 
     Attributes
     ----------

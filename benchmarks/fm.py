@@ -15,6 +15,7 @@ those that the batch touches.
 
     python benchmarks/fm.py --only large                 # a pass over 27 million ratings (138,000 x 27,000) by batches
     python benchmarks/fm.py --only best --data FOLDER    # best validation RMSE of both, and when it was reached (ml-1m)
+    python benchmarks/fm.py --only mcmc --data FOLDER    # RMSE and sweeps beside myFM's, sampled alike (ml-1m)
 """
 
 from __future__ import annotations
@@ -94,6 +95,48 @@ def myfm_sweep(x: CSR, factors: int, n: int = 8) -> float:
         return time.process_time() - start
 
     return (seconds(n + 1) - seconds(1)) / n
+
+
+def one_hot(users: NDArray[np.int32], items: NDArray[np.int32], n_users: int, n_items: int) -> sp.csr_matrix:
+    """A row for every rating; a row of -1 has no column."""
+    columns = np.column_stack([users, n_users + items])
+    known = np.column_stack([users, items]) >= 0
+    rows = np.repeat(np.arange(len(users)), 2).reshape(-1, 2)
+    return sp.csr_matrix((np.ones(known.sum()), (rows[known], columns[known])), (len(users), n_users + n_items))
+
+
+def beside_myfm(folder: Path, threads: int, *, factors: int = 32, sweeps: int = 100) -> None:
+    """A random tenth of ml-1m (seed 0), predicted by samples of the last two thirds of as many sweeps of both.
+
+    Both have one noise for all ratings; "user noise" is ours as it is by default. Seconds are of the CPU, of a whole
+    fit, by the number of sweeps.
+    """
+    import myfm
+
+    split = cf.split.random(movielens_1m(folder), 0.1, 0)
+    train, test = split.train.ratings(), split.test.ratings().to_frame()
+    users, items = train.users.rows(test["user_id"], "user_id"), train.items.rows(test["item_id"], "item_id")
+    truth, x, kept = test["rating"].to_numpy(), train.user_items, 2 * sweeps // 3
+    print_header(["", "RMSE", "CPU seconds a sweep"], n_texts=1)
+    taken = {}
+    for name, user_noise in (("FactorizationMachine", False), ("with user noise", True)):
+        cpu = time.process_time()
+        model = cf.FactorizationMachine(
+            factors, iterations=sweeps, samples=kept, user_noise=user_noise, threads=threads
+        )
+        model.fit(train, progress=False)
+        taken[name] = (time.process_time() - cpu) / sweeps
+        error = np.sqrt(np.mean((model.rate(users, items)[0] - truth) ** 2))
+        print_row(name, f"{error:.4f}", f"{taken[name]:.3f}")
+    cpu = time.process_time()
+    fm = myfm.MyFMRegressor(rank=factors, random_seed=0)
+    shape = x.n_rows, x.n_columns
+    table = one_hot(x.row_index().astype(np.int32), x.indices, *shape)
+    fm.fit(table, x.values.astype(np.float64), n_iter=sweeps, n_kept_samples=kept, group_shapes=list(shape))
+    taken["myFM"] = (time.process_time() - cpu) / sweeps
+    error = np.sqrt(np.mean((fm.predict(one_hot(users, items, *shape)) - truth) ** 2))
+    print_row("myFM", f"{error:.4f}", f"{taken['myFM']:.3f}")
+    print(f"\n{sweeps} sweeps, {factors} factors; {taken['myFM'] / taken['FactorizationMachine']:.0f}x a sweep")
 
 
 def kernel_pass(x: CSR, factors: int, batch: int, threads: int) -> Callable[[], object]:
@@ -218,15 +261,19 @@ def main() -> None:
     parser.add_argument("--peer-factors", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=available_threads())
-    parser.add_argument("--only", choices=("large", "best"), help="one of the other comparisons")
+    parser.add_argument("--only", choices=("large", "best", "mcmc"), help="one of the other comparisons")
+    parser.add_argument("--sweeps", type=int, default=100, help='of "mcmc"')
     parser.add_argument("--data", type=Path, default=os.environ.get("COFACTOR_DATA"), help="folder that holds ml-1m")
     args = parser.parse_args()
     if args.only == "large":
         large(args.threads)
-    elif args.only == "best":
+    elif args.only is not None:
         if args.data is None:
             parser.error("give --data FOLDER or set COFACTOR_DATA")
-        best(Path(args.data), args.threads)
+        if args.only == "best":
+            best(Path(args.data), args.threads)
+        else:
+            beside_myfm(Path(args.data), args.threads, factors=args.factors, sweeps=args.sweeps)
     else:
         sweeps(args)
 

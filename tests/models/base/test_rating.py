@@ -295,3 +295,20 @@ def test_the_model_of_the_contributors_guide_works(tmp_path):
     assert model.recommend_for(TABLE)["item_id"].to_list() == [3, 2]
     assert model.predict(TABLE)["rating"][0] == pytest.approx((14 + 5 * 18 / 7) / 8)
     assert cf.evaluate(model, TABLE, "rmse", n_bootstrap=0)["value"].item() > 0
+
+
+@pytest.mark.parametrize(("offset", "unit"), [(1e8, 1.0), (-1e8, 1.0), (1.7e9, 1.0), (1.0, 1e-7), (1e6, 1.0)], ids=str)
+def test_ratings_that_float32_would_round_away_are_refused(offset, unit):
+    """The last differ by fewer than a hundred of its steps."""
+    table = {"user_id": [1, 1, 2, 2, 3], "item_id": [7, 8, 7, 9, 9]}
+    stars = offset + unit * np.array([4.0, 2.0, 5.0, 1.0, 2.0])
+    for model in (cf.BiasOnly(), cf.BiasedMF(2), cf.FactorizationMachine(2, iterations=5)):
+        with pytest.raises(cf.DataError, match=r"numbers in float32.*are .* apart; subtract what all have in common"):
+            model.fit(pl.DataFrame(table | {"rating": stars}))
+    near = pl.DataFrame(table | {"rating": stars - offset + 2_000 * unit})
+    assert cf.BiasOnly().fit(near).predict(near)["rating"].is_finite().all()
+
+
+def test_a_rating_model_that_is_not_fitted_says_what_it_wants():
+    with pytest.raises(cf.NotFittedError, match=r"BiasOnly has not been fitted; call fit\(ratings\) first"):
+        cf.BiasOnly().predict({"user_id": [1], "item_id": [7]})

@@ -335,3 +335,13 @@ def test_memory_is_asked_before_it_is_taken(monkeypatch):
     monkeypatch.setattr(memory, "available_memory", lambda: 10_000)
     with pytest.raises(cf.ParameterError, match=r"FactorizationMachine\(factors=8\) on 150 users .* fewer samples or"):
         cf.FactorizationMachine(8).fit(planted()[0])
+
+
+def test_features_of_nobody_who_has_ratings_are_refused():
+    """Ids of another kind would make new items of all rows, and no feature would be learned."""
+    ratings = {"user_id": [1, 1, 2, 2], "item_id": [7, 8, 7, 9], "rating": [4.0, 2.0, 5.0, 1.0]}
+    for of in ("item", "user"):
+        features = {f"{of}_id": [107, 108, 109], "kind": ["a", "b", "a"]}
+        told = rf"{of}_features: none of the \d {of}s with ratings, such as \d, has a row .* first id is 107"
+        with pytest.raises(cf.DataError, match=told):
+            cf.FactorizationMachine(2, iterations=5).fit(ratings, **{f"{of}_features": features})

@@ -39,6 +39,7 @@ class Model(ABC, Viewed):
 
     registry: ClassVar[dict[str, type[Model]]] = {}
     _data_class: ClassVar[type[UserItems]] = Interactions  # what it is fitted on
+    _fitted_on: ClassVar[str] = "interactions"  # how that is called
     interactions_: UserItems
     threads: int | None = None
     device: str = "cpu"
@@ -83,7 +84,7 @@ class Model(ABC, Viewed):
 
     def _fitted(self) -> UserItems:
         if not hasattr(self, "interactions_"):
-            raise NotFittedError(f"this {type(self).__name__} has not been fitted; call fit(interactions) first")
+            raise NotFittedError(f"this {type(self).__name__} has not been fitted; call fit({self._fitted_on}) first")
         return self.interactions_
 
     @abstractmethod

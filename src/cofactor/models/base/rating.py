@@ -40,6 +40,8 @@ UnknownRated: TypeAlias = Literal["estimate", "error", "skip"]
 _PAIR = ("user_id", "item_id")
 _PIECE = 1 << 16  # pairs rated at once
 _FLOATS = 1 << 24  # of the vectors of users whose lists are made at once
+_LEVELS = 100  # that float32 must have between the least and the greatest rating
+_COARSE = 0.1  # distance of neighbours in float32 at which equal ratings may have been different ones
 
 
 class RatingModel(Recommender):
@@ -53,6 +55,7 @@ class RatingModel(Recommender):
     """
 
     _data_class = Ratings
+    _fitted_on = "ratings"
     interactions_: Ratings
 
     # What a subclass provides.
@@ -328,9 +331,11 @@ def as_ratings(given: Any, *, context: Context | None = None) -> Ratings:  # noq
     ParameterError
         It is none of these.
     DataError
-        It cannot be used (see ``Ratings``), all ratings are the same, or they are too large or too small for float32.
+        It cannot be used (see ``Ratings``), all ratings are the same, or they are too large, too small or too far from
+        0 for float32.
     """
     ratings = _made(given, context)
+    _check_resolution(ratings)
     if ratings.is_constant:
         raise DataError(
             f"ratings: all {ratings.nnz:,} are {ratings.scale[0]:g}, so there is nothing to predict. A log of what "
@@ -339,6 +344,18 @@ def as_ratings(given: Any, *, context: Context | None = None) -> Ratings:  # noq
         )
     check_weights(ratings.user_items, ratings.items, ratings.users, "rating")
     return ratings
+
+
+def _check_resolution(ratings: Ratings) -> None:
+    """Raise DataError for ratings so far from 0 that float32 rounds away how they differ, or all of it."""
+    values = ratings.user_items.values
+    least, most = float(values.min()), float(values.max())
+    step = float(np.spacing(np.float32(max(abs(least), abs(most)))))
+    if most - least < _LEVELS * step and (most > least or step >= _COARSE):
+        raise DataError(
+            f"ratings: they lie from {least:.9g} to {most:.9g}, where numbers in float32, in which models compute, are "
+            f"{step:.2g} apart; subtract what all have in common, about {least:.6g}"
+        )
 
 
 def _made(given: Any, context: Context | None) -> Ratings:  # noqa: ANN401

@@ -5,6 +5,7 @@
     python benchmarks/als.py convergence --plot loss.svg  # seconds to the loss that a peer ends with
     python benchmarks/als.py threads                      # speed-up with threads, beside that of sgemm
     python benchmarks/als.py growth                       # seconds against interactions and against factors
+    python benchmarks/als.py gathers                      # a pair in 32 and 16 bits, from a cache and from memory
     python benchmarks/als.py memory                       # peak of whole fits, each in a fresh process
     python benchmarks/als.py scale                        # 5 M users, 1 M items, 200 M pairs, 64 factors
 
@@ -32,6 +33,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import _als_convergence
+import _als_gathers
 import _als_memory
 import ceiling
 import numpy as np
@@ -159,6 +161,7 @@ WAYS: dict[str, Any] = {
     "convergence": convergence,
     "threads": threads,
     "growth": growth,
+    "gathers": _als_gathers.run,
     "memory": _als_memory.run,
     "scale": _als_memory.run,
 }

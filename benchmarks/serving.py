@@ -2,6 +2,8 @@
 
     pip install 'cofactor[serve,bench]' fastapi && python benchmarks/serving.py [--part lists ...]
 
+The part ``peer`` takes skrecsys too, and runs only where it is asked for.
+
 Loopback, bounded. The servers stand ready together and are asked in turns, for a second each, so that whatever else the
 machine does falls on both; told are medians of ratios of requests a second, and of CPU time a request, which does not
 count what others do. Data is synthetic: 30,000 users, 27,000 items, 1.5 million pairs, vectors of ImplicitALS.
@@ -169,6 +171,31 @@ def tails(servers: dict[str, tuple[Server, list[bytes]]], rounds: int, seconds: 
         )
 
 
+def peer(folder: Path, rounds: int, seconds: float) -> None:
+    """An item kNN beside skrecsys' recipe for one, which tells ids alone; both leave out what was seen."""
+    x = cf.datasets.synthetic(n_users=N_USERS, n_items=N_ITEMS, n_interactions=N_PAIRS, factors=32, seed=0)
+    x.to_frame().select("user_id", "item_id").write_parquet(folder / "pairs.parquet")
+    cf.ItemKNN(similarity="cosine", neighbours=50).fit(x).save(folder / "knn")
+    os.environ["PAIRS"] = str((folder / "pairs.parquet").resolve())
+    command = ["-m", "uvicorn", "_skrecsys_list:app", "--port", "PORT", "--no-access-log", "--log-level", "error"]
+    paths = [f"/users/{random.Random(at).randrange(N_USERS)}/recommendations" for at in range(20_000)]
+    servers = {
+        "skrecsys": (
+            Server([*command, "--loop", "uvloop", "--http", "httptools"], paths[0]),
+            list(map(request, paths)),
+        ),
+        "item kNN": (of_model(folder / "knn"), known_requests()),
+    }
+    try:
+        found = in_turns(servers, rounds, seconds)
+        for name, per in found.items():
+            print(f"{name}: {median(p[0] for p in per):,.0f} requests/s, {median(p[1] for p in per):.0f} us CPU each")
+        print(f"item kNN beside skrecsys' recipe: {ratio(found, 'item kNN', 'skrecsys')}; target 1.5")
+    finally:
+        for server, _ in servers.values():
+            server.close()
+
+
 def equal(folder: Path, n: int = 10_000) -> None:
     """Served lists of 10,000 users and of 10,000 histories beside those of tables, with filters of every kind."""
     saved, rng = models(folder), np.random.default_rng(0)
@@ -276,6 +303,8 @@ def main() -> None:
         folder = given.folder or Path(temporary)
         if "lists" in given.part:
             lists(folder, given.rounds, given.seconds)
+        if "peer" in given.part:
+            peer(folder, given.rounds, given.seconds)
         if "equal" in given.part:
             equal(folder)
         if "ready" in given.part:

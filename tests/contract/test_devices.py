@@ -12,6 +12,7 @@ import pytest
 import cofactor as cf
 from cofactor.kernels import on
 from cofactor.kernels.csr import CSR
+from cofactor.kernels.torch.place import Place
 from device import in_torch
 
 DEVICES = [
@@ -210,6 +211,20 @@ def test_a_lack_of_memory_is_told_in_numbers(x, device, monkeypatch):
         model.fit(x)
     with pytest.raises(cf.NotFittedError):
         model.recommend()
+
+
+@pytest.mark.skipif("torch" not in in_torch(), reason="PyTorch is missing")
+def test_chunks_shrink_where_another_process_has_the_card(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    place = Place("cuda")
+    free = {"alone": 2**36, "beside another": 2**30, "full": 2**20}
+    chunks = {}
+    for what, n_bytes in free.items():
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda n=n_bytes: (n, 2**37))
+        chunks[what] = 4 * place.chunk_floats
+    assert chunks == {"alone": 2**29, "beside another": 2**27, "full": 2**24}
 
 
 # What is not there

@@ -52,6 +52,7 @@ OF_THE_CPU = {
     "test_scores_closer_together_than_the_bounds_are_to_the_scores",
     "test_the_ranks_are_those_of_the_lists",
     "test_threads_order_and_company_change_nothing",
+    "test_without_locks_rows_of_their_own",
     "test_where_vectors_start_in_memory_does_not_matter",
 }
 

@@ -27,7 +27,7 @@ def test_json_and_the_final_score(log, run_json, tmp_path):
     assert found["best"] == {"metric": "recall@5", "value": study.best_value, "parameters": study.best_params}
     assert found["test"] == study.score(test.pairs()).to_dicts()
     assert [row["value"] for row in found["trials"]] == study.trials["value"].to_list()
-    assert sorted(p.name for p in (tmp_path / "s").iterdir()) == ["study.json", "trials.jsonl"]
+    assert sorted(p.name for p in (tmp_path / "s").iterdir()) == ["readings.jsonl", "study.json", "trials.jsonl"]
 
 
 def test_names_of_models_and_spaces_of_their_own(log, run_json, tmp_path):

@@ -37,6 +37,7 @@ Duplicates: TypeAlias = Literal["last", "mean", "error"]
 Scale: TypeAlias = tuple[float, float]
 """The lowest and the highest rating that can be given."""
 
+_WAYS = "name their column: read_events(..., rating=...), or give interactions() to a model such as ImplicitALS or EASE"
 _MOST_LEVELS = 1000
 _CLOSE = 1e-3  # of a step: what float32 leaves of grids such as .1, .2, .3
 
@@ -97,7 +98,7 @@ class Ratings(UserItems):
         check_type("events", events, Log, "Events; from_frame takes tables")
         check_choice("duplicates", duplicates, ("last", "mean", "error"))
         if events.rating is None:
-            raise ParameterError("these events have no ratings; name their column: read_events(..., rating=...)")
+            raise ParameterError(f"these events have no ratings; {_WAYS}")
         require_context(events.frame.collect_schema().names(), names, "events")
         _check_column(events, events.rating)
         value = pl.col(events.rating)
@@ -196,8 +197,7 @@ class Ratings(UserItems):
             return cls(x.users, x.items, x.user_items)
         if events.rating is None:
             raise DataError(
-                "these interactions were made of events without ratings, and their weights are none; name the column: "
-                "read_events(..., rating=...)"
+                f"these interactions were made of events without ratings, and their weights are none; {_WAYS}"
             )
         ratings = cls.from_events(events)
         if ratings.nnz == x.nnz and ratings.users == x.users and ratings.items == x.items:
@@ -300,7 +300,7 @@ def rated_table(given: TableLike, what: str, *, keep: Sequence[str] = ()) -> pl.
     """
     if isinstance(given, Log):
         if given.rating is None:
-            raise DataError(f"{what}: the events have no ratings; name their column: read_events(..., rating=...)")
+            raise DataError(f"{what}: the events have no ratings; {_WAYS}")
         _check_column(given, given.rating)
         roles = {"user_id": given.user, "item_id": given.item, "rating": given.rating}
         require_context(given.frame.collect_schema().names(), keep, what)

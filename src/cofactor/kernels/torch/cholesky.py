@@ -9,9 +9,8 @@ if TYPE_CHECKING:
 
 __all__ = ["solve_systems"]
 
-_CPU_BLOCK = (
-    32  # LAPACK takes a multiple of the time for anything larger; the products between blocks run at full speed
-)
+# LAPACK takes a multiple of the time for anything larger; the products between blocks run at full speed.
+_CPU_BLOCK = 32
 
 
 def solve_systems(systems: Tensor, sides: Tensor) -> tuple[Tensor, Tensor]:

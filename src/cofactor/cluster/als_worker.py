@@ -6,13 +6,12 @@ finds is kept, so that it can be asked for again when another worker has died.
 
 from __future__ import annotations
 
-import os
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cofactor.cluster.engine import require_ray
+from cofactor.cluster.pool import Worker
 from cofactor.cluster.shards import Description, shard
 from cofactor.cluster.storage import read_array, write_array
 from cofactor.kernels.cpu.als import als_sweep, gramian, rotate, squared_norms, vectors
@@ -64,7 +63,7 @@ class Solved(NamedTuple):
     penalties: NDArray[np.float64]
 
 
-class AlsWorker:
+class AlsWorker(Worker):
     """Rows ``bounds[side][blocks[side][0]]`` and so on of both sides.
 
     Parameters
@@ -78,20 +77,12 @@ class AlsWorker:
     def __init__(
         self, described: Description, blocks: tuple[NDArray[np.int64], NDArray[np.int64]], threads: int
     ) -> None:
-        os.environ["COFACTOR_NUM_THREADS"] = str(threads)
-        self.described, self.threads, self.blocks = described, threads, [np.array(one) for one in blocks]
+        super().__init__(threads)
+        self.described, self.blocks = described, [np.array(one) for one in blocks]
         self.sides: list[CSR] = []
         self.done: tuple[int, Solved | None] = (-1, None)
         self.published = -1
         self.rows: Float = vectors(0, 1)
-
-    def where(self) -> str:
-        """The node that this worker is on."""
-        return str(require_ray().get_runtime_context().get_node_id())
-
-    def process(self) -> int:
-        """The number of its process there."""
-        return os.getpid()
 
     def load(self) -> bool:
         """Make this worker's rows, unless they are there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,7 +13,7 @@ from cofactor.errors import CofactorError, ParameterError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Pool", "placed"]
+__all__ = ["Pool", "Worker", "placed"]
 
 T = TypeVar("T")
 
@@ -48,6 +49,25 @@ def placed(workers: int | None, threads: int | None) -> tuple[int, int]:
     return workers, threads
 
 
+class Worker:
+    """What all workers tell of themselves; its kernels take ``threads`` threads.
+
+    Others derive from it, and have a method ``load`` that loads their part, once.
+    """
+
+    def __init__(self, threads: int) -> None:
+        os.environ["COFACTOR_NUM_THREADS"] = str(threads)
+        self.threads = threads
+
+    def where(self) -> str:
+        """The node that this worker is on."""
+        return str(require_ray().get_runtime_context().get_node_id())
+
+    def process(self) -> int:
+        """The number of its process there."""
+        return os.getpid()
+
+
 @dataclass
 class Pool:
     """Workers of one kind, each with a part of its own.
@@ -55,12 +75,12 @@ class Pool:
     Parameters
     ----------
     kind : class
-        ``kind(*arguments(i))`` is worker i, with two methods: ``where`` tells its node, ``load`` loads its part, once.
+        A kind of :class:`Worker`; ``kind(*arguments(i))`` is worker i.
     n, threads : int
     arguments : callable
     """
 
-    kind: type
+    kind: type[Worker]
     n: int
     threads: int
     arguments: Callable[[int], Sequence[Any]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -11,7 +10,7 @@ import numpy as np
 
 from cofactor.checks import check_at_least, check_flag, check_path, check_type
 from cofactor.cluster.engine import died, require_ray, translated
-from cofactor.cluster.pool import Pool, placed
+from cofactor.cluster.pool import Pool, Worker, placed
 from cofactor.cluster.storage import read_json, write_json
 from cofactor.errors import ArtifactError, ParameterError
 from cofactor.models.base.recommender import Recommender, load
@@ -27,20 +26,12 @@ _HEADER = "lists.json"
 _ROWS = 20_000  # of a shard
 
 
-class ListWorker:
+class ListWorker(Worker):
     """A worker with a model: mapped from a folder, or in its node's object store."""
 
     def __init__(self, model: Recommender | str, threads: int) -> None:
-        os.environ["COFACTOR_NUM_THREADS"] = str(threads)
-        self.given, self.threads = model, threads
-
-    def where(self) -> str:
-        """The node that this worker is on."""
-        return str(require_ray().get_runtime_context().get_node_id())
-
-    def process(self) -> int:
-        """The number of its process there."""
-        return os.getpid()
+        super().__init__(threads)
+        self.given = model
 
     def load(self) -> bool:
         """Have the model at hand."""

@@ -45,6 +45,15 @@ class HeldRows(NamedTuple):
         """Entries of every row."""
         return np.diff(self.csr.indptr)
 
+    def entries_of(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the entries of some rows are, row after row, and the place among ``rows`` of the one each is of."""
+        import torch
+
+        begin = self.indptr[rows]
+        n = self.indptr[rows + 1] - begin
+        owner = torch.repeat_interleave(n)
+        return torch.arange(len(owner), device=owner.device) + (begin - n.cumsum(0) + n).index_select(0, owner), owner
+
     def tensor(self) -> Tensor:
         """The rows as a sparse matrix of PyTorch."""
         return self.part(slice(0, self.shape[0]))

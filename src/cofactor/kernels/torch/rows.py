@@ -60,14 +60,9 @@ class Side(NamedTuple):
 
     def named(self, which: Tensor) -> Named:
         """What the vectors of some are made of."""
-        import torch
-
         if self.parts is None:
             return Named(len(which), which + self.offset, None, None)
-        begin = self.parts.indptr[which]
-        n = self.parts.indptr[which + 1] - begin
-        owner = torch.repeat_interleave(n)
-        at = torch.arange(len(owner), device=owner.device) + (begin - n.cumsum(0) + n).index_select(0, owner)
+        at, owner = self.parts.entries_of(which)
         return Named(len(which), self.parts.indices[at].long(), owner, self.parts.values[at])
 
 

@@ -208,10 +208,7 @@ class _Seen:
         """(n, n_negatives), true where a user has the item."""
         import torch
 
-        begin = self.rows.indptr[users]
-        n = self.rows.indptr[users + 1] - begin
-        owner = torch.repeat_interleave(n)
-        at = torch.arange(len(owner), device=owner.device) + (begin - n.cumsum(0) + n).index_select(0, owner)
+        at, owner = self.rows.entries_of(users)
         found = self.place_of[self.rows.indices[at].long()]
         there = found >= 0
         table = torch.zeros((len(users), self.n), dtype=torch.bool, device=users.device)

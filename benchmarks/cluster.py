@@ -2,6 +2,7 @@
 
     pip install 'cofactor[ray]'
     python benchmarks/cluster.py                # two workers of one thread, one process of two: seconds and memory
+    python benchmarks/cluster.py memory         # what a worker, and one process, hold of their own
     python benchmarks/cluster.py kills          # nodes killed at random moments, 20 times; the driver killed, 5 times
     python benchmarks/cluster.py recommend      # 1 M users x 27 k items, lists of ten
     python benchmarks/cluster.py spark          # an iteration of Spark's ALS, local[2]: needs pyspark and Java
@@ -15,7 +16,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import random
 import shutil
 import signal
@@ -37,7 +37,7 @@ import cofactor as cf
 from cofactor.system.progress import at_every_step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROLES = {"user": "user_id", "item": "item_id"}
 
@@ -50,23 +50,34 @@ def write_log(args: argparse.Namespace, folder: Path, parts: int = 8) -> Path:
     return folder
 
 
-def anonymous(pid: int) -> int:
-    """Bytes of a process that are its own."""
+def private(pid: int) -> int:
+    """Bytes of a process that no other shares."""
     with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("RssAnon"):
-                return int(line.split()[1]) * 1024
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
     return 0
 
 
+def named(name: str) -> list[int]:
+    """The processes that call themselves so."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes().startswith(name.encode()):
+                found.append(int(path.parent.name))
+    return found
+
+
 @contextlib.contextmanager
-def peaks(pids: list[int]) -> Iterator[list[int]]:
+def peaks(pids: Callable[[], list[int]]) -> Iterator[dict[int, int]]:
     """The most that each of some processes holds of its own while the block runs."""
-    most, done = [0] * len(pids), threading.Event()
+    most: dict[int, int] = {}
+    done = threading.Event()
 
     def look() -> None:
         while not done.wait(0.05):
-            most[:] = [max(a, anonymous(pid)) for a, pid in zip(most, pids, strict=True)]
+            for pid in pids():
+                most[pid] = max(most.get(pid, 0), private(pid))
 
     looker = threading.Thread(target=look)
     looker.start()
@@ -116,26 +127,54 @@ def _row(args: argparse.Namespace, factors: int, alone: cf.Interactions, x: Any,
         one = cf.ImplicitALS(**given, threads=2)
         seconds["one"] += timed(one, alone)
         two = cf.ImplicitALS(**given)
-        with peaks(pids) as most:
+        with peaks(lambda: pids) as most:
             seconds["two"] += timed(two, x)
     median = {name: statistics.median(s) for name, s in seconds.items()}
     differs = float(np.abs(one.loss_history_ / two.loss_history_ - 1).max())
-    mib = " ".join(f"{m / 2**20:.0f}" for m in most)
+    mib = " ".join(f"{m / 2**20:.0f}" for m in most.values())
     print_row(
         factors, f"{median['one']:.2f}", f"{median['two']:.2f}", f"{median['two'] / median['one']:.2f}",
         f"{differs:.1e}", mib,
     )  # fmt: skip
 
 
-def memory_alone(args: argparse.Namespace) -> None:
-    """What one process holds of its own at most in a fit, as a worker of the main table does."""
+ALONE = """
+import json, sys
+import cofactor as cf
+x = cf.read_events(sys.argv[1], user="user_id", item="item_id").interactions()
+print("read", flush=True)
+sys.stdin.readline()
+cf.ImplicitALS(**json.loads(sys.argv[2])).fit(x, progress=False)
+"""
+
+
+def memory(args: argparse.Namespace) -> None:
+    """What one process, and each of two workers, hold of their own at most while reading, and in a fit."""
+    print_header(["factors", "one reads MiB", "one fits", "workers read", "workers fit", "part of one's fit"])
     with tempfile.TemporaryDirectory() as folder:
-        alone = cf.read_events(write_log(args, Path(folder) / "log"), **ROLES).interactions()
+        log = write_log(args, Path(folder) / "log")
         for factors in args.factors:
-            model = cf.ImplicitALS(factors, regularization=0.01, alpha=1.0, unobserved_weight=0.1, iterations=2)
-            with peaks([os.getpid()]) as most:
-                model.fit(alone, progress=False)
-            print(f"{factors} factors: {most[0] / 2**20:.0f} MiB")
+            given: dict[str, Any] = {"factors": factors, "regularization": 0.01, "alpha": 1.0}
+            given |= {"unobserved_weight": 0.1, "iterations": 2}
+            command = [sys.executable, "-c", ALONE, str(log), json.dumps(given | {"threads": 2})]
+            alone = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            assert alone.stdin is not None
+            assert alone.stdout is not None
+            with peaks(lambda pid=alone.pid: [pid]) as one_reads:  # type: ignore[misc]
+                alone.stdout.readline()
+            with peaks(lambda pid=alone.pid: [pid]) as one_fits:  # type: ignore[misc]
+                alone.communicate("go\n")
+            with (
+                cf.cluster.connect(threads=2, object_store=args.store) as cluster,
+                cluster.read_events(log, **ROLES).interactions(workers=2, threads=1) as x,
+            ):
+                with peaks(lambda: named("ray::AlsWorker")) as reading:
+                    x.pool()
+                with peaks(lambda: named("ray::AlsWorker")) as fitting:
+                    cf.ImplicitALS(**given).fit(x, progress=False)
+            one, most = one_fits[alone.pid], max(fitting.values())
+            texts = [" ".join(f"{m / 2**20:.0f}" for m in found.values()) for found in (one_reads, one_fits, reading)]
+            print_row(factors, *texts, " ".join(f"{m / 2**20:.0f}" for m in fitting.values()), f"{most / one:.0%}")
 
 
 def kills(args: argparse.Namespace) -> None:
@@ -289,7 +328,7 @@ def spark(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    tables = {"iterations": iterations, "memory": memory_alone, "kills": kills, "recommend": lists}
+    tables = {"iterations": iterations, "memory": memory, "kills": kills, "recommend": lists}
     tables |= {"spark": spark, "plan": plan}
     parser.add_argument("table", nargs="?", choices=tables, default="iterations")
     parser.add_argument("--users", type=int)

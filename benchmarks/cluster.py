@@ -51,11 +51,16 @@ def write_log(args: argparse.Namespace, folder: Path, parts: int = 8) -> Path:
 
 
 def private(pid: int) -> int:
-    """Bytes of a process that no other shares."""
+    """Bytes of a process that no other shares; pages of the object store (in /dev/shm) are its node's."""
+    total, counts = 0, True
     with contextlib.suppress(OSError):
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
-    return 0
+        for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+            first = line.partition(" ")[0]
+            if first.startswith("Private_"):
+                total += 1024 * int(line.split()[1]) if counts else 0
+            elif not first.endswith(":"):
+                counts = "/dev/shm" not in line
+    return total
 
 
 def named(name: str) -> list[int]:
@@ -75,7 +80,7 @@ def peaks(pids: Callable[[], list[int]]) -> Iterator[dict[int, int]]:
     done = threading.Event()
 
     def look() -> None:
-        while not done.wait(0.05):
+        while not done.wait(0.1):
             for pid in pids():
                 most[pid] = max(most.get(pid, 0), private(pid))
 
@@ -168,9 +173,9 @@ def memory(args: argparse.Namespace) -> None:
                 cf.cluster.connect(threads=2, object_store=args.store) as cluster,
                 cluster.read_events(log, **ROLES).interactions(workers=2, threads=1) as x,
             ):
-                with peaks(lambda: named("ray::AlsWorker")) as reading:
+                with peaks(lambda: named("ray::ShardWorker")) as reading:
                     x.pool()
-                with peaks(lambda: named("ray::AlsWorker")) as fitting:
+                with peaks(lambda: named("ray::ShardWorker")) as fitting:
                     cf.ImplicitALS(**given).fit(x, progress=False)
             one, most = one_fits[alone.pid], max(fitting.values())
             texts = [" ".join(f"{m / 2**20:.0f}" for m in found.values()) for found in (one_reads, one_fits, reading)]

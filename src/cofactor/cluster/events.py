@@ -100,7 +100,7 @@ class ClusterEvents:
             Iterations between checkpoints.
         wire : {"float32", "float16"}
             The form in which rows of a fit of ``ImplicitALS`` go from node to node: 16 bits are half as much to send,
-            and the loss differs by some millionths.
+            and losses differ by less than 1e-4.
 
         Raises
         ------

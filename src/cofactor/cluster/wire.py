@@ -30,8 +30,8 @@ class Sent(NamedTuple):
 def sent(rows: Float, wire: str) -> Sent:
     """Rows in the form of a wire.
 
-    float16 has 11 bits, a relative error of 2^-12 at most, for numbers above 2^-14. The scale, by the largest number of
-    these rows, makes that 2^-29 of the largest; what is smaller is off by less than 2^-40 of it.
+    float16 has 11 bits, so a relative error of 2^-11 at most, from 2^-14 on. The scale, by the largest number of these
+    rows, makes that 2^-28 of the largest; what is smaller is off by 2^-39 of it at most.
     """
     if wire == "float32":
         return Sent(rows, 1.0)

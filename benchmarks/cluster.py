@@ -309,7 +309,8 @@ def spark(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         log = write_log(args, Path(folder) / "log")
         began = time.perf_counter()
-        session = SparkSession.builder.master("local[2]").config("spark.driver.memory", "5g").getOrCreate()
+        builder = SparkSession.builder.master("local[2]").config("spark.driver.memory", "5g")
+        session = builder.config("spark.ui.showConsoleProgress", "false").getOrCreate()
         session.sparkContext.setLogLevel("OFF")
 
         def fitted(share: float, iterations: int) -> float:

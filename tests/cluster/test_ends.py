@@ -21,12 +21,12 @@ with cf.cluster.connect(sys.argv[1]) as cluster:
 """
 
 FULL = """
-import sys, numpy as np, ray
+import sys, time, numpy as np
 import cofactor as cf
 with cf.cluster.connect(threads=1, object_store="80MB") as cluster:
-    held = [ray.put(np.ones(5 * 2**20 // 8)) for _ in range(14)]
+    time.sleep(1)  # the node looks at its disk ten times a second
     x = cf.datasets.synthetic(100, 20, 500, seed=0)
-    vectors = [np.ones((n, 100_000), np.float32) for n in (x.n_users, x.n_items)]
+    vectors = [np.ones((n, 200_000), np.float32) for n in (x.n_users, x.n_items)]  # more than the store holds
     try:
         cluster.recommend(cf.FactorModel.from_vectors(*vectors, interactions=x), sys.argv[1], 5)
     except cf.CofactorError as error:

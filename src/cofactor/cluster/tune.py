@@ -64,7 +64,6 @@ def _run(
     pool = Pool(TrialWorker, n, threads, lambda _: (bench_there, threads))
     course = _Course(pool, bench, search, trials, first)
     try:
-        pool.start()
         while True:
             course.begin(most)
             if not course.running and len(trials) not in course.done:
@@ -103,6 +102,8 @@ class _Course:
             if params is None:
                 self.ended = True
                 return
+            if not self.pool.handles:  # a folder may have all trials already
+                self.pool.start()
             self.asked[number] = params
             worker = self.free.pop()
             call = self.pool.handles[worker].run.remote(number, params, known, left)

@@ -107,8 +107,8 @@ class Blend(Combination):
     def _check(self) -> None:
         check_choice("by", self.by, ("rank", "score"))
         check_at_least("depth", self.depth, 1, whole=True)
-        super()._check()
         check_weights_of(self.models, self.weights)
+        super()._check()
 
     def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
         return self._blended(len(users), k, lambda model, depth: model._top_k(users, depth, filters))

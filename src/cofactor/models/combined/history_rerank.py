@@ -357,12 +357,12 @@ class HistoryRerank(Recommender):
                 )
             for name, weight in self.type_weights.items():
                 check_at_least(f"type_weights[{name!r}]", weight, 0, above=True)
+        check_weights_of(self.models, self.weights)
         if not self.models or not all(isinstance(m, Recommender) for m in self.models):
             raise ParameterError(f"HistoryRerank needs models that have similar items, got {self.models!r}")
         for model in self.models:
             if type(model)._similar_items is Recommender._similar_items:
                 raise ParameterError(f"HistoryRerank needs models that have similar items; {model!r} has none")
-        check_weights_of(self.models, self.weights)
 
 
 def _recency(place: NDArray[Any], n: NDArray[np.integer]) -> NDArray[np.float64]:

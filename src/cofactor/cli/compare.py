@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import polars as pl
 import typer
 
+from cofactor.cli.features import FeatureFiles
 from cofactor.cli.models import build_models, model_names
 from cofactor.cli.options import Columns, EventFiles, Json, Metrics, ModelFolder, Params, Repeats, Weighing
 from cofactor.cli.output import complain, note, print_json, print_leaderboard, print_table, say
@@ -59,6 +60,7 @@ def compare(
     events: EventFiles,
     columns: Columns,
     weighing: Weighing,
+    features: FeatureFiles,
     test: Annotated[
         str,
         typer.Option(
@@ -90,7 +92,7 @@ def compare(
     """
     names = _names(metrics)
     made = build_models(_listed(models), param or [])
-    weight = weighing.expression()
+    weight, tables = weighing.expression(), features.by_model(made)
     if report is not None:
         check_output(report, HTML_ENDINGS)
     train, later = held_out(columns, columns.read(events), test)
@@ -98,7 +100,7 @@ def compare(
     x, pairs = train.interactions(weight), later.pairs()
     if not repeats:
         pairs = _told(pairs, unseen(pairs, x))
-    options: Any = {"exclude_seen": not repeats, "intervals": True, "significance": significance}
+    options: Any = {"exclude_seen": not repeats, "intervals": True, "significance": significance, "fit_options": tables}
     board = compare_models(made, x, pairs, names, **options)
     failed = board.filter(pl.col("error").is_not_null())
     measured = board.filter(pl.col("error").is_null())

@@ -8,8 +8,8 @@ import typer
 
 from cofactor.cli.options import Columns, EventFiles, Json, Repeats
 from cofactor.cli.output import complain, note, print_facts, print_json, say
+from cofactor.cli.tables import read_file
 from cofactor.cli.wording import in_options
-from cofactor.data.sources import READ_ERRORS, open_source
 from cofactor.errors import CofactorError
 from cofactor.evaluation.gate import gate as decide
 from cofactor.evaluation.leaks import check_leaks
@@ -78,10 +78,4 @@ def _number(margin: str) -> float | str:
 
 
 def _read(path: Path) -> Any:  # noqa: ANN401
-    if path.is_dir():
-        return load(path)
-    source = open_source(path)
-    try:
-        return source.frame.collect()
-    except READ_ERRORS as error:
-        raise source.explain(error, ()) from error
+    return load(path) if path.is_dir() else read_file(path)

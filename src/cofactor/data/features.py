@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cofactor.system.arrays import Arrays
 
-__all__ = ["Features", "Of"]
+__all__ = ["Features", "Of", "new_ids"]
 
 Of: TypeAlias = Literal["item", "user"]
 Described: TypeAlias = Literal["item", "user", "context"]
@@ -198,16 +198,7 @@ class Features:
             The table's ids cannot be used, or do not fit into the type of ``ids``.
         """
         check_type("ids", ids, IdMap, "an IdMap, such as interactions.items")
-        table = _read(frame, self.of)
-        there = table[self._id]
-        new = there.filter(pl.Series(ids.rows(there, f"{self._what}: {self._id}") < 0))
-        try:
-            return IdMap.from_values(new.cast(ids.dtype))
-        except pl.exceptions.PolarsError as error:
-            raise DataError(
-                f"{self._what}: ids such as {new[0]!r} do not fit into {ids.dtype}, the type of the known ids; cast "
-                "these to a wider type first"
-            ) from error
+        return new_ids(frame, self.of, ids)
 
     @property
     def _what(self) -> str:
@@ -281,6 +272,19 @@ class Features:
     def __repr__(self) -> str:
         head = f"Features of {self.of}s: {self.n_features:,} features of {len(self.columns)} columns"
         return "\n".join([head, *(f"  note: {note}" for note in self.notes)])
+
+
+def new_ids(frame: TableLike, of: str, ids: IdMap) -> IdMap:
+    """The ids of a table of features that are not among ``ids``; see :meth:`Features.new_ids`."""
+    what, there = f"{of}_features", _read(frame, of)[f"{of}_id"]
+    new = there.filter(pl.Series(ids.rows(there, f"{what}: {of}_id") < 0))
+    try:
+        return IdMap.from_values(new.cast(ids.dtype))
+    except pl.exceptions.PolarsError as error:
+        raise DataError(
+            f"{what}: ids such as {new[0]!r} do not fit into {ids.dtype}, the type of the known ids; cast these to a "
+            "wider type first"
+        ) from error
 
 
 def _told(dropped: Mapping[str, str]) -> list[str]:

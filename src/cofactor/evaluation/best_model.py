@@ -12,6 +12,7 @@ import polars as pl
 from cofactor.checks import check_at_least, check_flag, warn
 from cofactor.errors import CofactorError, ParameterError
 from cofactor.evaluation.default_spaces import default_space
+from cofactor.evaluation.fit_options import as_fit_options, check_fit_options
 from cofactor.evaluation.holdout import hold_out
 from cofactor.evaluation.readings import note_choice
 from cofactor.evaluation.search import Trial, search_by
@@ -29,6 +30,7 @@ from cofactor.models import (
     BayesianMF,
     BiasedMF,
     BiasOnly,
+    FactorizationMachine,
     Fallback,
     GraphFilter,
     ImplicitALS,
@@ -37,12 +39,13 @@ from cofactor.models import (
     PersonalPopular,
     Popular,
     Repurchase,
+    SampledMF,
 )
 from cofactor.models.base.parameters import value_of, with_parameters
 from cofactor.system.progress import progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import timedelta
 
     from cofactor.data.aggregate import Weight
@@ -102,6 +105,7 @@ def best_model(
     metric: str = "ndcg@10",
     valid: Valid = None,
     weight: Weight = None,
+    fit_options: Mapping[str, Any] | None = None,
     exclude_seen: bool | None = None,
     seed: int = 0,
     progress: bool | None = None,
@@ -122,6 +126,9 @@ def best_model(
     metric : str
         As in ``evaluate``; with ``rmse`` and other errors of ratings, models of ratings are tried.
     valid, weight : as in ``tune``
+    fit_options : dict, optional
+        What ``fit`` takes besides, as ``{"item_features": table}``: with it a family that learns from it is tried,
+        ``SampledMF``, or of ratings ``FactorizationMachine``.
     exclude_seen : bool, optional
         As in ``evaluate``; by default False where more than a tenth of the held-out pairs were there before.
     seed : int
@@ -148,10 +155,11 @@ def best_model(
         if flag is not None:
             check_flag(name, flag)
     rated = isinstance(measured.kind, RatingError)
+    featured = _featured(fit_options, rated=rated)
     data = hold_out(events, valid, weight=weight, rated=rated, seed=seed, name="events")
     new_only = _asks_for_new(data, rated=rated) if exclude_seen is None else exclude_seen
-    contest = _Contest(data, measured, new_only, started + _FIRST_PART * seconds, seed)
-    families = _families(data, rated=rated, new_only=new_only)
+    contest = _Contest(data, measured, new_only, started + _FIRST_PART * seconds, seed=seed, featured=featured)
+    families = _families(data, rated=rated, new_only=new_only) | {name: model for name, (model, _) in featured.items()}
     with progress_bar("best_model", progress, total=len(families) + _TUNED) as bar:
         try:
             contest.try_each(families, bar)
@@ -164,7 +172,8 @@ def best_model(
     whole = Training(events, weight)
     given: Any = whole.of(model)
     note_choice(model, f"{data.told}: the best {measured.name} of {len(families)} families")
-    return BestModel(model.fit(given, progress=False), name, contest.leaderboard(), measured.name, data.told, new_only)
+    model.fit(given, progress=False, **contest.fit_options(name))
+    return BestModel(model, name, contest.leaderboard(), measured.name, data.told, new_only)
 
 
 def _asks_for_new(data: Holdout, *, rated: bool) -> bool:
@@ -202,12 +211,29 @@ def _families(data: Holdout, *, rated: bool, new_only: bool) -> dict[str, Recomm
     return {"popular": Popular(), **history, **collaborative, **slow}
 
 
+def _featured(given: Mapping[str, Any] | None, *, rated: bool) -> dict[str, tuple[Recommender, dict[str, Any]]]:
+    """The family that is fitted with what is given besides, where there is anything."""
+    options = as_fit_options(given)
+    model: Recommender = FactorizationMachine() if rated else SampledMF()
+    check_fit_options(model, options)
+    return {f"{type(model).__name__} with features": (model, options)} if options else {}
+
+
 class _Contest:
     """Families, and their trials on the same data."""
 
-    def __init__(self, data: Holdout, metric: Metric, exclude_seen: bool, first_deadline: float, seed: int) -> None:
+    def __init__(
+        self,
+        data: Holdout,
+        metric: Metric,
+        exclude_seen: bool,
+        first_deadline: float,
+        *,
+        seed: int,
+        featured: Mapping[str, tuple[Recommender, dict[str, Any]]],
+    ) -> None:
         self._data, self._metric, self._exclude_seen = data, metric, exclude_seen
-        self._first_deadline, self._seed = first_deadline, seed
+        self._first_deadline, self._seed, self._featured = first_deadline, seed, featured
         self._models: dict[str, Recommender] = {}
         self._trials: dict[str, list[Trial]] = {}
 
@@ -248,6 +274,10 @@ class _Contest:
     def has_result(self) -> bool:
         """Whether a family was measured."""
         return bool(self._ranked())
+
+    def fit_options(self, name: str) -> dict[str, Any]:
+        """What a family is fitted with besides."""
+        return self._featured[name][1] if name in self._featured else {}
 
     def winner(self) -> tuple[str, Recommender]:
         """The best family, and its model with the best parameters, not fitted."""
@@ -292,6 +322,7 @@ class _Contest:
             self._data,
             self._metric,
             {"exclude_seen": self._exclude_seen},
+            fit_options=self.fit_options(name),
             deadline=deadline,
         )
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
-from cofactor.checks import nearest, shown
+from cofactor.checks import shown
 from cofactor.errors import CofactorError, ParameterError
-from cofactor.evaluation.fit_options import as_fit_options, check_fit_options, told_of
+from cofactor.evaluation.fit_options import check_fit_options, options_by_name, told_of
 from cofactor.evaluation.known import held_out
 from cofactor.evaluation.measure import Measurement, measure
 from cofactor.system.memory import peak_growth
@@ -117,7 +117,7 @@ def entries_of(models: Mapping[str, Any], fit_options: Mapping[str, Mapping[str,
         there twice, or there are options of what is not there, or of a model whose ``fit`` takes none such.
     """
     _check_names(models)
-    options = _options_by_name(fit_options, models)
+    options = options_by_name(fit_options, models)
     entries = [Entry(name, _kind(name, given), given, options.get(name, {})) for name, given in models.items()]
     for entry in entries:
         if entry.kind == "table" and entry.fit_options:
@@ -126,18 +126,6 @@ def entries_of(models: Mapping[str, Any], fit_options: Mapping[str, Mapping[str,
             check_fit_options(entry.given, entry.fit_options, f"fit_options of {entry.name!r}")
     _check_apart([entry.given for entry in entries if entry.kind == "model"])
     return entries
-
-
-def _options_by_name(given: Mapping[str, Any] | None, models: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    if given is not None and not isinstance(given, Mapping):
-        raise ParameterError(f"fit_options: options of fit by the names of the models are expected, got {shown(given)}")
-    for name in given or {}:
-        if name not in models:
-            raise ParameterError(
-                f"fit_options: there is no model {shown(name)}{nearest(name, models) or '.'} They go by the names of "
-                "the models, such as {'warp': {'item_features': table}}"
-            )
-    return {name: as_fit_options(options) for name, options in (given or {}).items()}
 
 
 def check_models(models: Mapping[str, Any]) -> None:

@@ -31,6 +31,12 @@ def test_similar_items_are_those_of_one_machine(cluster, model, tmp_path):
         cluster.recommend(model, tmp_path / "lists", 4, shards=3)
 
 
+def test_models_without_similar_items(cluster, local, tmp_path):
+    with pytest.raises(cf.ParameterError, match="Popular has no notion of similar items"):
+        cluster.similar_items(cf.Popular().fit(local), tmp_path / "lists")
+    assert not (tmp_path / "lists").exists()
+
+
 def test_only_missing_shards_are_made(cluster, model, tmp_path):
     paths = cluster.recommend(model, tmp_path / "lists", 5, shards=4, workers=1, threads=1)
     paths[1].unlink()

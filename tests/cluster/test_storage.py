@@ -63,3 +63,9 @@ def test_addresses_need_fsspec(monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(cf.MissingExtraError, match="pip install fsspec"):
         exists("s3://bucket/kept")
+
+
+def test_addresses_of_no_store():
+    pytest.importorskip("fsspec", reason="addresses need fsspec")
+    with pytest.raises(cf.ParameterError, match="nowhere://kept: fsspec knows no such store"):
+        exists("nowhere://kept")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from cofactor.checks import check_type, warn
-from cofactor.cluster.engine import nodes, require_ray, translated
+from cofactor.cluster.engine import connected, nodes, require_ray, translated
 from cofactor.cluster.interactions import ClusterInteractions
 from cofactor.cluster.shards import Description
 from cofactor.data.aggregate import as_expression
@@ -127,15 +128,20 @@ def read(source: object, options: dict[str, Any]) -> ClusterEvents:
     files = files_of(names)
     if other := [file for file in files if not file.lower().endswith((".parquet", ".pq"))]:
         raise ParameterError(f"source: a cluster reads Parquet, not {other[0]}; write it with polars: sink_parquet()")
-    ray = require_ray()
+    signature(read_events).bind(files, **options)
+    ray = connected()
     n_groups = max(1, min(len(files), _GROUPS * sum(node["threads"] for node in nodes())))
     groups = [list(group) for group in np.array_split(np.array(files, object), n_groups)]
     survey = ray.remote(_survey).options(num_returns=3, scheduling_strategy="SPREAD", max_retries=3)
     with translated("the log could not be read"):
         told, users, items = zip(*(survey.remote(group, options) for group in groups), strict=True)
-        found: list[_Survey] = ray.get(list(told))
-        _check_alike(found, groups)
-        tables = [ray.get(_together(ray, list(side))) for side in (users, items)]
+        surveys: list[_Survey | None] = ray.get(list(told))
+        there = [i for i, one in enumerate(surveys) if one is not None]
+        if not there:
+            raise DataError("the log is empty: it has columns, but no events")
+        found = [one for one in surveys if one is not None]
+        _check_alike(found, [groups[i] for i in there])
+        tables = [ray.get(_together(ray, [side[i] for i in there])) for side in (users, items)]
     for note in dict.fromkeys(note for one in found for note in one.notes):
         warn(note)
     ids = [IdMap(table["id"]) for table in tables]
@@ -147,14 +153,18 @@ def read(source: object, options: dict[str, Any]) -> ClusterEvents:
     )
 
 
-def _survey(files: list[str], options: dict[str, Any]) -> tuple[_Survey, pl.DataFrame, pl.DataFrame]:
-    """Read and check some files: what they are, and their users and items with numbers of events."""
+def _survey(
+    files: list[str], options: dict[str, Any]
+) -> tuple[_Survey | None, pl.DataFrame | None, pl.DataFrame | None]:
+    """Read and check some files: what they are, and their users and items with numbers of events; None of no events."""
     for file in files:
         if "://" not in file and not Path(file).is_file():
             raise DataError(
                 f"{file}: the driver sees this file, node {_own_address()} does not; put it where all nodes find it by "
                 "the same name"
             )
+    if all(_is_empty(file) for file in files):
+        return None, None, None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CofactorWarning)
         events = read_events(files, **options)
@@ -167,6 +177,14 @@ def _survey(files: list[str], options: dict[str, Any]) -> tuple[_Survey, pl.Data
     schema = dict(events.frame.collect_schema())
     facts = events.facts
     return _Survey(events.frame, schema, events.roles(), facts, dict(events.bounds), notes), users, items
+
+
+def _is_empty(file: str) -> bool:
+    """Whether a file has columns and no rows, by its last bytes; one that cannot be read is told of elsewhere."""
+    try:
+        return int(pl.scan_parquet(file).select(pl.len()).collect().item()) == 0
+    except (pl.exceptions.PolarsError, OSError):
+        return False
 
 
 def _own_address() -> str:

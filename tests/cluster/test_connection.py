@@ -104,6 +104,15 @@ def test_a_store_that_is_too_small():
         cf.cluster.connect(object_store="1MB")
 
 
+def test_a_schema_that_differs_among_files_of_one_worker(cluster, table, columns, tmp_path):
+    for i in range(40):  # more files than groups of them
+        part = table.slice(i * 100, 100)
+        part = part if i != 21 else part.with_columns(pl.col("item_id").cast(pl.Int64))
+        part.write_parquet(tmp_path / f"{i:02}.parquet")
+    with pytest.raises(cf.DataError, match=r"column 'item_id' is Int.. in .*\.parquet and Int.. in .*\.parquet"):
+        cluster.read_events(tmp_path, **columns)
+
+
 def test_a_fault_of_the_log_is_told_as_on_one_machine(cluster, log, columns):
     with pytest.raises(cf.DataError, match="user='who': there is no such column"):
         cluster.read_events(log, **columns | {"user": "who"})

@@ -67,6 +67,19 @@ def test_a_worker_that_is_killed_leaves_nothing_out(cluster, model, tmp_path, mo
     }  # fmt: skip
 
 
+def test_an_output_that_the_driver_does_not_see(cluster, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(Pool, "deal", lambda pool, calls: iter([]))  # workers wrote elsewhere
+    with pytest.raises(cf.ArtifactError, match=r"a worker wrote part-00000.parquet, but the driver does not see it"):
+        cluster.recommend(model, tmp_path / "lists", 5, shards=2, workers=1)
+
+
+def test_a_model_that_a_worker_does_not_see(cluster, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("cofactor.cluster.list_worker.check_path", lambda name, path: path.with_name("elsewhere"))
+    model.save(tmp_path / "model")
+    with pytest.raises(cf.ArtifactError, match="elsewhere is not a saved model"):
+        cluster.recommend(tmp_path / "model", tmp_path / "lists", 5, workers=1)
+
+
 def test_lists_of_something_else_stay(cluster, model, tmp_path):
     cluster.recommend(model, tmp_path / "lists", 5, shards=1)
     with pytest.raises(cf.ArtifactError, match=r"output=.*holds lists of k=5, not 6"):

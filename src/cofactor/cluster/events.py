@@ -163,7 +163,8 @@ def _survey(
                 f"{file}: the driver sees this file, node {_own_address()} does not; put it where all nodes find it by "
                 "the same name"
             )
-    if all(_is_empty(file) for file in files):
+    files = _with_events(files)
+    if not files:
         return None, None, None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CofactorWarning)
@@ -179,12 +180,24 @@ def _survey(
     return _Survey(events.frame, schema, events.roles(), facts, dict(events.bounds), notes), users, items
 
 
-def _is_empty(file: str) -> bool:
-    """Whether a file has columns and no rows, by its last bytes; one that cannot be read is told of elsewhere."""
-    try:
-        return int(pl.scan_parquet(file).select(pl.len()).collect().item()) == 0
-    except (pl.exceptions.PolarsError, OSError):
-        return False
+def _with_events(files: list[str]) -> list[str]:
+    """Those files that have rows, by what stands at their ends; DataError unless all of these have the same columns.
+
+    Whether columns differ must not hang on which files come together. What cannot be read is told by who reads it.
+    """
+    kept, schemas = [], []
+    for file in files:
+        try:
+            frame = pl.scan_parquet(file)
+            if not frame.select(pl.len()).collect().item():
+                continue
+            schemas.append(dict(frame.collect_schema()))
+        except (pl.exceptions.PolarsError, OSError):
+            return files
+        kept.append(file)
+    for file, schema in zip(kept, schemas, strict=True):
+        _check_columns(schemas[0], kept[0], schema, file)
+    return kept
 
 
 def _own_address() -> str:
@@ -210,15 +223,18 @@ def _together(ray: Any, tables: list[Any]) -> Any:  # noqa: ANN401
 
 
 def _check_alike(found: list[_Survey], groups: list[list[str]]) -> None:
-    first = found[0]
     for one, files in zip(found, groups, strict=True):
-        for column in first.schema.keys() | one.schema.keys():
-            there, here = first.schema.get(column, "missing"), one.schema.get(column, "missing")
-            if there != here:
-                raise DataError(
-                    f"column {column!r} is {there} in {groups[0][0]} and {here} in {files[0]}; the files of a log have "
-                    "the same columns: write them again with one schema"
-                )
+        _check_columns(found[0].schema, groups[0][0], one.schema, files[0])
+
+
+def _check_columns(first: dict[str, pl.DataType], its_file: str, other: dict[str, pl.DataType], file: str) -> None:
+    for column in first.keys() | other.keys():
+        there, here = first.get(column, "missing"), other.get(column, "missing")
+        if there != here:
+            raise DataError(
+                f"column {column!r} is {there} in {its_file} and {here} in {file}; the files of a log have the same "
+                "columns: write them again with one schema"
+            )
 
 
 def _joined(facts: list[Facts]) -> Facts:

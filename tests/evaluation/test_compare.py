@@ -165,6 +165,25 @@ def test_models_that_cannot_be_compared(models, message, train):
         compare(models, train, TEST)
 
 
+@pytest.mark.parametrize(
+    ("test", "metrics", "message"),
+    [
+        (None, "recall@3", "test: it is missing; pass what was held out, or a Split"),
+        ("test.parquet", "recall@3", "test: a table with user_id, item_id is expected, got 'test.parquet'"),
+        (TEST.head(0), "recall@3", "test: there are no rows"),
+        (TEST, "rmse", "test: no column rating"),
+        (TEST, "ndcg_graded@3", "test: ndcg_graded needs to know how relevant a pair is"),
+        (TEST, "calibration@3", "calibration@3 needs categories of items: give item_features="),
+        (TEST, "recall@3,ndcg@3", r"is one text; several names are a list, \['recall@3', 'ndcg@3'\]"),
+    ],
+)
+def test_what_metrics_read_is_looked_at_before_any_fit(test, metrics, message, train):
+    model = Fixed(10)
+    with pytest.raises((DataError, ParameterError), match=message):
+        compare({"a": model}, train, test, metrics, leaks=False)
+    assert not hasattr(model, "interactions_")
+
+
 def test_other_parameters(train):
     with pytest.raises(ParameterError, match="did you mean recall"):
         compare(MODELS, train, TEST, ["recal@3"])

@@ -13,6 +13,7 @@ from cofactor.cli.wording import in_options
 from cofactor.errors import CofactorError
 from cofactor.evaluation.gate import gate as decide
 from cofactor.evaluation.leaks import check_leaks
+from cofactor.metrics import parse
 from cofactor.models.base.recommender import load
 
 __all__ = ["gate"]
@@ -41,6 +42,7 @@ def gate(
     trained on. Without --repeats, what a model was trained on is left out of the test for both.
     """
     try:
+        parse(metric)
         old, new = (_read(path) for path in (baseline, candidate))
         test = columns.read(events)
         for model in (old, new):

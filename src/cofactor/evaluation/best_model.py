@@ -150,6 +150,11 @@ def best_model(
     """
     started, seconds = time.perf_counter(), seconds_of("budget", budget)
     measured = parse(metric)
+    if measured.needs.categories:
+        raise ParameterError(
+            f"metric: {measured.name} needs item_features=, which best_model does not take; choose by ndcg@10 or "
+            "another of what is found, and measure this one afterwards"
+        )
     check_at_least("seed", seed, 0, whole=True)
     for name, flag in (("exclude_seen", exclude_seen), ("progress", progress)):
         if flag is not None:

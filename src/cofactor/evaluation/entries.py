@@ -132,8 +132,10 @@ def check_models(models: Mapping[str, Any]) -> None:
     """Raise ParameterError unless there are models, each an object of its own with a name."""
     _check_names(models)
     for name, model in models.items():
+        if isinstance(model, type):
+            raise ParameterError(f"models: {model.__name__} is a class; make a model of it, {model.__name__}()")
         if not _is_model(model):
-            raise ParameterError(f"models: {name!r} is not a model but {model!r}")
+            raise ParameterError(f"models: {name!r} is not a model but {shown(model)}")
     _check_apart(list(models.values()))
 
 

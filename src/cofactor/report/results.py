@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_at_least, check_flag, check_type, nearest, shown
+from cofactor.checks import check_at_least, check_flag, check_type, nearest, shown, warn
 from cofactor.data.tables import TableLike, pairs_of
 from cofactor.errors import ParameterError
 from cofactor.evaluation.measure import Measurement, measure
@@ -110,8 +110,10 @@ def make_report(
         The leaderboard has no ``model`` or no metric, or a parameter is none of the possible ones.
     """
     check_type("board", board, pl.DataFrame, "a leaderboard of compare")
-    if "model" not in board.columns or not metrics_of(board) or board.is_empty():
+    if "model" not in board.columns or not metrics_of(board):
         raise ParameterError(f"board: a leaderboard of compare is expected, got the columns {board.columns}")
+    if board.is_empty():
+        raise ParameterError("board: the leaderboard has no rows, and there is nothing to report")
     check_at_least("k", k, 1, whole=True)
     check_flag("exclude_seen", exclude_seen)
     _check(title=title, lead=lead, measured=measured, tests=tests)
@@ -150,6 +152,11 @@ def _known(board: pl.DataFrame, models: Mapping[str, Any], train: Any, test: Tab
     _check_names(board, "models", models)
     ordered = {name: models[name] for name in board["model"] if name in models}
     fitted = {name: model for name, model in ordered.items() if hasattr(model, "interactions_")}
+    failed = set(board.filter(pl.col("error").is_not_null())["model"]) if "error" in board.columns else set()
+    if bare := [name for name in ordered if name not in {*fitted, *failed} and hasattr(ordered[name], "fit")]:
+        warn(
+            f"models: {', '.join(map(repr, bare))} is not fitted, and in the leaderboard only; fit it, or leave it out"
+        )
     log = train if hasattr(train, "interactions") else None
     given = train if log is None or fitted else log.interactions()
     x = next(iter(fitted.values())).interactions_ if fitted else given

@@ -151,7 +151,7 @@ def report(
         names=shop.titles,
         k=5,
         title=f"Implicit ALS for {shop.name}",
-        lead=f"The grid was measured on a part of training ({study.validation}), the test was read for this table only.",
+        lead=f"The grid was measured on a part of training ({study.validation}), the test for this table only.",
     )
     some = found["user_id"].unique(maintain_order=True).head(3)
     rows = found.filter(pl.col("user_id").is_in(some.implode())).with_columns(pl.col("score").round(3))

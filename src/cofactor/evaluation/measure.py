@@ -14,7 +14,7 @@ from cofactor.data.tables import TableLike, pairs_of
 from cofactor.errors import DataError, ParameterError
 from cofactor.evaluation.known import GAIN, context_of, graded_pairs
 from cofactor.evaluation.lists import Recommending, hits_of, lists_of, ranks_suffice, seen_in
-from cofactor.evaluation.readings import choice_of, note_reading
+from cofactor.evaluation.readings import choice_of, note_reading, times
 from cofactor.evaluation.sampled import SampledCandidates, labelled
 from cofactor.metrics import parse_all
 from cofactor.metrics.hits import Relevance
@@ -144,7 +144,7 @@ class Measurement(Viewed):
         if self.n_seen:
             facts["test pairs"] += f", of which {self.n_seen:,} were in the training data and are left out"
         if self.reading:
-            facts["test"] = f"read {self.reading:,} times, as far as it was seen"
+            facts["test"] = f"read {times(self.reading)}, as far as it was seen"
         if self.chosen_on is not None:
             facts["parameters chosen on"] = self.chosen_on
         facts["time for lists"] = f"{self.recommend_seconds:.2f} s"

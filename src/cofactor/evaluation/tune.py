@@ -117,9 +117,7 @@ def tune(
     """
     deadline = math.inf if budget is None else time.perf_counter() + seconds_of("budget", budget)
     task = _Task.of(model, space, metric, seed, progress=progress, fit_options=as_fit_options(fit_options))
-    check_flag("exclude_seen", exclude_seen)
-    features, _ = told_of_items([task.metric], item_features, category)
-    options = {"exclude_seen": exclude_seen, "item_features": features, "category": category}
+    options = task.options(exclude_seen, item_features, category)
     search, most = task.search(method, trials, budget, seed)
     data = hold_out(train, valid, weight=weight, rated=task.rated, seed=seed)
     study = Study(task.metric, task.space, data.told, task.build, Training(train, weight), options=options)
@@ -221,6 +219,12 @@ class _Task:
         known = None if most == math.inf else int(most)
         higher = self.metric.kind.higher_is_better
         return search_by(method, self.space, trials=known, seed=seed, maximize=higher), most
+
+    def options(self, exclude_seen: bool, item_features: TableLike, category: str | None) -> dict[str, Any]:
+        """How trials are measured, as ``evaluate`` takes it."""
+        check_flag("exclude_seen", exclude_seen)
+        features, _ = told_of_items([self.metric], item_features, category)
+        return {"exclude_seen": exclude_seen, "item_features": features, "category": category}
 
     def facts(self, data: Holdout, options: Mapping[str, Any]) -> dict[str, Any]:
         """What two searches must share, so that one can go on with the trials of the other."""

@@ -14,7 +14,7 @@ from cofactor.data.tables import TableLike, pairs_of
 from cofactor.errors import ParameterError
 from cofactor.evaluation.measure import Measurement, measure
 from cofactor.evaluation.paired import paired_tests
-from cofactor.evaluation.readings import readings
+from cofactor.evaluation.readings import readings, times
 from cofactor.evaluation.study import Study
 from cofactor.evaluation.unseen import unseen
 from cofactor.report import plots
@@ -152,7 +152,7 @@ def _known(board: pl.DataFrame, models: Mapping[str, Any], train: Any, test: Tab
     _check_names(board, "models", models)
     ordered = {name: models[name] for name in board["model"] if name in models}
     fitted = {name: model for name, model in ordered.items() if hasattr(model, "interactions_")}
-    failed = set(board.filter(pl.col("error").is_not_null())["model"]) if "error" in board.columns else set()
+    failed = set(board.filter(pl.col(metrics_of(board)[0]).is_null())["model"])
     if bare := [name for name in ordered if name not in {*fitted, *failed} and hasattr(ordered[name], "fit")]:
         warn(
             f"models: {', '.join(map(repr, bare))} is not fitted, and in the leaderboard only; fit it, or leave it out"
@@ -228,10 +228,8 @@ def _few(of_models: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
 
 def _leaderboard(page: Report, known: _Known, tests: pl.DataFrame | None) -> None:
     board, metrics = known.board, known.metrics
-    table, marks = (
-        readable_leaderboard(board.select(pl.exclude("pareto", "chosen_on"))),
-        {},
-    )  # a chart, a text show them
+    table = readable_leaderboard(board.select(pl.exclude("pareto", "chosen_on")))  # a chart, and a text show these
+    marks = {}
     if tests is not None and not tests.is_empty():
         found = against_best(board, tests, metrics[0])
         marks = marks_of(found)
@@ -244,7 +242,7 @@ def _leaderboard(page: Report, known: _Known, tests: pl.DataFrame | None) -> Non
         )
     if known.n_read:
         page.text(
-            f"This test was read {known.n_read:,} times before, as far as that was seen, once for each model and look: "
+            f"This test was read {times(known.n_read)} before, as far as that was seen, once for each model and look: "
             "the best of many looks is better than what will come."
         )
     if (chosen := board.select(pl.col("model", "^chosen_on$")).drop_nulls()).width > 1:

@@ -144,7 +144,7 @@ def test_an_error_names_the_model(train):
 def test_a_foreign_error_gets_a_note(train):
     with pytest.raises(ZeroDivisionError) as caught:
         compare({"wrong": Failing(ZeroDivisionError("oh"))}, train, TEST)
-    assert caught.value.__notes__ == ["this happened when compare wanted model 'wrong' to fit"]
+    assert caught.value.__notes__ == ["this happened when model 'wrong' was to fit"]
 
 
 @pytest.mark.parametrize(

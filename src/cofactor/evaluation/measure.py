@@ -95,6 +95,12 @@ class Measurement(Viewed):
         found: Hits = self.readings.of[HitsReader]
         return found
 
+    @property
+    def of_users(self) -> pl.DataFrame:
+        """One row per user: ``user_id`` and a column for every metric that has a value of single users."""
+        single = {name: values for name, values in self.values.items() if isinstance(values, np.ndarray)}
+        return pl.DataFrame({"user_id": self.users, **single})
+
     def summary(self, *, confidence: float = 0.95, n_bootstrap: int = 1000, seed: int = 0) -> pl.DataFrame:
         """One row per metric; parameters, checked by ``check_intervals``, and columns as in ``evaluate``."""
         intervals: dict[str, tuple[float, float]] = {}
@@ -161,7 +167,7 @@ class Measurement(Viewed):
         """
         if overall := [name for name, values in self.values.items() if not isinstance(values, np.ndarray)]:
             raise ParameterError(f"per_user: {', '.join(overall)} has no value of single users; leave it out")
-        return pl.DataFrame({"user_id": self.users, **self.values})
+        return self.of_users
 
 
 def measure(

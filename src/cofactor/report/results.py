@@ -183,12 +183,9 @@ def _per_user(known: _Known, measured: Any, *, exclude_seen: bool) -> dict[str, 
         pairs = known.pairs
         measured = {} if pairs is None else known.models
         measured = {name: measure(model, pairs, metric, exclude_seen=exclude_seen) for name, model in measured.items()}
-    for name, values in measured.items():
-        if isinstance(values, Measurement):
-            column = values.values.get(metric)
-            if isinstance(column, np.ndarray):
-                found[name] = pl.DataFrame({"user_id": values.users, metric: column})
-        elif metric in values.columns:
+    for name, one in measured.items():
+        values = one.of_users if isinstance(one, Measurement) else one
+        if metric in values.columns:
             found[name] = values.select("user_id", metric)
     return {name: found[name] for name in known.board["model"] if name in found}
 

@@ -111,6 +111,7 @@ def test_with_no_time_there_is_a_model_and_the_others_say_why_not(events):
     [
         ({"budget": "soon"}, "budget='soon'; it must be a positive number with a unit"),
         ({"metric": "ndgc@10"}, "did you mean ndcg"),
+        ({"metric": "calibration@5"}, "calibration@5 needs item_features=, which best_model does not take"),
         ({"seed": -1}, "seed must be a whole number"),
         ({"exclude_seen": 1}, "exclude_seen must be True or False"),
         ({"events": 5}, "events: Events, Interactions or Ratings are expected, got int"),

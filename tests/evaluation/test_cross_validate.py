@@ -152,7 +152,7 @@ def test_lists_have_no_bar_of_their_own_on_a_terminal(events, capsys, monkeypatc
         ({"folds": [(1, 2)]}, "folds must be a number, or splits"),
         ({"events": None}, "events must be Events, or None where folds are splits, got None"),
         ({"models": {}}, "models: there is none"),
-        ({"models": cf.BiasOnly}, "models: 'ABCMeta' is not a model"),
+        ({"models": cf.BiasOnly}, r"models: BiasOnly is a class; make a model of it, BiasOnly\(\)"),
         ({"metrics": "rsme"}, "did you mean rmse"),
     ],
 )

@@ -522,6 +522,7 @@ WRONG = [
         'class = "Fallback"\nfeatures = true',
         "line 31, [models.chain]: features is true, and Fallback takes none; leave it out",
     ),
+    ('class = "Popular"', 'clas = "Popular"', "line 20, [models.popular]: there is no key 'clas'; did you mean class?"),
     ("seed = 3", "sed = 3", "line 2: there is no key 'sed'; did you mean seed?"),
     ("seed = 3", 'seed = "3"', "line 2: seed must be a whole number, got '3'"),
     ("seed = 3", "seed = -3", "line 2: seed must be a whole number of at least 0"),

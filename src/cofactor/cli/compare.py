@@ -7,6 +7,7 @@ import polars as pl
 import typer
 
 from cofactor.cli.features import FeatureFiles
+from cofactor.cli.leaks import leaks_of_saved
 from cofactor.cli.models import build_models, model_names
 from cofactor.cli.options import Columns, EventFiles, Json, Metrics, ModelFolder, Params, Repeats, Weighing
 from cofactor.cli.output import complain, note, print_json, print_leaderboard, print_table, say
@@ -45,7 +46,7 @@ def evaluate(
     fitted = load(model)
     later = columns.read(test)
     pairs = later.pairs()
-    note(check_leaks(fitted.interactions_, later).summary)
+    note(leaks_of_saved(fitted, model, later))
     if not repeats:
         pairs = _told(pairs, unseen(pairs, fitted.interactions_))
     found = evaluate_model(fitted, pairs, names, exclude_seen=not repeats)

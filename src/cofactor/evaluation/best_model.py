@@ -43,6 +43,7 @@ from cofactor.models import (
 )
 from cofactor.models.base.parameters import value_of, with_parameters
 from cofactor.system.progress import progress_bar
+from cofactor.system.views import Row, View, Viewed, ViewTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,7 +68,7 @@ _FOR_THE_END = 1.5  # times the seconds of a trial, for fitting the winner on ev
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BestModel:
+class BestModel(Viewed):
     """What was best, and what else was tried.
 
     Parameters
@@ -91,6 +92,16 @@ class BestModel:
     metric: str
     validation: str
     exclude_seen: bool
+
+    def _view(self) -> View:
+        value, best = self.leaderboard[self.metric], repr(self.model)
+        facts = {"validation": self.validation, "lists": "new items only" if self.exclude_seen else "may repeat"}
+        rows = [
+            Row((name, "" if one is None else f"{one:.4f}", str(trials)), strong=name == self.name)
+            for name, one, trials in zip(self.leaderboard["model"], value, self.leaderboard["trials"], strict=True)
+        ]
+        table = ViewTable("families", ("model", self.metric, "trials"), rows)
+        return View("BestModel", f"{self.metric} {value[0]:.4f}", {"model": best, **facts}, [table])
 
     def __repr__(self) -> str:
         value = self.leaderboard[self.metric][0]
@@ -149,7 +160,7 @@ def best_model(
     >>> lists = cf.best_model(x, budget="1s").model.recommend(k=5)
     """
     started, seconds = time.perf_counter(), seconds_of("budget", budget)
-    measured = parse(metric)
+    measured = _metric(metric)
     check_at_least("seed", seed, 0, whole=True)
     for name, flag in (("exclude_seen", exclude_seen), ("progress", progress)):
         if flag is not None:
@@ -174,6 +185,17 @@ def best_model(
     note_choice(model, f"{data.told}: the best {measured.name} of {len(families)} families")
     model.fit(given, progress=False, **contest.fit_options(name))
     return BestModel(model, name, contest.leaderboard(), measured.name, data.told, new_only)
+
+
+def _metric(name: str) -> Metric:
+    """The metric of a name, one that needs no features."""
+    metric = parse(name)
+    if metric.needs.categories:
+        raise ParameterError(
+            f"metric: {metric.name} needs item_features=, which best_model does not take; choose by ndcg@10 or "
+            "another of what is found, and measure this one afterwards"
+        )
+    return metric
 
 
 def _asks_for_new(data: Holdout, *, rated: bool) -> bool:

@@ -9,7 +9,6 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import polars as pl
 
 from cofactor.checks import shown
@@ -132,8 +131,10 @@ def check_models(models: Mapping[str, Any]) -> None:
     """Raise ParameterError unless there are models, each an object of its own with a name."""
     _check_names(models)
     for name, model in models.items():
+        if isinstance(model, type):
+            raise ParameterError(f"models: {model.__name__} is a class; make a model of it, {model.__name__}()")
         if not _is_model(model):
-            raise ParameterError(f"models: {name!r} is not a model but {model!r}")
+            raise ParameterError(f"models: {name!r} is not a model but {shown(model)}")
     _check_apart(list(models.values()))
 
 
@@ -217,8 +218,7 @@ def run_entry(
     except Exception as error:  # the others shall not be lost; the caller may raise it
         result.error = _named(entry.name, task, error)
         return result
-    per_user = {name: of for name, of in result.found.values.items() if isinstance(of, np.ndarray)}
-    result.users = pl.DataFrame({"user_id": result.found.users, **per_user})
+    result.users = result.found.of_users
     result.values = dict(result.found.summary(n_bootstrap=0).select("metric", "value").iter_rows())
     return result
 
@@ -248,5 +248,5 @@ def _named(name: str, task: str, error: Exception) -> Exception:
         named = type(error)(f"model {name!r} failed to {task}: {error}")
         named.__cause__ = error
         return named
-    error.add_note(f"this happened when compare wanted model {name!r} to {task}")
+    error.add_note(f"this happened when model {name!r} was to {task}")
     return error

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
-from cofactor.checks import nearest, shown
+from cofactor.checks import closest, nearest, shown
 from cofactor.evaluation.experiment_tune import check_tuning
 from cofactor.models import Recommender
 from cofactor.models.base.fitting import options_of_fit
@@ -59,6 +59,8 @@ class ModelSpec:
         """
         classes = {n: c for n, c in Recommender.registry.items() if issubclass(c, Recommender)}
         if "class" not in section.table:
+            if close := closest("class", section.table):
+                section.refuse_key(close, ["class"])
             section.fail(f"class is missing; it must be one of {', '.join(sorted(classes))}")
         model = classes[section.choose("class", sorted(classes))]
         hints = plain_types(model)

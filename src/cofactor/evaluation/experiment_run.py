@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cofactor.checks import check_at_least, check_flag, check_path, shown
+from cofactor.checks import check_at_least, check_flag, check_path, in_line, shown
 from cofactor.data.tables import pairs_of
 from cofactor.errors import ParameterError
 from cofactor.evaluation.experiment import Experiment
@@ -179,7 +179,7 @@ class _Run:
                 made.found = self._measured(model, fold, x)
             made.reads = 0 if kept is None else kept.of_model
         except Exception as error:
-            made.error = f"{type(error).__name__}: {error}"
+            made.error = in_line(error)
         return made
 
     def _made(self, spec: ModelSpec, record: Record) -> Recommender:

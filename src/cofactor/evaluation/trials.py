@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from cofactor.checks import warn
+from cofactor.checks import in_line, warn
 from cofactor.errors import CofactorError, CofactorWarning
 from cofactor.evaluation.measure import measure
 from cofactor.evaluation.search import ITERATIONS, Trial
@@ -134,7 +134,7 @@ class Bench:
         except _OutOfTimeError as reason:
             return ended("stopped", str(reason))
         except Exception as error:  # whatever it is, the search goes on
-            return ended("failed", f"{type(error).__name__}: {error}")
+            return ended("failed", in_line(error))
         if value is None or not math.isfinite(value):
             return ended("failed", f"{self._metric.name} is {value}")
         return ended("complete", None, value, _used(model, params))

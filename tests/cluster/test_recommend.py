@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 import cofactor as cf
-from cofactor.cluster import recommend as module
+from cofactor.cluster.pool import Pool
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def test_lists_are_those_of_one_machine(cluster, model, tmp_path):
 def test_similar_items_are_those_of_one_machine(cluster, model, tmp_path):
     cluster.similar_items(model, tmp_path / "lists", 4, shards=3, workers=1, threads=1)
     assert lists_in(tmp_path / "lists").equals(model.similar_items(k=4))
-    with pytest.raises(cf.ArtifactError, match="holds lists of exclude_seen=None, not True"):
+    with pytest.raises(cf.ArtifactError, match="holds lists of kind='similar items', not 'items'"):
         cluster.recommend(model, tmp_path / "lists", 4, shards=3)
 
 
@@ -41,19 +41,18 @@ def test_only_missing_shards_are_made(cluster, model, tmp_path):
 
 
 def test_a_worker_that_is_killed_leaves_nothing_out(cluster, model, tmp_path, monkeypatch, kill):
-    made, whole = [], module.Pool.steadily
-    start = module.Pool.start
+    made, start, mend = [], Pool.start, Pool.mend
 
     def started(pool):
         start(pool)
         kill(pool, 0)
 
-    def mended(pool, step):
+    def mended(pool):
         made.append(pool)
-        return whole(pool, step)
+        mend(pool)
 
-    monkeypatch.setattr(module.Pool, "start", started)
-    monkeypatch.setattr(module.Pool, "steadily", mended)
+    monkeypatch.setattr(Pool, "start", started)
+    monkeypatch.setattr(Pool, "mend", mended)
     cluster.recommend(model, tmp_path / "lists", 5, shards=6, workers=2, threads=1)
     assert made, "nobody died"
     assert lists_in(tmp_path / "lists").equals(model.recommend(k=5))

@@ -48,7 +48,7 @@ def train(
         typer.Option(
             "--cluster",
             metavar="ADDRESS",
-            help="Fit als on a cluster of Ray: host:port of its head node, auto, or local for this machine alone.",
+            help="Fit als or covisitation on a cluster of Ray: host:port of its head, auto, or local for this machine.",
         ),
     ] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Of a cluster; default: one for each node.")] = None,

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import random
 import shutil
 import signal
@@ -34,6 +35,7 @@ from _cluster_plan import plan
 from _measure import print_header, print_row
 
 import cofactor as cf
+from cofactor.cluster import pool
 from cofactor.system.progress import at_every_step
 
 if TYPE_CHECKING:
@@ -63,6 +65,14 @@ def private(pid: int) -> int:
     return total
 
 
+def cpu_seconds(pid: int) -> float:
+    """Seconds of the processors that a process has had."""
+    with contextlib.suppress(OSError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
 def named(name: str) -> list[int]:
     """The processes that call themselves so."""
     found = []
@@ -74,15 +84,15 @@ def named(name: str) -> list[int]:
 
 
 @contextlib.contextmanager
-def peaks(pids: Callable[[], list[int]]) -> Iterator[dict[int, int]]:
-    """The most that each of some processes holds of its own while the block runs."""
-    most: dict[int, int] = {}
+def peaks(pids: Callable[[], list[int]], of: Callable[[int], float] = private) -> Iterator[dict[int, float]]:
+    """The most that each of some processes holds of its own, or what else is asked for, while the block runs."""
+    most: dict[int, float] = {}
     done = threading.Event()
 
     def look() -> None:
         while not done.wait(0.1):
             for pid in pids():
-                most[pid] = max(most.get(pid, 0), private(pid))
+                most[pid] = max(most.get(pid, 0), of(pid))
 
     looker = threading.Thread(target=look)
     looker.start()
@@ -114,9 +124,9 @@ def iterations(args: argparse.Namespace) -> None:
             events = cluster.read_events(log, **ROLES)
             first = time.perf_counter() - began
             with events.interactions(workers=2, threads=1, wire=args.wire) as x:
-                pool = x.pool()
+                workers = x.pool()
                 both = time.perf_counter() - began
-                pids = ray.get([handle.process.remote() for handle in pool.handles])
+                pids = ray.get([handle.process.remote() for handle in workers.handles])
                 print(f"{alone}")
                 print(f"read in {read_alone:.1f} s by one process, in {first:.1f} + {both - first:.1f} s by two\n")
                 print_header(["factors", "one process s", "two workers s", "ratio", "loss differs by", "worker MiB"])
@@ -187,6 +197,7 @@ def kills(args: argparse.Namespace) -> None:
     from ray.cluster_utils import Cluster
 
     rng = random.Random(args.seed)
+    pool._PATIENCE = 3.0  # seconds that a new worker waits for threads of its own: none come here
     store = {"object_store_memory": 100 * 2**20}
     given: dict[str, Any] = {"factors": 16, "regularization": 0.01, "iterations": 8, "solver": "cg"}
     folder = Path(tempfile.mkdtemp(prefix="cofactor-kills-"))
@@ -274,15 +285,16 @@ def lists(args: argparse.Namespace) -> None:
         model.threads = 2
         n = -(-x.n_users // 20_000)
         (Path(folder) / "alone").mkdir()
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         for i in range(n):
             users = x.users.ids.slice(i * x.n_users // n, (i + 1) * x.n_users // n - i * x.n_users // n)
             model.recommend(users, k=10).write_parquet(Path(folder) / "alone" / f"part-{i:05}.parquet")
-        alone = time.perf_counter() - began
+        alone, used = time.perf_counter() - began, time.process_time() - used
         at: list[float] = []
         with (
             cf.cluster.connect(threads=2, object_store=args.store) as cluster,
             at_every_step(lambda: at.append(time.perf_counter())),
+            peaks(lambda: named("ray::ListWorker"), cpu_seconds) as theirs,
         ):
             began = time.perf_counter()
             cluster.recommend(Path(folder) / "model", Path(folder) / "lists", 10, workers=2, threads=1)
@@ -294,6 +306,7 @@ def lists(args: argparse.Namespace) -> None:
         )
         print(f"{x.n_users:,} users x {x.n_items:,} items: one process {alone:.1f} s, two workers {both:.1f} s with")
         print(f"their start: {alone / both:.0%} of the throughput, {alone / n / going:.0%} once they run")
+        print(f"processors: one process {used:.1f} s, two workers {sum(theirs.values()):.1f} s with their start")
         print(f"the same lists: {same}")
 
 

@@ -31,6 +31,12 @@ def test_similar_items_are_those_of_one_machine(cluster, model, tmp_path):
         cluster.recommend(model, tmp_path / "lists", 4, shards=3)
 
 
+def test_models_without_similar_items(cluster, local, tmp_path):
+    with pytest.raises(cf.ParameterError, match="Popular has no notion of similar items"):
+        cluster.similar_items(cf.Popular().fit(local), tmp_path / "lists")
+    assert not (tmp_path / "lists").exists()
+
+
 def test_only_missing_shards_are_made(cluster, model, tmp_path):
     paths = cluster.recommend(model, tmp_path / "lists", 5, shards=4, workers=1, threads=1)
     paths[1].unlink()
@@ -59,6 +65,19 @@ def test_a_worker_that_is_killed_leaves_nothing_out(cluster, model, tmp_path, mo
     assert {path.name for path in (tmp_path / "lists").iterdir()} == {
         "lists.json", *(f"part-{i:05}.parquet" for i in range(6))
     }  # fmt: skip
+
+
+def test_an_output_that_the_driver_does_not_see(cluster, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(Pool, "deal", lambda pool, calls: iter([]))  # workers wrote elsewhere
+    with pytest.raises(cf.ArtifactError, match=r"a worker wrote part-00000.parquet, but the driver does not see it"):
+        cluster.recommend(model, tmp_path / "lists", 5, shards=2, workers=1)
+
+
+def test_a_model_that_a_worker_does_not_see(cluster, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("cofactor.cluster.list_worker.check_path", lambda name, path: path.with_name("elsewhere"))
+    model.save(tmp_path / "model")
+    with pytest.raises(cf.ArtifactError, match="elsewhere is not a saved model"):
+        cluster.recommend(tmp_path / "model", tmp_path / "lists", 5, workers=1)
 
 
 def test_lists_of_something_else_stay(cluster, model, tmp_path):

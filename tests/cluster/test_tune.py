@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 import pytest
 
@@ -46,6 +47,20 @@ def test_a_trial_whose_worker_dies_is_a_row(cluster, local):
     assert study.trials["error"][1].startswith("its worker died")
     for i in (0, 2):
         assert study.trials["value"][i] == here.trials["value"][i]
+
+
+def test_what_cannot_be_sent_or_is_in_parts(cluster, local, events):
+    lock = threading.Lock()
+
+    def make(regularization):
+        with lock:
+            return cf.EASE(regularization)
+
+    with pytest.raises(cf.ParameterError, match="model: it cannot be sent to workers"):
+        cluster.tune(make, local, space=GRID, method="grid")
+    for parts in (events, events.interactions(workers=1)):
+        with pytest.raises(cf.ParameterError, match=r"train: every worker has all of the data.*in parts"):
+            cluster.tune(cf.EASE, parts, space=GRID)
 
 
 def test_wrong_parameters(cluster, local):

@@ -12,7 +12,7 @@ from cofactor.cluster.evaluate import evaluate
 from cofactor.cluster.events import ClusterEvents, read
 from cofactor.cluster.recommend import recommend, similar_items
 from cofactor.cluster.tune import tune
-from cofactor.errors import CofactorError
+from cofactor.errors import CofactorError, ParameterError
 from cofactor.evaluation.measure import DEFAULT_METRICS
 from cofactor.system.memory import parse_bytes
 from cofactor.system.threads import available_threads
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from cofactor.models.base.recommender import Recommender
 
 __all__ = ["Cluster", "connect"]
+
+_LEAST_STORE = 75 * 2**20
 
 
 def connect(
@@ -70,6 +72,8 @@ def connect(
     if threads is not None:
         check_at_least("threads", threads, 1, whole=True)
     store = None if object_store is None else parse_bytes("object_store", object_store)
+    if store is not None and store < _LEAST_STORE:
+        raise ParameterError(f"object_store={object_store!r}: Ray wants {_LEAST_STORE:,} bytes at least")
     ray = require_ray()
     where = answering(address)
     if ray.is_initialized():

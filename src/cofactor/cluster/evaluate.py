@@ -6,6 +6,7 @@ that all metrics and options are there, with the same bits. What takes the time,
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,7 +86,8 @@ def evaluate(
 ) -> pl.DataFrame:
     """See ``Cluster.evaluate``."""
     check_sizes(workers, threads)
-    parse_all(metrics)  # before anything is started
+    signature(evaluate_here).bind(model, test, metrics, **options)  # before anything is started
+    parse_all(metrics)
     fitted = fitted_model(model)
     fitted._fitted()
     kind = _ListsAndRanks if tells_ranks(fitted) else _Lists

@@ -13,7 +13,7 @@ from cofactor.cluster.als_worker import AlsWorker
 from cofactor.cluster.checkpoint import Checkpoint, fingerprint
 from cofactor.cluster.collect import collected
 from cofactor.cluster.covisitation import VisitWorker, fit_covisitation
-from cofactor.cluster.engine import require_ray, translated
+from cofactor.cluster.engine import connected, translated
 from cofactor.cluster.pool import Pool, placed
 from cofactor.cluster.shards import Description, cuts
 from cofactor.cluster.wire import WIRES
@@ -108,7 +108,7 @@ class ClusterInteractions(Sharded):
     def pool(self) -> Pool:
         """The workers, started unless they are there."""
         if not self._pool.handles:
-            self._reference = require_ray().put(self.described)
+            self._reference = connected().put(self.described)
             try:
                 with translated("the shards could not be made"):
                     self._pool.start()
@@ -167,6 +167,7 @@ class ClusterInteractions(Sharded):
     def fit(self, model: Any, **options: Any) -> None:  # noqa: ANN401
         """Fit a model where the parts are; called by ``model.fit(interactions)``."""
         name = type(model).__name__
+        connected()
         try:
             with translated(f"{name} could not be fitted"):
                 if isinstance(model, ImplicitALS):

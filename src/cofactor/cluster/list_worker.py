@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import uuid4
 
 from cofactor.checks import check_at_least, check_path, check_type
-from cofactor.cluster.engine import require_ray
+from cofactor.cluster.engine import shared
 from cofactor.cluster.pool import Pool, Worker, placed
 from cofactor.models.base.recommender import Recommender, load
 
@@ -103,7 +103,7 @@ def listing(
     """Workers that have the model while the block runs, at most ``most``."""
     size, each = placed(workers, threads)
     size = size if most is None else min(size, most)
-    given = require_ray().put(fitted) if isinstance(model, Recommender) else str(check_path("model", model).absolute())
+    given = shared("model", fitted) if isinstance(model, Recommender) else str(check_path("model", model).absolute())
     pool = Pool(ListWorker, size, each, lambda _: (given, each))
     try:
         pool.start()

@@ -10,7 +10,7 @@ from cofactor.checks import check_at_least, check_flag, check_path
 from cofactor.cluster.engine import translated
 from cofactor.cluster.list_worker import Wanted, check_sizes, fitted_model, listing
 from cofactor.cluster.storage import read_json, write_json
-from cofactor.errors import ArtifactError, ParameterError
+from cofactor.errors import ArtifactError
 from cofactor.system.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -60,9 +60,10 @@ def _written(
         check_flag("progress", progress)
     check_sizes(workers, threads)
     fitted = fitted_model(model)
-    if wanted.what == "similar items" and not hasattr(fitted, "similar_items"):
-        raise ParameterError(f"model: a {type(fitted).__name__} knows no similar items")
-    n_rows = len(wanted.ids(fitted))
+    ids = wanted.ids(fitted)
+    if wanted.what == "similar items":
+        wanted._replace(k=1).of(fitted, ids.head(1))  # whether the model has any, before workers are started
+    n_rows = len(ids)
     folder = check_path("output", output).absolute()
     n = min(n_rows, shards or -(-n_rows // _ROWS))
     facts = {"model": repr(fitted), "data": _digest(fitted), "kind": wanted.what, "k": wanted.k}

@@ -12,9 +12,12 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cofactor.cluster.engine import died, require_ray, translated
+from cofactor.cluster.engine import died, require_ray, shared, translated
+from cofactor.cluster.events import ClusterEvents
 from cofactor.cluster.list_worker import check_sizes
 from cofactor.cluster.pool import Pool, Worker, placed
+from cofactor.data.sharded import Sharded
+from cofactor.errors import ParameterError
 from cofactor.evaluation.search import Trial
 from cofactor.evaluation.trials import trials_run_by
 from cofactor.evaluation.tune import tune as tune_here
@@ -51,6 +54,11 @@ class TrialWorker(Worker):
 def tune(model: Any, train: Any, *, workers: int | None, threads: int | None, options: dict[str, Any]) -> Study:  # noqa: ANN401
     """See ``Cluster.tune``."""
     check_sizes(workers, threads)
+    if isinstance(train, Sharded | ClusterEvents):
+        raise ParameterError(
+            f"train: every worker has all of the data in a search, and {type(train).__name__} has it in parts; give "
+            "what cofactor.read_events gives, perhaps of some of the users"
+        )
     size, each = placed(workers, threads)
     with translated("the search could not be done"), trials_run_by(partial(_run, size, each)):
         return tune_here(model, train, **options)
@@ -60,7 +68,7 @@ def _run(
     n: int, threads: int, bench: Bench, search: Search, trials: list[Trial], *, first: Point | None, most: float
 ) -> Iterator[Trial]:
     """The trials of a search in their order, of which ``n`` run at once."""
-    bench_there = require_ray().put(bench)
+    bench_there = shared("model", bench)
     pool = Pool(TrialWorker, n, threads, lambda _: (bench_there, threads))
     course = _Course(pool, bench, search, trials, first)
     try:

@@ -16,10 +16,10 @@ namespace cofactor {
 
 namespace {
 
-// Users go in groups, in random order, and the ratings of a group's users too: the rows and the optimizer's state of a
-// group stay in the cache until the next one comes. What bounds a pass is how fast rows and state come from there, so a
-// batch touches each of them once: an item with one rating in the batch is stepped beside its user. The others wait for
-// all users, of whose rows as they were copies are kept for them.
+// Users go in random groups, and the ratings of a group's users in random order: the rows and the optimizer's state of
+// a group stay in the cache until the next one comes. What bounds a pass is how fast rows and state come from there, so
+// a batch touches each of them once: an item with one rating in the batch is stepped beside its user. The others wait
+// for all users, of whose rows as they were copies are kept for them.
 //
 // kWidth: of rows that stay in registers, or 0 for wider ones and for optimizers other than row_adam.
 template <int kWidth>
@@ -52,6 +52,7 @@ public:
             for (std::int64_t k = first; k < std::min(first + group_, n_users_); ++k) {
                 users.push_back(static_cast<std::int32_t>(order(k)));
             }
+            std::sort(users.begin(), users.end());  // rows and ratings that lie one after the other are found sooner
             ratings_.assign(targets_, users, size_, Random(o_.seed, first));
             for (std::int64_t b = 0; b < ratings_.size() && !interrupt_.stopped(); b += at_once) {
                 losses += some_batches(b, std::min(at_once, ratings_.size() - b));
@@ -64,8 +65,8 @@ public:
 private:
     using Numbers = Row<kWidth>;
 
-    static constexpr std::int64_t kGrain = 64;
-    static constexpr std::int64_t kAheadUsers = 6, kAheadItems = 8;   // rows that are on their way
+    static constexpr std::int64_t kGrain = 32, kPieces = 4;           // rows of a piece at least, pieces of a thread
+    static constexpr std::int64_t kAheadUsers = 4, kAheadItems = 6;   // rows that are on their way
     static constexpr std::int64_t kBatches = 32, kRatings = 1 << 15;  // that are got ready at once
     static constexpr std::int64_t kGroupFloats = 1 << 20;             // of the rows of a group's users
 
@@ -79,20 +80,22 @@ private:
             const Batch& batch = batches_[stage / 2];
             return stage % 2 == 0 ? batch.n_users() : std::ssize(batch.repeated());
         };
-        parallel_stages(
-            2 * n, threads_, interrupt_, [&](std::int64_t stage) { return (rows(stage) + kGrain - 1) / kGrain; },
-            [&](std::int64_t stage, std::int64_t piece, int worker) {
-                const Batch& batch = batches_[stage / 2];
-                const std::int64_t begin = piece * kGrain, end = std::min(begin + kGrain, rows(stage));
-                const std::int64_t at = ratings_.begin(first + stage / 2) - ratings_.begin(first);
-                const float scale = 1.0f / static_cast<float>(batch.entries().size());
-                float* const gradients = gradients_.data() + worker * 2 * t_.width;
-                if (stage % 2 == 0) {
-                    of_users(batch, begin, end, scale, at, gradients);
-                } else {
-                    of_repeated(batch, begin, end, at, gradients);
-                }
-            });
+        const auto pieces = [&](std::int64_t stage) {
+            return std::min<std::int64_t>((rows(stage) + kGrain - 1) / kGrain, kPieces * threads_);
+        };
+        parallel_stages(2 * n, threads_, interrupt_, pieces, [&](std::int64_t stage, std::int64_t piece, int worker) {
+            const Batch& batch = batches_[stage / 2];
+            const std::int64_t begin = rows(stage) * piece / pieces(stage);
+            const std::int64_t end = rows(stage) * (piece + 1) / pieces(stage);
+            const std::int64_t at = ratings_.begin(first + stage / 2) - ratings_.begin(first);
+            const float scale = 1.0f / static_cast<float>(batch.entries().size());
+            float* const gradients = gradients_.data() + worker * 2 * t_.width;
+            if (stage % 2 == 0) {
+                of_users(batch, begin, end, scale, at, gradients);
+            } else {
+                of_repeated(batch, begin, end, at, gradients);
+            }
+        });
         if (interrupt_.stopped()) return 0.0;
         const std::int64_t size = ratings_.begin(first + n) - ratings_.begin(first);
         return std::accumulate(losses_.begin(), losses_.begin() + size, 0.0);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from _measure import print_header, print_row
@@ -23,18 +23,19 @@ class Case:
     nodes: int
     threads: int = 32
     bandwidth: float = 25e9 / 8
+    wire: int = 4  # bytes of a number that travels
 
 
 def memory(c: Case) -> float:
-    """Bytes of a node: its part of both matrices, the vectors of both sides, one side twice, and its own rows."""
+    """Bytes of a node: its part of both matrices, both sides, one as it arrives and is put together, its own rows."""
     vectors = 4 * c.factors * (c.users + c.items)
     own = vectors / c.nodes
-    return 2 * 8 * c.pairs / c.nodes + vectors + 2 * 4 * c.factors * max(c.users, c.items) + own
+    return 2 * 8 * c.pairs / c.nodes + vectors + (4 + c.wire) * c.factors * max(c.users, c.items) + own
 
 
 def network(c: Case) -> float:
     """Bytes that a node takes in an iteration: all rows of both sides but its own."""
-    return 4 * c.factors * (c.users + c.items) * (c.nodes - 1) / c.nodes
+    return c.wire * c.factors * (c.users + c.items) * (c.nodes - 1) / c.nodes
 
 
 def compute(c: Case, *, exact: bool = False) -> float:
@@ -61,7 +62,7 @@ def simulated(c: Case, chunk: float = 64e6) -> float:
     """
     total = 0.0
     for rows in (c.users, c.items):
-        part = 4 * c.factors * rows / c.nodes
+        part = c.wire * c.factors * rows / c.nodes
         into, out = [0.0] * c.nodes, [0.0] * c.nodes
         for step in range(1, c.nodes):
             left = part
@@ -86,7 +87,7 @@ CASES = {
 def plan(_: Any) -> None:
     """The table of docs/decisions/0022."""
     names = ["pairs", "users", "items", "nodes", "GiB a node", "GB in an iteration", "compute s", "network s", "s"]
-    print_header([*names, "simulated network s"])
+    print_header([*names, "simulated network s", "s in 16 bits"])
     for name, cases in CASES.items():
         for c in cases:
             wire = network(c) / c.bandwidth
@@ -94,4 +95,5 @@ def plan(_: Any) -> None:
             print_row(
                 name, f"{c.users / 1e6:.0f} M", f"{c.items / 1e6:.0f} M", c.nodes, f"{memory(c) / 2**30:.0f}",
                 f"{network(c) / 1e9:.0f}", f"{compute(c):.1f}", f"{wire:.0f}", f"{seconds(c):.0f}", shown,
+                f"{seconds(replace(c, wire=2)):.0f}",
             )  # fmt: skip

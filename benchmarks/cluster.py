@@ -2,6 +2,7 @@
 
     pip install 'cofactor[ray]'
     python benchmarks/cluster.py                # two workers of one thread, one process of two: seconds and memory
+    python benchmarks/cluster.py memory         # what a worker, and one process, hold of their own
     python benchmarks/cluster.py kills          # nodes killed at random moments, 20 times; the driver killed, 5 times
     python benchmarks/cluster.py recommend      # 1 M users x 27 k items, lists of ten
     python benchmarks/cluster.py spark          # an iteration of Spark's ALS, local[2]: needs pyspark and Java
@@ -34,10 +35,11 @@ from _cluster_plan import plan
 from _measure import print_header, print_row
 
 import cofactor as cf
+from cofactor.cluster import pool
 from cofactor.system.progress import at_every_step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROLES = {"user": "user_id", "item": "item_id"}
 
@@ -50,23 +52,47 @@ def write_log(args: argparse.Namespace, folder: Path, parts: int = 8) -> Path:
     return folder
 
 
-def anonymous(pid: int) -> int:
-    """Bytes of a process that are its own."""
+def private(pid: int) -> int:
+    """Bytes of a process that no other shares; pages of the object store (in /dev/shm) are its node's."""
+    total, counts = 0, True
     with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("RssAnon"):
-                return int(line.split()[1]) * 1024
-    return 0
+        for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+            first = line.partition(" ")[0]
+            if first.startswith("Private_"):
+                total += 1024 * int(line.split()[1]) if counts else 0
+            elif not first.endswith(":"):
+                counts = "/dev/shm" not in line
+    return total
+
+
+def cpu_seconds(pid: int) -> float:
+    """Seconds of the processors that a process has had."""
+    with contextlib.suppress(OSError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def named(name: str) -> list[int]:
+    """The processes that call themselves so."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes().startswith(name.encode()):
+                found.append(int(path.parent.name))
+    return found
 
 
 @contextlib.contextmanager
-def peaks(pids: list[int]) -> Iterator[list[int]]:
-    """The most that each of some processes holds of its own while the block runs."""
-    most, done = [0] * len(pids), threading.Event()
+def peaks(pids: Callable[[], list[int]], of: Callable[[int], float] = private) -> Iterator[dict[int, float]]:
+    """The most that each of some processes holds of its own, or what else is asked for, while the block runs."""
+    most: dict[int, float] = {}
+    done = threading.Event()
 
     def look() -> None:
-        while not done.wait(0.05):
-            most[:] = [max(a, anonymous(pid)) for a, pid in zip(most, pids, strict=True)]
+        while not done.wait(0.1):
+            for pid in pids():
+                most[pid] = max(most.get(pid, 0), of(pid))
 
     looker = threading.Thread(target=look)
     looker.start()
@@ -97,10 +123,10 @@ def iterations(args: argparse.Namespace) -> None:
             began = time.perf_counter()
             events = cluster.read_events(log, **ROLES)
             first = time.perf_counter() - began
-            with events.interactions(workers=2, threads=1) as x:
-                pool = x.pool()
+            with events.interactions(workers=2, threads=1, wire=args.wire) as x:
+                workers = x.pool()
                 both = time.perf_counter() - began
-                pids = ray.get([handle.process.remote() for handle in pool.handles])
+                pids = ray.get([handle.process.remote() for handle in workers.handles])
                 print(f"{alone}")
                 print(f"read in {read_alone:.1f} s by one process, in {first:.1f} + {both - first:.1f} s by two\n")
                 print_header(["factors", "one process s", "two workers s", "ratio", "loss differs by", "worker MiB"])
@@ -116,26 +142,54 @@ def _row(args: argparse.Namespace, factors: int, alone: cf.Interactions, x: Any,
         one = cf.ImplicitALS(**given, threads=2)
         seconds["one"] += timed(one, alone)
         two = cf.ImplicitALS(**given)
-        with peaks(pids) as most:
+        with peaks(lambda: pids) as most:
             seconds["two"] += timed(two, x)
     median = {name: statistics.median(s) for name, s in seconds.items()}
     differs = float(np.abs(one.loss_history_ / two.loss_history_ - 1).max())
-    mib = " ".join(f"{m / 2**20:.0f}" for m in most)
+    mib = " ".join(f"{m / 2**20:.0f}" for m in most.values())
     print_row(
         factors, f"{median['one']:.2f}", f"{median['two']:.2f}", f"{median['two'] / median['one']:.2f}",
         f"{differs:.1e}", mib,
     )  # fmt: skip
 
 
-def memory_alone(args: argparse.Namespace) -> None:
-    """What one process holds of its own at most in a fit, as a worker of the main table does."""
+ALONE = """
+import json, sys
+import cofactor as cf
+x = cf.read_events(sys.argv[1], user="user_id", item="item_id").interactions()
+print("read", flush=True)
+sys.stdin.readline()
+cf.ImplicitALS(**json.loads(sys.argv[2])).fit(x, progress=False)
+"""
+
+
+def memory(args: argparse.Namespace) -> None:
+    """What one process, and each of two workers, hold of their own at most while reading, and in a fit."""
+    print_header(["factors", "one reads MiB", "one fits", "workers read", "workers fit", "part of one's fit"])
     with tempfile.TemporaryDirectory() as folder:
-        alone = cf.read_events(write_log(args, Path(folder) / "log"), **ROLES).interactions()
+        log = write_log(args, Path(folder) / "log")
         for factors in args.factors:
-            model = cf.ImplicitALS(factors, regularization=0.01, alpha=1.0, unobserved_weight=0.1, iterations=2)
-            with peaks([os.getpid()]) as most:
-                model.fit(alone, progress=False)
-            print(f"{factors} factors: {most[0] / 2**20:.0f} MiB")
+            given: dict[str, Any] = {"factors": factors, "regularization": 0.01, "alpha": 1.0}
+            given |= {"unobserved_weight": 0.1, "iterations": 2}
+            command = [sys.executable, "-c", ALONE, str(log), json.dumps(given | {"threads": 2})]
+            alone = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            assert alone.stdin is not None
+            assert alone.stdout is not None
+            with peaks(lambda pid=alone.pid: [pid]) as one_reads:  # type: ignore[misc]
+                alone.stdout.readline()
+            with peaks(lambda pid=alone.pid: [pid]) as one_fits:  # type: ignore[misc]
+                alone.communicate("go\n")
+            with (
+                cf.cluster.connect(threads=2, object_store=args.store) as cluster,
+                cluster.read_events(log, **ROLES).interactions(workers=2, threads=1) as x,
+            ):
+                with peaks(lambda: named("ray::ShardWorker")) as reading:
+                    x.pool()
+                with peaks(lambda: named("ray::ShardWorker")) as fitting:
+                    cf.ImplicitALS(**given).fit(x, progress=False)
+            one, most = one_fits[alone.pid], max(fitting.values())
+            texts = [" ".join(f"{m / 2**20:.0f}" for m in found.values()) for found in (one_reads, one_fits, reading)]
+            print_row(factors, *texts, " ".join(f"{m / 2**20:.0f}" for m in fitting.values()), f"{most / one:.0%}")
 
 
 def kills(args: argparse.Namespace) -> None:
@@ -143,6 +197,7 @@ def kills(args: argparse.Namespace) -> None:
     from ray.cluster_utils import Cluster
 
     rng = random.Random(args.seed)
+    pool._PATIENCE = 3.0  # seconds that a new worker waits for threads of its own: none come here
     store = {"object_store_memory": 100 * 2**20}
     given: dict[str, Any] = {"factors": 16, "regularization": 0.01, "iterations": 8, "solver": "cg"}
     folder = Path(tempfile.mkdtemp(prefix="cofactor-kills-"))
@@ -230,15 +285,16 @@ def lists(args: argparse.Namespace) -> None:
         model.threads = 2
         n = -(-x.n_users // 20_000)
         (Path(folder) / "alone").mkdir()
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         for i in range(n):
             users = x.users.ids.slice(i * x.n_users // n, (i + 1) * x.n_users // n - i * x.n_users // n)
             model.recommend(users, k=10).write_parquet(Path(folder) / "alone" / f"part-{i:05}.parquet")
-        alone = time.perf_counter() - began
+        alone, used = time.perf_counter() - began, time.process_time() - used
         at: list[float] = []
         with (
             cf.cluster.connect(threads=2, object_store=args.store) as cluster,
             at_every_step(lambda: at.append(time.perf_counter())),
+            peaks(lambda: named("ray::ListWorker"), cpu_seconds) as theirs,
         ):
             began = time.perf_counter()
             cluster.recommend(Path(folder) / "model", Path(folder) / "lists", 10, workers=2, threads=1)
@@ -250,46 +306,59 @@ def lists(args: argparse.Namespace) -> None:
         )
         print(f"{x.n_users:,} users x {x.n_items:,} items: one process {alone:.1f} s, two workers {both:.1f} s with")
         print(f"their start: {alone / both:.0%} of the throughput, {alone / n / going:.0%} once they run")
+        print(f"processors: one process {used:.1f} s, two workers {sum(theirs.values()):.1f} s with their start")
         print(f"the same lists: {same}")
 
 
 def spark(args: argparse.Namespace) -> None:
-    """A whole fit of Spark's ALS, local[2], and of two workers, on the same log; and seconds an iteration of both."""
+    """A whole fit of Spark's ALS, local[2], and of two workers, on the same log: from files to vectors at hand.
+
+    Spark has a small fit before, which warms it up.
+    """
     from pyspark.ml.recommendation import ALS
     from pyspark.sql import SparkSession
 
     factors, n = args.factors[0], args.iterations
     with tempfile.TemporaryDirectory() as folder:
         log = write_log(args, Path(folder) / "log")
-        session = SparkSession.builder.master("local[2]").config("spark.driver.memory", "4g").getOrCreate()
-        session.sparkContext.setLogLevel("ERROR")
-        frame = session.read.parquet(str(log)).selectExpr("int(user_id) user", "int(item_id) item", "1.0f rating")
-        seconds = {}
-        for iterations in (1, 1, n):  # the first one warms it up
+        began = time.perf_counter()
+        builder = SparkSession.builder.master("local[2]").config("spark.driver.memory", "5g")
+        session = builder.config("spark.ui.showConsoleProgress", "false").getOrCreate()
+        session.sparkContext.setLogLevel("OFF")
+
+        def fitted(share: float, iterations: int) -> float:
+            start = time.perf_counter()
+            frame = session.read.parquet(str(log)).selectExpr("int(user_id) user", "int(item_id) item", "1.0f rating")
             als = ALS(rank=factors, maxIter=iterations, implicitPrefs=True, regParam=0.01, seed=0)
-            began = time.perf_counter()
-            als.setUserCol("user").setItemCol("item").fit(frame).itemFactors.count()
-            seconds[iterations] = time.perf_counter() - began
+            model = als.setUserCol("user").setItemCol("item").fit(frame.sample(share, 0) if share < 1 else frame)
+            model.itemFactors.count()
+            model.userFactors.count()
+            return time.perf_counter() - start
+
+        fitted(0.01, 1)
+        warm = time.perf_counter() - began
+        theirs = fitted(1.0, n)
         session.stop()
+        print(f"{args.interactions:,} pairs, {factors} factors, {n} iterations", flush=True)
+        print(f"Spark: {theirs:.1f} s, after {warm:.1f} s to start and warm up", flush=True)
+        began = time.perf_counter()
         with cf.cluster.connect(threads=2, object_store=args.store) as cluster:
+            start = time.perf_counter() - began
             given: dict[str, Any] = {"regularization": 0.01, "alpha": 1.0, "unobserved_weight": 0.1}
             model, at = cf.ImplicitALS(factors, iterations=n, **given), []
-            began = time.perf_counter()
             with cluster.read_events(log, **ROLES).interactions(workers=2, threads=1) as x:
                 x.pool()
-                loaded = time.perf_counter() - began
+                loaded = time.perf_counter() - began - start
                 at = timed(model, x)
-            whole = time.perf_counter() - began
-    each = (seconds[n] - seconds[1]) / (n - 1)
-    print(f"{factors} factors, {n} iterations: Spark {seconds[n]:.1f} s, {each:.2f} s an iteration")
-    print(
-        f"two workers {whole:.1f} s, {loaded:.1f} of them to start and read, {statistics.median(at):.2f} s an iteration"
-    )
+            ours = time.perf_counter() - began - start
+    print(f"two workers: {ours:.1f} s ({loaded:.1f} of them to start workers and read), after {start:.1f} s for Ray")
+    print(f"an iteration {statistics.median(at):.2f} s; {theirs / ours:.1f} times as fast,", end=" ")
+    print(f"{(theirs + warm) / (ours + start):.1f} times with both starts")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    tables = {"iterations": iterations, "memory": memory_alone, "kills": kills, "recommend": lists}
+    tables = {"iterations": iterations, "memory": memory, "kills": kills, "recommend": lists}
     tables |= {"spark": spark, "plan": plan}
     parser.add_argument("table", nargs="?", choices=tables, default="iterations")
     parser.add_argument("--users", type=int)
@@ -299,6 +368,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--store", default="1GB")
+    parser.add_argument("--wire", default="float32", choices=["float32", "float16"])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--driver-kills", type=int, default=5)
     parser.add_argument("--list-users", type=int, default=1_000_000)

@@ -7,9 +7,10 @@
     python benchmarks/pairwise.py quality --data FOLDER   # NDCG@10 after some epochs of MovieLens 1M
 
 ``--users 5000 --items 2000 --interactions 200_000`` is a quick try. Runs are interleaved and medians compared, since
-machines drift. A peer's epoch is what two more of them take. All use the same rate and regularization, draw one
-negative that the user has not seen (implicit: by frequency, as it always does), and learn biases of the items but
-rusket, which has none. For quality a tenth of the pairs of FOLDER/ncf_ml-1m's training part is held out, at random, and
+machines drift. A peer's epoch is what two more of them take. All use the same regularization, draw one negative that
+the user has not seen (implicit: by frequency, as it always does), and learn biases of the items but rusket, which has
+none. For quality each is trained with each of ``--rates`` (ours fall to zero along half a wave), and its best for each
+number of epochs stands below; a tenth of the pairs of FOLDER/ncf_ml-1m's training part is held out, at random, and
 ranked among all items that a user has not in training; the test files are not read.
 """
 
@@ -19,6 +20,7 @@ import argparse
 import os
 import statistics
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cofactor.kernels.arrays import Float
+
+    Run = Callable[[CSR, int, argparse.Namespace], tuple[Float, Float]]
 
 LOSSES = ("bpr", "hinge", "adaptive_hinge", "warp", "logistic")
 RATES = {"sgd": 0.05, "adagrad": 0.05, "adam": 0.002}
@@ -72,9 +76,20 @@ class Cofactor:
         self.done += 1
         assert np.isfinite(loss)
 
-    def scores(self) -> Float:
-        n = self.x.n_rows
-        return self.vectors.values[:n] @ self.vectors.values[n:].T + self.biases.values[n:, 0]
+    def slow_down(self, share: float) -> None:
+        """Go on with that share of the rate that the next epoch would have had."""
+        self.vectors, self.biases = self.vectors.slower(share), self.biases.slower(share)
+
+
+def with_cofactor(x: CSR, epochs: int, args: argparse.Namespace, options: dict[str, Any]) -> tuple[Float, Float]:
+    """Trained as ``SampledMF(lr_schedule="cosine")`` trains: the rate falls to zero along half a wave."""
+    ours = Cofactor(x, args, **options)
+    share = (1 + np.cos(np.pi * np.arange(epochs + 1) / epochs)) / 2
+    for epoch in range(epochs):
+        ours.step()
+        ours.slow_down(float(share[epoch + 1] / share[epoch]))
+    users, items = ours.vectors.values[: x.n_rows], ours.vectors.values[x.n_rows :]
+    return np.c_[users, np.ones(len(users))], np.c_[items, ours.biases.values[x.n_rows :]]
 
 
 def with_implicit(x: CSR, epochs: int, args: argparse.Namespace) -> tuple[Float, Float]:
@@ -97,7 +112,7 @@ def with_rusket(x: CSR, epochs: int, args: argparse.Namespace) -> tuple[Float, F
     return peer.user_factors, peer.item_factors
 
 
-PEERS: dict[str, Callable[[CSR, int, argparse.Namespace], tuple[Float, Float]]] = {
+PEERS: dict[str, Run] = {
     "implicit": with_implicit,
     "rusket": with_rusket,
 }
@@ -162,28 +177,23 @@ def quality(args: argparse.Namespace) -> None:
     x = CSR.from_pairs(users[~out], items[~out], np.ones((~out).sum(), np.float32), every.shape)
     held_out = CSR.from_pairs(users[out], items[out], np.ones(out.sum(), np.float32), every.shape)
     columns = [str(n) for n in args.epochs]
-    print(f"{x.nnz:,} pairs to train with, {held_out.nnz:,} held out; NDCG@10 after so many epochs\n")
-    print_header(["library", *columns, "s"], 1)
-    ways: dict[str, dict[str, Any]] = {"cofactor": {}, "cofactor, deterministic": {"deterministic": True}}
-    ways |= {f"cofactor, {loss}": {"loss": loss} for loss in args.losses if loss != "bpr"}
-    for name, options in ways.items():
-        ours, found = Cofactor(x, args, **options), []
-        seconds = 0.0
-        for n in args.epochs:
-            begin = time.perf_counter()
-            while ours.done < n:
-                ours.step()
-            seconds += time.perf_counter() - begin
-            found.append(ndcg(ours.scores(), x, held_out))
-        print_row(name, *(f"{value:.4f}" for value in found), f"{seconds:.1f}")
-    for name in args.peers:
-        found, seconds = [], 0.0
-        for n in args.epochs:
-            begin = time.perf_counter()
-            users_of, items_of = PEERS[name](x, n, args)
-            seconds = time.perf_counter() - begin
-            found.append(ndcg(np.asarray(users_of) @ np.asarray(items_of).T, x, held_out))
-        print_row(name, *(f"{value:.4f}" for value in found), f"{seconds:.1f}")
+    print(f"{x.nnz:,} pairs to train with, {held_out.nnz:,} held out; NDCG@10 after so many epochs in all\n")
+    print_header(["library", "rate", *columns, "s of the last"], 1)
+    ways = {"cofactor": {}, "cofactor, deterministic": {"deterministic": True}}
+    runs: dict[str, Run] = {name: partial(with_cofactor, options=options) for name, options in ways.items()}
+    runs |= {f"cofactor, {one}": partial(with_cofactor, options={"loss": one}) for one in args.losses if one != "bpr"}
+    for name, run in (runs | {name: PEERS[name] for name in args.peers}).items():
+        table = []
+        for rate in args.rates:
+            args.learning_rate, found = rate, []
+            for n in args.epochs:
+                begin = time.perf_counter()
+                users_of, items_of = run(x, n, args)
+                seconds = time.perf_counter() - begin
+                found.append(ndcg(np.asarray(users_of) @ np.asarray(items_of).T, x, held_out))
+            print_row(name, f"{rate:g}", *(f"{value:.4f}" for value in found), f"{seconds:.1f}")
+            table.append(found)
+        print_row(f"**{name}**", "best", *(f"**{value:.4f}**" for value in np.max(table, axis=0)), "")
 
 
 def ndcg(scores: Float, x: CSR, held_out: CSR, k: int = 10) -> float:
@@ -207,6 +217,7 @@ def main() -> None:
     parser.add_argument("--interactions", type=int, default=17_400_000)
     parser.add_argument("--factors", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=0.05)
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.05, 0.1, 0.15, 0.2])
     parser.add_argument("--regularization", type=float, default=0.01)
     parser.add_argument("--losses", nargs="+", choices=LOSSES, default=LOSSES)
     parser.add_argument("--epochs", type=int, nargs="+", default=[1, 2, 5, 10, 20, 40])

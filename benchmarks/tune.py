@@ -74,8 +74,10 @@ def grid_piece(train: Any, folder: Path, done: int) -> dict[str, tuple[float, fl
     return {"tune": searched, "hand": seconds(lambda: [model.fit(data, progress=False) for model in fits])}
 
 
-def tpe_piece(train: Any, name: str, seed: int) -> dict[str, Any]:
-    study = cf.tune(cf.ImplicitALS(**BASE), train, space=SPACES[name], trials=TPE_TRIALS, seed=seed, **OPTIONS)
+def tpe_piece(train: Any, folder: Path, name: str, seed: int) -> dict[str, Any]:
+    kept = folder / f"tpe-{list(SPACES).index(name)}-{seed}"  # a piece that was cut short goes on
+    model = cf.ImplicitALS(**BASE)
+    study = cf.tune(model, train, space=SPACES[name], trials=TPE_TRIALS, seed=seed, folder=kept, **OPTIONS)
     return {"best": study.best_value, "trials": len(study.trials), "params": study.best_params}
 
 
@@ -116,7 +118,9 @@ def main() -> None:
     pieces: dict[str, Callable[[], Any]] = {
         f"grid from {done}": lambda done=done: grid_piece(train, folder, done) for done in range(0, 27, AT_ONCE)
     }
-    pieces |= {f"{name}, seed {s}": lambda n=name, s=s: tpe_piece(train, n, s) for name in SPACES for s in SEEDS}
+    pieces |= {
+        f"{name}, seed {s}": lambda n=name, s=s: tpe_piece(train, folder, n, s) for name in SPACES for s in SEEDS
+    }
     for name, run in pieces.items():
         if name in kept:
             continue

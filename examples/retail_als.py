@@ -151,7 +151,7 @@ def report(
         names=shop.titles,
         k=5,
         title=f"Implicit ALS for {shop.name}",
-        lead=f"The grid was measured on a part of training ({study.validation}), the test was read once.",
+        lead=f"The grid was measured on a part of training ({study.validation}), the test for this table only.",
     )
     some = found["user_id"].unique(maintain_order=True).head(3)
     rows = found.filter(pl.col("user_id").is_in(some.implode())).with_columns(pl.col("score").round(3))
@@ -186,7 +186,7 @@ def main() -> dict[str, pl.DataFrame]:
         "ItemKNN": cf.ItemKNN(),
         "Popular": cf.Popular(),
     }
-    board = cf.compare(models, shop.train, shop.test, METRICS, weight=CONFIDENCE)
+    board = cf.compare(models, shop.train, shop.test, METRICS, weight=CONFIDENCE, intervals=True)
     print(readable(board))
     final = study.refit(shop.whole.interactions(CONFIDENCE))
     found = lists(shop, final)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import cofactor as cf
@@ -182,8 +183,8 @@ def test_filters_of_the_page_on_serving_are_read():
 
 def test_options_of_serving_are_those_of_the_command():
     """In the page, the container, the compose file and the example."""
-    commands = {one.callback.__name__: one.callback.__annotations__ for one in app.registered_commands}
-    options = {command: {f"--{name.replace('_', '-')}" for name in commands[command]} for command in commands}
+    commands = typer.main.get_command(app).commands
+    options = {name: {opt for one in commands[name].params for opt in one.opts} for name in commands}
     known = options["serve"]
     root = Path(__file__).parents[1]
     told = {name: (root / name).read_text() for name in ("Dockerfile", "compose.yml", "examples/serve.py")}

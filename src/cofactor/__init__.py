@@ -1,159 +1,39 @@
-"""Recommender systems by matrix factorization, from a raw event log to ranked lists."""
+"""Recommender systems by matrix factorization, from a raw event log to ranked lists.
 
-from cofactor.system.collection import resume
+The public names stand once, in ``__init__.pyi``. Each is imported when it is first asked for, so that a command or a
+server loads what it uses and no more.
+"""
 
-# isort: split
-from cofactor import cluster, datasets, retrieval
-from cofactor.data import sampling, split, weights
-from cofactor.data.events import Events, read_events
-from cofactor.data.features import Features
-from cofactor.data.ids import IdMap
-from cofactor.data.interactions import Interactions
-from cofactor.data.load import load_interactions
-from cofactor.data.pairs import PairLoader
-from cofactor.data.ratings import Ratings
-from cofactor.errors import (
-    ArtifactError,
-    CofactorError,
-    CofactorWarning,
-    DataError,
-    MissingExtraError,
-    NotFittedError,
-    ParameterError,
-    UnknownIdError,
-)
-from cofactor.evaluation import submission
-from cofactor.evaluation.best_model import best_model
-from cofactor.evaluation.by_type import evaluate_by_type
-from cofactor.evaluation.compare import compare
-from cofactor.evaluation.cross_validate import cross_validate
-from cofactor.evaluation.evaluate import evaluate
-from cofactor.evaluation.experiment_run import run_experiment
-from cofactor.evaluation.gate import gate
-from cofactor.evaluation.leaks import check_leaks
-from cofactor.evaluation.paired import paired_tests
-from cofactor.evaluation.ratings import calibration, errors_by_rating
-from cofactor.evaluation.readings import readings
-from cofactor.evaluation.rows import evaluate_rows
-from cofactor.evaluation.sampled import sampled_candidates
-from cofactor.evaluation.tune import tune
-from cofactor.models import (
-    EASE,
-    SLIM,
-    BayesianMF,
-    BiasedMF,
-    BiasOnly,
-    Blend,
-    CoClustering,
-    CoVisitation,
-    CoVisitationSum,
-    FactorizationMachine,
-    FactorModel,
-    Fallback,
-    FixedFactors,
-    GlobalMean,
-    GraphFilter,
-    HistoryRerank,
-    ImplicitALS,
-    ItemKNN,
-    ItemPairsMF,
-    NextBasket,
-    PersonalPopular,
-    Popular,
-    PureSVD,
-    Random,
-    RatingModel,
-    Recommender,
-    Repurchase,
-    RP3beta,
-    SampledMF,
-    SessionKNN,
-    SessionMF,
-    SVDpp,
-    UserKNN,
-)
-from cofactor.models.base.recommender import load
-from cofactor.report import plots
-from cofactor.report.page import Report
-from cofactor.report.results import make_report
+import ast
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from cofactor.system.collection import paused
 from cofactor.version import __version__ as __version__
 
-resume()
+with paused():
+    from cofactor import models, retrieval  # noqa: F401  # they make themselves known to load()
 
-__all__ = [
-    "EASE",
-    "SLIM",
-    "ArtifactError",
-    "BayesianMF",
-    "BiasOnly",
-    "BiasedMF",
-    "Blend",
-    "CoClustering",
-    "CoVisitation",
-    "CoVisitationSum",
-    "CofactorError",
-    "CofactorWarning",
-    "DataError",
-    "Events",
-    "FactorModel",
-    "FactorizationMachine",
-    "Fallback",
-    "Features",
-    "FixedFactors",
-    "GlobalMean",
-    "GraphFilter",
-    "HistoryRerank",
-    "IdMap",
-    "ImplicitALS",
-    "Interactions",
-    "ItemKNN",
-    "ItemPairsMF",
-    "MissingExtraError",
-    "NextBasket",
-    "NotFittedError",
-    "PairLoader",
-    "ParameterError",
-    "PersonalPopular",
-    "Popular",
-    "PureSVD",
-    "RP3beta",
-    "Random",
-    "RatingModel",
-    "Ratings",
-    "Recommender",
-    "Report",
-    "Repurchase",
-    "SVDpp",
-    "SampledMF",
-    "SessionKNN",
-    "SessionMF",
-    "UnknownIdError",
-    "UserKNN",
-    "best_model",
-    "calibration",
-    "check_leaks",
-    "cluster",
-    "compare",
-    "cross_validate",
-    "datasets",
-    "errors_by_rating",
-    "evaluate",
-    "evaluate_by_type",
-    "evaluate_rows",
-    "gate",
-    "load",
-    "load_interactions",
-    "make_report",
-    "paired_tests",
-    "plots",
-    "read_events",
-    "readings",
-    "retrieval",
-    "run_experiment",
-    "sampled_candidates",
-    "sampling",
-    "split",
-    "submission",
-    "tune",
-    "weights",
-]
+_PLACES: dict[str, tuple[str, str | None]] = {}
+for _line in ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")).body:
+    if isinstance(_line, ast.ImportFrom):
+        _PLACES |= {name.asname or name.name: (_line.module or "", name.name) for name in _line.names}
+    elif isinstance(_line, ast.Import):
+        _PLACES |= {name.asname or name.name: (name.name, None) for name in _line.names}
+
+__all__ = sorted(_PLACES.keys() - {"__version__"})  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    place, inside = _PLACES[name]
+    with paused():
+        module = import_module(place)
+    globals()[name] = found = module if inside is None else getattr(module, inside)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PLACES})

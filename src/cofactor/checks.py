@@ -106,6 +106,11 @@ def closest(name: object, known: Iterable[str]) -> str | None:
     return written[close[0]] if close else None
 
 
+def in_line(error: BaseException) -> str:
+    """An error in one line, after its type."""
+    return ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split()))))
+
+
 def warn(message: str) -> None:
     """Give a CofactorWarning at the line outside of the library that led to it."""
     frame, level = sys._getframe(1), 2

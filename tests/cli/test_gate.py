@@ -66,3 +66,18 @@ def test_files_that_are_no_lists(models, later, run, tmp_path):
     assert "rank" in run("gate", models / "popular", later, later, expect=2).stderr
     (tmp_path / "empty").mkdir()
     assert run("gate", models / "popular", tmp_path / "empty", later, expect=2).stderr
+
+
+def test_times_of_training_are_known_where_train_was_told_them(log, run, tmp_path):
+    rows = pl.read_parquet(log).sort("time")
+    rows.head(1350).write_parquet(tmp_path / "earlier.parquet")
+    rows.tail(200).write_parquet(tmp_path / "later.parquet")
+    run("train", tmp_path / "earlier.parquet", "--time", "time", "-o", tmp_path / "m", "-m", "popular")
+    cut = rows["time"][1349]
+    n = rows.tail(200).filter(pl.col("time") < cut).height
+    assert n > 0
+    for command in (["gate", tmp_path / "m", tmp_path / "m"], ["evaluate", tmp_path / "m"]):
+        told = run(*command, tmp_path / "later.parquet", "--time", "time").stderr
+        assert f"leaks: {n} of 200 test events are before the cut" in told
+        assert f"the cut is {cut.isoformat()}, of the newest event that it was trained on" in told
+        assert "no leaks found" in run(*command, tmp_path / "later.parquet").stderr

@@ -6,6 +6,7 @@ import pytest
 
 import cofactor as cf
 from cofactor.cluster.shards import cuts
+from cofactor.cluster.wire import received, sent
 
 WEIGHT = 1 + pl.len() + cf.weights.half_life("30d").sum()
 
@@ -64,6 +65,33 @@ def test_the_model_is_an_ordinary_one(two, x, tmp_path):
     lists = cf.load(tmp_path / "model").recommend(k=3)
     assert lists.equals(model.recommend(k=3))
     assert lists["user_id"].dtype == pl.String
+
+
+def test_rows_in_half_the_bytes(two, events):
+    def fitted(data):
+        return cf.ImplicitALS(8, regularization=0.1, iterations=3).fit(data)
+
+    whole = fitted(two)
+    two.wire = "float16"
+    try:
+        half = fitted(two)
+    finally:
+        two.wire = "float32"
+    assert not np.array_equal(half.loss_history_, whole.loss_history_)
+    np.testing.assert_allclose(half.loss_history_, whole.loss_history_, rtol=1e-4)
+    with pytest.raises(cf.ParameterError, match=r"wire must be one of .*float16.*, got 'bytes'"):
+        events.interactions(wire="bytes")
+
+
+@pytest.mark.parametrize("size", [1e-20, 1.0, 1e20])
+def test_what_travels_in_half_the_bytes(size):
+    rows = (np.random.default_rng(0).standard_normal((500, 7)) * size).astype(np.float32)
+    rows[3] *= 1e-9  # small beside the others
+    back = received([sent(rows[:200], "float16"), sent(rows[200:], "float16")])
+    np.testing.assert_allclose(back, rows, rtol=2.0**-11, atol=2.0**-39 * np.abs(rows).max())
+    assert sent(rows, "float16").rows.nbytes == rows.nbytes // 2
+    for alike in (sent(rows, "float32"), sent(rows[:0], "float16"), sent(rows[:1] * 0, "float16")):
+        assert np.array_equal(received([alike]), rows[: len(alike.rows)] * (alike.rows.dtype == np.float32))
 
 
 def test_warm_start_and_an_early_end(two, x):
@@ -141,7 +169,7 @@ def test_equations_without_a_solution_are_told_as_on_one_machine(two):
 
 
 def test_other_models_and_devices(two):
-    with pytest.raises(cf.ParameterError, match="interactions: of a cluster, ImplicitALS alone"):
+    with pytest.raises(cf.ParameterError, match="interactions: of a cluster, ImplicitALS and CoVisitation"):
         cf.EASE().fit(two)
 
 

@@ -68,6 +68,51 @@ def test_files_of_another_kind_or_schema(cluster, table, columns, tmp_path):
         cluster.read_events(tmp_path / "*.parquet", **columns)
 
 
+def test_files_without_events(cluster, table, columns, tmp_path, local):
+    for i, part in enumerate([table[:0], table, table[:0]]):
+        part.write_parquet(tmp_path / f"{i}.parquet")
+    assert cluster.read_events(tmp_path, **columns).n_events == local.n_events
+    with pytest.raises(cf.DataError, match="the log is empty"):
+        cluster.read_events(tmp_path / "0.parquet", **columns)
+
+
+def test_options_that_there_are_not(cluster, log, columns):
+    with pytest.raises(TypeError, match="usr"):
+        cluster.read_events(log, usr="user_id", **columns)
+
+
+def test_a_cluster_that_was_closed(events, log, columns, monkeypatch, tmp_path):
+    import ray
+
+    x = events.interactions(workers=1, threads=1)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    closed = cf.cluster.Cluster()
+    model = cf.Popular().fit(cf.datasets.synthetic(20, 10, 50))
+    for call in (
+        closed.nodes,
+        lambda: closed.read_events(log, **columns),
+        lambda: closed.recommend(model, tmp_path / "lists"),
+        lambda: closed.evaluate(model, log),
+        lambda: cf.ImplicitALS(4).fit(x),
+    ):
+        with pytest.raises(cf.CofactorError, match=r"no connection to a cluster, or it was closed; .*connect"):
+            call()
+
+
+def test_a_store_that_is_too_small():
+    with pytest.raises(cf.ParameterError, match=r"object_store='1MB': Ray wants 78,643,200 bytes at least"):
+        cf.cluster.connect(object_store="1MB")
+
+
+def test_a_schema_that_differs_among_files_of_one_worker(cluster, table, columns, tmp_path):
+    for i in range(40):  # more files than groups of them
+        part = table.slice(i * 100, 100)
+        part = part if i != 21 else part.with_columns(pl.col("item_id").cast(pl.Int64))
+        part.write_parquet(tmp_path / f"{i:02}.parquet")
+    with pytest.raises(cf.DataError, match=r"column 'item_id' is Int.. in .*\.parquet and Int.. in .*\.parquet"):
+        cluster.read_events(tmp_path, **columns)
+
+
 def test_a_fault_of_the_log_is_told_as_on_one_machine(cluster, log, columns):
     with pytest.raises(cf.DataError, match="user='who': there is no such column"):
         cluster.read_events(log, **columns | {"user": "who"})

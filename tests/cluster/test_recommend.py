@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 import cofactor as cf
-from cofactor.cluster import recommend as module
+from cofactor.cluster.pool import Pool
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,14 @@ def test_lists_are_those_of_one_machine(cluster, model, tmp_path):
 def test_similar_items_are_those_of_one_machine(cluster, model, tmp_path):
     cluster.similar_items(model, tmp_path / "lists", 4, shards=3, workers=1, threads=1)
     assert lists_in(tmp_path / "lists").equals(model.similar_items(k=4))
-    with pytest.raises(cf.ArtifactError, match="holds lists of exclude_seen=None, not True"):
+    with pytest.raises(cf.ArtifactError, match="holds lists of kind='similar items', not 'items'"):
         cluster.recommend(model, tmp_path / "lists", 4, shards=3)
+
+
+def test_models_without_similar_items(cluster, local, tmp_path):
+    with pytest.raises(cf.ParameterError, match="Popular has no notion of similar items"):
+        cluster.similar_items(cf.Popular().fit(local), tmp_path / "lists")
+    assert not (tmp_path / "lists").exists()
 
 
 def test_only_missing_shards_are_made(cluster, model, tmp_path):
@@ -41,25 +47,37 @@ def test_only_missing_shards_are_made(cluster, model, tmp_path):
 
 
 def test_a_worker_that_is_killed_leaves_nothing_out(cluster, model, tmp_path, monkeypatch, kill):
-    made, whole = [], module.Pool.steadily
-    start = module.Pool.start
+    made, start, mend = [], Pool.start, Pool.mend
 
     def started(pool):
         start(pool)
         kill(pool, 0)
 
-    def mended(pool, step):
+    def mended(pool):
         made.append(pool)
-        return whole(pool, step)
+        mend(pool)
 
-    monkeypatch.setattr(module.Pool, "start", started)
-    monkeypatch.setattr(module.Pool, "steadily", mended)
+    monkeypatch.setattr(Pool, "start", started)
+    monkeypatch.setattr(Pool, "mend", mended)
     cluster.recommend(model, tmp_path / "lists", 5, shards=6, workers=2, threads=1)
     assert made, "nobody died"
     assert lists_in(tmp_path / "lists").equals(model.recommend(k=5))
     assert {path.name for path in (tmp_path / "lists").iterdir()} == {
         "lists.json", *(f"part-{i:05}.parquet" for i in range(6))
     }  # fmt: skip
+
+
+def test_an_output_that_the_driver_does_not_see(cluster, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(Pool, "deal", lambda pool, calls: iter([]))  # workers wrote elsewhere
+    with pytest.raises(cf.ArtifactError, match=r"a worker wrote part-00000.parquet, but the driver does not see it"):
+        cluster.recommend(model, tmp_path / "lists", 5, shards=2, workers=1)
+
+
+def test_a_model_that_a_worker_does_not_see(cluster, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("cofactor.cluster.list_worker.check_path", lambda name, path: path.with_name("elsewhere"))
+    model.save(tmp_path / "model")
+    with pytest.raises(cf.ArtifactError, match="elsewhere is not a saved model"):
+        cluster.recommend(tmp_path / "model", tmp_path / "lists", 5, workers=1)
 
 
 def test_lists_of_something_else_stay(cluster, model, tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import cofactor as cf
+from cofactor.cluster.checkpoint import Checkpoint
 from cofactor.cluster.storage import delete, exists, join, read_array, read_json, write_array, write_json
 
 
@@ -63,3 +64,28 @@ def test_addresses_need_fsspec(monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(cf.MissingExtraError, match="pip install fsspec"):
         exists("s3://bucket/kept")
+
+
+def test_addresses_of_no_store():
+    pytest.importorskip("fsspec", reason="addresses need fsspec")
+    with pytest.raises(cf.ParameterError, match="nowhere://kept: fsspec knows no such store"):
+        exists("nowhere://kept")
+
+
+def test_a_checkpoint_that_the_driver_does_not_see(tmp_path):
+    kept = Checkpoint(str(tmp_path), "data", {})
+    with pytest.raises(cf.ArtifactError, match=r"a worker wrote .*users-.*, but the driver does not see it"):
+        kept.put(kept.names(), None, np.eye(2, dtype=np.float32), {}, [])
+
+
+def test_a_checkpoint_has_the_last_state_alone(tmp_path):
+    kept = Checkpoint(str(tmp_path), "data", {})
+    for losses in ([3.0], [3.0, 2.0]):
+        names = kept.names()
+        for kind in ("users", "items"):
+            write_array(names[kind], np.zeros((1, 2), np.float32))
+        kept.put(names, None, np.eye(2, dtype=np.float32), {}, losses)
+        assert kept.read()["losses"] == losses
+        assert len(list(tmp_path.iterdir())) == 5
+    kept.end()
+    assert list(tmp_path.iterdir()) == []

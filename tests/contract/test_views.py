@@ -101,3 +101,27 @@ def test_studies(interactions):
     assert f"best {study.metric} {study.best_value:.4f}" in html
     assert "2 complete" in html
     assert f"<td>by</td><td>{study.best_params['by']!r}</td>".replace("'", "&#39;") in html
+
+
+def test_what_was_decided(interactions, shop, tmp_path):
+    train, test = cf.split.by_time(shop, "28d")
+    models = cf.Popular().fit(train.interactions()), cf.Random(seed=1).fit(train.interactions())
+    decision = cf.gate(*models, test.pairs(), exclude_seen=False)
+    assert "do not promote" in view(decision)
+    assert f"{decision.difference:+.5g}" in view(decision)
+    found = cf.check_leaks(*cf.split.random(shop, 0.2))
+    assert "user_order" in view(found)
+    assert f"{found.table.filter(check='user_order')['found'].item():,}" in view(found)
+    best = cf.best_model(interactions, 1e-6, progress=False)
+    assert f"{best.leaderboard['ndcg@10'][0]:.4f}" in view(best)
+    assert '<tr class="cofactor-strong"><td>popular</td>' in view(best)
+
+
+@pytest.mark.filterwarnings("ignore::cofactor.CofactorWarning")
+def test_a_run(shop, tmp_path):
+    shop.collect().write_parquet(tmp_path / "log.parquet")
+    text = '[data]\npath = "log.parquet"\ntime = "time"\n[split]\nkind = "by_time"\ntest = "28d"\n'
+    text += '[evaluate]\nmetrics = ["recall@5"]\n[models.all]\nclass = "Popular"\n'
+    (tmp_path / "e.toml").write_text(text)
+    result = cf.run_experiment(tmp_path / "e.toml", progress=False)
+    assert f"<td>all</td><td>{result.table['recall@5'].item():.4f}</td>" in view(result)

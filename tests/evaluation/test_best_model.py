@@ -58,6 +58,37 @@ def test_where_nothing_comes_again_new_items_are_asked_for():
     assert found.leaderboard["trials"].max() > 1
 
 
+@pytest.mark.filterwarnings("ignore:SampledMF. the loss is")
+def test_with_features_a_family_that_learns_from_them_is_tried(monkeypatch):
+    for name in ("Popular", "ItemKNN", "EASE", "ImplicitALS", "GraphFilter", "SLIM"):
+        monkeypatch.setattr(getattr(cf, name), "fit", failing)
+    x = cf.datasets.synthetic(n_users=60, n_items=30, n_interactions=900, factors=2, seed=0)
+    films = pl.DataFrame({"item_id": range(40), "genre": [f"g{n % 3}" for n in range(40)]})
+    found = cf.best_model(x, "2s", fit_options={"item_features": films}, progress=False)
+    assert found.name == "SampledMF with features"
+    assert found.model.item_features_.n_features == 3
+    assert len(found.model.interactions_.items) == 40  # what has features alone is there, in the last fit too
+    with pytest.raises(cf.DataError, match="item_features: no column item_id, but user_id: a table of users is given"):
+        cf.best_model(x, "2s", fit_options={"item_features": films.rename({"item_id": "user_id"})})
+    with pytest.raises(cf.ParameterError, match="fit of SampledMF takes no 'films'; it takes item_features"):
+        cf.best_model(x, "2s", fit_options={"films": films})
+
+
+def failing(self, *args, **kwargs):
+    raise cf.CofactorError("not today")
+
+
+def test_ratings_with_features():
+    table = pl.DataFrame({"u": [n % 20 for n in range(200)], "i": [n * 7 % 13 for n in range(200)]})
+    log = cf.read_events(table.with_columns(r=1.0 + pl.col("i") % 5), user="u", item="i", rating="r")
+    people = pl.DataFrame({"user_id": range(20), "age": range(20)})
+    options = {"metric": "rmse", "progress": False}
+    found = cf.best_model(log, 1e-6, fit_options={"user_features": people}, **options)
+    assert "FactorizationMachine with features" in found.leaderboard["model"]
+    with pytest.raises(cf.ParameterError, match="fit of FactorizationMachine takes no 'dislikes'"):
+        cf.best_model(log, "1s", fit_options={"dislikes": None}, **options)
+
+
 def test_ratings():
     rng = np.random.default_rng(0)
     u, i = np.nonzero(rng.random((60, 30)) < 0.5)
@@ -82,6 +113,7 @@ def test_with_no_time_there_is_a_model_and_the_others_say_why_not(events):
     [
         ({"budget": "soon"}, "budget='soon'; it must be a positive number with a unit"),
         ({"metric": "ndgc@10"}, "did you mean ndcg"),
+        ({"metric": "calibration@5"}, "calibration@5 needs item_features=, which best_model does not take"),
         ({"seed": -1}, "seed must be a whole number"),
         ({"exclude_seen": 1}, "exclude_seen must be True or False"),
         ({"events": 5}, "events: Events, Interactions or Ratings are expected, got int"),

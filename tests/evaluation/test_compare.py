@@ -144,7 +144,7 @@ def test_an_error_names_the_model(train):
 def test_a_foreign_error_gets_a_note(train):
     with pytest.raises(ZeroDivisionError) as caught:
         compare({"wrong": Failing(ZeroDivisionError("oh"))}, train, TEST)
-    assert caught.value.__notes__ == ["this happened when compare wanted model 'wrong' to fit"]
+    assert caught.value.__notes__ == ["this happened when model 'wrong' was to fit"]
 
 
 @pytest.mark.parametrize(
@@ -163,6 +163,25 @@ def test_a_foreign_error_gets_a_note(train):
 def test_models_that_cannot_be_compared(models, message, train):
     with pytest.raises(ParameterError, match=message):
         compare(models, train, TEST)
+
+
+@pytest.mark.parametrize(
+    ("test", "metrics", "message"),
+    [
+        (None, "recall@3", "test: it is missing; pass what was held out, or a Split"),
+        ("test.parquet", "recall@3", "test: a table with user_id, item_id is expected, got 'test.parquet'"),
+        (TEST.head(0), "recall@3", "test: there are no rows"),
+        (TEST, "rmse", "test: no column rating"),
+        (TEST, "ndcg_graded@3", "test: ndcg_graded needs to know how relevant a pair is"),
+        (TEST, "calibration@3", "calibration@3 needs categories of items: give item_features="),
+        (TEST, "recall@3,ndcg@3", r"is one text; several names are a list, \['recall@3', 'ndcg@3'\]"),
+    ],
+)
+def test_what_metrics_read_is_looked_at_before_any_fit(test, metrics, message, train):
+    model = Fixed(10)
+    with pytest.raises((DataError, ParameterError), match=message):
+        compare({"a": model}, train, test, metrics, leaks=False)
+    assert not hasattr(model, "interactions_")
 
 
 def test_other_parameters(train):

@@ -57,6 +57,71 @@ def test_the_models_stay_as_they_are(events):
             model.recommend()
 
 
+@pytest.fixture(scope="module")
+def films():
+    return pl.DataFrame({"item_id": range(30), "genre": [f"g{n % 3}" for n in range(30)]})
+
+
+def test_models_are_fitted_with_features(events, films):
+    mf = {"factors": 4, "epochs": 2, "seed": 1}
+    models = {"with": cf.SampledMF(**mf), "without": cf.SampledMF(**mf)}
+    options = {"with": {"item_features": films.to_dict(as_series=False)}}
+    table = cf.cross_validate(models, events, 2, "recall@3", fit_options=options)
+    wanted = [
+        cf.evaluate(cf.SampledMF(**mf).fit(train.interactions(), item_features=films), test.pairs(), "recall@3")[
+            "value"
+        ]
+        for train, test in cf.split.k_fold(events, 2)
+    ]
+    assert table.select("fold_1", "fold_2").row(0) == tuple(one.item() for one in wanted)
+    assert table.row(0)[4:6] != table.row(1)[4:6]
+    alone = cf.cross_validate(models["with"], events, 2, "recall@3", fit_options=options["with"])
+    assert alone.select("fold_1", "fold_2").equals(table.select("fold_1", "fold_2").head(1))
+
+
+def test_features_can_be_made_of_the_train_side_of_each_fold(events):
+    asked = []
+
+    def rated(train):
+        asked.append(train)
+        return train.ratings().to_frame().group_by("item_id").agg(liked=pl.mean("rating") > 3)
+
+    model = cf.FactorizationMachine(2, method="als", iterations=3)
+    table = cf.cross_validate(model, events, 2, "rmse", fit_options={"item_features": rated})
+    splits = cf.split.k_fold(events, 2)
+    assert [one.ratings().user_items.nnz for one in asked] == [one.train.ratings().user_items.nnz for one in splits]
+    wanted = [
+        cf.evaluate(model.fit(train.ratings(), item_features=rated(train)), test, "rmse")["value"].item()
+        for train, test in splits
+    ]
+    assert table.select("fold_1", "fold_2").row(0) == tuple(wanted)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"films": 1}, "fit_options: fit of SampledMF takes no 'films'; it takes item_features, user_features"),
+        ({"item_feature": None}, "takes no 'item_feature'; did you mean item_features"),
+        (5, "fit_options: what fit takes beside the training data"),
+        ({"item_features": 5}, "item_features"),
+        ({"item_features": lambda train: 5}, "model 'SampledMF' failed to fit: item_features"),
+    ],
+)
+def test_options_that_fit_does_not_take(events, options, message):
+    with pytest.raises(cf.CofactorError, match=message):
+        cf.cross_validate(cf.SampledMF(2, epochs=1), events, 2, fit_options=options)
+
+
+def test_options_of_several_models_go_by_their_names(events, films):
+    models = {"mf": cf.SampledMF(2, epochs=1), "popular": cf.Popular()}
+    for options, message in (
+        ({"item_features": films}, "fit_options: there is no model 'item_features'. They go by the names"),
+        ({"popular": {"item_features": films}}, "fit_options of 'popular': fit of Popular takes no 'item_features'"),
+    ):
+        with pytest.raises(cf.ParameterError, match=message):
+            cf.cross_validate(models, events, 2, fit_options=options)
+
+
 def test_one_bar(events, capsys):
     cf.cross_validate(cf.CoClustering(), events, 2, progress=False)
     assert capsys.readouterr() == ("", "")
@@ -87,7 +152,7 @@ def test_lists_have_no_bar_of_their_own_on_a_terminal(events, capsys, monkeypatc
         ({"folds": [(1, 2)]}, "folds must be a number, or splits"),
         ({"events": None}, "events must be Events, or None where folds are splits, got None"),
         ({"models": {}}, "models: there is none"),
-        ({"models": cf.BiasOnly}, "models: 'ABCMeta' is not a model"),
+        ({"models": cf.BiasOnly}, r"models: BiasOnly is a class; make a model of it, BiasOnly\(\)"),
         ({"metrics": "rsme"}, "did you mean rmse"),
     ],
 )

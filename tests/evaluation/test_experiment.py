@@ -453,6 +453,12 @@ def test_features_of_items_are_for_metrics_and_models(run, log, tmp_path):
     mf = cf.SampledMF(4, epochs=2, seed=3, threads=1).fit(x, item_features=films)
     assert values["mf"] == pytest.approx(cf.evaluate(mf, test, "calibration@5", **options)["value"].item())
 
+    whole = model.replace("models.mf", "models.both").replace("SampledMF", "Fallback")
+    whole = whole.replace("factors = 4\nepochs = 2", 'models = [{class = "PersonalPopular"}, MF]')
+    whole = whole.replace("MF]", '{class = "SampledMF", factors = 4, epochs = 2}]')
+    both = run(given, asked, ("[models.chain]", whole), models=["both"]).records[0].fitted
+    assert both.models[1].recommend(k=5).equals(mf.recommend(k=5))
+
     search = '[models.mf.tune]\nmethod = "grid"\nvalid = "14d"\nspace = {factors = [2, 4]}\n[models.chain]'
     tuned = run(given, asked, ("[models.chain]", model.replace("[models.chain]", search)), models=["mf"])
     assert not tuned.failed
@@ -501,6 +507,22 @@ def test_models_are_tested_against_the_best(run, tmp_path):
 WRONG = [
     ('"ndcg@5"]', '"ndcg@5"]\ncategory = "genre"', "line 18, [evaluate]: category is a column of item_features, and"),
     ("factors = 4", "factors = 4\nfeatures = true", "line 25, [models.als]: features is true, and ImplicitALS takes"),
+    (
+        '{class = "Popular", window = "10d"}',
+        '{class = "Popular", features = true}',
+        "line 33, [models.chain.models]: features is for the model as a whole; write it above its models",
+    ),
+    (
+        '{class = "PersonalPopular"},\n',
+        '{class = "PersonalPopular"},\n  {class = "SampledMF", chosen = "x"},\n',
+        "line 33, [models.chain.models]: chosen is for the model as a whole; write it above its models",
+    ),
+    (
+        'class = "Fallback"',
+        'class = "Fallback"\nfeatures = true',
+        "line 31, [models.chain]: features is true, and Fallback takes none; leave it out",
+    ),
+    ('class = "Popular"', 'clas = "Popular"', "line 20, [models.popular]: there is no key 'clas'; did you mean class?"),
     ("seed = 3", "sed = 3", "line 2: there is no key 'sed'; did you mean seed?"),
     ("seed = 3", 'seed = "3"', "line 2: seed must be a whole number, got '3'"),
     ("seed = 3", "seed = -3", "line 2: seed must be a whole number of at least 0"),

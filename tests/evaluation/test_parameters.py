@@ -18,8 +18,8 @@ LISTS = TEST.with_columns(rank=1)
 OF_ALL = [
     ({"metrics": 7}, "metrics must be a name such as 'recall@10', or several, got 7"),
     ({"metrics": None}, "metrics must be a name such as 'recall@10', or several, got None"),
-    ({"metrics": [7]}, "metrics: 7 is unknown. There are: recall@k"),
-    ({"metrics": [["recall@10"]]}, "metrics: ['recall@10'] is unknown"),
+    ({"metrics": [7]}, "metrics: the name of a metric is a text such as 'recall@10', got 7"),
+    ({"metrics": [["recall@10"]]}, "metrics: the name of a metric is a text such as 'recall@10', got ['recall@10']"),
     ({"metrics": []}, "metrics: none is given; there are: recall@k"),
     ({"metrics": "recall@ten"}, "metrics: 'recall@ten' needs a whole number k >= 1 after @"),
     ({"metrics": "recall@2147483648"}, "metrics: 'recall@2147483648' has a k above 2,147,483,647"),

@@ -327,6 +327,10 @@ def test_the_final_score_is_of_the_model_fitted_on_everything(events):
     ("options", "message"),
     [
         ({"metric": "ndgc@10"}, "did you mean ndcg@10"),
+        ({"metric": ["ndcg@10"]}, r"the name of a metric is a text such as 'recall@10', got \['ndcg@10'\]"),
+        ({"metric": "calibration@5"}, "calibration@5 needs categories of items: give item_features="),
+        ({"model": "EASE"}, "not a name, got 'EASE'; pass cofactor.EASE"),
+        ({"model": lambda a: None, "space": {"a": [1]}}, "model: the function must make a model, and makes None"),
         ({"metric": "rmse"}, "metric: rmse needs a model that predicts ratings; EASE gives scores to rank by"),
         ({"budget": "99999999999d"}, "budget='99999999999d'; it must be at most 999,999,999 days"),
         ({"space": {"regularisation": [1.0]}}, "EASE has no parameter 'regularisation'; did you mean regularization?"),

@@ -44,7 +44,7 @@ def test_an_unknown_name_with_nothing_close():
 
 
 def test_something_that_is_no_text():
-    with pytest.raises(ParameterError, match=r"'?10'? is unknown"):
+    with pytest.raises(ParameterError, match=r"the name of a metric is a text such as 'recall@10', got 10"):
         parse(10)
 
 

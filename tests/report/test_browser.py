@@ -104,6 +104,8 @@ def test_texts_and_buttons_are_large_enough_for_a_phone(shown):
         "nav a, .chart-legend button, summary, th button", "all => all.map((one) => one.getBoundingClientRect().height)"
     )
     assert min(heights) >= 24
+    heads = "all => all.map((one) => new Set([...one.querySelectorAll('th button')].map((h) => h.offsetHeight)).size)"
+    assert max(page.eval_on_selector_all("thead tr", heads)) == 1  # the arrow of a narrow column takes no second line
     labels = """all => all.map((one) => { const a = one.getBoundingClientRect();
                   return [a.left, a.right, a.top, a.bottom]; })"""
     for plot in page.query_selector_all(".chart-plot"):

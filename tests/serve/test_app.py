@@ -8,6 +8,7 @@ import time
 import numpy as np
 import polars as pl
 import pytest
+from msgspec import Raw
 
 import cofactor as cf
 from cofactor.serve.app import App
@@ -65,6 +66,16 @@ def test_many_users_and_another_model(app):
     assert [one["source"] for one in told["lists"]] == ["model", "fold_in", "popular"]
     assert [one.get("unknown_items") for one in told["lists"]] == [None, ["gone"], ["nobody"]]
     assert all(item["item"].startswith("a/b ") for one in told["lists"] for item in one["items"])
+
+
+def test_long_answers_are_written_list_by_list(app, monkeypatch):
+    asked = {"users": [{"user": user} for user in [3, 999, 7]], "k": 5}
+    short = ask(app, "/recommend", asked)[1]["lists"]
+    written = []
+    monkeypatch.setattr("cofactor.serve.service._AT_A_STRETCH", 3)
+    monkeypatch.setattr("cofactor.serve.service.Raw", lambda body: written.append(body) or Raw(body))
+    assert ask(app, "/recommend", asked)[1]["lists"] == short
+    assert [json.loads(body) for body in written] == short
 
 
 def test_filters(app):

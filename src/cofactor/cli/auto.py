@@ -1,12 +1,13 @@
 """``cofactor auto``: from a log to a fitted model."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 import typer
 
 from cofactor.cli.compare import held_out
+from cofactor.cli.features import FeatureFiles
 from cofactor.cli.options import Columns, EventFiles, Json, Weighing
 from cofactor.cli.output import note, print_facts, print_json, print_table, say
 from cofactor.evaluation.best_model import best_model
@@ -24,6 +25,7 @@ def auto(
     events: EventFiles,
     columns: Columns,
     weighing: Weighing,
+    features: FeatureFiles,
     budget: Annotated[str, typer.Option("--budget", help="Time for all of it, as 90s or 10m.")] = "10m",
     metric: Annotated[str, typer.Option("--metric", help="What to choose by; rmse for ratings.")] = "ndcg@10",
     test: Annotated[
@@ -45,13 +47,13 @@ def auto(
         check_writable(save)
     if report is not None:
         check_output(report, HTML_ENDINGS)
-    weight = weighing.expression()
+    options: dict[str, Any] = {"weight": weighing.expression(), "fit_options": features.read()}
     log = columns.read(events)
     train, later = (log, None) if test is None else held_out(columns, log, test)
     if later is not None:
         note(check_leaks(train, later).summary)
     new_only = None if repeats is None else not repeats
-    found = best_model(train, budget, metric=metric, weight=weight, exclude_seen=new_only, seed=seed)
+    found = best_model(train, budget, metric=metric, exclude_seen=new_only, seed=seed, **options)
     scored = None
     if later is not None:
         pairs = later if metric == "rmse" or later.rating else later.pairs()

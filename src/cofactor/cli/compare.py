@@ -6,6 +6,8 @@ from typing import Annotated, Any
 import polars as pl
 import typer
 
+from cofactor.cli.features import FeatureFiles
+from cofactor.cli.leaks import leaks_of_saved
 from cofactor.cli.models import build_models, model_names
 from cofactor.cli.options import Columns, EventFiles, Json, Metrics, ModelFolder, Params, Repeats, Weighing
 from cofactor.cli.output import complain, note, print_json, print_leaderboard, print_table, say
@@ -44,7 +46,7 @@ def evaluate(
     fitted = load(model)
     later = columns.read(test)
     pairs = later.pairs()
-    note(check_leaks(fitted.interactions_, later).summary)
+    note(leaks_of_saved(fitted, model, later))
     if not repeats:
         pairs = _told(pairs, unseen(pairs, fitted.interactions_))
     found = evaluate_model(fitted, pairs, names, exclude_seen=not repeats)
@@ -59,6 +61,7 @@ def compare(
     events: EventFiles,
     columns: Columns,
     weighing: Weighing,
+    features: FeatureFiles,
     test: Annotated[
         str,
         typer.Option(
@@ -90,7 +93,7 @@ def compare(
     """
     names = _names(metrics)
     made = build_models(_listed(models), param or [])
-    weight = weighing.expression()
+    weight, tables = weighing.expression(), features.by_model(made)
     if report is not None:
         check_output(report, HTML_ENDINGS)
     train, later = held_out(columns, columns.read(events), test)
@@ -98,7 +101,7 @@ def compare(
     x, pairs = train.interactions(weight), later.pairs()
     if not repeats:
         pairs = _told(pairs, unseen(pairs, x))
-    options: Any = {"exclude_seen": not repeats, "intervals": True, "significance": significance}
+    options: Any = {"exclude_seen": not repeats, "intervals": True, "significance": significance, "fit_options": tables}
     board = compare_models(made, x, pairs, names, **options)
     failed = board.filter(pl.col("error").is_not_null())
     measured = board.filter(pl.col("error").is_null())

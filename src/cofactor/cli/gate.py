@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
+from cofactor.cli.leaks import leaks_of_saved
 from cofactor.cli.options import Columns, EventFiles, Json, Repeats
 from cofactor.cli.output import complain, note, print_facts, print_json, say
+from cofactor.cli.tables import read_file
 from cofactor.cli.wording import in_options
-from cofactor.data.sources import READ_ERRORS, open_source
 from cofactor.errors import CofactorError
 from cofactor.evaluation.gate import gate as decide
-from cofactor.evaluation.leaks import check_leaks
+from cofactor.metrics import parse
 from cofactor.models.base.recommender import load
 
 __all__ = ["gate"]
@@ -41,11 +42,12 @@ def gate(
     trained on. Without --repeats, what a model was trained on is left out of the test for both.
     """
     try:
+        parse(metric)
         old, new = (_read(path) for path in (baseline, candidate))
         test = columns.read(events)
-        for model in (old, new):
+        for path, model in ((baseline, old), (candidate, new)):
             if hasattr(model, "interactions_"):
-                note(f"{type(model).__name__}: {check_leaks(model.interactions_, test).summary}")
+                note(f"{type(model).__name__}: {leaks_of_saved(model, path, test)}")
         found = decide(
             old, new, test.pairs(), metric, margin=_number(margin), confidence=confidence, exclude_seen=not repeats
         )
@@ -78,10 +80,4 @@ def _number(margin: str) -> float | str:
 
 
 def _read(path: Path) -> Any:  # noqa: ANN401
-    if path.is_dir():
-        return load(path)
-    source = open_source(path)
-    try:
-        return source.frame.collect()
-    except READ_ERRORS as error:
-        raise source.explain(error, ()) from error
+    return load(path) if path.is_dir() else read_file(path)

@@ -164,14 +164,15 @@ def read_space(model: str, texts: Iterable[str]) -> dict[str, Any]:
 
 def _value(hint: Any, name: str, text: str) -> Any:  # noqa: ANN401
     """Turn a text into the type of a parameter."""
-    if get_origin(hint) is Literal:
-        if text in get_args(hint):
-            return text
-        raise typer.BadParameter(f"--param {name}={text}: choose one of {', '.join(get_args(hint))}")
     several = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    choices = [c for c in several if c is not NoneType]
-    if NoneType in get_args(hint) and text.lower() == "none":
+    words = [word for c in several if get_origin(c) is Literal for word in get_args(c)]
+    choices = [c for c in several if c is not NoneType and get_origin(c) is not Literal]
+    if NoneType in several and text.lower() == "none":
         return None
+    if text in words:
+        return text
+    if not choices:
+        raise typer.BadParameter(f"--param {name}={text}: choose one of {', '.join(words)}")
     if choices[0] is bool:
         if text.lower() in ("true", "false"):
             return text.lower() == "true"

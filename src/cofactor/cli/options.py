@@ -1,11 +1,8 @@
-"""Arguments and options that several commands share, declared once; groups of them become parameters of commands."""
+"""Arguments and options that several commands share, declared once."""
 
-import inspect
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
-from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +30,6 @@ __all__ = [
     "Repeats",
     "Weighing",
     "by_name",
-    "unfold",
 ]
 
 
@@ -196,26 +192,6 @@ class Weighing:
         else:
             raise typer.BadParameter(f"--weight {self.weight}: give count, one, sum:COLUMN or type:NAME=NUMBER,...")
         return pair if self.cap is None else weights.capped(pair, self.cap)
-
-
-def unfold(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace every parameter of a command that is a group of options by the options of the group."""
-    parameters = inspect.signature(command).parameters.values()
-    groups: dict[str, Any] = {p.name: p.annotation for p in parameters if is_dataclass(p.annotation)}
-    shown: list[inspect.Parameter] = []
-    for parameter in parameters:
-        group = groups.get(parameter.name)
-        shown += [parameter] if group is None else inspect.signature(group).parameters.values()
-
-    @wraps(command)
-    def unfolded(**options: Any) -> None:  # noqa: ANN401
-        given = {name: group(**{f.name: options.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
-        command(**options, **given)
-
-    shown = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in shown]
-    unfolded.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
-    unfolded.__annotations__ = {p.name: p.annotation for p in shown}
-    return unfolded
 
 
 def by_name(option: str, text: str, before: str = "") -> dict[Any, float]:

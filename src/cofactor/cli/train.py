@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cofactor.cli.features import FeatureFiles
 from cofactor.cli.models import build_models, model_names
 from cofactor.cli.options import Columns, EventFiles, Json, Params, Weighing
 from cofactor.cli.output import print_facts, print_json
@@ -25,6 +26,7 @@ def train(
     output: Annotated[Path, typer.Option("--out", "-o", help="Folder for the model.")],
     columns: Columns,
     weighing: Weighing,
+    features: FeatureFiles,
     model: Annotated[
         str,
         typer.Option(
@@ -46,7 +48,7 @@ def train(
         typer.Option(
             "--cluster",
             metavar="ADDRESS",
-            help="Fit als on a cluster of Ray: host:port of its head node, auto, or local for this machine alone.",
+            help="Fit als or covisitation on a cluster of Ray: host:port of its head, auto, or local for this machine.",
         ),
     ] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Of a cluster; default: one for each node.")] = None,
@@ -58,6 +60,7 @@ def train(
     """Fit a model on an event log and save it."""
     check_writable(output)
     made = build_models([model], param or [])[model]
+    tables: dict[str, Any] = features.by_model({model: made})[model]
     _check_cluster(cluster, workers, checkpoint, min_user_count or min_item_count)
     if index and not has_factors(made):
         raise ParameterError(f"--index is for models of factors, and those made of such; {model} has none")
@@ -74,7 +77,7 @@ def train(
             log = connected.read_events(events, **columns.options())
             x = ends.enter_context(log.interactions(weight, workers=workers, checkpoint=checkpoint))
         read = time.perf_counter()
-        made.fit(x)
+        made.fit(x, **tables)
         fitted = time.perf_counter()
     save(indexed(made) if index else made, output, log=_described(log))
     losses = [float(loss) for loss in getattr(made, "loss_history_", ())]

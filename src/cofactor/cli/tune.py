@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cofactor.cli.compare import held_out
+from cofactor.cli.features import FeatureFiles
 from cofactor.cli.models import build_models, read_space
 from cofactor.cli.options import Columns, EventFiles, Json, Params, Repeats, Weighing
 from cofactor.cli.output import note, print_facts, print_json, print_table, say
@@ -32,6 +33,7 @@ def tune(
     events: EventFiles,
     columns: Columns,
     weighing: Weighing,
+    features: FeatureFiles,
     model: Annotated[str, typer.Option("--model", "-m", help="As of train.")] = "als",
     param: Params = None,
     space: Annotated[
@@ -70,6 +72,7 @@ def tune(
         check_writable(save)
     made = build_models([model], param or [])[model]
     wanted = None if space is None else _space(model, space)
+    fit_options = features.by_model({model: made})[model]
     options: dict[str, Any] = {"weight": weighing.expression(), "exclude_seen": not repeats}
     log = columns.read(events)
     train, later = (log, None) if test is None else held_out(columns, log, test)
@@ -84,6 +87,7 @@ def tune(
         trials=trials,
         budget=budget,
         valid=_share(valid),
+        fit_options=fit_options,
         folder=folder,
         seed=seed,
         **options,

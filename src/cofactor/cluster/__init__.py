@@ -1,4 +1,4 @@
-"""Beyond one machine, on Ray: logs read, ImplicitALS fitted and lists made by the workers of a cluster."""
+"""Beyond one machine, on Ray: workers read logs, fit models, make and measure lists, and try parameters."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ replaced, and does its own part again.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +16,12 @@ import numpy as np
 
 from cofactor.checks import check_type
 from cofactor.cluster.als_worker import Half, Solved
+from cofactor.cluster.collect import collected, mapped
 from cofactor.cluster.engine import nodes, require_ray
 from cofactor.data.interactions import Interactions
 from cofactor.errors import ParameterError
 from cofactor.kernels import on
 from cofactor.kernels.cpu.als import principal_axes
-from cofactor.kernels.csr import CSR, offsets
 from cofactor.models.factors.als import ImplicitALS
 from cofactor.models.factors.als_loss import check_loss
 from cofactor.system.progress import progress_bar
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["fit_als"]
 
-_PIECE = 1 << 23  # numbers that come to the driver at once
 _ONCE_MORE = 1 << 40  # added to the number of a half that is done again, exactly
 
 
@@ -68,8 +66,8 @@ class _State:
 class _Halves:
     """Halves of iterations on a pool of workers."""
 
-    def __init__(self, model: ImplicitALS, pool: Pool, n_vectors: int, state: _State) -> None:
-        self.model, self.pool, self.n_vectors, self.state = model, pool, n_vectors, state
+    def __init__(self, model: ImplicitALS, pool: Pool, n_vectors: int, state: _State, wire: str) -> None:
+        self.model, self.pool, self.n_vectors, self.state, self.wire = model, pool, n_vectors, state, wire
         self.ray = require_ray()
 
     def solve(self, number: int, *, exactly: bool = False) -> tuple[float, float, Callable[[], list[Any]]]:
@@ -107,7 +105,7 @@ class _Halves:
 
         def step() -> _Everywhere:
             solved = ask()  # those who have solved say so at once
-            rows = self.pool.asked("publish", number_of, turn)
+            rows = self.pool.asked("publish", number_of, turn, self.wire)
             self.ray.get(solved)
             return self._on_every_node("gathered", *rows)
 
@@ -182,7 +180,7 @@ def fit_als(
     settled = {name: model._used(name) for name in ("factors", "regularization", "alpha", "unobserved_weight")}
     items = model._start(on("cpu"), x.items, warm_start)
     gramian = on("cpu").to_principal_axes(items)
-    halves = _Halves(model, pool, sum(x.shape), _State(_Everywhere({"": ray.put(items)}), gramian))
+    halves = _Halves(model, pool, sum(x.shape), _State(_Everywhere({"": ray.put(items)}), gramian), x.wire)
     del items
     losses: list[float] = [] if header is None else [float(loss) for loss in header["losses"]]
     with progress_bar("ImplicitALS", progress, total=model.iterations, initial=len(losses)) as bar:
@@ -233,47 +231,13 @@ def _check_stores(shape: tuple[int, int], factors: int) -> None:
 def _collect(model: ImplicitALS, x: Any, halves: _Halves, ask: Callable[[], list[Any]]) -> None:  # noqa: ANN401
     """Bring the model here: into files without a name, which are mapped, so that it need not fit into memory."""
     pool, ray = halves.pool, halves.ray
-    here = _mapped((x.shape[1], model.factors_), np.float32)
+    here = mapped((x.shape[1], model.factors_), np.float32)
     here[:] = ray.get(halves.state.fixed.near("", pool.homes))
     model.item_factors_ = here
 
     def rows() -> Float:
         ray.get(ask())
-        ends = [int(cut[-1]) - int(cut[0]) for cut in (x._arguments(i)[1][0] for i in range(pool.n))]
-        users = _mapped((x.shape[0], model.factors_), np.float32)
-        _fill(users, pool, "rows", ends, max(1, _PIECE // model.factors_))
-        return users
-
-    def matrix() -> CSR:
-        facts = x._facts
-        lengths = [len(one) - 1 for one in pool.all("piece", 0, "indptr", 0, None)]
-        indptr = np.concatenate([np.diff(one) for one in pool.all("piece", 0, "indptr", 0, None)])
-        assert sum(lengths) == x.shape[0]
-        n = [fact[0] for fact in facts]
-        indices, values = _mapped((sum(n),), np.int32), _mapped((sum(n),), np.float32)
-        _fill(indices, pool, "indices", n, _PIECE)
-        _fill(values, pool, "values", n, _PIECE)
-        return CSR(offsets(indptr), indices, values, x.shape[1])
+        return collected(pool, "solved", sizes=x.sizes(0), width=model.factors_)
 
     model.user_factors_ = pool.steadily(rows)
-    model.interactions_ = Interactions(x.users, x.items, pool.steadily(matrix))
-
-
-def _fill(array: NDArray[Any], pool: Pool, name: str, sizes: list[int], piece: int) -> None:
-    """Copy what workers hold, one after the other, some at a time."""
-    ray, at = require_ray(), 0
-    for handle, size in zip(pool.handles, sizes, strict=True):
-        for begin in range(0, size, piece):
-            end = min(begin + piece, size)
-            array[at + begin : at + end] = ray.get(handle.piece.remote(0, name, begin, end))
-        at += size
-
-
-def _mapped(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
-    """Zeros in a file that goes with the array."""
-    with tempfile.TemporaryFile(prefix="cofactor-") as file:
-        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        if not size:
-            return np.zeros(shape, dtype)
-        file.truncate(size)
-        return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
+    model.interactions_ = Interactions(x.users, x.items, x.matrix())

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cofactor.cluster.pool import Worker
-from cofactor.cluster.shards import Description, shard
+from cofactor.cluster.matrix_worker import MatrixWorker
 from cofactor.cluster.storage import read_array, write_array
+from cofactor.cluster.wire import Sent, received, sent
 from cofactor.kernels.cpu.als import als_sweep, gramian, rotate, squared_norms, vectors
 from cofactor.models.factors.als_loss import penalties
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cofactor.kernels.arrays import Float
-    from cofactor.kernels.csr import CSR
 
 __all__ = ["AlsWorker", "Half", "Solved"]
 
@@ -63,43 +62,14 @@ class Solved(NamedTuple):
     penalties: NDArray[np.float64]
 
 
-class AlsWorker(Worker):
-    """Rows ``bounds[side][blocks[side][0]]`` and so on of both sides.
+class AlsWorker(MatrixWorker):
+    """A worker of a matrix that solves its rows of both sides."""
 
-    Parameters
-    ----------
-    described : Description
-    blocks : two arrays of int64
-        Where this worker's blocks of users and of items begin and end.
-    threads : int
-    """
-
-    def __init__(
-        self, described: Description, blocks: tuple[NDArray[np.int64], NDArray[np.int64]], threads: int
-    ) -> None:
-        super().__init__(threads)
-        self.described, self.blocks = described, [np.array(one) for one in blocks]
-        self.sides: list[CSR] = []
+    def __init__(self, *arguments: Any) -> None:  # noqa: ANN401
+        super().__init__(*arguments)
         self.done: tuple[int, Solved | None] = (-1, None)
         self.published = -1
         self.rows: Float = vectors(0, 1)
-
-    def load(self) -> bool:
-        """Make this worker's rows, unless they are there."""
-        if not self.sides:
-            ends = [(int(cut[0]), int(cut[-1])) for cut in self.blocks]
-            self.sides = [shard(self.described, side, *rows) for side, rows in enumerate(ends)]
-        return True
-
-    def facts(self) -> tuple[int, float, float]:
-        """Number of entries, their sum, and the largest."""
-        values = self.sides[0].values
-        return len(values), self.sides[0].total(), float(values.max(initial=0))
-
-    def take(self, rows: NDArray[np.int64]) -> CSR:
-        """Those of the given users who are this worker's."""
-        begin, end = self.blocks[0][0], self.blocks[0][-1]
-        return self.sides[0].take(rows[(rows >= begin) & (rows < end)] - begin)
 
     def solve(self, half: Half, fixed: Float, before: Float | None) -> Solved:
         """Solve this worker's rows of a side.
@@ -130,17 +100,17 @@ class AlsWorker(Worker):
         assert self.done[1] is not None
         return self.done[1]
 
-    def publish(self, number: int, rotation: Float | None) -> Float:
-        """What half ``number`` has found, rotated for the next; asked again it is the same."""
+    def publish(self, number: int, rotation: Float | None, wire: str) -> Sent:
+        """What half ``number`` has found, rotated for the next, in the form it travels in; asked again, the same."""
         assert self.done[0] == number, "publish comes after solve, of another worker's heir too"
         if self.published != number and rotation is not None:
             rotate(self.rows, rotation, threads=self.threads)
         self.published = number
-        return self.rows
+        return sent(self.rows, wire)
 
-    def gathered(self, *parts: Float) -> tuple[Float, bool]:
+    def gathered(self, *parts: Sent) -> tuple[Float, bool]:
         """The rows of all workers as one array, in this node's object store; and that it is there."""
-        return (parts[0] if len(parts) == 1 else np.concatenate(parts)), True
+        return received(parts), True
 
     def keep(self, path: str, array: Float) -> bool:
         """Write an array of this node's object store for a checkpoint."""
@@ -151,7 +121,6 @@ class AlsWorker(Worker):
         """Read what a checkpoint has into this node's object store."""
         return read_array(path), True
 
-    def piece(self, side: int, name: str, begin: int, end: int) -> NDArray[Any]:
-        """A piece of an array of this worker's matrix, or of the ``rows`` that it has solved."""
-        array: NDArray[Any] = self.rows if name == "rows" else getattr(self.sides[side], name)
-        return array[begin:end]
+    def solved(self, begin: int, end: int) -> Float:
+        """Some of the rows that this worker has solved last."""
+        return self.rows[begin:end]

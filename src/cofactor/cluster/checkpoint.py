@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -15,7 +16,7 @@ from cofactor.errors import ArtifactError, ParameterError
 from cofactor.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -120,27 +121,30 @@ class Checkpoint:
         write_array(names["axes"], np.zeros((0, 0), np.float32) if axes is None else axes)
         write_array(names["gramian"], gramian)
         path = join(self.folder, _HEADER)
-        former = read_json(path).get("files", {}) if exists(path) else {}
-        write_json(
-            path,
-            {
-                "format": _FORMAT,
-                "cofactor": __version__,
-                "data": self.data,
-                "params": dict(self.params),
-                "settled": dict(settled),
-                "losses": losses,
-                "files": {kind: name.rpartition("/")[2].rpartition("\\")[2] for kind, name in names.items()},
-            },
-        )
-        for name in former.values():
-            delete(join(self.folder, str(name)))
+        with self._former_deleted(path):
+            write_json(
+                path,
+                {
+                    "format": _FORMAT,
+                    "cofactor": __version__,
+                    "data": self.data,
+                    "params": dict(self.params),
+                    "settled": dict(settled),
+                    "losses": losses,
+                    "files": {kind: name.rpartition("/")[2].rpartition("\\")[2] for kind, name in names.items()},
+                },
+            )
 
     def end(self) -> None:
         """Delete it: the fit is done."""
         path = join(self.folder, _HEADER)
-        if exists(path):
-            former = read_json(path).get("files", {})
+        with self._former_deleted(path):
             delete(path)
-            for name in former.values():
-                delete(join(self.folder, str(name)))
+
+    @contextmanager
+    def _former_deleted(self, path: str) -> Iterator[None]:
+        """Delete the arrays that a header named before the block, once it names others or is gone."""
+        former = read_json(path).get("files", {}) if exists(path) else {}
+        yield
+        for name in former.values():
+            delete(join(self.folder, str(name)))

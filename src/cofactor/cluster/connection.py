@@ -6,23 +6,36 @@ import os
 import platform
 from typing import TYPE_CHECKING, Any
 
-from cofactor.checks import check_at_least, check_flag
+from cofactor.checks import check_at_least
 from cofactor.cluster.engine import answering, nodes, require_ray, translated
+from cofactor.cluster.evaluate import evaluate
 from cofactor.cluster.events import ClusterEvents, read
-from cofactor.cluster.recommend import recommend
-from cofactor.errors import CofactorError
+from cofactor.cluster.recommend import recommend, similar_items
+from cofactor.cluster.tune import tune
+from cofactor.errors import CofactorError, ParameterError
+from cofactor.evaluation.measure import DEFAULT_METRICS
 from cofactor.system.memory import parse_bytes
 from cofactor.system.threads import available_threads
 from cofactor.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
+    import polars as pl
+
+    from cofactor.data.events import Events
+    from cofactor.data.interactions import Interactions
+    from cofactor.data.ratings import Ratings
+    from cofactor.data.tables import TableLike
+    from cofactor.evaluation.study import Study
     from cofactor.models.base.recommender import Recommender
 
 __all__ = ["Cluster", "connect"]
+
+_LEAST_STORE = 75 * 2**20
 
 
 def connect(
@@ -59,6 +72,8 @@ def connect(
     if threads is not None:
         check_at_least("threads", threads, 1, whole=True)
     store = None if object_store is None else parse_bytes("object_store", object_store)
+    if store is not None and store < _LEAST_STORE:
+        raise ParameterError(f"object_store={object_store!r}: Ray wants {_LEAST_STORE:,} bytes at least")
     ray = require_ray()
     where = answering(address)
     if ray.is_initialized():
@@ -181,7 +196,6 @@ class Cluster:
         ArtifactError
             The folder holds lists of another model or other parameters, or something else.
         """
-        check_flag("exclude_seen", exclude_seen)
         return recommend(
             model, output, k, exclude_seen=exclude_seen, shards=shards, workers=workers, threads=threads,
             progress=progress,
@@ -202,9 +216,73 @@ class Cluster:
 
         The files have ``item_id``, ``similar_item_id``, ``score`` and ``rank``.
         """
-        return recommend(
-            model, output, k, exclude_seen=None, shards=shards, workers=workers, threads=threads, progress=progress
-        )
+        return similar_items(model, output, k, shards=shards, workers=workers, threads=threads, progress=progress)
+
+    def evaluate(
+        self,
+        model: Recommender | str | Path,
+        test: TableLike,
+        metrics: str | Sequence[str] = DEFAULT_METRICS,
+        *,
+        workers: int | None = None,
+        threads: int | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> pl.DataFrame:
+        """Measure a model by lists, or ranks, that the workers make; the numbers are those of ``cofactor.evaluate``.
+
+        Parameters
+        ----------
+        model : Recommender, or the folder of a saved one that every node sees
+        test, metrics
+            As in ``cofactor.evaluate``.
+        workers, threads : int, optional
+            By default a worker for each node, with all of its threads.
+        **options
+            All others of ``cofactor.evaluate``. Of ``candidates=`` and of ratings nothing is ranked, and the driver
+            scores them itself.
+
+        Raises
+        ------
+        ParameterError, DataError
+            As ``cofactor.evaluate``.
+        """
+        return evaluate(model, test, metrics, workers=workers, threads=threads, options=options)
+
+    def tune(
+        self,
+        model: Any,  # noqa: ANN401
+        train: Events | Interactions | Ratings,
+        *,
+        workers: int | None = None,
+        threads: int | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> Study:
+        """Search for the parameters of a model, with a trial on every worker at once.
+
+        Every worker has all of the data; a model must fit into a node. A trial whose worker dies has failed, and the
+        search goes on with another worker.
+
+        Parameters
+        ----------
+        model, train
+            As in ``cofactor.tune``.
+        workers, threads : int, optional
+            By default a worker for each node, with all of its threads. Grids and searches at random try the same points
+            whatever the number; TPE proposes a trial without knowing what those have found that run at that time.
+        **options
+            All others of ``cofactor.tune``.
+
+        Returns
+        -------
+        Study
+            As of ``cofactor.tune``, trials in the order in which they were proposed.
+
+        Raises
+        ------
+        ParameterError, ArtifactError, CofactorError
+            As ``cofactor.tune``; workers died ten times in a row.
+        """
+        return tune(model, train, workers=workers, threads=threads, options=options)
 
     def close(self) -> None:
         """Leave the cluster; one of this machine alone ends, and so do all workers."""

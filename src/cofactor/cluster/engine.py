@@ -14,7 +14,7 @@ from cofactor.errors import CofactorError, MissingExtraError, ParameterError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["answering", "died", "nodes", "require_ray", "translated"]
+__all__ = ["answering", "connected", "died", "nodes", "require_ray", "shared", "translated"]
 
 _ANSWERS = 5.0  # seconds that a head node has to take a connection
 _HEALTHY = 30.0  # and to say that it is one
@@ -33,6 +33,37 @@ def require_ray() -> Any:  # noqa: ANN401
     except ImportError as error:
         raise MissingExtraError("a cluster needs Ray; install it with: pip install 'cofactor[ray]'") from error
     return ray
+
+
+def connected() -> Any:  # noqa: ANN401
+    """The module ``ray``, connected to a cluster: left alone it would connect to whichever it finds.
+
+    Raises
+    ------
+    CofactorError
+        There is no connection, or no more.
+    """
+    ray = require_ray()
+    if not ray.is_initialized():
+        raise CofactorError("there is no connection to a cluster, or it was closed; make one: cf.cluster.connect(...)")
+    return ray
+
+
+def shared(name: str, value: Any) -> Any:  # noqa: ANN401
+    """A reference to a value that workers read.
+
+    Raises
+    ------
+    ParameterError
+        It cannot be sent.
+    """
+    try:
+        return connected().put(value)
+    except TypeError as error:
+        raise ParameterError(
+            f"{name}: it cannot be sent to workers ({str(error).splitlines()[0]}); leave out what belongs to this "
+            "process alone, such as locks, open files and connections"
+        ) from error
 
 
 def answering(address: str | None) -> str:
@@ -118,7 +149,7 @@ def nodes() -> list[dict[str, Any]]:
             "threads": int(node["Resources"].get("CPU", 0)),
             "object_store": int(node["Resources"].get("object_store_memory", 0)),
         }
-        for node in require_ray().nodes()
+        for node in connected().nodes()
         if node["Alive"]
     ]
     return sorted(found, key=lambda node: str(node["id"]))

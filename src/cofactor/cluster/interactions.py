@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cofactor.checks import check_at_least, check_type
+from cofactor.checks import check_at_least, check_choice, check_type
 from cofactor.cluster.als import fit_als
 from cofactor.cluster.als_worker import AlsWorker
 from cofactor.cluster.checkpoint import Checkpoint, fingerprint
-from cofactor.cluster.engine import require_ray, translated
+from cofactor.cluster.collect import collected
+from cofactor.cluster.covisitation import VisitWorker, fit_covisitation
+from cofactor.cluster.engine import connected, translated
 from cofactor.cluster.pool import Pool, placed
 from cofactor.cluster.shards import Description, cuts
+from cofactor.cluster.wire import WIRES
 from cofactor.data.sharded import Sharded
 from cofactor.errors import DataError, ParameterError
 from cofactor.kernels.csr import CSR, offsets
 from cofactor.models.base.fitting import LARGEST_WEIGHT, LEAST_LARGEST
 from cofactor.models.factors.als import ImplicitALS
+from cofactor.models.sessions.covisitation import CoVisitation
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -31,6 +35,10 @@ if TYPE_CHECKING:
 __all__ = ["ClusterInteractions"]
 
 _NO_MATTER = ("threads", "iterations")  # parameters that may change when a fit is resumed
+
+
+class ShardWorker(AlsWorker, VisitWorker):
+    """A worker for all models that are fitted here."""
 
 
 class ClusterInteractions(Sharded):
@@ -50,17 +58,19 @@ class ClusterInteractions(Sharded):
         threads: int | None = None,
         checkpoint: str | Path | None = None,
         every: int = 1,
+        wire: str = "float32",
     ) -> None:
         for name, value in (("workers", workers), ("threads", threads), ("every", every)):
             if value is not None or name == "every":
                 check_at_least(name, value, 1, whole=True)
         check_type("checkpoint", checkpoint, str | Path | None, "a folder, an address for fsspec, or None")
-        self._described, self._counts, self.every = described, (user_counts, item_counts), every
+        check_choice("wire", wire, WIRES)
+        self.described, self._counts, self.every, self.wire = described, (user_counts, item_counts), every, wire
         self.checkpoint = None if checkpoint is None else str(checkpoint)
         n, threads = placed(workers, threads)
         self.cuts = tuple(cuts(counts) for counts in self._counts)
         self._runs = [self._runs_of(side, n) for side in (0, 1)]
-        self._pool = Pool(AlsWorker, n, threads, self._arguments)
+        self._pool = Pool(ShardWorker, n, threads, self._arguments)
         self._facts: list[tuple[int, float, float]] = []
         self._reference: Any = None
 
@@ -78,12 +88,12 @@ class ClusterInteractions(Sharded):
     @property
     def users(self) -> IdMap:
         """Ids of the rows."""
-        return self._described.users
+        return self.described.users
 
     @property
     def items(self) -> IdMap:
         """Ids of the columns."""
-        return self._described.items
+        return self.described.items
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -98,7 +108,7 @@ class ClusterInteractions(Sharded):
     def pool(self) -> Pool:
         """The workers, started unless they are there."""
         if not self._pool.handles:
-            self._reference = require_ray().put(self._described)
+            self._reference = connected().put(self.described)
             try:
                 with translated("the shards could not be made"):
                     self._pool.start()
@@ -137,16 +147,38 @@ class ClusterInteractions(Sharded):
             len(self.items),
         )
 
+    def sizes(self, side: int) -> list[int]:
+        """How many rows of a side every worker has."""
+        return [int(blocks[side][-1] - blocks[side][0]) for _, blocks, _ in map(self._arguments, range(self.workers))]
+
+    def matrix(self) -> CSR:
+        """All rows of users, in files without a name; starts the workers."""
+        pool = self.pool()
+
+        def bring() -> CSR:
+            lengths = [np.diff(one) for one in pool.all("piece", "indptr", 0, None)]
+            n = [fact[0] for fact in self._facts]
+            indices = collected(pool, "piece", "indices", sizes=n, dtype=np.int32)
+            values = collected(pool, "piece", "values", sizes=n)
+            return CSR(offsets(np.concatenate(lengths)), indices, values, self.shape[1])
+
+        return pool.steadily(bring)
+
     def fit(self, model: Any, **options: Any) -> None:  # noqa: ANN401
         """Fit a model where the parts are; called by ``model.fit(interactions)``."""
-        if not isinstance(model, ImplicitALS):
-            raise ParameterError(
-                f"interactions: of a cluster, ImplicitALS alone is fitted on them, not {type(model).__name__}; "
-                "read_events(...).interactions() gives others what fits into one machine"
-            )
+        name = type(model).__name__
+        connected()
         try:
-            with translated("ImplicitALS could not be fitted"):
-                fit_als(model, self, **options)
+            with translated(f"{name} could not be fitted"):
+                if isinstance(model, ImplicitALS):
+                    fit_als(model, self, **options)
+                elif isinstance(model, CoVisitation):
+                    fit_covisitation(model, self, **options)
+                else:
+                    raise ParameterError(
+                        f"interactions: of a cluster, ImplicitALS and CoVisitation are fitted on them, not {name}; "
+                        "read_events(...).interactions() gives others what fits into one machine"
+                    )
         except BaseException:
             self.close()  # Ctrl-C among it: no worker stays
             raise
@@ -156,7 +188,8 @@ class ClusterInteractions(Sharded):
         if self.checkpoint is None:
             return None
         params = {name: value for name, value in model.params().items() if name not in _NO_MATTER}
-        return Checkpoint(self.checkpoint, fingerprint(self._described, *self._counts), params)
+        params["wire"] = self.wire
+        return Checkpoint(self.checkpoint, fingerprint(self.described, *self._counts), params)
 
     def close(self) -> None:
         """End the workers; the next fit starts others."""

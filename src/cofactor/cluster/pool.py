@@ -11,7 +11,7 @@ from cofactor.cluster.engine import died, nodes, require_ray
 from cofactor.errors import CofactorError, ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["Pool", "Worker", "placed"]
 
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 _PATIENCE = 20.0  # seconds that a new worker may wait for a place of its own
 _ROOM = 60.0  # and the first ones
 _AGAIN = 10  # deaths in a row without any progress that are borne
-_PING = 60.0  # seconds after which a worker that says nothing counts as dead
+_PING = 5.0  # seconds after which a worker that says nothing counts as busy: it is Ray that tells who died
 
 
 def placed(workers: int | None, threads: int | None) -> tuple[int, int]:
@@ -103,7 +103,7 @@ class Pool:
             ray.get([handle.load.remote() for handle in self.handles])
         except died() as error:
             self.homes = [""] * self.n
-            self._replace(error)
+            self.replace(error)
 
     def _new(self, i: int, threads: int) -> Any:  # noqa: ANN401
         options = {"num_cpus": threads, "scheduling_strategy": "SPREAD", "max_concurrency": 1}
@@ -123,12 +123,12 @@ class Pool:
             try:
                 found = step()
             except died() as error:
-                self._replace(error)
+                self.replace(error)
             else:
                 self.deaths = 0
                 return found
 
-    def _replace(self, error: BaseException) -> None:
+    def replace(self, error: BaseException) -> None:
         """Mend, and again where a new worker dies as well, but not for ever."""
         while True:
             self.deaths += 1
@@ -143,18 +143,45 @@ class Pool:
                 error = again
 
     def mend(self) -> None:
-        """Put new workers in the place of the dead ones, which load their parts again."""
+        """Put new workers in the place of the dead ones, which load their parts again; busy ones are left alone."""
         ray, missing = require_ray(), []
-        for i, handle in enumerate(self.handles):
+        asked = {handle.where.remote(): i for i, handle in enumerate(self.handles)}
+        told = ray.wait(list(asked), num_returns=len(asked), timeout=_PING)[0]
+        for one in told:
             try:
-                self.homes[i] = str(ray.get(handle.where.remote(), timeout=_PING))
-            except (*died(), ray.exceptions.GetTimeoutError):
-                ray.kill(handle)
-                missing.append(i)
-        for i in missing:
+                self.homes[asked[one]] = str(ray.get(one))
+            except died():
+                missing.append(asked[one])
+        for i in sorted(missing):
             _log.warning("worker %d died; another one loads its part", i)
             self.handles[i], self.homes[i] = self._another(i)
-        ray.get([handle.load.remote() for handle in self.handles])  # those who have theirs say so at once
+        # Those who have their part say so at once.
+        ray.get([self.handles[i].load.remote() for i in sorted(asked[one] for one in told)])
+
+    def deal(self, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> Iterator[tuple[int, Any]]:
+        """Give every free worker the next call, a method and its arguments; that of one that died goes to another.
+
+        Gives the number of a call and what it gave, as they end.
+        """
+        ray = require_ray()
+        waiting, free = list(range(len(calls)))[::-1], list(range(self.n))[::-1]
+        running: dict[Any, tuple[int, int]] = {}
+        while waiting or running:
+            while waiting and free:
+                worker, i = free.pop(), waiting.pop()
+                method, arguments = calls[i]
+                running[getattr(self.handles[worker], method).remote(*arguments)] = worker, i
+            (done,), _ = ray.wait(list(running), num_returns=1)
+            worker, i = running.pop(done)
+            try:
+                found = ray.get(done)
+            except died() as error:
+                waiting.append(i)
+                self.replace(error)
+            else:
+                self.deaths = 0
+                yield i, found
+            free.append(worker)
 
     def _another(self, i: int) -> tuple[Any, str]:
         """A new worker and its node: one with threads of its own, or, where none are left, beside others."""

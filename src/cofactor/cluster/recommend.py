@@ -2,63 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import numpy as np
 
-from cofactor.checks import check_at_least, check_flag, check_path, check_type
-from cofactor.cluster.engine import died, require_ray, translated
-from cofactor.cluster.pool import Pool, Worker, placed
+from cofactor.checks import check_at_least, check_flag, check_path
+from cofactor.cluster.engine import translated
+from cofactor.cluster.list_worker import Wanted, check_sizes, fitted_model, listing
 from cofactor.cluster.storage import read_json, write_json
-from cofactor.errors import ArtifactError, ParameterError
-from cofactor.models.base.recommender import Recommender, load
+from cofactor.errors import ArtifactError
 from cofactor.system.progress import progress_bar
 
-__all__ = ["ListWorker", "recommend"]
-
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from tqdm import tqdm
+    from pathlib import Path
+
+    from cofactor.models.base.recommender import Recommender
+
+__all__ = ["recommend", "similar_items"]
 
 _HEADER = "lists.json"
 _ROWS = 20_000  # of a shard
-
-
-class ListWorker(Worker):
-    """A worker with a model: mapped from a folder, or in its node's object store."""
-
-    def __init__(self, model: Recommender | str, threads: int) -> None:
-        super().__init__(threads)
-        self.given = model
-
-    def load(self) -> bool:
-        """Have the model at hand."""
-        fitted = load(self.given, verify=False) if isinstance(self.given, str) else self.given
-        if getattr(fitted, "threads", None) is not None:
-            vars(fitted)["threads"] = self.threads
-        self.model = fitted.answering()
-        return True
-
-    def write(self, path: str, begin: int, end: int, k: int, exclude_seen: bool | None) -> int:
-        """Write the lists of users (or, where ``exclude_seen`` is None, items) ``begin`` to ``end``.
-
-        The file is there as a whole or not at all.
-        """
-        x = self.model.interactions_
-        ids = (x.items if exclude_seen is None else x.users).ids.slice(begin, end - begin)
-        if exclude_seen is None:
-            lists = self.model.similar_items(ids, k)
-        else:
-            lists = self.model.recommend(ids, k, exclude_seen=exclude_seen)
-        beside = Path(path).with_name(f".{Path(path).name}-{uuid4().hex[:8]}")
-        try:
-            lists.write_parquet(beside)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-        return lists.height
 
 
 def recommend(
@@ -66,81 +29,65 @@ def recommend(
     output: str | Path,
     k: int,
     *,
-    exclude_seen: bool | None,
+    exclude_seen: bool,
+    **how: Any,  # noqa: ANN401
+) -> list[Path]:
+    """See ``Cluster.recommend``; ``how``: shards, workers, threads and progress."""
+    check_flag("exclude_seen", exclude_seen)
+    return _written(model, output, Wanted("items", k, exclude_seen), **how)
+
+
+def similar_items(model: Recommender | str | Path, output: str | Path, k: int, **how: Any) -> list[Path]:  # noqa: ANN401
+    """See ``Cluster.similar_items``."""
+    return _written(model, output, Wanted("similar items", k), **how)
+
+
+def _written(
+    model: Recommender | str | Path,
+    output: str | Path,
+    wanted: Wanted,
+    *,
     shards: int | None,
     workers: int | None,
     threads: int | None,
     progress: bool | None,
 ) -> list[Path]:
-    """See ``Cluster.recommend``; with ``exclude_seen=None``, ``Cluster.similar_items``."""
-    check_at_least("k", k, 1, whole=True)
-    if exclude_seen is not None:
-        check_flag("exclude_seen", exclude_seen)
-    for name, value in (("shards", shards), ("workers", workers), ("threads", threads)):
-        if value is not None:
-            check_at_least(name, value, 1, whole=True)
-    check_type("model", model, Recommender | str | Path, "a fitted model, or the folder of a saved one")
-    fitted = model if isinstance(model, Recommender) else load(model, verify=False)
-    if exclude_seen is None and not hasattr(fitted, "similar_items"):
-        raise ParameterError(f"model: a {type(fitted).__name__} knows no similar items")
-    n_rows = len(fitted._fitted().items if exclude_seen is None else fitted._fitted().users)
+    """Write what is missing in a folder of lists."""
+    check_at_least("k", wanted.k, 1, whole=True)
+    if shards is not None:
+        check_at_least("shards", shards, 1, whole=True)
+    if progress is not None:
+        check_flag("progress", progress)
+    check_sizes(workers, threads)
+    fitted = fitted_model(model)
+    ids = wanted.ids(fitted)
+    if wanted.what == "similar items":
+        wanted._replace(k=1).of(fitted, ids.head(1))  # whether the model has any, before workers are started
+    n_rows = len(ids)
     folder = check_path("output", output).absolute()
     n = min(n_rows, shards or -(-n_rows // _ROWS))
-    facts = {"model": repr(fitted), "data": _digest(fitted), "k": k, "exclude_seen": exclude_seen, "shards": n}
-    _claim(folder, facts)
+    facts = {"model": repr(fitted), "data": _digest(fitted), "kind": wanted.what, "k": wanted.k}
+    _claim(folder, {**facts, "exclude_seen": wanted.exclude_seen, "shards": n})
     cuts = np.arange(n + 1) * n_rows // n
     paths = [folder / f"part-{i:05}.parquet" for i in range(n)]
     todo = [i for i in range(n) if not paths[i].exists()]
     if not todo:
         return paths
-    ray = require_ray()
-    size, each = placed(workers, threads)
-    size = min(size, len(todo))
-    given = ray.put(fitted) if isinstance(model, Recommender) else str(check_path("model", model).absolute())
-    pool = Pool(ListWorker, size, each, lambda _: (given, each))
-    try:
-        with translated("the lists could not be made"), progress_bar("recommend", progress, total=n) as bar:
-            bar.update(n - len(todo))
-            pool.start()
-            _deal(pool, todo, paths, cuts, how=(k, exclude_seen), bar=bar)
-    finally:
-        pool.end()
+    calls = [("write", (str(paths[i]), int(cuts[i]), int(cuts[i + 1]), wanted)) for i in todo]
+    with (
+        translated("the lists could not be made"),
+        progress_bar("recommend", progress, total=n) as bar,
+        listing(model, fitted, workers, threads, most=len(todo)) as pool,
+    ):
+        bar.update(n - len(todo))
+        for _ in pool.deal(calls):
+            bar.update()
     if missing := [path for path in paths if not path.exists()]:
         raise ArtifactError(
             f"output={str(folder)!r}: a worker wrote {missing[0].name}, but the driver does not see it; give a folder "
             "that all nodes share"
         )
     return paths
-
-
-def _deal(
-    pool: Pool,
-    todo: list[int],
-    paths: list[Path],
-    cuts: NDArray[Any],
-    *,
-    how: tuple[int, bool | None],
-    bar: tqdm[Any],
-) -> None:
-    """Give every free worker the next shard; that of a worker that died goes to another."""
-    ray = require_ray()
-    waiting = todo[::-1]
-    running: dict[Any, tuple[int, int]] = {}
-    free = list(range(pool.n))
-    while waiting or running:
-        while waiting and free:
-            worker, i = free.pop(), waiting.pop()
-            call = pool.handles[worker].write.remote(str(paths[i]), int(cuts[i]), int(cuts[i + 1]), *how)
-            running[call] = worker, i
-        (done,), _ = ray.wait(list(running), num_returns=1)
-        worker, i = running.pop(done)
-        try:
-            ray.get(done)
-            bar.update()
-        except died():
-            waiting.append(i)
-            pool.steadily(lambda: pool.all("where"))
-        free.append(worker)
 
 
 def _claim(folder: Path, facts: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cofactor.data.columns import Bounds, Facts
     from cofactor.data.ids import IdMap
 
-__all__ = ["Description", "cuts", "shard"]
+__all__ = ["Description", "cuts", "of_range", "shard"]
 
 _BLOCKS, _MOST_BLOCKS = 64, 1024
 _PER_BLOCK = 1 << 22  # events
@@ -54,9 +54,24 @@ class Description:
     users: IdMap
     items: IdMap
 
+    def log(self, mine: pl.Expr, **roles: str | None) -> Log:
+        """Some of the events, in the order of the whole log; perhaps with other roles."""
+        frame = pl.concat([one.filter(mine) for one in self.frames])
+        log = Log(frame, bounds=self.bounds, **{**self.roles, **roles})  # type: ignore[arg-type]
+        log.__dict__["facts"] = self.facts  # of the whole log: its newest event is what ages are counted from
+        return log
+
     def ids(self, side: int) -> tuple[IdMap, IdMap]:
         """Those of the rows and of the columns: of the matrix for side 0, of the transposed one for side 1."""
         return (self.users, self.items) if side == 0 else (self.items, self.users)
+
+
+def of_range(rows: IdMap, column: str, begin: int, end: int) -> pl.Expr:
+    """Whether an event is of one of the rows ``begin`` to ``end``."""
+    as_text = rows.dtype in (pl.Categorical, pl.Enum)
+    kind = pl.String if as_text else rows.dtype
+    ordered = pl.col(column).cast(pl.String) if as_text else pl.col(column)
+    return ordered.is_between(pl.lit(rows.ids[begin], dtype=kind), pl.lit(rows.ids[end - 1], dtype=kind))
 
 
 def cuts(counts: NDArray[np.int64], parts: int | None = None) -> NDArray[np.int64]:
@@ -85,13 +100,7 @@ def shard(of: Description, side: int, begin: int, end: int) -> CSR:
         return CSR(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), len(columns))
     names = [of.roles["user"], of.roles["item"]]
     own, other = (str(name) for name in (names if side == 0 else names[::-1]))
-    first, last = rows.ids[begin], rows.ids[end - 1]
-    ordered = pl.col(own).cast(pl.String) if rows.dtype in (pl.Categorical, pl.Enum) else pl.col(own)
-    kind = pl.String if rows.dtype in (pl.Categorical, pl.Enum) else rows.dtype
-    mine = ordered.is_between(pl.lit(first, dtype=kind), pl.lit(last, dtype=kind))
-    roles = {**of.roles, "user": own, "item": other}
-    log = Log(pl.concat([frame.filter(mine) for frame in of.frames]), bounds=of.bounds, **roles)  # type: ignore[arg-type]
-    log.__dict__["facts"] = of.facts  # of the whole log: its newest event is what ages are counted from
+    log = of.log(of_range(rows, own, begin, end), user=own, item=other)
     found_rows, found_columns, matrix = log.aggregated(of.weight)
     at = columns.rows(found_columns.ids)
     if len(found_rows) != end - begin or not (rows.rows(found_rows.ids) == np.arange(begin, end)).all() or at.min() < 0:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from cofactor.errors import ArtifactError, MissingExtraError
+from cofactor.errors import ArtifactError, MissingExtraError, ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,12 @@ def _remote(path: str) -> Any:  # noqa: ANN401
         raise MissingExtraError(
             f"{path}: addresses need fsspec and the package of their store; pip install fsspec s3fs (or gcsfs)"
         ) from error
-    return fsspec.core.url_to_fs(path)[0]
+    try:
+        return fsspec.core.url_to_fs(path)[0]
+    except ImportError as error:
+        raise MissingExtraError(f"{path}: {error}") from error
+    except ValueError as error:
+        raise ParameterError(f"{path}: fsspec knows no such store: {error}") from error
 
 
 def join(folder: str, name: str) -> str:

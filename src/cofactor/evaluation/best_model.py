@@ -12,6 +12,7 @@ import polars as pl
 from cofactor.checks import check_at_least, check_flag, warn
 from cofactor.errors import CofactorError, ParameterError
 from cofactor.evaluation.default_spaces import default_space
+from cofactor.evaluation.fit_options import as_fit_options, check_fit_options
 from cofactor.evaluation.holdout import hold_out
 from cofactor.evaluation.readings import note_choice
 from cofactor.evaluation.search import Trial, search_by
@@ -29,6 +30,7 @@ from cofactor.models import (
     BayesianMF,
     BiasedMF,
     BiasOnly,
+    FactorizationMachine,
     Fallback,
     GraphFilter,
     ImplicitALS,
@@ -37,12 +39,14 @@ from cofactor.models import (
     PersonalPopular,
     Popular,
     Repurchase,
+    SampledMF,
 )
 from cofactor.models.base.parameters import value_of, with_parameters
 from cofactor.system.progress import progress_bar
+from cofactor.system.views import Row, View, Viewed, ViewTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import timedelta
 
     from cofactor.data.aggregate import Weight
@@ -64,7 +68,7 @@ _FOR_THE_END = 1.5  # times the seconds of a trial, for fitting the winner on ev
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BestModel:
+class BestModel(Viewed):
     """What was best, and what else was tried.
 
     Parameters
@@ -89,6 +93,16 @@ class BestModel:
     validation: str
     exclude_seen: bool
 
+    def _view(self) -> View:
+        value, best = self.leaderboard[self.metric], repr(self.model)
+        facts = {"validation": self.validation, "lists": "new items only" if self.exclude_seen else "may repeat"}
+        rows = [
+            Row((name, "" if one is None else f"{one:.4f}", str(trials)), strong=name == self.name)
+            for name, one, trials in zip(self.leaderboard["model"], value, self.leaderboard["trials"], strict=True)
+        ]
+        table = ViewTable("families", ("model", self.metric, "trials"), rows)
+        return View("BestModel", f"{self.metric} {value[0]:.4f}", {"model": best, **facts}, [table])
+
     def __repr__(self) -> str:
         value = self.leaderboard[self.metric][0]
         repeats = "" if self.exclude_seen else ", repeats allowed"
@@ -102,6 +116,7 @@ def best_model(
     metric: str = "ndcg@10",
     valid: Valid = None,
     weight: Weight = None,
+    fit_options: Mapping[str, Any] | None = None,
     exclude_seen: bool | None = None,
     seed: int = 0,
     progress: bool | None = None,
@@ -122,6 +137,9 @@ def best_model(
     metric : str
         As in ``evaluate``; with ``rmse`` and other errors of ratings, models of ratings are tried.
     valid, weight : as in ``tune``
+    fit_options : dict, optional
+        What ``fit`` takes besides, as ``{"item_features": table}``: with it a family that learns from it is tried,
+        ``SampledMF``, or of ratings ``FactorizationMachine``.
     exclude_seen : bool, optional
         As in ``evaluate``; by default False where more than a tenth of the held-out pairs were there before.
     seed : int
@@ -142,16 +160,17 @@ def best_model(
     >>> lists = cf.best_model(x, budget="1s").model.recommend(k=5)
     """
     started, seconds = time.perf_counter(), seconds_of("budget", budget)
-    measured = parse(metric)
+    measured = _metric(metric)
     check_at_least("seed", seed, 0, whole=True)
     for name, flag in (("exclude_seen", exclude_seen), ("progress", progress)):
         if flag is not None:
             check_flag(name, flag)
     rated = isinstance(measured.kind, RatingError)
+    featured = _featured(fit_options, rated=rated)
     data = hold_out(events, valid, weight=weight, rated=rated, seed=seed, name="events")
     new_only = _asks_for_new(data, rated=rated) if exclude_seen is None else exclude_seen
-    contest = _Contest(data, measured, new_only, started + _FIRST_PART * seconds, seed)
-    families = _families(data, rated=rated, new_only=new_only)
+    contest = _Contest(data, measured, new_only, started + _FIRST_PART * seconds, seed=seed, featured=featured)
+    families = _families(data, {name: model for name, (model, _) in featured.items()}, rated=rated, new_only=new_only)
     with progress_bar("best_model", progress, total=len(families) + _TUNED) as bar:
         try:
             contest.try_each(families, bar)
@@ -164,7 +183,19 @@ def best_model(
     whole = Training(events, weight)
     given: Any = whole.of(model)
     note_choice(model, f"{data.told}: the best {measured.name} of {len(families)} families")
-    return BestModel(model.fit(given, progress=False), name, contest.leaderboard(), measured.name, data.told, new_only)
+    model.fit(given, progress=False, **contest.fit_options(name))
+    return BestModel(model, name, contest.leaderboard(), measured.name, data.told, new_only)
+
+
+def _metric(name: str) -> Metric:
+    """The metric of a name, one that needs no features."""
+    metric = parse(name)
+    if metric.needs.categories:
+        raise ParameterError(
+            f"metric: {metric.name} needs item_features=, which best_model does not take; choose by ndcg@10 or "
+            "another of what is found, and measure this one afterwards"
+        )
+    return metric
 
 
 def _asks_for_new(data: Holdout, *, rated: bool) -> bool:
@@ -175,12 +206,14 @@ def _asks_for_new(data: Holdout, *, rated: bool) -> bool:
     return unseen(pairs, data.training.any).height >= (1 - _REPEATS) * pairs.height
 
 
-def _families(data: Holdout, *, rated: bool, new_only: bool) -> dict[str, Recommender]:
-    """What suits the data, the quick ones first."""
+def _families(
+    data: Holdout, featured: Mapping[str, Recommender], *, rated: bool, new_only: bool
+) -> dict[str, Recommender]:
+    """What suits the data, the quick ones first, and before the others what learns from features that were given."""
     x, log = data.training.any, data.training.events
     timed = log is not None and log.time is not None
     if rated:
-        return {"biases": BiasOnly(), "BiasedMF": BiasedMF(), "BayesianMF": BayesianMF()}
+        return {"biases": BiasOnly(), **featured, "BiasedMF": BiasedMF(), "BayesianMF": BayesianMF()}
     moderate = min(x.n_users, x.n_items) <= _MODERATE
     recent = {"popular of late": Popular(window="7d")} if timed else {}
     collaborative: dict[str, Recommender] = {
@@ -191,7 +224,7 @@ def _families(data: Holdout, *, rated: bool, new_only: bool) -> dict[str, Recomm
         **({"SLIM": SLIM(neighbours=50)} if x.n_items <= _MODERATE else {}),
     }
     if new_only:
-        return {"popular": Popular(), **recent, **collaborative}
+        return {"popular": Popular(), **recent, **featured, **collaborative}
     history: dict[str, Recommender] = {"history": Fallback(PersonalPopular(), Popular())}
     slow: dict[str, Recommender] = {}
     if timed:
@@ -199,15 +232,32 @@ def _families(data: Holdout, *, rated: bool, new_only: bool) -> dict[str, Recomm
         history["NextBasket"] = Fallback(NextBasket(), Popular(window="7d"))
         slow["Repurchase"] = Fallback(Repurchase(), Popular(window="7d"))  # whose fit tells no steps to stop at
     del collaborative["ItemKNN"]  # which never scores an item by itself, and is out of place where items come again
-    return {"popular": Popular(), **history, **collaborative, **slow}
+    return {"popular": Popular(), **history, **featured, **collaborative, **slow}
+
+
+def _featured(given: Mapping[str, Any] | None, *, rated: bool) -> dict[str, tuple[Recommender, dict[str, Any]]]:
+    """The family that is fitted with what is given besides, where there is anything."""
+    options = as_fit_options(given)
+    model: Recommender = FactorizationMachine() if rated else SampledMF()
+    check_fit_options(model, options)
+    return {f"{type(model).__name__} with features": (model, options)} if options else {}
 
 
 class _Contest:
     """Families, and their trials on the same data."""
 
-    def __init__(self, data: Holdout, metric: Metric, exclude_seen: bool, first_deadline: float, seed: int) -> None:
+    def __init__(
+        self,
+        data: Holdout,
+        metric: Metric,
+        exclude_seen: bool,
+        first_deadline: float,
+        *,
+        seed: int,
+        featured: Mapping[str, tuple[Recommender, dict[str, Any]]],
+    ) -> None:
         self._data, self._metric, self._exclude_seen = data, metric, exclude_seen
-        self._first_deadline, self._seed = first_deadline, seed
+        self._first_deadline, self._seed, self._featured = first_deadline, seed, featured
         self._models: dict[str, Recommender] = {}
         self._trials: dict[str, list[Trial]] = {}
 
@@ -248,6 +298,10 @@ class _Contest:
     def has_result(self) -> bool:
         """Whether a family was measured."""
         return bool(self._ranked())
+
+    def fit_options(self, name: str) -> dict[str, Any]:
+        """What a family is fitted with besides."""
+        return self._featured[name][1] if name in self._featured else {}
 
     def winner(self) -> tuple[str, Recommender]:
         """The best family, and its model with the best parameters, not fitted."""
@@ -292,6 +346,7 @@ class _Contest:
             self._data,
             self._metric,
             {"exclude_seen": self._exclude_seen},
+            fit_options=self.fit_options(name),
             deadline=deadline,
         )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_choice, check_flag, check_path, shown, warn
+from cofactor.checks import check_choice, check_flag, check_path, in_line, shown, warn
 from cofactor.data.log import Log
 from cofactor.data.split import Split
 from cofactor.data.tables import pairs_of
@@ -17,7 +17,7 @@ from cofactor.evaluation.entries import Entry, Result, entries_of, run_entry
 from cofactor.evaluation.fingerprint import fingerprint
 from cofactor.evaluation.kept_readings import readings_kept
 from cofactor.evaluation.kept_results import KeptResults
-from cofactor.evaluation.known import features_of, held_out
+from cofactor.evaluation.known import check_test, held_out, told_of_items
 from cofactor.evaluation.leaks import check_leaks
 from cofactor.evaluation.measure import DEFAULT_METRICS, warn_of_empty, warn_of_seen
 from cofactor.evaluation.paired import paired_tests
@@ -155,7 +155,9 @@ class _Task:
         folds = [(Training(one.train, weight), one.test) for one in splits] or [(Training(train, weight), test)]
         if several and (tables := [entry.name for entry in entries if entry.kind == "table"]):
             raise ParameterError(f"models: {tables[0]!r} is a table, which is of one split; compare it on that one")
-        features = None if told["item_features"] is None else features_of(told["item_features"], "item")
+        features, _ = told_of_items(wanted, told["item_features"], told["category"])
+        for _, one in folds:
+            check_test(one, wanted)
         return cls(entries, wanted, folds, candidates, features, told["category"], several)
 
     def check(self, *, progress: bool | None, **flags: bool) -> None:
@@ -287,8 +289,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _line(error: Exception) -> str:
     """An error in a cell."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, CofactorError) else f"{type(error).__name__}: {text}"
+    return " ".join(str(error).split()) if isinstance(error, CofactorError) else in_line(error)
 
 
 def _p_values(board: pl.DataFrame, users: dict[str, pl.DataFrame | None], metric: str) -> pl.Series:

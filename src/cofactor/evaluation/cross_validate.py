@@ -14,6 +14,7 @@ from cofactor.checks import check_flag, shown
 from cofactor.data.split import Split, k_fold
 from cofactor.errors import ParameterError
 from cofactor.evaluation.entries import check_models, named
+from cofactor.evaluation.fit_options import as_fit_options, check_fit_options, of_fold, options_by_name
 from cofactor.evaluation.measure import DEFAULT_METRICS, measure
 from cofactor.evaluation.training import Training
 from cofactor.metrics import parse_all
@@ -21,6 +22,8 @@ from cofactor.models.base.rating import RatingModel
 from cofactor.system.progress import progress_bar
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from cofactor.data.events import Events
 
 __all__ = ["cross_validate"]
@@ -34,6 +37,7 @@ def cross_validate(
     folds: int | Sequence[Split] = 5,
     metrics: str | Sequence[str] | None = None,
     *,
+    fit_options: Mapping[str, Any] | None = None,
     exclude_seen: bool = True,
     seed: int = 0,
     progress: bool | None = None,
@@ -50,6 +54,10 @@ def cross_validate(
         How many folds ``split.k_fold`` deals the events into, or splits that were made before.
     metrics : str or sequence of str, optional
         As in ``evaluate``. By default ``rmse`` and ``mae`` where all models are of ratings.
+    fit_options : dict, optional
+        What ``fit`` takes besides, of a single model as in ``tune``, of a dict of models by their names as in
+        ``compare``. In the place of a table a function may stand, which is given the train side of each fold and makes
+        one: for features that tell of events, and must not tell of those held out.
     exclude_seen : bool
         As in ``evaluate``.
     seed : int
@@ -66,7 +74,8 @@ def cross_validate(
     Raises
     ------
     ParameterError
-        There is no model, no fold or no such metric; or events are given and folds too, or neither.
+        There is no model, no fold, no such metric or no such option of ``fit``; or events are given and folds too, or
+        neither.
     CofactorError
         Of the type of the model's error, naming the model.
 
@@ -78,8 +87,10 @@ def cross_validate(
     >>> cross_validate(cf.GlobalMean(), events, folds=3).columns
     ['model', 'metric', 'mean', 'std', 'fold_1', 'fold_2', 'fold_3', 'fit_seconds']
     """
-    named_models = models if isinstance(models, Mapping) else {type(models).__name__: models}
+    several = isinstance(models, Mapping)
+    named_models = models if several else {type(models).__name__: models}
     check_models(named_models)
+    options = _options(fit_options, named_models, several=several)
     check_flag("exclude_seen", exclude_seen)
     if progress is not None:
         check_flag("progress", progress)
@@ -87,24 +98,51 @@ def cross_validate(
     wanted = (RATING_METRICS if of_ratings else DEFAULT_METRICS) if metrics is None else metrics
     names = [metric.name for metric in parse_all(wanted)]
     splits = _splits(events, folds, seed)
-    values = np.zeros((len(named_models), len(names), len(splits)))
-    seconds = np.zeros((len(named_models), len(splits)))
+    values, seconds = _measured(
+        named_models, splits, names, options=options, exclude_seen=exclude_seen, progress=progress
+    )
+    return _table(list(named_models), names, values, seconds)
+
+
+def _measured(
+    models: Mapping[str, Any],
+    splits: list[Split],
+    metrics: list[str],
+    *,
+    options: Mapping[str, Mapping[str, Any]],
+    exclude_seen: bool,
+    progress: bool | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Values, (n_models, n_metrics, n_folds), and seconds of the fits, (n_models, n_folds)."""
+    values = np.zeros((len(models), len(metrics), len(splits)))
+    seconds = np.zeros((len(models), len(splits)))
     with progress_bar("cross_validate", progress, total=seconds.size) as bar:
         for fold, split in enumerate(splits):
             training = Training(split.train)
-            for row, (name, model) in enumerate(named_models.items()):
+            for row, (name, model) in enumerate(models.items()):
                 bar.set_postfix(fold=fold + 1, model=name, refresh=True)
                 fitted = deepcopy(model)
                 with named(name, "fit"):
-                    data = training.of(fitted)
+                    data, given = training.of(fitted), of_fold(options.get(name, {}), split.train)
                     start = time.perf_counter()
-                    fitted.fit(data, progress=False)
+                    fitted.fit(data, progress=False, **given)
                     seconds[row, fold] = time.perf_counter() - start
                 with named(name, "evaluate"):
-                    found = measure(fitted, split.test, names, exclude_seen=exclude_seen, progress=False)
+                    found = measure(fitted, split.test, metrics, exclude_seen=exclude_seen, progress=False)
                 values[row, :, fold] = found.summary(n_bootstrap=0)["value"].to_numpy()
                 bar.update()
-    return _table(list(named_models), names, values, seconds)
+    return values, seconds
+
+
+def _options(given: Any, models: Mapping[str, Any], *, several: bool) -> dict[str, dict[str, Any]]:  # noqa: ANN401
+    """What each model is fitted with besides, checked."""
+    if several:
+        options = options_by_name(given, models, made=True)
+    else:
+        options = {name: as_fit_options(given, made=True) for name in models}
+    for name, of in options.items():
+        check_fit_options(models[name], of, f"fit_options of {name!r}" if several else "fit_options")
+    return options
 
 
 def _splits(events: Events | None, folds: int | Sequence[Split], seed: int) -> list[Split]:

@@ -9,12 +9,11 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import polars as pl
 
-from cofactor.checks import nearest, shown
+from cofactor.checks import shown
 from cofactor.errors import CofactorError, ParameterError
-from cofactor.evaluation.fit_options import as_fit_options, check_fit_options, told_of
+from cofactor.evaluation.fit_options import check_fit_options, options_by_name, told_of
 from cofactor.evaluation.known import held_out
 from cofactor.evaluation.measure import Measurement, measure
 from cofactor.system.memory import peak_growth
@@ -117,7 +116,7 @@ def entries_of(models: Mapping[str, Any], fit_options: Mapping[str, Mapping[str,
         there twice, or there are options of what is not there, or of a model whose ``fit`` takes none such.
     """
     _check_names(models)
-    options = _options_by_name(fit_options, models)
+    options = options_by_name(fit_options, models)
     entries = [Entry(name, _kind(name, given), given, options.get(name, {})) for name, given in models.items()]
     for entry in entries:
         if entry.kind == "table" and entry.fit_options:
@@ -128,24 +127,14 @@ def entries_of(models: Mapping[str, Any], fit_options: Mapping[str, Mapping[str,
     return entries
 
 
-def _options_by_name(given: Mapping[str, Any] | None, models: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    if given is not None and not isinstance(given, Mapping):
-        raise ParameterError(f"fit_options: options of fit by the names of the models are expected, got {shown(given)}")
-    for name in given or {}:
-        if name not in models:
-            raise ParameterError(
-                f"fit_options: there is no model {shown(name)}{nearest(name, models) or '.'} They go by the names of "
-                "the models, such as {'warp': {'item_features': table}}"
-            )
-    return {name: as_fit_options(options) for name, options in (given or {}).items()}
-
-
 def check_models(models: Mapping[str, Any]) -> None:
     """Raise ParameterError unless there are models, each an object of its own with a name."""
     _check_names(models)
     for name, model in models.items():
+        if isinstance(model, type):
+            raise ParameterError(f"models: {model.__name__} is a class; make a model of it, {model.__name__}()")
         if not _is_model(model):
-            raise ParameterError(f"models: {name!r} is not a model but {model!r}")
+            raise ParameterError(f"models: {name!r} is not a model but {shown(model)}")
     _check_apart(list(models.values()))
 
 
@@ -229,8 +218,7 @@ def run_entry(
     except Exception as error:  # the others shall not be lost; the caller may raise it
         result.error = _named(entry.name, task, error)
         return result
-    per_user = {name: of for name, of in result.found.values.items() if isinstance(of, np.ndarray)}
-    result.users = pl.DataFrame({"user_id": result.found.users, **per_user})
+    result.users = result.found.of_users
     result.values = dict(result.found.summary(n_bootstrap=0).select("metric", "value").iter_rows())
     return result
 
@@ -260,5 +248,5 @@ def _named(name: str, task: str, error: Exception) -> Exception:
         named = type(error)(f"model {name!r} failed to {task}: {error}")
         named.__cause__ = error
         return named
-    error.add_note(f"this happened when compare wanted model {name!r} to {task}")
+    error.add_note(f"this happened when model {name!r} was to {task}")
     return error

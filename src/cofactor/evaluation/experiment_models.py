@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
-from cofactor.checks import nearest, shown
+from cofactor.checks import closest, nearest, shown
 from cofactor.evaluation.experiment_tune import check_tuning
 from cofactor.models import Recommender
+from cofactor.models.base.fitting import options_of_fit
 from cofactor.models.base.parameters import plain_types, with_parameters
 
 if TYPE_CHECKING:
@@ -46,8 +47,10 @@ class ModelSpec:
     given: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, name: str, section: Section) -> ModelSpec:
+    def read(cls, name: str, section: Section, *, inside: bool = False) -> ModelSpec:
         """Check the section: its class, and names, types and values of its parameters.
+
+        ``inside``: of a model inside another, which has no notes, search and features of its own.
 
         Raises
         ------
@@ -56,6 +59,8 @@ class ModelSpec:
         """
         classes = {n: c for n, c in Recommender.registry.items() if issubclass(c, Recommender)}
         if "class" not in section.table:
+            if close := closest("class", section.table):
+                section.refuse_key(close, ["class"])
             section.fail(f"class is missing; it must be one of {', '.join(sorted(classes))}")
         model = classes[section.choose("class", sorted(classes))]
         hints = plain_types(model)
@@ -63,15 +68,19 @@ class ModelSpec:
         known: dict[str, Kind] = {**_OWN, **dict.fromkeys(hints, "any")}
         if several:
             known[several] = "tables"
+        if inside and (of_whole := [key for key in section.table if key in _OWN and key != "class"]):
+            section.fail(
+                f"{of_whole[0]} is for the model as a whole; write it above its {section.keys[-2]}", of_whole[0]
+            )
         section.check(known)
-        parts = [cls.read(name, one) for one in section.sections(several)] if several else []
+        parts = [cls.read(name, one, inside=True) for one in section.sections(several)] if several else []
         if several and not parts:
             section.fail(f'{several} is missing; give a list of tables, as [{{class = "Popular"}}, ...]')
         given = {key: _value(section, key, hints[key]) for key in section.table if key in hints and key != several}
         made = cls(name, section, model, parts, given)
         with section.placing():
             model_made = with_parameters(made.make(seed=0, threads=None), {})
-        if made.features and not {"item_features", "user_features"} & set(inspect.signature(model.fit).parameters):
+        if made.features and not {"item_features", "user_features"} & set(options_of_fit(model_made)):
             section.fail(f"features is true, and {model.__name__} takes none; leave it out", "features")
         if "tune" in section.table:
             check_tuning(section.section("tune"), model_made)

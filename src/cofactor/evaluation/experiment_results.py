@@ -19,6 +19,7 @@ from cofactor.kernels import native
 from cofactor.metrics import parse_all
 from cofactor.system.files import replacing, write_table
 from cofactor.system.threads import resolve_threads
+from cofactor.system.views import Row, View, Viewed, ViewTable
 from cofactor.version import __version__
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Record:
 
 
 @dataclass
-class ExperimentResult:
+class ExperimentResult(Viewed):
     """The results of an experiment file.
 
     Parameters
@@ -160,6 +161,15 @@ class ExperimentResult:
         best = parse_all(self.metrics[0])[0].kind.higher_is_better
         table = pl.DataFrame(rows, schema=schema)
         return table.sort(self.metrics[0], descending=best, nulls_last=True, maintain_order=True)
+
+    def _view(self) -> View:
+        table = self.table.select("model", *self.metrics, "error")
+        rows = [
+            Row([name, *("" if value is None else f"{value:.4f}" for value in values), error or ""], strong=at == 0)
+            for at, (name, *values, error) in enumerate(table.iter_rows())
+        ]
+        facts = {"written to": str(self.folder), **{f"leaks, {fold}": told for fold, told in self.leaks.items()}}
+        return View("ExperimentResult", self.name, facts, [ViewTable("results", table.columns, rows)])
 
     def _row(self, records: Sequence[Record]) -> dict[str, Any]:
         found = [record.found for record in records if record.found is not None]

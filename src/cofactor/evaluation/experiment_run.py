@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cofactor.checks import check_at_least, check_flag, check_path, shown
+from cofactor.checks import check_at_least, check_flag, check_path, in_line, shown
 from cofactor.data.tables import pairs_of
 from cofactor.errors import ParameterError
 from cofactor.evaluation.experiment import Experiment
@@ -21,6 +20,7 @@ from cofactor.evaluation.measure import measure, warn_of_seen
 from cofactor.evaluation.readings import note_choice
 from cofactor.metrics import parse_all
 from cofactor.metrics.kinds import needs_of
+from cofactor.models.base.fitting import options_of_fit
 from cofactor.models.base.parameters import with_parameters
 from cofactor.system.files import check_output, write_table
 from cofactor.system.progress import progress_bar
@@ -179,7 +179,7 @@ class _Run:
                 made.found = self._measured(model, fold, x)
             made.reads = 0 if kept is None else kept.of_model
         except Exception as error:
-            made.error = f"{type(error).__name__}: {error}"
+            made.error = in_line(error)
         return made
 
     def _made(self, spec: ModelSpec, record: Record) -> Recommender:
@@ -193,7 +193,7 @@ class _Run:
 
     def _features_of(self, spec: ModelSpec, model: Any) -> dict[str, Any]:  # noqa: ANN401
         """The tables of features that the model is to have, as its ``fit`` takes them."""
-        known = inspect.signature(model.fit).parameters if spec.features else {}
+        known = options_of_fit(model) if spec.features else []
         return {f"{of}_features": table for of, table in self.features.items() if f"{of}_features" in known}
 
     @property

@@ -9,23 +9,26 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from cofactor.checks import nearest, shown
+from cofactor.data.features import read_features
 from cofactor.data.log import Log
 from cofactor.data.tables import read_table
 from cofactor.data.user_items import UserItems
 from cofactor.errors import ParameterError
 from cofactor.evaluation.fingerprint import fingerprint
+from cofactor.models.base.fitting import options_of_fit
 from cofactor.models.base.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["as_fit_options", "check_fit_options", "told_of"]
+__all__ = ["as_fit_options", "check_fit_options", "of_fold", "options_by_name", "told_of"]
 
+_OF = {"item_features": "item", "user_features": "user"}
 _OWN = ("progress", "held_out")  # what compare and tune hand on themselves
 
 
-def as_fit_options(given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Options of ``fit`` by their names, each table read.
+def as_fit_options(given: Mapping[str, Any] | None, *, made: bool = False) -> dict[str, Any]:
+    """Options of ``fit`` by their names, each table read; with ``made`` functions that make one stay as they are.
 
     Raises
     ------
@@ -41,7 +44,33 @@ def as_fit_options(given: Mapping[str, Any] | None) -> dict[str, Any]:
             f"fit_options: what fit takes beside the training data, by name, such as {{'item_features': table}}; got "
             f"{shown(given)}"
         )
-    return {name: _read(name, value) for name, value in given.items()}
+    return {name: value if made and callable(value) else _read(name, value) for name, value in given.items()}
+
+
+def options_by_name(
+    given: Mapping[str, Any] | None, models: Mapping[str, Any], *, made: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Options of ``fit`` by the names of models.
+
+    Raises
+    ------
+    ParameterError
+        It is no mapping, there is no such model; or as ``as_fit_options``.
+    """
+    if given is not None and not isinstance(given, Mapping):
+        raise ParameterError(f"fit_options: options of fit by the names of the models are expected, got {shown(given)}")
+    for name in given or {}:
+        if name not in models:
+            raise ParameterError(
+                f"fit_options: there is no model {shown(name)}{nearest(name, models) or '.'} They go by the names of "
+                "the models, such as {'warp': {'item_features': table}}"
+            )
+    return {name: as_fit_options(options, made=made) for name, options in (given or {}).items()}
+
+
+def of_fold(options: Mapping[str, Any], train: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Options with what functions make of the train side of a fold."""
+    return {name: _read(name, value(train)) if callable(value) else value for name, value in options.items()}
 
 
 def check_fit_options(model: Any, options: Iterable[str], what: str = "fit_options") -> None:  # noqa: ANN401
@@ -49,7 +78,7 @@ def check_fit_options(model: Any, options: Iterable[str], what: str = "fit_optio
     parameters = inspect.signature(model.fit).parameters
     if any(of.kind is inspect.Parameter.VAR_KEYWORD for of in parameters.values()):
         return
-    known = [name for name in list(parameters)[1:] if name not in _OWN]
+    known = [name for name in options_of_fit(model) if name not in _OWN]
     for name in options:
         if name not in known:
             takes = f"it takes {', '.join(known)}" if known else "it takes the training data alone"
@@ -65,8 +94,9 @@ def told_of(options: Mapping[str, Any]) -> dict[str, str]:
 
 def _read(name: str, value: Any) -> Any:  # noqa: ANN401
     """Tables are read once for all fits; what else there is stays as it is."""
-    plain = value is None or isinstance(value, bool | int | float | str | Model | Log | UserItems)
-    return value if plain else read_table(value, [], name)
+    if value is None or isinstance(value, bool | int | float | str | Model | Log | UserItems):
+        return value
+    return read_features(value, _OF[name]) if name in _OF else read_table(value, [], name)
 
 
 def _told(value: Any) -> str:  # noqa: ANN401

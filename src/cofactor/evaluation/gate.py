@@ -13,6 +13,7 @@ from cofactor.errors import DataError, ParameterError
 from cofactor.evaluation.paired import measured_alike
 from cofactor.evaluation.paired_statistics import paired_means
 from cofactor.metrics import parse
+from cofactor.system.views import View, Viewed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +27,7 @@ _SHARE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*%\s*")
 
 
 @dataclass(frozen=True)
-class Gate:
+class Gate(Viewed):
     """What ``gate`` decided, and on what.
 
     Parameters
@@ -58,6 +59,17 @@ class Gate:
     confidence: float
     users: int
     reading: int
+
+    def _view(self) -> View:
+        facts = {
+            "metric": f"{self.metric}, of {self.users:,} users",
+            "baseline": f"{self.baseline:.5g}",
+            "candidate": f"{self.candidate:.5g}",
+            "difference": f"{self.difference:+.5g}",
+            f"{100 * self.confidence:g} % interval": f"{self.low:+.5g} to {self.high:+.5g}",
+            "margin": f"{self.margin:.5g}",
+        }
+        return View("Gate", "promote" if self.promoted else "do not promote", facts)
 
     def __str__(self) -> str:
         """The decision and its grounds in one line."""

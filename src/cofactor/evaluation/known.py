@@ -13,6 +13,7 @@ from cofactor.data.user_items import UserItems
 from cofactor.errors import DataError, ParameterError
 from cofactor.metrics.context import Context
 from cofactor.metrics.diversity import category_column
+from cofactor.metrics.errors import RatingError
 from cofactor.models.base.fitting import as_interactions
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from cofactor.metrics.kinds import Metric
 
-__all__ = ["GAIN", "context_of", "features_of", "graded_pairs", "held_out", "train_of"]
+__all__ = ["GAIN", "check_test", "context_of", "features_of", "graded_pairs", "held_out", "told_of_items", "train_of"]
 
 GAIN = "gain"
 _WEIGHTS = ("weight", "rating")
@@ -43,18 +44,54 @@ def context_of(
         Something is missing; the message names the metrics that need it.
     """
     known = train_of(subject, train)
-    features = None if item_features is None else features_of(item_features, "item")
-    if category is not None and features is None:
-        raise ParameterError(f"category={category!r} is a column of item_features, and these are not given")
+    features, category = told_of_items(wanted, item_features, category)
     vectors, own = getattr(subject, "item_factors_", None), train_of(subject)
     vector_items = None if vectors is None or own is None else own.items.ids
     _require(wanted, "train", known is not None, "the training data: a fitted model has them, for a table give train=")
-    _require(wanted, "categories", features is not None, "categories of items: give item_features=")
     has_vectors = features is not None or vector_items is not None
     _require(wanted, "vectors", has_vectors, "vectors of items: give item_features=, or a model that has item_factors_")
+    return Context(known, None, features, category, vectors, vector_items, exclude_seen)
+
+
+def told_of_items(
+    wanted: Sequence[Metric], item_features: TableLike, category: str | None
+) -> tuple[pl.DataFrame | None, str | None]:
+    """The features of items, and the column of their categories, where the wanted metrics need one.
+
+    Raises
+    ------
+    ParameterError
+        Something is missing; or there is no such column.
+    DataError
+        The features cannot be used.
+    """
+    features = None if item_features is None else features_of(item_features, "item")
+    if category is not None and features is None:
+        raise ParameterError(f"category={category!r} is a column of item_features, and these are not given")
+    _require(wanted, "categories", features is not None, "categories of items: give item_features=")
     if features is not None and any(metric.needs.categories for metric in wanted):
         category = category_column(features, category)
-    return Context(known, None, features, category, vectors, vector_items, exclude_seen)
+    return features, category
+
+
+def check_test(test: Any, wanted: Sequence[Metric]) -> None:  # noqa: ANN401
+    """Raise an error, before anything is fitted, where a test side lacks what the wanted metrics read of it.
+
+    Raises
+    ------
+    ParameterError
+        There is none.
+    DataError
+        Its pairs, their gains or their ratings are missing, or cannot be used.
+    """
+    if test is None:
+        raise ParameterError("test: it is missing; pass what was held out, or a Split, which holds both sides")
+    if any(metric.needs.gains for metric in wanted):
+        graded_pairs(test)
+    if any(isinstance(metric.kind, RatingError) for metric in wanted):
+        rated_table(test, "test")
+    if pairs_of(test).is_empty():
+        raise DataError("test: there are no rows, so there is nothing to measure")
 
 
 def _require(wanted: Sequence[Metric], need: str, there: bool, told: str) -> None:

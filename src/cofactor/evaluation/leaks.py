@@ -17,6 +17,7 @@ from cofactor.data.user_items import UserItems
 from cofactor.errors import DataError, ParameterError
 from cofactor.evaluation.leak_counts import LeakCounts
 from cofactor.evaluation.unseen import unseen
+from cofactor.system import views
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,7 @@ Row: TypeAlias = tuple[str, str, int | None, int | None, str]
 
 
 @dataclass(frozen=True, repr=False)
-class LeakCheck:
+class LeakCheck(views.Viewed):
     """What ``check_leaks`` found; printed, it is its one line.
 
     Parameters
@@ -61,6 +62,14 @@ class LeakCheck:
         if unchecked:
             parts.append(f"not checked for want of times: {', '.join(unchecked)}")
         return ". ".join(parts)
+
+    def _view(self) -> views.View:
+        rows = [
+            views.Row((check, kind, "" if found is None else f"{found:,}", "" if of is None else f"{of:,}", meaning))
+            for check, kind, found, of, meaning in self.table.iter_rows()
+        ]
+        table = views.ViewTable("checks", self.table.columns, rows, folded=True)
+        return views.View("Leaks" if self.has_leaks else "No leaks found", "", {"told": self.summary}, [table])
 
     def __str__(self) -> str:
         return self.summary

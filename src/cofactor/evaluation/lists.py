@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cofactor.metrics.hits import Hits, Relevance
     from cofactor.metrics.kinds import Metric, Needs
 
-__all__ = ["Lists", "Recommending", "hits_of", "lists_of", "ranks_suffice", "seen_in"]
+__all__ = ["Lists", "Recommending", "hits_of", "lists_of", "ranks_suffice", "seen_in", "tells_ranks"]
 
 ROWS_PER_BATCH = 2_000_000
 """Rows of recommendations that are asked for at a time, about 50 MB."""
@@ -161,7 +161,7 @@ def _from_model(
 def ranks_suffice(model: object, metrics: Sequence[Metric]) -> bool:
     """Whether a fitted model can tell ranks in the place of lists, and lists would have to be complete."""
     train = getattr(model, "interactions_", None)
-    if train is None or not _tells_ranks(model):
+    if train is None or not tells_ranks(model):
         return False
 
     def complete(needs: Needs) -> bool:
@@ -170,7 +170,7 @@ def ranks_suffice(model: object, metrics: Sequence[Metric]) -> bool:
     return complete(needs_of(metrics)) and not complete(needs_of(metrics, ranked=True))
 
 
-def _tells_ranks(model: object) -> bool:
+def tells_ranks(model: object) -> bool:
     """Whether a model has ``ranks``, and they are of its lists: a subclass may have changed ``recommend`` alone."""
     if "recommend" in vars(model):
         return False

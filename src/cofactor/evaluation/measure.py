@@ -14,7 +14,7 @@ from cofactor.data.tables import TableLike, pairs_of
 from cofactor.errors import DataError, ParameterError
 from cofactor.evaluation.known import GAIN, context_of, graded_pairs
 from cofactor.evaluation.lists import Recommending, hits_of, lists_of, ranks_suffice, seen_in
-from cofactor.evaluation.readings import choice_of, note_reading
+from cofactor.evaluation.readings import choice_of, note_reading, times
 from cofactor.evaluation.sampled import SampledCandidates, labelled
 from cofactor.metrics import parse_all
 from cofactor.metrics.hits import Relevance
@@ -95,6 +95,12 @@ class Measurement(Viewed):
         found: Hits = self.readings.of[HitsReader]
         return found
 
+    @property
+    def of_users(self) -> pl.DataFrame:
+        """One row per user: ``user_id`` and a column for every metric that has a value of single users."""
+        single = {name: values for name, values in self.values.items() if isinstance(values, np.ndarray)}
+        return pl.DataFrame({"user_id": self.users, **single})
+
     def summary(self, *, confidence: float = 0.95, n_bootstrap: int = 1000, seed: int = 0) -> pl.DataFrame:
         """One row per metric; parameters, checked by ``check_intervals``, and columns as in ``evaluate``."""
         intervals: dict[str, tuple[float, float]] = {}
@@ -144,7 +150,7 @@ class Measurement(Viewed):
         if self.n_seen:
             facts["test pairs"] += f", of which {self.n_seen:,} were in the training data and are left out"
         if self.reading:
-            facts["test"] = f"read {self.reading:,} times, as far as it was seen"
+            facts["test"] = f"read {times(self.reading)}, as far as it was seen"
         if self.chosen_on is not None:
             facts["parameters chosen on"] = self.chosen_on
         facts["time for lists"] = f"{self.recommend_seconds:.2f} s"
@@ -161,7 +167,7 @@ class Measurement(Viewed):
         """
         if overall := [name for name, values in self.values.items() if not isinstance(values, np.ndarray)]:
             raise ParameterError(f"per_user: {', '.join(overall)} has no value of single users; leave it out")
-        return pl.DataFrame({"user_id": self.users, **self.values})
+        return self.of_users
 
 
 def measure(

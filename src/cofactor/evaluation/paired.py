@@ -183,7 +183,7 @@ def _as_measured(
     for name, result in results.items():
         if hasattr(result, "recommend"):
             raise ParameterError(f"results: {name!r} is a model; pass test= to measure it")
-        tables[name] = _values(result) if isinstance(result, Measurement) else _checked(name, result)
+        tables[name] = result.of_users if isinstance(result, Measurement) else _checked(name, result)
     shared = [c for c in next(iter(tables.values())).columns if all(c in table.columns for table in tables.values())]
     shared = [c for c in shared if c != "user_id" and all(t.schema[c].is_numeric() for t in tables.values())]
     wanted = shared if metrics is None else [metrics] if isinstance(metrics, str) else list(metrics)
@@ -195,11 +195,6 @@ def _as_measured(
     if not wanted:
         raise ParameterError("metrics: the results share no metric with a value of single users")
     return tables, list(dict.fromkeys(wanted))
-
-
-def _values(found: Measurement) -> pl.DataFrame:
-    single = {name: value for name, value in found.values.items() if isinstance(value, np.ndarray)}
-    return pl.DataFrame({"user_id": found.users, **single})
 
 
 def _checked(name: str, result: TableLike) -> pl.DataFrame:

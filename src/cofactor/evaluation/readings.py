@@ -26,11 +26,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["choice_of", "note_choice", "note_reading", "readings"]
+__all__ = ["choice_of", "note_choice", "note_reading", "readings", "times"]
 
 _COUNTS: Counter[tuple[int, int]] = Counter()
 _CHOICES: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 _LOCK = Lock()
+
+
+def times(n: int) -> str:
+    """How often, in words."""
+    return "once" if n == 1 else f"{n:,} times"
 
 
 def readings(test: TableLike, folder: str | Path | None = None) -> int:

@@ -1,4 +1,4 @@
-"""The trials of a search, one after the other: fitted, measured, given up where they are hopeless, and kept."""
+"""The trials of a search: fitted, measured, given up where they are hopeless, and kept."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import time
 import warnings
 from collections import Counter
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from cofactor.checks import warn
+from cofactor.checks import in_line, warn
 from cofactor.errors import CofactorError, CofactorWarning
 from cofactor.evaluation.measure import measure
 from cofactor.evaluation.search import ITERATIONS, Trial
@@ -31,11 +32,14 @@ if TYPE_CHECKING:
     from cofactor.evaluation.spaces import Point
     from cofactor.metrics import Metric
 
-__all__ = ["Bench", "run_trials"]
+    Running = Callable[..., Iterator[Trial]]
+
+__all__ = ["Bench", "run_trials", "trials_run_by"]
 
 _MOST_FAILURES = 20  # one after the other, after which there is nothing to be hoped for
 _FEW_CURVES, _FIRST_EPOCHS = 4, 2  # before which no trial is hopeless
 _SCORED_USERS = 5000  # whose held-out pairs a model stops by
+_RUN: ContextVar[Running | None] = ContextVar("trials_run_by", default=None)
 
 
 class _GivenUpError(Exception):
@@ -65,6 +69,11 @@ class Bench:
         What ``fit`` takes beside the training data.
     deadline : float
         As ``time.perf_counter`` tells time.
+
+    Attributes
+    ----------
+    warnings : Counter
+        What the trials warned of, and in how many of them, until it is told.
     """
 
     def __init__(
@@ -80,7 +89,7 @@ class Bench:
         self._build, self._data, self._metric = build, data, metric
         self._options, self._fit_options = options, fit_options or {}
         self.deadline = deadline
-        self._warnings: Counter[str] = Counter()
+        self.warnings: Counter[str] = Counter()
         self._to_stop_by: pl.DataFrame | None = None
         self._last: tuple[ImplicitALS, int] | None = None  # and how many iterations it has had
 
@@ -125,16 +134,16 @@ class Bench:
         except _OutOfTimeError as reason:
             return ended("stopped", str(reason))
         except Exception as error:  # whatever it is, the search goes on
-            return ended("failed", f"{type(error).__name__}: {error}")
+            return ended("failed", in_line(error))
         if value is None or not math.isfinite(value):
             return ended("failed", f"{self._metric.name} is {value}")
         return ended("complete", None, value, _used(model, params))
 
     def tell(self) -> None:
         """Give the warnings of all trials, each once."""
-        for text, n in self._warnings.items():
+        for text, n in self.warnings.items():
             warn(f"{text} (in {n} trials)" if n > 1 else text)
-        self._warnings.clear()
+        self.warnings.clear()
 
     def _fitted(self, params: Point) -> Any:  # noqa: ANN401
         model = self._build(params)
@@ -166,7 +175,7 @@ class Bench:
             yield
         for one in caught:
             if issubclass(one.category, CofactorWarning):
-                self._warnings[str(one.message)] += 1
+                self.warnings[str(one.message)] += 1
             else:
                 warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
@@ -197,12 +206,8 @@ def run_trials(
     CofactorError
         Many failed one after the other and none was measured.
     """
-    while len(trials) < most and not (trials and time.perf_counter() > bench.deadline):
-        number = len(trials)
-        params = first if number == 0 and first is not None else search.propose(number, trials)
-        if params is None:
-            return
-        trial = bench.run(number, params, trials)
+    run = _RUN.get() or _one_by_one
+    for trial in run(bench, search, trials, first=first, most=most):
         trials.append(trial)
         yield trial
         if trial.state == "stopped":
@@ -211,6 +216,31 @@ def run_trials(
             break
     if trials and all(trial.state == "failed" for trial in trials):
         raise CofactorError(f"all {len(trials)} trials failed, the first with {trials[0].error}")
+
+
+def _one_by_one(
+    bench: Bench, search: Search, trials: list[Trial], *, first: Point | None, most: float
+) -> Iterator[Trial]:
+    while len(trials) < most and not (trials and time.perf_counter() > bench.deadline):
+        number = len(trials)
+        params = first if number == 0 and first is not None else search.propose(number, trials)
+        if params is None:
+            return
+        yield bench.run(number, params, trials)
+
+
+@contextmanager
+def trials_run_by(run: Running) -> Iterator[None]:
+    """Let a function run the trials of every search in the block, in the place of one after the other here.
+
+    It takes what :func:`run_trials` takes and gives the trials in the order of their numbers; each is in ``trials``
+    when the next one is asked for.
+    """
+    token = _RUN.set(run)
+    try:
+        yield
+    finally:
+        _RUN.reset(token)
 
 
 def _goes_on(before: ImplicitALS, iterations: int, wanted: ImplicitALS) -> bool:

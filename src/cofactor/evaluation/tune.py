@@ -14,7 +14,7 @@ from cofactor.evaluation.default_spaces import default_space
 from cofactor.evaluation.fingerprint import fingerprint
 from cofactor.evaluation.fit_options import as_fit_options, check_fit_options, told_of
 from cofactor.evaluation.holdout import hold_out
-from cofactor.evaluation.known import features_of
+from cofactor.evaluation.known import told_of_items
 from cofactor.evaluation.search import METHODS, search_by
 from cofactor.evaluation.spaces import Space, check_space, parse_space, sample
 from cofactor.evaluation.study import Ledger, Study
@@ -117,7 +117,7 @@ def tune(
     """
     deadline = math.inf if budget is None else time.perf_counter() + seconds_of("budget", budget)
     task = _Task.of(model, space, metric, seed, progress=progress, fit_options=as_fit_options(fit_options))
-    options = _options(exclude_seen, item_features, category)
+    options = task.options(exclude_seen, item_features, category)
     search, most = task.search(method, trials, budget, seed)
     data = hold_out(train, valid, weight=weight, rated=task.rated, seed=seed)
     study = Study(task.metric, task.space, data.told, task.build, Training(train, weight), options=options)
@@ -187,6 +187,8 @@ class _Task:
         build = _made_by(model) if base is None else lambda params: with_parameters(base, params)
         check_space(wanted, build, seed)
         probe = build(sample(wanted, [0.5] * len(wanted))) if base is None else base
+        if not hasattr(probe, "fit"):
+            raise ParameterError(f"model: the function must make a model, and makes {shown(probe)}")
         check_fit_options(probe, fit_options)
         rated = isinstance(probe, RatingModel)
         measured = parse(("rmse" if rated else "ndcg@10") if metric is None else metric)
@@ -217,6 +219,12 @@ class _Task:
         known = None if most == math.inf else int(most)
         higher = self.metric.kind.higher_is_better
         return search_by(method, self.space, trials=known, seed=seed, maximize=higher), most
+
+    def options(self, exclude_seen: bool, item_features: TableLike, category: str | None) -> dict[str, Any]:
+        """How trials are measured, as ``evaluate`` takes it."""
+        check_flag("exclude_seen", exclude_seen)
+        features, _ = told_of_items([self.metric], item_features, category)
+        return {"exclude_seen": exclude_seen, "item_features": features, "category": category}
 
     def facts(self, data: Holdout, options: Mapping[str, Any]) -> dict[str, Any]:
         """What two searches must share, so that one can go on with the trials of the other."""
@@ -251,7 +259,7 @@ def _model_of(model: Any) -> Model | None:  # noqa: ANN401
                 f"model: a {model.__name__} needs arguments ({error}); pass one made with them"
             ) from error
     if isinstance(model, str):
-        hint = nearest(model, Model.registry) or "."
+        hint = f"; pass cofactor.{model}" if model in Model.registry else nearest(model, Model.registry) or "."
         raise ParameterError(f"model must be a model or its class, not a name, got {model!r}{hint}")
     if not callable(model):
         raise ParameterError(f"model must be a model, its class, or a function that makes one, got {shown(model)}")
@@ -281,10 +289,3 @@ def seconds_of(name: str, budget: str | float | timedelta) -> float:
         check_at_least(name, budget, 0, above=True)
         return float(budget)  # type: ignore[arg-type]
     return duration(name, budget).total_seconds()  # type: ignore[arg-type]
-
-
-def _options(exclude_seen: bool, item_features: TableLike, category: str | None) -> dict[str, Any]:
-    """How trials are measured, as ``evaluate`` takes it."""
-    check_flag("exclude_seen", exclude_seen)
-    features = None if item_features is None else features_of(item_features, "item")
-    return {"exclude_seen": exclude_seen, "item_features": features, "category": category}

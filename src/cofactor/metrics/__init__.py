@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from cofactor.checks import closest
+from cofactor.checks import closest, shown
 from cofactor.errors import ParameterError
 from cofactor.metrics import ranking
 from cofactor.metrics.auc import auc
@@ -84,9 +84,13 @@ def parse(name: str) -> Metric:
     """
     family, _, k = name.partition("@") if isinstance(name, str) else (repr(name), "", "")
     if family not in METRICS:
+        if not isinstance(name, str):
+            raise ParameterError(f"metrics: the name of a metric is a text such as 'recall@10', got {shown(name)}")
         close = closest(family, METRICS)
         hint = "." if close is None else f"; did you mean {_written(close, k)}?"
         raise ParameterError(f"metrics: {name!r} is unknown{hint} There are: {', '.join(available())}")
+    if "," in name:
+        raise ParameterError(f"metrics: {name!r} is one text; several names are a list, {name.split(',')}")
     kind = METRICS[family]
     return Metric(name, family, kind.read_k(name), kind)
 

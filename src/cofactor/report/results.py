@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_at_least, check_flag, check_type, nearest, shown
+from cofactor.checks import check_at_least, check_flag, check_type, nearest, shown, warn
 from cofactor.data.tables import TableLike, pairs_of
 from cofactor.errors import ParameterError
 from cofactor.evaluation.measure import Measurement, measure
 from cofactor.evaluation.paired import paired_tests
-from cofactor.evaluation.readings import readings
+from cofactor.evaluation.readings import readings, times
 from cofactor.evaluation.study import Study
 from cofactor.evaluation.unseen import unseen
 from cofactor.report import plots
@@ -110,8 +110,10 @@ def make_report(
         The leaderboard has no ``model`` or no metric, or a parameter is none of the possible ones.
     """
     check_type("board", board, pl.DataFrame, "a leaderboard of compare")
-    if "model" not in board.columns or not metrics_of(board) or board.is_empty():
+    if "model" not in board.columns or not metrics_of(board):
         raise ParameterError(f"board: a leaderboard of compare is expected, got the columns {board.columns}")
+    if board.is_empty():
+        raise ParameterError("board: the leaderboard has no rows, and there is nothing to report")
     check_at_least("k", k, 1, whole=True)
     check_flag("exclude_seen", exclude_seen)
     _check(title=title, lead=lead, measured=measured, tests=tests)
@@ -150,6 +152,11 @@ def _known(board: pl.DataFrame, models: Mapping[str, Any], train: Any, test: Tab
     _check_names(board, "models", models)
     ordered = {name: models[name] for name in board["model"] if name in models}
     fitted = {name: model for name, model in ordered.items() if hasattr(model, "interactions_")}
+    failed = set(board.filter(pl.col(metrics_of(board)[0]).is_null())["model"])
+    if bare := [name for name in ordered if name not in {*fitted, *failed} and hasattr(ordered[name], "fit")]:
+        warn(
+            f"models: {', '.join(map(repr, bare))} is not fitted, and in the leaderboard only; fit it, or leave it out"
+        )
     log = train if hasattr(train, "interactions") else None
     given = train if log is None or fitted else log.interactions()
     x = next(iter(fitted.values())).interactions_ if fitted else given
@@ -176,12 +183,9 @@ def _per_user(known: _Known, measured: Any, *, exclude_seen: bool) -> dict[str, 
         pairs = known.pairs
         measured = {} if pairs is None else known.models
         measured = {name: measure(model, pairs, metric, exclude_seen=exclude_seen) for name, model in measured.items()}
-    for name, values in measured.items():
-        if isinstance(values, Measurement):
-            column = values.values.get(metric)
-            if isinstance(column, np.ndarray):
-                found[name] = pl.DataFrame({"user_id": values.users, metric: column})
-        elif metric in values.columns:
+    for name, one in measured.items():
+        values = one.of_users if isinstance(one, Measurement) else one
+        if metric in values.columns:
             found[name] = values.select("user_id", metric)
     return {name: found[name] for name in known.board["model"] if name in found}
 
@@ -221,10 +225,8 @@ def _few(of_models: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
 
 def _leaderboard(page: Report, known: _Known, tests: pl.DataFrame | None) -> None:
     board, metrics = known.board, known.metrics
-    table, marks = (
-        readable_leaderboard(board.select(pl.exclude("pareto", "chosen_on"))),
-        {},
-    )  # a chart, a text show them
+    table = readable_leaderboard(board.select(pl.exclude("pareto", "chosen_on")))  # a chart, and a text show these
+    marks = {}
     if tests is not None and not tests.is_empty():
         found = against_best(board, tests, metrics[0])
         marks = marks_of(found)
@@ -237,7 +239,7 @@ def _leaderboard(page: Report, known: _Known, tests: pl.DataFrame | None) -> Non
         )
     if known.n_read:
         page.text(
-            f"This test was read {known.n_read:,} times before, as far as that was seen, once for each model and look: "
+            f"This test was read {times(known.n_read)} before, as far as that was seen, once for each model and look: "
             "the best of many looks is better than what will come."
         )
     if (chosen := board.select(pl.col("model", "^chosen_on$")).drop_nulls()).width > 1:

@@ -7,11 +7,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import Raw
 
 from cofactor.serve.batching import Batcher
 from cofactor.serve.choices import Choices
 from cofactor.serve.keys import Keys
 from cofactor.serve.limits import Limits
+from cofactor.serve.messages import encode
 from cofactor.serve.request_error import RequestError
 from cofactor.serve.store_reader import StoreReader
 from cofactor.serve.telemetry import Telemetry
@@ -101,7 +103,7 @@ class Service:
         answers = await self.batcher.ask(index, questions, long=_takes_long(asked, len(questions), allowed))
         self.telemetry.listed(answers)
         if asked.k * len(people) > _AT_A_STRETCH:
-            return await asyncio.to_thread(self.told, version, people, answers, begun, unknown)
+            return await asyncio.to_thread(self._told_by_lists, version, people, answers, begun, unknown)
         return self.told(version, people, answers, begun, unknown)
 
     def told(
@@ -126,6 +128,12 @@ class Service:
             told.append(one)
         took = round((perf_counter() - begun) * 1000, 3)
         return {"model": version.told, "lists": told, "took_ms": took}
+
+    def _told_by_lists(self, *given: Any) -> dict[str, Any]:  # noqa: ANN401
+        """As :meth:`told`, each list written already: to write a million entries at once would keep others waiting."""
+        answer = self.told(*given)
+        answer["lists"] = [Raw(encode(one)) for one in answer["lists"]]
+        return answer
 
     def plain(self, asked: Recommend) -> tuple[Version[Index], Question] | None:
         """The question of a request for one list that is answered at once; None where it is more than that."""

@@ -26,13 +26,22 @@ if TYPE_CHECKING:
 
     from cofactor.data.ids import IdMap
 
-__all__ = ["LARGEST_WEIGHT", "LEAST_LARGEST", "as_interactions", "check_weights", "fitted_copies", "in_one_step"]
+__all__ = [
+    "LARGEST_WEIGHT",
+    "LEAST_LARGEST",
+    "as_interactions",
+    "check_weights",
+    "fitted_copies",
+    "in_one_step",
+    "options_of_fit",
+]
 
 # Weights that all models compute with: sums of millions of their squares, and products of such sums with vectors, stay
 # inside float32. Single weights may be smaller, as those of old events are; then they count for next to nothing.
 LARGEST_WEIGHT = 1e12
 LEAST_LARGEST = 1e-12
 
+_FEATURES = ("item_features", "user_features")
 M = TypeVar("M", bound=Model)
 X = TypeVar("X", bound=UserItems)
 P = ParamSpec("P")
@@ -102,6 +111,18 @@ def fitted_copies(whole: Model, parts: tuple[M, ...], fit: Callable[[M], object]
         vars(one)[_OWN] = True
     vars(whole)[_PARTS] = (*zip(parts, copies, strict=True), *inner)
     return copies
+
+
+def options_of_fit(model: Any) -> list[str]:  # noqa: ANN401
+    """The names of what ``fit`` of a model takes beside the training data.
+
+    A model made of ``models`` takes tables of features where one of these does.
+    """
+    names = list(inspect.signature(model.fit).parameters)[1:]
+    if not hasattr(model, "models"):
+        return names
+    inside = [name for part in model.models if hasattr(part, "fit") for name in options_of_fit(part)]
+    return [name for name in names if name not in _FEATURES or name in inside]
 
 
 def check_weights(weights: CSR, items: IdMap, users: IdMap | None = None, what: str = "weight") -> None:

@@ -10,7 +10,7 @@ from cofactor.checks import check_at_least, check_choice
 from cofactor.errors import ParameterError
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import NO_FILTERS, Filters
-from cofactor.models.combined.combination import Combination
+from cofactor.models.combined.combination import Combination, check_weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -107,15 +107,8 @@ class Blend(Combination):
     def _check(self) -> None:
         check_choice("by", self.by, ("rank", "score"))
         check_at_least("depth", self.depth, 1, whole=True)
-        if self.weights is not None and not isinstance(self.weights, list | tuple | np.ndarray):
-            raise ParameterError(f"weights must be a list of numbers, one for each model, got {self.weights!r}")
+        check_weights_of(self.models, self.weights)
         super()._check()
-        if self.weights is not None and len(self.weights) != len(self.models):
-            raise ParameterError(
-                f"weights must be one number for each of {len(self.models)} models, got {self.weights!r}"
-            )
-        for weight in () if self.weights is None else self.weights:
-            check_at_least("weights", weight, 0, above=True)
 
     def _top_k(self, users: Rows, k: int, filters: Filters) -> TopK:
         return self._blended(len(users), k, lambda model, depth: model._top_k(users, depth, filters))

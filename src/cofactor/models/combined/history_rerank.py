@@ -32,10 +32,11 @@ from cofactor.errors import DataError, ParameterError
 from cofactor.kernels.arrays import TopK
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
-from cofactor.models.base.fitting import fitted_copies, in_one_step
+from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.learned import check_range
 from cofactor.models.base.recommender import Recommender
 from cofactor.models.combined._votes import Votes
+from cofactor.models.combined.combination import check_weights_of, fit_models
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -152,8 +153,15 @@ class HistoryRerank(Recommender):
         return True
 
     @in_one_step
-    def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:
-        """Fit every model, and score the histories of the training data.
+    def fit(
+        self,
+        interactions: Interactions,
+        *,
+        item_features: TableLike | None = None,
+        user_features: TableLike | None = None,
+        progress: bool | None = None,
+    ) -> Self:
+        """Fit every model, with features as ``Blend.fit`` does, and score the histories of the training data.
 
         Raises
         ------
@@ -163,8 +171,9 @@ class HistoryRerank(Recommender):
             An event is of a type without a weight; or as the models' ``fit``.
         """
         self._check()
-        self.models = fitted_copies(self, self.models, lambda model: model.fit(interactions, progress=progress))
-        self._learn(interactions, timelines_of(interactions, interactions.items))
+        x = fit_models(self, interactions, {"item": item_features, "user": user_features}, progress)
+        self._learn(x, timelines_of(x, x.items))
+        self.interactions_ = x.without_log
         return self
 
     @classmethod
@@ -348,19 +357,12 @@ class HistoryRerank(Recommender):
                 )
             for name, weight in self.type_weights.items():
                 check_at_least(f"type_weights[{name!r}]", weight, 0, above=True)
-        if self.weights is not None and not isinstance(self.weights, list | tuple | np.ndarray):
-            raise ParameterError(f"weights must be a list of numbers, one for each model, got {self.weights!r}")
+        check_weights_of(self.models, self.weights)
         if not self.models or not all(isinstance(m, Recommender) for m in self.models):
             raise ParameterError(f"HistoryRerank needs models that have similar items, got {self.models!r}")
         for model in self.models:
             if type(model)._similar_items is Recommender._similar_items:
                 raise ParameterError(f"HistoryRerank needs models that have similar items; {model!r} has none")
-        if self.weights is not None and len(self.weights) != len(self.models):
-            raise ParameterError(
-                f"weights must be one number for each of {len(self.models)} models, got {self.weights!r}"
-            )
-        for weight in () if self.weights is None else self.weights:
-            check_at_least("weights", weight, 0, above=True)
 
 
 def _recency(place: NDArray[Any], n: NDArray[np.integer]) -> NDArray[np.float64]:

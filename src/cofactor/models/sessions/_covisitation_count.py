@@ -94,6 +94,7 @@ def count_pairs(
     memory_limit: int | None,
     threads: int | None,
     bar: tqdm[Any],
+    rows: tuple[int, int] | None = None,
 ) -> tuple[CSR, Capped]:
     """Neighbours of every item, (n_items, n_items), at most ``neighbours`` a row.
 
@@ -107,6 +108,8 @@ def count_pairs(
         Most seconds between two events.
     once : bool
         Count a pair of items once a session instead of every pair of events.
+    rows : (int, int), optional
+        The items that are counted, from and to; the others have no neighbours.
     """
     weights, scale = weigh()
     most = sessions.n_events + 1 if last_events is None else last_events
@@ -115,6 +118,8 @@ def count_pairs(
     )
     starts = offsets(lengths)
     del lengths
+    if rows is not None:
+        work[: rows[0]] = work[rows[1] :] = 0
     n_items, n_events = sessions.n_items, int(starts[-1])
     if n_events > _MAX_RECORDS:
         raise ParameterError(
@@ -132,11 +137,12 @@ def count_pairs(
         sessions.indptr, sessions.items, times, weights, starts=starts, threads=threads
     )
     del weights
-    rows = _count_rows(
+    counted = _count_rows(
         kernels, (records, seconds, starts), counts, work, places,
         gap=gap, once=once, scale=scale, n_best=neighbours, parts=n_parts, threads=n_threads, bar=bar,
+        wanted=rows or (0, n_items),
     )  # fmt: skip
-    return rows, Capped(*capped)
+    return counted, Capped(*capped)
 
 
 def _count_rows(
@@ -153,15 +159,16 @@ def _count_rows(
     parts: int,
     threads: int,
     bar: tqdm[Any],
+    wanted: tuple[int, int],
 ) -> CSR:
-    """Count the neighbours of all items, in so many parts; ``events`` are records, seconds and where sessions start."""
+    """Count the neighbours of some items, in so many parts; ``events``: records, seconds and where sessions start."""
     n_items = len(counts)
     n_kept, indices = np.zeros(n_items, np.int32), np.empty(int(places[-1]), np.int32)
     values = np.empty(int(places[-1]), np.float32)
     workspace = np.zeros((threads, n_items, 2), np.uint64), np.empty((threads, n_items + 1), np.uint32)
     effort = np.cumsum(work)
     bar.reset(total=int(effort[-1]) if len(effort) else 0)
-    for first, last in _cuts(np.cumsum(counts), parts):
+    for first, last in ((wanted[0] + a, wanted[0] + b) for a, b in _cuts(np.cumsum(counts[slice(*wanted)]), parts)):
         starts = offsets(counts[first:last])
         windows = kernels.covisitation_index(
             *events, gap=gap, n_items=n_items, first=first, starts=starts, threads=threads

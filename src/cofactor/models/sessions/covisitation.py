@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta  # noqa: TC003
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -30,10 +30,25 @@ if TYPE_CHECKING:
     from cofactor.kernels.csr import CSR
     from cofactor.models.sessions._covisitation_count import Capped
 
-__all__ = ["CoVisitation"]
+__all__ = ["CoVisitation", "Part"]
 
 _CHUNK = 1 << 20  # events weighed at once
 _BITS = 24  # of the largest weight of an event
+
+
+class Part(NamedTuple):
+    """What is counted of a log that has more sessions than those at hand.
+
+    Attributes
+    ----------
+    rows : (int, int)
+        Items from and to; all sessions that have one of them are at hand.
+    span : (int, int)
+        The oldest and the newest time of the whole log, in seconds.
+    """
+
+    rows: tuple[int, int]
+    span: tuple[int, int]
 
 
 class CoVisitation(ItemWeightModel):
@@ -201,7 +216,7 @@ class CoVisitation(ItemWeightModel):
         self._warn(capped)
         return weights
 
-    def _count(self, sessions: Sessions, progress: bool | None) -> tuple[CSR, Capped]:
+    def _count(self, sessions: Sessions, progress: bool | None, part: Part | None = None) -> tuple[CSR, Capped]:
         needs = {"max_gap": self.max_gap, "recency": self.recency or None, "half_life": self.half_life}
         for name in (n for n, value in needs.items() if value is not None and sessions.times is None):
             raise DataError(
@@ -213,7 +228,7 @@ class CoVisitation(ItemWeightModel):
             return count_pairs(
                 self._kernels(),
                 sessions,
-                lambda: self._event_weights(sessions, table),
+                lambda: self._event_weights(sessions, table, None if part is None else part.span),
                 gap=None if self.max_gap is None else int(duration("max_gap", self.max_gap).total_seconds()),
                 once=self.pairs == "once",
                 last_events=self.last_events,
@@ -221,6 +236,7 @@ class CoVisitation(ItemWeightModel):
                 memory_limit=None if self.memory_limit is None else parse_bytes("memory_limit", self.memory_limit),
                 threads=self.threads,
                 bar=bar,
+                rows=None if part is None else part.rows,
             )
 
     def _type_table(self, sessions: Sessions) -> NDArray[np.float64] | None:
@@ -246,7 +262,7 @@ class CoVisitation(ItemWeightModel):
         return np.array([(1.0 if weights is None else weights[t]) if t in wanted else 0.0 for t in known])
 
     def _event_weights(
-        self, sessions: Sessions, table: NDArray[np.float64] | None
+        self, sessions: Sessions, table: NDArray[np.float64] | None, span: tuple[int, int] | None = None
     ) -> tuple[NDArray[np.uint32] | None, float]:
         """Whole weight of every event, and the value of 1."""
         if table is None and not self.recency and self.half_life is None:
@@ -254,7 +270,9 @@ class CoVisitation(ItemWeightModel):
         largest = (1.0 if table is None else float(table.max(initial=0.0))) * (1 + self.recency)
         scale = 2.0 ** (_BITS - np.ceil(np.log2(largest))) if largest else 1.0
         times = sessions.times
-        newest, oldest = (int(times.max()), int(times.min())) if times is not None and len(times) else (0, 0)
+        if span is None:
+            span = (int(times.min()), int(times.max())) if times is not None and len(times) else (0, 0)
+        oldest, newest = span
         out = np.empty(sessions.n_events, np.uint32)
         for at in range(0, sessions.n_events, _CHUNK):
             piece = slice(at, at + _CHUNK)

@@ -68,6 +68,8 @@ def test_with_features_a_family_that_learns_from_them_is_tried(monkeypatch):
     assert found.name == "SampledMF with features"
     assert found.model.item_features_.n_features == 3
     assert len(found.model.interactions_.items) == 40  # what has features alone is there, in the last fit too
+    with pytest.raises(cf.DataError, match="item_features: no column item_id, but user_id: a table of users is given"):
+        cf.best_model(x, "2s", fit_options={"item_features": films.rename({"item_id": "user_id"})})
     with pytest.raises(cf.ParameterError, match="fit of SampledMF takes no 'films'; it takes item_features"):
         cf.best_model(x, "2s", fit_options={"films": films})
 

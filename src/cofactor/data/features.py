@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cofactor.system.arrays import Arrays
 
-__all__ = ["Features", "Of", "new_ids"]
+__all__ = ["Features", "Of", "new_ids", "read_features"]
 
 Of: TypeAlias = Literal["item", "user"]
 Described: TypeAlias = Literal["item", "user", "context"]
@@ -103,7 +103,7 @@ class Features:
             numbers are null or not finite; or no column tells the rows apart.
         """
         check_choice("of", of, _OTHER)
-        what, table = f"{of}_features", _read(frame, of)
+        what, table = f"{of}_features", read_features(frame, of)
         ids, found, notes, dropped = table[f"{of}_id"], [], [], {}
         for column in table.drop(f"{of}_id"):
             learned = Column.learned(column, ids, what)
@@ -165,7 +165,7 @@ class Features:
             As :meth:`from_frame`; or a column is missing or of another kind, or none of the ids has a row.
         """
         check_type("ids", ids, IdMap, "an IdMap, such as interactions.items")
-        what, table = self._what, _read(frame, self.of)
+        what, table = self._what, read_features(frame, self.of)
         if missing := [column.name for column in self.columns if column.name not in table.columns]:
             raise DataError(
                 f"{what}: no column {', '.join(missing)}, of which features were learned; the columns are "
@@ -276,7 +276,7 @@ class Features:
 
 def new_ids(frame: TableLike, of: str, ids: IdMap) -> IdMap:
     """The ids of a table of features that are not among ``ids``; see :meth:`Features.new_ids`."""
-    what, there = f"{of}_features", _read(frame, of)[f"{of}_id"]
+    what, there = f"{of}_features", read_features(frame, of)[f"{of}_id"]
     new = there.filter(pl.Series(ids.rows(there, f"{what}: {of}_id") < 0))
     try:
         return IdMap.from_values(new.cast(ids.dtype))
@@ -314,8 +314,14 @@ def _n_features(told: dict[str, Any]) -> int:
     return n
 
 
-def _read(frame: TableLike, of: str) -> pl.DataFrame:
-    """A table with one row for each id, whatever its other columns are."""
+def read_features(frame: TableLike, of: str) -> pl.DataFrame:
+    """A table with one row for each id, whatever its other columns are.
+
+    Raises
+    ------
+    DataError
+        The ids are missing, null, repeated, of no type of ids, or those of the other side.
+    """
     what, name, other = f"{of}_features", f"{of}_id", f"{_OTHER[of]}_id"
     table = read_table(frame, (), what)
     if other in table.columns and name in table.columns:

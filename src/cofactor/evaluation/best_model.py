@@ -170,7 +170,7 @@ def best_model(
     data = hold_out(events, valid, weight=weight, rated=rated, seed=seed, name="events")
     new_only = _asks_for_new(data, rated=rated) if exclude_seen is None else exclude_seen
     contest = _Contest(data, measured, new_only, started + _FIRST_PART * seconds, seed=seed, featured=featured)
-    families = _families(data, rated=rated, new_only=new_only) | {name: model for name, (model, _) in featured.items()}
+    families = _families(data, {name: model for name, (model, _) in featured.items()}, rated=rated, new_only=new_only)
     with progress_bar("best_model", progress, total=len(families) + _TUNED) as bar:
         try:
             contest.try_each(families, bar)
@@ -206,12 +206,14 @@ def _asks_for_new(data: Holdout, *, rated: bool) -> bool:
     return unseen(pairs, data.training.any).height >= (1 - _REPEATS) * pairs.height
 
 
-def _families(data: Holdout, *, rated: bool, new_only: bool) -> dict[str, Recommender]:
-    """What suits the data, the quick ones first."""
+def _families(
+    data: Holdout, featured: Mapping[str, Recommender], *, rated: bool, new_only: bool
+) -> dict[str, Recommender]:
+    """What suits the data, the quick ones first, and before the others what learns from features that were given."""
     x, log = data.training.any, data.training.events
     timed = log is not None and log.time is not None
     if rated:
-        return {"biases": BiasOnly(), "BiasedMF": BiasedMF(), "BayesianMF": BayesianMF()}
+        return {"biases": BiasOnly(), **featured, "BiasedMF": BiasedMF(), "BayesianMF": BayesianMF()}
     moderate = min(x.n_users, x.n_items) <= _MODERATE
     recent = {"popular of late": Popular(window="7d")} if timed else {}
     collaborative: dict[str, Recommender] = {
@@ -222,7 +224,7 @@ def _families(data: Holdout, *, rated: bool, new_only: bool) -> dict[str, Recomm
         **({"SLIM": SLIM(neighbours=50)} if x.n_items <= _MODERATE else {}),
     }
     if new_only:
-        return {"popular": Popular(), **recent, **collaborative}
+        return {"popular": Popular(), **recent, **featured, **collaborative}
     history: dict[str, Recommender] = {"history": Fallback(PersonalPopular(), Popular())}
     slow: dict[str, Recommender] = {}
     if timed:
@@ -230,7 +232,7 @@ def _families(data: Holdout, *, rated: bool, new_only: bool) -> dict[str, Recomm
         history["NextBasket"] = Fallback(NextBasket(), Popular(window="7d"))
         slow["Repurchase"] = Fallback(Repurchase(), Popular(window="7d"))  # whose fit tells no steps to stop at
     del collaborative["ItemKNN"]  # which never scores an item by itself, and is out of place where items come again
-    return {"popular": Popular(), **history, **collaborative, **slow}
+    return {"popular": Popular(), **history, **featured, **collaborative, **slow}
 
 
 def _featured(given: Mapping[str, Any] | None, *, rated: bool) -> dict[str, tuple[Recommender, dict[str, Any]]]:

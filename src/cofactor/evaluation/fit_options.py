@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from cofactor.checks import nearest, shown
+from cofactor.data.features import read_features
 from cofactor.data.log import Log
 from cofactor.data.tables import read_table
 from cofactor.data.user_items import UserItems
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["as_fit_options", "check_fit_options", "of_fold", "options_by_name", "told_of"]
 
+_OF = {"item_features": "item", "user_features": "user"}
 _OWN = ("progress", "held_out")  # what compare and tune hand on themselves
 
 
@@ -92,8 +94,9 @@ def told_of(options: Mapping[str, Any]) -> dict[str, str]:
 
 def _read(name: str, value: Any) -> Any:  # noqa: ANN401
     """Tables are read once for all fits; what else there is stays as it is."""
-    plain = value is None or isinstance(value, bool | int | float | str | Model | Log | UserItems)
-    return value if plain else read_table(value, [], name)
+    if value is None or isinstance(value, bool | int | float | str | Model | Log | UserItems):
+        return value
+    return read_features(value, _OF[name]) if name in _OF else read_table(value, [], name)
 
 
 def _told(value: Any) -> str:  # noqa: ANN401

@@ -221,7 +221,7 @@ def large(threads: int, *, factors: int = 120, batch: int = 1024, n: int = 27_00
         print_row(str(number), f"{time.perf_counter() - start:.1f}", f"{time.process_time() - cpu:.1f}")
 
 
-def best(folder: Path, threads: int, *, factors: int = 120, batch: int = 1024, most: int = 8) -> None:
+def best(folder: Path, threads: int, *, factors: int = 120, batch: int = 1024, most: int = 40) -> None:
     """RMSE of a random tenth of ml-1m (seed 0), a validation side on which both choose when to stop, and when.
 
     The model has its defaults; the loop those of the notebook, and is stopped when an epoch is worse than the one

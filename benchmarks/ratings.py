@@ -51,8 +51,8 @@ MODELS: dict[str, Callable[[], cf.RatingModel]] = {
     ),
 }
 SURPRISE = {  # its SVD++ takes a quarter of an hour for each split of ml-1m
-    "ml-100k": {"Surprise SVD": "SVD", "Surprise SVD++": "SVDpp"},
-    "ml-1m": {"Surprise SVD": "SVD"},
+    "ml-100k": {"Surprise SVD": "SVD", "Surprise SVD++": "SVDpp", "Surprise CoClustering": "CoClustering"},
+    "ml-1m": {"Surprise SVD": "SVD", "Surprise CoClustering": "CoClustering"},
 }
 
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/random.hpp"
+#include "core/row.hpp"
 #include "core/stages.hpp"
 #include "fm/batches.hpp"
 #include "fm/fm.hpp"
@@ -15,10 +16,13 @@ namespace cofactor {
 
 namespace {
 
-// Users go in groups, in random order, and the ratings of a group's users too: the rows and the optimizer's state of a
-// group stay in the cache until the next one comes. What bounds a pass is how fast rows and state come from there, so a
-// batch touches each of them once: an item with one rating in the batch is stepped beside its user. The others wait for
-// all users, of whose rows as they were copies are kept for them.
+// Users go in random groups, and the ratings of a group's users in random order: the rows and the optimizer's state of
+// a group stay in the cache until the next one comes. What bounds a pass is how fast rows and state come from there, so
+// a batch touches each of them once: an item with one rating in the batch is stepped beside its user. The others wait
+// for all users, of whose rows as they were copies are kept for them.
+//
+// kWidth: of rows that stay in registers, or 0 for wider ones and for optimizers other than row_adam.
+template <int kWidth>
 class Epoch {
 public:
     Epoch(const Csr& targets, const Table& rows, const FmEpoch& options, int threads, Interrupt& interrupt)
@@ -48,6 +52,7 @@ public:
             for (std::int64_t k = first; k < std::min(first + group_, n_users_); ++k) {
                 users.push_back(static_cast<std::int32_t>(order(k)));
             }
+            std::sort(users.begin(), users.end());  // rows and ratings that lie one after the other are found sooner
             ratings_.assign(targets_, users, size_, Random(o_.seed, first));
             for (std::int64_t b = 0; b < ratings_.size() && !interrupt_.stopped(); b += at_once) {
                 losses += some_batches(b, std::min(at_once, ratings_.size() - b));
@@ -58,8 +63,10 @@ public:
     }
 
 private:
-    static constexpr std::int64_t kGrain = 64;
-    static constexpr std::int64_t kAheadUsers = 6, kAheadItems = 8;   // rows that are on their way
+    using Numbers = Row<kWidth>;
+
+    static constexpr std::int64_t kGrain = 32, kPieces = 4;           // rows of a piece at least, pieces of a thread
+    static constexpr std::int64_t kAheadUsers = 4, kAheadItems = 6;   // rows that are on their way
     static constexpr std::int64_t kBatches = 32, kRatings = 1 << 15;  // that are got ready at once
     static constexpr std::int64_t kGroupFloats = 1 << 20;             // of the rows of a group's users
 
@@ -73,20 +80,22 @@ private:
             const Batch& batch = batches_[stage / 2];
             return stage % 2 == 0 ? batch.n_users() : std::ssize(batch.repeated());
         };
-        parallel_stages(
-            2 * n, threads_, interrupt_, [&](std::int64_t stage) { return (rows(stage) + kGrain - 1) / kGrain; },
-            [&](std::int64_t stage, std::int64_t piece, int worker) {
-                const Batch& batch = batches_[stage / 2];
-                const std::int64_t begin = piece * kGrain, end = std::min(begin + kGrain, rows(stage));
-                const std::int64_t at = ratings_.begin(first + stage / 2) - ratings_.begin(first);
-                const float scale = 1.0f / static_cast<float>(batch.entries().size());
-                float* const gradients = gradients_.data() + worker * 2 * t_.width;
-                if (stage % 2 == 0) {
-                    of_users(batch, begin, end, scale, at, gradients);
-                } else {
-                    of_repeated(batch, begin, end, at, gradients);
-                }
-            });
+        const auto pieces = [&](std::int64_t stage) {
+            return std::min<std::int64_t>((rows(stage) + kGrain - 1) / kGrain, kPieces * threads_);
+        };
+        parallel_stages(2 * n, threads_, interrupt_, pieces, [&](std::int64_t stage, std::int64_t piece, int worker) {
+            const Batch& batch = batches_[stage / 2];
+            const std::int64_t begin = rows(stage) * piece / pieces(stage);
+            const std::int64_t end = rows(stage) * (piece + 1) / pieces(stage);
+            const std::int64_t at = ratings_.begin(first + stage / 2) - ratings_.begin(first);
+            const float scale = 1.0f / static_cast<float>(batch.entries().size());
+            float* const gradients = gradients_.data() + worker * 2 * t_.width;
+            if (stage % 2 == 0) {
+                of_users(batch, begin, end, scale, at, gradients);
+            } else {
+                of_repeated(batch, begin, end, at, gradients);
+            }
+        });
         if (interrupt_.stopped()) return 0.0;
         const std::int64_t size = ratings_.begin(first + n) - ratings_.begin(first);
         return std::accumulate(losses_.begin(), losses_.begin() + size, 0.0);
@@ -108,103 +117,89 @@ private:
                 prefetch(item(e.item), t_.width);
             }
         };
-        for (std::int64_t ahead = 0; ahead < kAheadUsers; ++ahead) ask_user(begin + ahead);
-        for (std::int64_t ahead = 0; ahead < kAheadItems; ++ahead) ask_item(batch.start(begin) + ahead);
+        for (std::int64_t ahead = 0; ahead < kAheadItems; ++ahead) {  // what is wanted first comes first
+            if (ahead < kAheadUsers) ask_user(begin + ahead);
+            ask_item(batch.start(begin) + ahead);
+        }
         for (std::int64_t u = begin; u < end; ++u) {
             ask_user(u + kAheadUsers);
-            const float* const own = t_.row(batch.user(u));
-            if (batch.copy(u) >= 0) std::copy_n(own, t_.width, copies_.data() + batch.copy(u) * t_.width);
-            const float squares = decayed(own, gradients);
-            float of_weight = gradients[0];
+            const Numbers own(t_.row(batch.user(u)));
+            if (batch.copy(u) >= 0) {
+                float* const copy = copies_.data() + batch.copy(u) * width();
+                each([&](auto v) { store(copy + v * kLanes, own.get(v)); });
+            }
+            Numbers gradient = decayed(own, gradients);
+            float of_weight = o_.weight_decay * own.first();
             for (std::int32_t k = batch.start(u); k < batch.start(u + 1); ++k) {
                 ask_item(k + kAheadItems);
-                of_weight += of_rating(batch.entries()[k], scale, at + k, own, squares, gradients);
+                of_weight += of_rating(batch.entries()[k], scale, at + k, own, gradient, gradients + width());
             }
-            gradients[0] = of_weight;
-            steps_(batch.user(u), gradients);
+            step(batch.user(u), own, gradient, of_weight);
         }
     }
 
     // What a rating adds to the gradient of its user, and a step of its item unless that is repeated. Gives the slope.
-    // squares: of the user's vector; gradients: the user's, and room for the item's.
-    float of_rating(const BatchEntry& e, float scale, std::int64_t at, const float* user, float squares,
-                    float* gradients) {
-        float* const own = item(e.item);
-        if (e.repeated < 0 && t_.step.kind == Optimizer::row_adam) {
-            return row_adam_step(e, scale, at, user, squares, gradients);
-        }
-        const float product = dot(user, own, t_.width) - user[0] * own[0];
-        const float slope = evaluate(at, e.target, o_.offset + user[0] + own[0] + product, scale);
-        axpy(slope, own, gradients, t_.width);
+    // room: for the item's gradient.
+    [[gnu::always_inline]] float of_rating(const BatchEntry& e, float scale, std::int64_t at, const Numbers& user,
+                                           Numbers& of_user, float* room) {
+        const Numbers own(item(e.item));
+        const float product = dot(user, own, width()) - user.first() * own.first();
+        const float slope = evaluate(at, e.target, o_.offset + user.first() + own.first() + product, scale);
+        axpy(slope, own, of_user, width());
         if (e.repeated < 0) {
-            float* const gradient = gradients + t_.width;
-            decayed(own, gradient);
-            const float of_weight = gradient[0] + slope;
-            axpy(slope, user, gradient, t_.width);
-            gradient[0] = of_weight;
-            steps_(n_users_ + e.item, gradient);
+            Numbers gradient = decayed(own, room);
+            axpy(slope, user, gradient, width());
+            step(n_users_ + e.item, own, gradient, o_.weight_decay * own.first() + slope);
         }
         return slope;
     }
 
-    // The same in two passes over the item's row: the squared length of its gradient, slope u + decay v, follows from
-    // those of u and v and from their product.
-    float row_adam_step(const BatchEntry& e, float scale, std::int64_t at, const float* __restrict u, float u_squares,
-                        float* __restrict of_user) {
-        const std::int64_t row = n_users_ + e.item;
-        float* const __restrict v = t_.row(row);
-        float* const __restrict first = t_.first + row * t_.width;
-        Vec product{}, square{};
-        for (std::ptrdiff_t j = 0; j < t_.width; j += kLanes) {
-            product += load(u + j) * load(v + j);
-            square += load(v + j) * load(v + j);
-        }
-        const float uv = sum(product) - u[0] * v[0], v_squares = sum(square) - v[0] * v[0], decay = o_.weight_decay;
-        const float slope = evaluate(at, e.target, o_.offset + u[0] + v[0] + uv, scale);
-        const float of_weight = decay * v[0] + slope;
-        const float of_vector = slope * slope * u_squares + 2 * slope * decay * uv + decay * decay * v_squares;
-        const RowSteps::Rates rates = steps_.rates(row, of_weight * of_weight, of_vector);
-        const float some1 = 1 - t_.step.beta1;
-        const float moment = first[0] + some1 * (of_weight - first[0]), weight = v[0] - rates.weight * moment;
-        for (std::ptrdiff_t j = 0; j < t_.width; j += kLanes) {
-            const Vec x = load(v + j);
-            store(of_user + j, load(of_user + j) + slope * x);
-            const Vec f = load(first + j) + some1 * (decay * x + slope * load(u + j) - load(first + j));
-            store(first + j, f);
-            store(v + j, x - rates.vector * f);
-        }
-        first[0] = moment;
-        v[0] = weight;
-        return slope;
-    }
-
-    void of_repeated(const Batch& batch, std::int64_t begin, std::int64_t end, std::int64_t at, float* gradient) {
+    void of_repeated(const Batch& batch, std::int64_t begin, std::int64_t end, std::int64_t at, float* room) {
+        const auto ask = [&](std::int64_t r) {
+            if (r < end) steps_.prefetch(n_users_ + batch.repeated()[r]);
+        };
+        for (std::int64_t ahead = 0; ahead < kAheadItems; ++ahead) ask(begin + ahead);
         for (std::int64_t r = begin; r < end; ++r) {
-            if (r + kAheadItems < end) steps_.prefetch(n_users_ + batch.repeated()[r + kAheadItems]);
-            const std::int32_t own = batch.repeated()[r];
-            decayed(item(own), gradient);
-            float of_weight = gradient[0];
+            ask(r + kAheadItems);
+            const std::int64_t row = n_users_ + batch.repeated()[r];
+            const Numbers own(t_.row(row));
+            Numbers gradient = decayed(own, room);
+            float of_weight = o_.weight_decay * own.first();
             for (const Batch::Share& share : batch.shares(r)) {
                 const float slope = slopes_[at + share.entry];
-                axpy(slope, copies_.data() + share.copy * t_.width, gradient, t_.width);
+                axpy(slope, Numbers(copies_.data() + share.copy * width()), gradient, width());
                 of_weight += slope;
             }
-            gradient[0] = of_weight;
-            steps_(n_users_ + own, gradient);
+            step(row, own, gradient, of_weight);
         }
+    }
+
+    // gradient: all but its first number, which is of_weight.
+    [[gnu::always_inline]] void step(std::int64_t row, const Numbers& own, Numbers& gradient, float of_weight) const {
+        if constexpr (kWidth == 0) {
+            if (t_.step.kind != Optimizer::row_adam) {
+                gradient.from[0] = of_weight;
+                steps_(row, gradient.from);
+                return;
+            }
+        }
+        steps_.by_row(row, own, gradient, of_weight);
+    }
+
+    std::ptrdiff_t width() const { return kWidth > 0 ? kWidth : t_.width; }
+
+    template <class Visit>
+    [[gnu::always_inline]] void each(Visit&& visit) const {
+        each_vector<kWidth>(width(), visit);
     }
 
     float* item(std::int64_t i) const { return t_.row(n_users_ + i); }
 
-    // The gradient of the penalty; gives the squared length of the vector.
-    float decayed(const float* values, float* gradient) const {
-        Vec squares{};
-        for (std::ptrdiff_t j = 0; j < t_.width; j += kLanes) {
-            const Vec x = load(values + j);
-            store(gradient + j, o_.weight_decay * x);
-            squares += x * x;
-        }
-        return sum(squares) - values[0] * values[0];
+    // The gradient of the penalty.
+    [[gnu::always_inline]] Numbers decayed(const Numbers& own, float* room) const {
+        Numbers gradient = Numbers::in(room);
+        each([&](auto v) { gradient.set(v, broadcast(o_.weight_decay) * own.get(v)); });
+        return gradient;
     }
 
     // The slope of the loss in what is predicted.
@@ -241,7 +236,27 @@ private:
 }  // namespace
 
 double fm_epoch(const Csr& targets, const Table& rows, const FmEpoch& options, int threads, Interrupt& interrupt) {
-    return Epoch(targets, rows, options, threads, interrupt).run();
+    const auto run = [&]<int kWidth> { return Epoch<kWidth>(targets, rows, options, threads, interrupt).run(); };
+    switch (rows.step.kind == Optimizer::row_adam ? rows.width : 0) {
+        case 16:
+            return run.template operator()<16>();
+        case 32:
+            return run.template operator()<32>();
+        case 48:
+            return run.template operator()<48>();
+        case 64:
+            return run.template operator()<64>();
+        case 80:
+            return run.template operator()<80>();
+        case 96:
+            return run.template operator()<96>();
+        case 112:
+            return run.template operator()<112>();
+        case 128:
+            return run.template operator()<128>();
+        default:
+            return run.template operator()<0>();
+    }
 }
 
 }  // namespace cofactor

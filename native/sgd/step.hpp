@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <vector>
 
+#include "core/row.hpp"
 #include "sgd/table.hpp"
 
 namespace cofactor {
@@ -47,10 +48,6 @@ public:
             for (std::ptrdiff_t j = 0; j < width; ++j) values[j] -= step.learning_rate * gradient[j];
             return;
         }
-        if (step.kind == Optimizer::row_adam) {
-            step_by_row(r, gradient);
-            return;
-        }
         float* const __restrict second = t_.second + at;
         if (step.kind == Optimizer::adagrad) {
             for (std::ptrdiff_t j = 0; j < width; ++j) {
@@ -70,12 +67,33 @@ public:
         }
     }
 
+    // The same by row_adam. of_weight: the first number of the gradient, whatever that of `gradient` is; own: the row.
+    template <int kWidth>
+    [[gnu::always_inline]] void by_row(std::int64_t r, const Row<kWidth>& own, const Row<kWidth>& gradient,
+                                       float of_weight) const {
+        const std::ptrdiff_t width = kWidth > 0 ? kWidth : t_.width;
+        float* const __restrict values = t_.values + r * width;
+        float* const __restrict first = t_.first + r * width;
+        const float squares = dot(gradient, gradient, width) - gradient.first() * gradient.first();
+        const auto [weight_rate, vector_rate] = rates(r, of_weight * of_weight, squares);
+        const float some1 = 1 - t_.step.beta1, moment = first[0] + some1 * (of_weight - first[0]);
+        const float weight = own.first() - weight_rate * moment;
+        each_vector<kWidth>(width, [&](auto v) {
+            const Vec x = own.get(v), before = load(first + v * kLanes);
+            const Vec mean = before + broadcast(some1) * (gradient.get(v) - before);
+            store(first + v * kLanes, mean);
+            store(values + v * kLanes, x - broadcast(vector_rate) * mean);
+        });
+        first[0] = moment;
+        values[0] = weight;
+    }
+
+private:
     struct Rates {
         float weight, vector;
     };
 
-    // row_adam: another step of a row begins, whose gradient has these squared lengths; what its first moments are
-    // multiplied by.
+    // Another step of a row begins, whose gradient has these squared lengths; what its first moments are multiplied by.
     Rates rates(std::int64_t r, float of_weight, float of_vector) const {
         const StepOptions& step = t_.step;
         float* const second = t_.second + 2 * r;
@@ -89,23 +107,6 @@ public:
                 rate / (std::sqrt(second[1] * second_scale) + step.epsilon)};
     }
 
-private:
-    void step_by_row(std::int64_t r, const float* __restrict gradient) const {
-        const std::ptrdiff_t width = t_.width;
-        float* const __restrict values = t_.values + r * width;
-        float* const __restrict first = t_.first + r * width;
-        Vec squares{};
-        for (std::ptrdiff_t j = 0; j < width; j += kLanes) squares += load(gradient + j) * load(gradient + j);
-        const float of_weight = gradient[0] * gradient[0];
-        const auto [weight_rate, vector_rate] = rates(r, of_weight, sum(squares) - of_weight);
-        const float some1 = 1 - t_.step.beta1, weight = values[0];
-        for (std::ptrdiff_t j = 0; j < width; ++j) {
-            first[j] += some1 * (gradient[j] - first[j]);
-            values[j] -= vector_rate * first[j];
-        }
-        values[0] = weight - weight_rate * first[0];
-    }
-
     struct Corrected {
         float rate, second_scale;
     };
@@ -114,8 +115,11 @@ private:
 
     // What makes up for means that began with zeros, at a row's step number n.
     Corrected corrected(std::int32_t n) const {
-        return {static_cast<float>(t_.step.learning_rate / -std::expm1(n * log_beta1_)),
-                static_cast<float>(1 / -std::expm1(n * log_beta2_))};
+        const auto share = [&](double log_beta) {  // e^-18 is nothing beside 1
+            return n * log_beta < -18 ? 1.0 : -std::expm1(n * log_beta);
+        };
+        return {static_cast<float>(t_.step.learning_rate / share(log_beta1_)),
+                static_cast<float>(1 / share(log_beta2_))};
     }
 
     const Table& t_;

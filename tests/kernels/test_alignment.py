@@ -10,12 +10,12 @@ import scipy.sparse as sp
 
 from cofactor.kernels import native
 from cofactor.kernels.arguments import Similarity
-from cofactor.kernels.arrays import width_of
+from cofactor.kernels.arrays import aligned_zeros, width_of
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
 from device import kernels
 
-CACHE_LINE = 64
+CACHE_LINE, LARGE_PAGE = 64, 1 << 21
 PLACES = [0, 1, 4, 8, 15]  # 4 and 8 floats are whole vectors of the lower CPU levels
 N, M, FACTORS = 70, 130, 40  # more than a tile and a half of every level, none of them a multiple of one
 
@@ -149,3 +149,12 @@ def test_results_do_not_depend_on_where_arrays_lie(cpu_level, call, monkeypatch)
 
 def test_rows_are_as_wide_as_the_next_multiple_of_16():
     assert [width_of(n) for n in (0, 1, 15, 16, 17, 64, 129)] == [0, 16, 16, 16, 32, 64, 144]
+
+
+@pytest.mark.parametrize(("n", "place"), [(3, CACHE_LINE), (20_000, LARGE_PAGE)])
+def test_rows_begin_at_a_cache_line_and_many_at_a_large_page(n, place):
+    rows = aligned_zeros(n, 64)
+    assert rows.shape == (n, 64)
+    assert rows.flags.c_contiguous
+    assert not rows.any()
+    assert rows.ctypes.data % place == 0

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Float", "Ranks", "Rows", "TopK", "aligned_zeros", "width_of"]
 
 _LANES = 16  # floats of the widest vector registers
+_LINE, _PAGE = 64, 1 << 21  # bytes of a cache line and of a large page
 
 Float: TypeAlias = NDArray[np.float32]
 """Vectors, matrices and scores."""
@@ -27,10 +28,15 @@ def width_of(n: int) -> int:
 
 
 def aligned_zeros(n: int, width: int) -> Float:
-    """Zeros (n, width) float32 that begin at a cache line: rows as wide as ``width_of`` says cross none needlessly."""
-    floats = np.zeros(n * width + _LANES, np.float32)
-    skip = -floats.ctypes.data % 64 // 4
-    return floats[skip : skip + n * width].reshape(n, width)
+    """Zeros (n, width) float32 that begin at a cache line: rows as wide as ``width_of`` says cross none needlessly.
+
+    Large ones begin and end with large pages, where the system has them: rows in random order need too many small ones.
+    """
+    size = 4 * n * width
+    unit = _PAGE if size > _PAGE // 2 else _LINE
+    room = np.zeros((-(-size // unit) + 1) * unit // 4, np.float32)
+    skip = -room.ctypes.data % unit // 4
+    return room[skip : skip + n * width].reshape(n, width)
 
 
 class TopK(NamedTuple):

@@ -105,8 +105,8 @@ def fm_epoch(
 ) -> float:
     """One pass of gradient descent over the entries of ``targets``; changes ``rows`` in place.
 
-    A machine of ids alone. Users come in random order, in groups whose rows fill 4 MB, and so do the entries of a
-    group's users: what a group changes stays in the cache. Every row that a batch touches takes one step of its
+    A machine of ids alone. Users come in random groups whose rows fill 4 MB, and the entries of a group's users in
+    random order: what a group changes stays in the cache. Every row that a batch touches takes one step of its
     optimizer against the gradient of the batch's mean loss plus ``weight_decay / 2`` times the row's squared length;
     others stay as they are. The loss is the squared error or, with ``logistic``, ``log(1 + exp(-z))`` of what is
     predicted, z, where the target is 1, and ``log(1 + exp(z))`` where it is 0.

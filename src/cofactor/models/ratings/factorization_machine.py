@@ -86,17 +86,17 @@ class FactorizationMachine(MachinePredictions):
         Some users rate more consistently than others: every user has noise of its own. Only for "mcmc" and
         "regression".
     iterations : int, optional
-        Sweeps over all parameters, by default 500 for "mcmc" and 30 for "als"; passes over the ratings for "sgd", 8 of
-        a million and more of fewer, up to 30.
+        Sweeps over all parameters, by default 500 for "mcmc" and 30 for "als"; passes over the ratings for "sgd", 5 of
+        a million (8 of two values) and more of fewer, up to 30.
     samples : int
         Of "mcmc": how many sweeps of the last two thirds, evenly spaced, are kept to predict with.
     regularization : float, optional
-        Of "als", by default 10; of "sgd" 5e-5 for a million ratings and more for fewer: the mean loss of each batch
-        gains ``regularization / 2`` times the squared length of every row that the batch has, so that who rates often
-        is held back as often. It is part of the gradient that Adam scales, not a decay beside it; a row that no batch
-        has owes nothing (PyTorch's ``Adam(weight_decay=)`` shrinks and moves such rows, too).
+        Of "als", by default 10; of "sgd" 8e-5 for a million ratings (5e-5 of two values) and more for fewer: the mean
+        loss of each batch gains ``regularization / 2`` times the squared length of every row that the batch has, so
+        that who rates often is held back as often. It is part of the gradient that Adam scales, not a decay beside it;
+        a row that no batch has owes nothing (PyTorch's ``Adam(weight_decay=)`` shrinks and moves such rows, too).
     learning_rate : float, optional
-        Of "sgd", by default .002 for a million ratings, and up to .005 for fewer.
+        Of "sgd", by default .005; for two values .002 where there are a million, and up to .005 where fewer.
     batch_size : int
         Of "sgd".
     init_std : float
@@ -277,7 +277,8 @@ class FactorizationMachine(MachinePredictions):
     def _chosen(self, n: int) -> Chosen:
         """As given, or else as suits the method and so many ratings."""
         given = {name: getattr(self, name) for name in Chosen._fields}
-        return defaults(self.method, n)._replace(**{name: own for name, own in given.items() if own is not None})
+        own = {name: value for name, value in given.items() if value is not None}
+        return defaults(self.method, self.task, n)._replace(**own)
 
     @property
     def _n_samples(self) -> int:

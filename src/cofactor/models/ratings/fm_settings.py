@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Chosen", "Settings", "check_settings", "defaults", "require_room", "targets_of"]
 
-_SWEEPS = {"mcmc": 500, "als": 30, "sgd": 8}
+_METHODS = ("mcmc", "als", "sgd")
+_SWEEPS = {"mcmc": 500, "als": 30}
 _PENALTY = 10.0  # of "als"
 _MANY = 900_000  # ratings, from which on "sgd" takes as few passes as it ever does
 _MOST_PASSES, _FASTEST = 30, 0.005
@@ -60,8 +61,8 @@ class Chosen(NamedTuple):
     regularization: float
 
 
-def defaults(method: str, n: int) -> Chosen:
-    """What suits a method and so many ratings.
+def defaults(method: str, task: str, n: int) -> Chosen:
+    """What suits a method, a task and so many ratings.
 
     Those of "sgd" were chosen on held-out ratings of ml-100k (70,000 in training) and of ml-1m (810,000), between which
     they go by powers of the number.
@@ -69,14 +70,17 @@ def defaults(method: str, n: int) -> Chosen:
     if method != "sgd":
         return Chosen(_SWEEPS[method], 0.0, _PENALTY)
     fewer = max(_MANY / max(n, 1), 1.0)
-    passes = int(min(round(8 * fewer**0.5), _MOST_PASSES))
-    return Chosen(passes, float(min(0.002 * fewer**0.375, _FASTEST)), float(5e-5 * fewer**0.9))
+    if task == "classification":
+        passes, rate, penalty = 8 * fewer**0.5, min(0.002 * fewer**0.375, _FASTEST), 5e-5 * fewer**0.9
+    else:
+        passes, rate, penalty = 5 * fewer**0.69, _FASTEST, 8e-5 * fewer**0.715
+    return Chosen(min(round(passes), _MOST_PASSES), rate, penalty)
 
 
 def check_settings(model: Settings) -> None:
     """Raise ParameterError for parameters out of their range, or that do not go together."""
     check_at_least("factors", model.factors, 1, whole=True)
-    check_choice("method", model.method, _SWEEPS)
+    check_choice("method", model.method, _METHODS)
     check_choice("task", model.task, _TASKS)
     check_flag("implicit", model.implicit)
     check_flag("user_noise", model.user_noise)

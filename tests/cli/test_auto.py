@@ -12,7 +12,9 @@ def test_auto_prints_a_leaderboard_and_saves_the_model(log, run, run_json, tmp_p
     ):
         assert text in shown
     model = cf.load(tmp_path / "m")
-    assert "history of late" in (tmp_path / "r.html").read_text()
+    page = (tmp_path / "r.html").read_text()
+    for text in ("history of late", "On the test", "9d, fitted on all that is not in it", "Parameters", "half_life="):
+        assert text in page
     train, _ = cf.split.by_time(cf.read_events(log, user="user_id", item="item_id", time="time"), "9d")
     assert model.interactions_.nnz == train.interactions().nnz
     found = run_json("auto", log, "--time", "time", "--budget", "1s", "--new", "--metric", "recall@5")

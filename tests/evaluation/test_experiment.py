@@ -522,6 +522,16 @@ WRONG = [
         'class = "Fallback"\nfeatures = true',
         "line 31, [models.chain]: features is true, and Fallback takes none; leave it out",
     ),
+    (
+        '"ndcg@5"]',
+        '"calibration@5"]',
+        "line 17, [evaluate]: calibration@5 needs categories of items, and [data] names no item_features",
+    ),
+    (
+        '"ndcg@5"]',
+        '"rmse"]',
+        "line 17, [evaluate]: rmse is of predicted ratings, and popular, als, chain gives scores to rank by",
+    ),
     ('class = "Popular"', 'clas = "Popular"', "line 20, [models.popular]: there is no key 'clas'; did you mean class?"),
     ("seed = 3", "sed = 3", "line 2: there is no key 'sed'; did you mean seed?"),
     ("seed = 3", 'seed = "3"', "line 2: seed must be a whole number, got '3'"),

@@ -10,11 +10,12 @@ from cofactor.cli.compare import held_out
 from cofactor.cli.features import FeatureFiles
 from cofactor.cli.options import Columns, EventFiles, Json, Weighing
 from cofactor.cli.output import note, print_facts, print_json, print_table, say
-from cofactor.evaluation.best_model import best_model
+from cofactor.evaluation.best_model import BestModel, best_model
 from cofactor.evaluation.evaluate import evaluate
 from cofactor.evaluation.leaks import check_leaks
 from cofactor.models.base.saved import check_writable
 from cofactor.report.page import HTML_ENDINGS, Report
+from cofactor.report.plots import leaderboard
 from cofactor.system.files import check_output
 
 __all__ = ["auto"]
@@ -62,12 +63,11 @@ def auto(
         found.model.save(save)
     facts = {"model": repr(found.model), "validation": found.validation, "repeats": not found.exclude_seen}
     if report is not None:
-        page = Report("The best model", f"Chosen by {found.metric} on {found.validation}.").table(found.leaderboard)
-        page.facts(facts).write(report)
+        _page(found, facts, scored, test).write(report)
     if as_json:
         print_json({**facts, "leaderboard": found.leaderboard, "test": scored, "output": save and str(save)})
         return
-    print_table(found.leaderboard.drop("parameters", *_empty(found.leaderboard)), "Leaderboard (validation)")
+    print_table(_short(found.leaderboard), "Leaderboard (validation)")
     print_facts(facts)
     if scored is not None:
         print_table(scored, f"On the test ({test}), fitted on all that is not in it")
@@ -77,6 +77,18 @@ def auto(
         say(f"Report written to {report}")
 
 
-def _empty(table: pl.DataFrame) -> list[str]:
-    """The column of errors, if there are none."""
-    return ["error"] if table["error"].is_null().all() else []
+def _page(found: BestModel, facts: dict[str, object], scored: pl.DataFrame | None, test: str | None) -> Report:
+    """The leaderboard, as a table and as bars; the score on the test; and what each family was at its best."""
+    board = found.leaderboard
+    page = Report("The best model", f"Chosen by {found.metric} on {found.validation}.")
+    page.table(_short(board), best_first=True).chart(leaderboard(board, found.metric))
+    page.text("The best of many values on one sample is too good by itself.")
+    if scored is not None:
+        page.section("On the test").text(f"{test}, fitted on all that is not in it.").table(scored)
+    page.section("Chosen").facts(facts)
+    return page.section("Parameters").facts(dict(board.select("model", "parameters").iter_rows()))
+
+
+def _short(board: pl.DataFrame) -> pl.DataFrame:
+    """A leaderboard without the parameters, and without errors where there are none."""
+    return board.drop("parameters", *(["error"] if board["error"].is_null().all() else []))

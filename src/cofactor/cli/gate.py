@@ -57,17 +57,8 @@ def gate(
     if as_json:
         print_json(asdict(found))
     else:
-        say("promote" if found.promoted else "do not promote", "bold green" if found.promoted else "bold red")
-        print_facts(
-            {
-                "metric": f"{found.metric}, of {found.users:,} users",
-                "baseline": found.baseline,
-                "candidate": found.candidate,
-                "difference": f"{found.difference:+.5g}",
-                f"{100 * found.confidence:g} % interval": f"{found.low:+.5g} to {found.high:+.5g}",
-                "margin": f"{found.margin:.5g}",
-            }
-        )
+        say(found.decision, "bold green" if found.promoted else "bold red")
+        print_facts(found.facts)
     if not found.promoted:
         raise typer.Exit(1)
 

@@ -12,6 +12,7 @@ from cofactor.evaluation.experiment_models import read_models
 from cofactor.evaluation.experiment_section import Section
 from cofactor.evaluation.measure import DEFAULT_METRICS
 from cofactor.metrics import parse_all
+from cofactor.metrics.errors import RatingError
 from cofactor.system.threads import resolve_threads
 from cofactor.system.toml import read_toml
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from cofactor.evaluation.experiment_models import ModelSpec
     from cofactor.evaluation.experiment_section import Kind
+    from cofactor.metrics import Metric
 
 __all__ = ["Experiment"]
 
@@ -94,7 +96,8 @@ class Experiment:
         evaluate.choose("unknown_users", ("exclude", "zero"), "exclude")
         asked = evaluate.table.get("metrics", list(DEFAULT_METRICS))
         with evaluate.placing("metrics"):
-            metrics = [metric.name for metric in parse_all(asked)]
+            wanted = parse_all(asked)
+            metrics = [metric.name for metric in wanted]
         with file.placing():
             check_at_least("seed", file.table.get("seed", 0), 0, whole=True)
             resolve_threads(file.table.get("threads"))
@@ -106,6 +109,7 @@ class Experiment:
         data = ExperimentData.read(file.section("data"), file.section("split"))
         if "category" in evaluate.table and "item_features" not in data.data.table:
             evaluate.fail("category is a column of item_features, and [data] names no such file", "category")
+        _check_metrics(wanted, models, evaluate, data.data)
         for spec in models.values():
             if spec.features and not {"item_features", "user_features"} & set(data.data.table):
                 spec.section.fail("features is true, and [data] names no file of item_features or user_features")
@@ -150,3 +154,17 @@ class Experiment:
                     f"{', '.join(self.models)}"
                 )
         return [spec for name, spec in self.models.items() if models is None or name in models]
+
+
+def _check_metrics(wanted: Sequence[Metric], models: Mapping[str, ModelSpec], evaluate: Section, data: Section) -> None:
+    """Fail, at the line of the metrics, where the data name no file of what metrics or a model have to be told."""
+    if "item_features" not in data.table and (names := [one.name for one in wanted if one.needs.categories]):
+        evaluate.fail(f"{', '.join(names)} needs categories of items, and [data] names no item_features", "metrics")
+    if names := [one.name for one in wanted if isinstance(one.kind, RatingError)]:
+        ranking = [name for name, spec in models.items() if not hasattr(spec.model, "rate")]
+        if ranking:
+            evaluate.fail(
+                f"{', '.join(names)} is of predicted ratings, and {', '.join(ranking)} gives scores to rank by; leave "
+                "one of both out",
+                "metrics",
+            )

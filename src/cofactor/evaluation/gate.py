@@ -60,8 +60,10 @@ class Gate(Viewed):
     users: int
     reading: int
 
-    def _view(self) -> View:
-        facts = {
+    @property
+    def facts(self) -> dict[str, str]:
+        """What was found, for people."""
+        return {
             "metric": f"{self.metric}, of {self.users:,} users",
             "baseline": f"{self.baseline:.5g}",
             "candidate": f"{self.candidate:.5g}",
@@ -69,12 +71,19 @@ class Gate(Viewed):
             f"{100 * self.confidence:g} % interval": f"{self.low:+.5g} to {self.high:+.5g}",
             "margin": f"{self.margin:.5g}",
         }
-        return View("Gate", "promote" if self.promoted else "do not promote", facts)
+
+    @property
+    def decision(self) -> str:
+        """In words."""
+        return "promote" if self.promoted else "do not promote"
+
+    def _view(self) -> View:
+        return View("Gate", self.decision, self.facts)
 
     def __str__(self) -> str:
         """The decision and its grounds in one line."""
         return (
-            f"{'promote' if self.promoted else 'do not promote'}: {self.metric} {self.candidate:.5g} against "
+            f"{self.decision}: {self.metric} {self.candidate:.5g} against "
             f"{self.baseline:.5g}, difference {self.difference:+.5g} with {100 * self.confidence:g} % interval "
             f"{self.low:+.5g} to {self.high:+.5g}; margin {self.margin:.5g}; {self.users:,} users"
         )
@@ -132,6 +141,8 @@ def gate(
     (True, 0.3333, 0.0033)
     """
     wanted = parse(metric)
+    if not wanted.per_user:
+        raise ParameterError(f"metric: {wanted.name} has no value of single users; take one that has, such as ndcg@10")
     check_flag("exclude_seen", exclude_seen)
     check_fraction("confidence", confidence)
     check_at_least("n_resamples", n_resamples, 100, whole=True)
@@ -140,8 +151,8 @@ def gate(
     named = {"baseline": baseline, "candidate": candidate}
     found = measured_alike(named, test, [wanted.name], exclude_seen=exclude_seen, progress=progress)
     old, new = (one.values[wanted.name] for one in found.values())
-    if not (isinstance(old, np.ndarray) and isinstance(new, np.ndarray)):
-        raise ParameterError(f"metric: {wanted.name} has no value of single users; take one that has, such as ndcg@10")
+    assert isinstance(old, np.ndarray)
+    assert isinstance(new, np.ndarray)
     _check_told(old, new, wanted)
     means = paired_means((new - old)[:, None], confidence=confidence, n_resamples=n_resamples, seed=seed)
     difference, low, high = (float(part[0]) for part in (means.mean, means.low, means.high))

@@ -231,6 +231,7 @@ def kills(args: argparse.Namespace) -> None:
                     killer.join()
                 same = float(np.abs(model.loss_history_ / alone.loss_history_ - 1).max())
                 when = "in the fit" if took > moment else "after the fit"
+                length = length if took > moment else min(length, took)
                 told = f"node killed after {moment:.2f} s, {when} ({length:.2f} s undisturbed, {took:.1f} s now)"
                 print(f"{told}: loss differs by {same:.1e}", flush=True)
                 assert same < 1e-5, i

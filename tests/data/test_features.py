@@ -268,7 +268,7 @@ REFUSED = {
     ),
     "ids twice": (
         {"item_id": [1, 2, 1], "x": [1, 2, 3]},
-        r"2 rows have a item_id that others have too, the first is 1; each item has one row: bring its values together",
+        r"2 rows share their item_id with others, the first is 1; each item has one row: bring its values together",
     ),
     "null ids": ({"item_id": [1, None], "x": [1, 2]}, r"1 null\(s\) in item_id, the first in row 1; drop or fill them"),
     "ids that are dates": (

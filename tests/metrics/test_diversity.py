@@ -89,7 +89,7 @@ def test_which_column_has_the_categories():
     [
         (KINDS.drop("item_id"), "item_features: no column item_id"),
         (KINDS.select("item_id"), "item_features: there is no column beside item_id"),
-        (pl.concat([KINDS, KINDS[:1]]), "item_features: 2 rows have a item_id that others have too, the first is 'a'"),
+        (pl.concat([KINDS, KINDS[:1]]), "item_features: 2 rows share their item_id with others, the first is 'a'"),
         (KINDS.with_columns(kind=pl.lit(None, pl.String)), "item_features: column 'kind' has no category"),
     ],
 )

@@ -343,7 +343,7 @@ def read_features(frame: TableLike, of: str) -> pl.DataFrame:
         )
     if (twice := ids.is_duplicated()).any():
         raise DataError(
-            f"{what}: {int(twice.sum()):,} rows have a {name} that others have too, the first is "
+            f"{what}: {int(twice.sum()):,} rows share their {name} with others, the first is "
             f"{ids.filter(twice)[0]!r}; each {of} has one row: bring its values together, "
             f"table.group_by({name!r}).agg(...), into lists for example, or choose one"
         )

@@ -140,9 +140,7 @@ def gate(
     >>> found.promoted, round(found.difference, 4), round(found.margin, 4)
     (True, 0.3333, 0.0033)
     """
-    wanted = parse(metric)
-    if not wanted.per_user:
-        raise ParameterError(f"metric: {wanted.name} has no value of single users; take one that has, such as ndcg@10")
+    wanted = _metric(metric)
     check_flag("exclude_seen", exclude_seen)
     check_fraction("confidence", confidence)
     check_at_least("n_resamples", n_resamples, 100, whole=True)
@@ -171,6 +169,14 @@ def gate(
         users=len(old),
         reading=found["candidate"].reading,
     )
+
+
+def _metric(name: str) -> Metric:
+    """The metric of a name, one with a value per user."""
+    metric = parse(name)
+    if not metric.per_user:
+        raise ParameterError(f"metric: {metric.name} has no value of single users; take one that has, such as ndcg@10")
+    return metric
 
 
 def _check_told(old: NDArray[np.float64], new: NDArray[np.float64], metric: Metric) -> None:

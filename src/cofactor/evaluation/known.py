@@ -120,7 +120,7 @@ def features_of(table: TableLike, of: str) -> pl.DataFrame:
     frame = read_table(table, [name], what)
     if (twice := frame[name].is_duplicated()).any():
         first = frame[name].filter(twice)[0]
-        raise DataError(f"{what}: {int(twice.sum()):,} rows have a {name} that others have too, the first is {first!r}")
+        raise DataError(f"{what}: {int(twice.sum()):,} rows share their {name} with others, the first is {first!r}")
     if frame.width < 2:
         raise DataError(f"{what}: there is no column beside {name}")
     return frame

@@ -298,7 +298,7 @@ TABLE = pl.DataFrame({"user_id": [1, 1, 2, 2], "item_id": [1, 2, 1, 3], "rating"
 @pytest.mark.parametrize(
     ("features", "message"),
     [
-        ({"item_id": [1, 1], "genre": ["a", "b"]}, r"item_features: 2 rows have a item_id that others have too"),
+        ({"item_id": [1, 1], "genre": ["a", "b"]}, r"item_features: 2 rows share their item_id with others"),
         ({"item_id": [1, 2], "year": [1.0, float("nan")]}, "column 'year' is not a finite number in 1 of 2 rows"),
         ({"item_id": [1, 2], "year": [1, None]}, "column 'year' is null in 1 of 2 rows"),
         ({"item_id": [1, None], "genre": ["a", "b"]}, "item_id"),

@@ -33,6 +33,7 @@ from cofactor.data.ids import IdMap
 from cofactor.data.interactions import Interactions
 from cofactor.data.tables import TableLike, read_table
 from cofactor.errors import DataError, ParameterError
+from cofactor.kernels.blas import limited
 from cofactor.kernels.csr import CSR, offsets
 from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.recency import check_duration, in_days, require_times
@@ -324,7 +325,8 @@ def _logistic(z: Double, y: NDArray[np.bool_], regularization: float) -> Double:
     b[0] = np.log(share / (1 - share))
     loss, gradient, hessian = at(b)
     for _ in range(_STEPS):
-        step = linalg.solve(hessian, gradient, assume_a="pos")
+        with limited(1):  # some hundred unknowns: more threads would wait for each other
+            step = linalg.solve(hessian, gradient, assume_a="pos")
         gain, length = float(gradient @ step), 1.0
         if gain <= _TOLERANCE * loss:
             break

@@ -1,6 +1,6 @@
 """The tables of published splits: every experiment of this folder, one after the other, as one page.
 
-    python benchmarks/published/run.py --data FOLDER                 # all of it: half an hour on two cores
+    python benchmarks/published/run.py --data FOLDER                 # all of it: an hour and a half of CPU
     python benchmarks/published/run.py --data FOLDER --quick         # without the rows that take minutes
     python benchmarks/published/run.py --data FOLDER --only ncf_ml-1m --models "SLIM;EASE"
 

@@ -34,21 +34,25 @@ def _improved(sweep: Sweep, chunk: Chunk) -> tuple[Tensor, Tensor]:
     x, own = sweep.solved[chunk.rows], sweep.axes + chunk.penalty
     residual = torch.cat([roots - torch.bmm(z, x[:, :, None])[:, :, 0] for z, roots in chunk.pieces()], 1)
     failed = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    held = list(chunk.pieces()) if chunk.length <= chunk.piece else None  # else gathered again for every block
+    held = list(chunk.pieces()) if chunk.length <= chunk.piece else None  # else gathered again each time
+
+    def parts(block: slice) -> Iterator[tuple[Tensor, Tensor]]:
+        """Those columns of the history and the residuals, piece by piece; products of parts of rows are slow."""
+        for (z, _), r in zip(held or chunk.pieces(), torch.split(residual, chunk.piece, 1), strict=True):
+            yield z[:, :, block].contiguous(), r
+
     for begin in range(0, x.shape[1], sweep.block_size):
         block = slice(begin, min(begin + sweep.block_size, x.shape[1]))
         system = torch.diag_embed(own[:, block])
         gradient = -(own[:, block] * x[:, block])[:, :, None]
-        for (whole, _), r in zip(held or chunk.pieces(), torch.split(residual, chunk.piece, 1), strict=True):
-            z = whole[:, :, block].contiguous()  # products of parts of rows are slow
+        once = None if held is None else list(parts(block))
+        for z, r in once or parts(block):
             system.baddbmm_(z.mT, z)
             gradient.baddbmm_(z.mT, r[:, :, None])
         step, wrong = solve_systems(system, gradient)
         failed |= wrong
         x[:, block] += step[:, :, 0]
-        for (whole, _), r in zip(held or chunk.pieces(), torch.split(residual, chunk.piece, 1), strict=True):
-            if held is None:
-                z = whole[:, :, block].contiguous()
+        for z, r in once or parts(block):
             r.sub_(torch.bmm(z, step)[:, :, 0])
     sweep.solved[chunk.rows] = x
     loss = (own.double() * x.double().square()).sum() + residual.double().square().sum()

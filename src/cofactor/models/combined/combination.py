@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from cofactor.data.interactions import Interactions
     from cofactor.data.tables import TableLike
 
-__all__ = ["Combination", "check_weights_of", "fit_models"]
+__all__ = ["Combination", "check_weights_of"]
 
 
 class Combination(Recommender):
-    """Base of a model made of at least two ``models``, all fitted on the same interactions."""
+    """Base of a model made of ``models``, at least two unless it says so, all fitted on the same interactions."""
 
     models: tuple[Recommender, ...]
 
@@ -52,14 +52,18 @@ class Combination(Recommender):
         Raises
         ------
         ParameterError
-            There are not two models, or features and no model that learns from them.
+            There are too few models, a parameter is out of its range, or no model learns from features that are given.
         DataError
-            A table of features cannot be used; or as the models' ``fit``.
+            A table of features cannot be used, or an event has no weight; or as the models' ``fit``.
         """
         self._check()
-        x = fit_models(self, interactions, {"item": item_features, "user": user_features}, progress)
+        x = _fit_models(self, interactions, {"item": item_features, "user": user_features}, progress)
+        self._learn_of(x)
         self.interactions_ = x.without_log
         return self
+
+    def _learn_of(self, x: Interactions) -> None:
+        """Learn what a combination knows beside its models, which are fitted."""
 
     def _check(self) -> None:
         if len(self.models) < 2 or not all(isinstance(m, Recommender) for m in self.models):
@@ -78,8 +82,8 @@ def check_weights_of(models: tuple[Recommender, ...], weights: Any) -> None:  # 
         check_at_least("weights", weight, 0, above=True)
 
 
-def fit_models(
-    whole: Any,  # noqa: ANN401
+def _fit_models(
+    whole: Combination,
     interactions: Interactions,
     tables: dict[str, TableLike | None],
     progress: bool | None,
@@ -88,7 +92,7 @@ def fit_models(
 
     Parameters
     ----------
-    whole : Recommender with ``models``
+    whole : Combination
     interactions : Interactions
     tables : dict of str to table or None
         Features by "item" and "user".

@@ -32,11 +32,10 @@ from cofactor.errors import DataError, ParameterError
 from cofactor.kernels.arrays import TopK
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
-from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.learned import check_range
 from cofactor.models.base.recommender import Recommender
 from cofactor.models.combined._votes import Votes
-from cofactor.models.combined.combination import check_weights_of, fit_models
+from cofactor.models.combined.combination import Combination, check_weights_of
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class _Scored(Histories):
         return _Scored(h.indptr, h.indices, h.values, h.n_columns, h.positions)
 
 
-class HistoryRerank(Recommender):
+class HistoryRerank(Combination):
     """Rank what a session had by recency and type, fill up from neighbours of its newest items, then popular items.
 
     Lists are always as long as they can be. Scores are 2 to 3 for items of the history, 1 to 2 for neighbours, below 1
@@ -152,30 +151,6 @@ class HistoryRerank(Recommender):
         """Whether the order of a history matters: it does."""
         return True
 
-    @in_one_step
-    def fit(
-        self,
-        interactions: Interactions,
-        *,
-        item_features: TableLike | None = None,
-        user_features: TableLike | None = None,
-        progress: bool | None = None,
-    ) -> Self:
-        """Fit every model, with features as ``Blend.fit`` does, and score the histories of the training data.
-
-        Raises
-        ------
-        ParameterError
-            There is no model, one has no similar items, or a parameter is out of its range.
-        DataError
-            An event is of a type without a weight; or as the models' ``fit``.
-        """
-        self._check()
-        x = fit_models(self, interactions, {"item": item_features, "user": user_features}, progress)
-        self._learn(x, timelines_of(x, x.items))
-        self.interactions_ = x.without_log
-        return self
-
     @classmethod
     def fitted(
         cls,
@@ -212,6 +187,9 @@ class HistoryRerank(Recommender):
         whole._learn(x, Timelines(x.users.ids, matrix.indptr, matrix.indices, matrix.values, None, ()))
         whole.interactions_ = x
         return whole
+
+    def _learn_of(self, x: Interactions) -> None:
+        self._learn(x, timelines_of(x, x.items))
 
     def _learn(self, x: UserItems, events: Timelines) -> None:
         scored = (self._scored(piece, x.n_items) for piece in events.pieces())

@@ -219,6 +219,12 @@ def test_the_keyboard_goes_from_point_to_point(shown):
         assert tip(page) == expected
     page.keyboard.press("ArrowLeft")
     assert tip(page) == tips[1]
+    box = page.locator(".chart-tip")
+    before = box.bounding_box()["y"]
+    page.evaluate("window.scrollBy(0, 10)")
+    look_at(page, plot)
+    assert tip(page) == tips[1]
+    assert box.bounding_box()["y"] == pytest.approx(before - 10, abs=1)
     page.keyboard.press("Escape")
     assert tip(page) is None
 

@@ -7,10 +7,11 @@
   box.setAttribute("role", "status");
   box.hidden = true;
   document.body.append(box);
-  let spot = null;
+  let spot = null, place = null; // place tells again, where the page has come to, what the keyboard asked for
 
   const hide = () => {
     box.hidden = true;
+    place = null;
     spot?.setAttribute("visibility", "hidden");
     spot = null;
   };
@@ -32,12 +33,12 @@
 
   const mark = (plot, [x, y, text]) => {
     hide();
-    const place = new DOMPoint(x, y).matrixTransform(plot.getScreenCTM());
+    const at = new DOMPoint(x, y).matrixTransform(plot.getScreenCTM());
     spot = plot.querySelector(".chart-spot");
     spot.setAttribute("cx", x);
     spot.setAttribute("cy", y);
     spot.setAttribute("visibility", "visible");
-    show(text, place.x, place.y);
+    show(text, at.x, at.y);
   };
 
   const nearest = (plot, event) => {
@@ -60,13 +61,16 @@
   };
   document.addEventListener("pointermove", point);
   document.addEventListener("pointerdown", point);
-  document.addEventListener("scroll", hide, { capture: true, passive: true });
+  document.addEventListener("scroll", () => (place ?? hide)(), { capture: true, passive: true });
 
   document.addEventListener("focusin", (event) => {
     const told = event.target.closest?.("[data-tip]");
     if (!told?.matches(":focus-visible")) return;
-    const { left, top } = told.getBoundingClientRect();
-    show(told.dataset.tip, left + 60, top);
+    place = () => {
+      const { left, top } = told.getBoundingClientRect();
+      show(told.dataset.tip, left + 60, top);
+    };
+    place();
   });
   document.addEventListener("focusout", hide);
   document.addEventListener("keydown", (event) => {
@@ -78,7 +82,11 @@
     if (!points.length) return;
     event.preventDefault();
     plot.at = ((plot.at ?? (step > 0 ? -1 : 0)) + step + points.length) % points.length;
-    mark(plot, points[plot.at]);
+    const go = () => {
+      mark(plot, points[plot.at]);
+      place = go;
+    };
+    go();
   });
 
   const toggle = (button) => {

@@ -70,6 +70,35 @@ def test_an_inverse_is_that_of_the_cpu(x, device, form):
     lists_agree(there.similar_items(k=3), here.similar_items(k=3))
 
 
+SLIM = {
+    "all": {},
+    "of both signs": {"non_negative": False},
+    "few of few": {"neighbours": 20, "top_n": 5},
+}
+
+
+@every_device
+@pytest.mark.parametrize("form", SLIM.values(), ids=SLIM.keys())
+def test_sparse_weights_are_those_of_the_cpu(x, device, form):
+    def make(name):
+        return cf.SLIM(0.5, 10.0, tolerance=1e-5, device=name, **form)
+
+    def of(model):  # of each column in order: top_n takes either of two that are next to equal
+        return np.sort(model.item_weights_.to_scipy().toarray(), axis=0)
+
+    here, there = (make(name).fit(x) for name in ("cpu", device))
+    np.testing.assert_allclose(of(there), of(here), atol=1e-4)
+    assert np.count_nonzero(of(here)) > 300
+    np.testing.assert_allclose(of(make(device).fit(x, warm_start=there)), of(here), atol=1e-4)
+    histories = pl.DataFrame({"user_id": ["new"] * 3, "item_id": x.items.ids[:3]})
+    pairs = histories.with_columns(user_id=pl.lit(x.users.ids[0]))
+    there.item_weights_ = here.item_weights_
+    lists_agree(there.recommend(k=3), here.recommend(k=3))
+    lists_agree(there.recommend_for(histories, k=3), here.recommend_for(histories, k=3))
+    lists_agree(there.similar_items(k=3), here.similar_items(k=3))
+    np.testing.assert_allclose(there.predict(pairs)["score"], here.predict(pairs)["score"], rtol=1e-3, atol=1e-4)
+
+
 @every_device
 @pytest.mark.parametrize("loss", ["softmax", "softmax@k", "bpr", "warp", "logistic"])
 def test_sampled_losses_are_those_of_the_cpu(x, device, loss):
@@ -141,7 +170,7 @@ def test_what_one_device_has_learned_answers_on_another(x, device, tmp_path):
 @every_device
 def test_kernels_that_are_missing_name_the_device_that_has_them(device):
     with pytest.raises(cf.ParameterError, match=f"device='{device}' has no kernel .*; the device that has it: cpu"):
-        on(device).slim_columns()
+        on(device).session_top_k()
 
 
 @every_device

@@ -20,6 +20,7 @@ IN_TORCH = {
     "test_products",
     "test_ranks",
     "test_shared_negatives",
+    "test_slim",
     "test_topk",
 }
 OF_FM = {  # the rest of test_fm is about sweeps
@@ -42,9 +43,11 @@ OF_THE_CPU = {
     "test_codes_of_items_that_miss_all_that_matters",
     "test_codes_of_queries_that_miss_all_that_matters",
     "test_columns_out_of_order_are_refused",
+    "test_every_condition_holds_to_the_tolerance",
     "test_groups_of_long_histories",
     "test_item_counts_around_panels_and_chunks",
     "test_long_histories_give_the_same_whoever_works_on_them",
+    "test_ranges_and_threads_change_nothing",
     "test_more_rows_than_16_bits_tell",
     "test_more_than_two_to_the_31_elements",
     "test_more_than_two_to_the_31_solved_elements",

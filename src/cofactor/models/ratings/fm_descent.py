@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from cofactor.kernels.cpu import Kernels
     from cofactor.kernels.csr import CSR
+    from cofactor.models.base.epochs import Rate
     from cofactor.models.ratings.fm_samples import Kept
 
 __all__ = ["BatchDescent"]
@@ -54,7 +55,7 @@ class BatchDescent(NamedTuple):
         offset = float(logit(share)) if self.logistic else 0.0
         rows, held = kernels.hold(Table.new(values, "row_adam", self.learning_rate)), kernels.hold(targets)
 
-        def one_epoch(epoch: int, rate: float) -> float:
+        def one_epoch(epoch: int, rate: Rate) -> float:
             seed = int(np.random.default_rng([self.seed, epoch]).integers(2**63))
             return kernels.fm_epoch(
                 held,
@@ -64,7 +65,7 @@ class BatchDescent(NamedTuple):
                 batch_size=self.batch_size,
                 n_coordinates=c,
                 seed=seed,
-                rate=rate,
+                rate=rate.first,
                 logistic=self.logistic,
                 threads=self.threads,
             )

@@ -88,6 +88,18 @@ def test_all_pairs_where_none_are_held_out(events):
     assert (model.epoch_, len(model.loss_history_), len(model.accuracy_)) == (3, 3, 0)
 
 
+def test_a_constant_rate_runs_out_of_patience_and_a_falling_one_comes_to_rest():
+    constant, falling = (
+        cf.ItemPairsMF(**SMALL | {"epochs": 40}, held_out=0.1, learning_rate=0.1, lr_schedule=one).fit(walks())
+        for one in ("constant", "cosine")
+    )
+    assert len(constant.loss_history_) == constant.epoch_ + constant.patience < 40
+    assert len(falling.loss_history_) == 40
+    last, before = (np.diff(falling.loss_history_)[part] for part in (slice(-3, None), slice(3)))
+    assert abs(last).max() < abs(before).max() / 10
+    assert falling.held_out_loss_[falling.epoch_ - 1] == falling.held_out_loss_.min()
+
+
 def test_sessions_of_one_event_train_nothing():
     model = cf.ItemPairsMF(4).fit(walks(length=1))
     assert model.epoch_ == 0
@@ -112,6 +124,7 @@ def test_threads_share_the_vectors_on_request():
         ({"loss": "bpr"}, "loss must be one of"),
         ({"sampler": "exact"}, "sampler must be one of"),
         ({"optimizer": "sgd"}, "optimizer must be one of"),
+        ({"lr_schedule": "plateau"}, "lr_schedule must be one of"),
         ({"recency": 0}, "above 0"),
         ({"recency": 1.5}, "at most 1"),
         ({"held_out": 0.6}, "at most 0.5"),

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 __all__ = ["ItemPairsMF"]
 
 _WAY_OUT = "lower regularization, learning_rate or init_std"
-_RATES = {"adam": 0.01, "adagrad": 0.1}
+_RATES = {"adam": {"softmax": 0.03, "logistic": 0.01}, "adagrad": {"softmax": 0.1, "logistic": 0.1}}
 _NEGATIVES = {"logistic": 1, "softmax": 128}
 _LEAST_HELD_OUT, _MOST_HELD_OUT = 20, 100_000  # pairs: of fewer nothing can be told
 
@@ -91,15 +91,18 @@ class ItemPairsMF(FactorModel):
     regularization : float
     optimizer : {"adam", "adagrad"}
     learning_rate : float, optional
-        0.01 for Adam, 0.1 for Adagrad.
+        By default 0.03 for Adam and "softmax", 0.01 for Adam and "logistic", 0.1 for Adagrad.
     batch_size : int
         Pairs whose steps begin at the same vectors, 2 to 8,192. More only takes longer: they leave the cache.
     epochs : int
         At most.
+    lr_schedule : {"cosine", "constant"}
+        "cosine" lets the learning rate fall to zero over the epochs, and runs all of them.
     patience : int
-        Epochs without a lower loss of the held-out pairs after which training stops; the best epoch is kept.
+        Of "constant": epochs without a lower loss of the held-out pairs after which training stops.
     held_out : float
-        Share of the pairs that is not trained on, at most 100,000; 0 trains on all, for ``epochs``.
+        Share of the pairs that is not trained on, at most 100,000: the epoch that is best for them is kept. 0 trains on
+        all.
     init_std : float
         Vectors start normal with standard deviation ``init_std / sqrt(factors)``.
     deterministic : bool
@@ -157,7 +160,8 @@ class ItemPairsMF(FactorModel):
         optimizer: Literal["adam", "adagrad"] = "adam",
         learning_rate: float | None = None,
         batch_size: int = 256,
-        epochs: int = 20,
+        epochs: int = 10,
+        lr_schedule: Literal["cosine", "constant"] = "cosine",
         patience: int = 2,
         held_out: float = 0.02,
         init_std: float = 1.0,
@@ -183,6 +187,7 @@ class ItemPairsMF(FactorModel):
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.epochs = epochs
+        self.lr_schedule = lr_schedule
         self.patience = patience
         self.held_out = held_out
         self.init_std = init_std
@@ -251,7 +256,7 @@ class ItemPairsMF(FactorModel):
         values = np.zeros((n_rows, width_of(self.factors)), np.float32)
         values[:, : self.factors] = rng.standard_normal((n_rows, self.factors), np.float32)
         values *= np.float32(self.init_std / np.sqrt(self.factors))
-        rate = _RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
+        rate = _RATES[self.optimizer][self.loss] if self.learning_rate is None else self.learning_rate
         table = HeldTable(kernels, Table.new(values, self.optimizer, rate), "ItemPairsMF", _WAY_OUT)
         weights = None if pairs.weights is None else pairs.weights.copy()
         n_out = min(int(len(pairs) * self.held_out), _MOST_HELD_OUT)
@@ -273,7 +278,8 @@ class ItemPairsMF(FactorModel):
         self.epoch_, self.loss_history_ = 0, np.empty(0)
         if len(trained[0]):
             known = len(held_out[0]) >= _LEAST_HELD_OUT
-            plan = Plan(self.epochs, self.patience)
+            falls = self.lr_schedule == "cosine"
+            plan = Plan(self.epochs, self.epochs if falls else self.patience, cosine=falls)
             course = run_epochs(
                 "ItemPairsMF", plan, one_epoch, table.snapshot, score if known else None, progress=progress
             )
@@ -372,6 +378,7 @@ class ItemPairsMF(FactorModel):
         check_choice("loss", self.loss, _NEGATIVES)
         check_choice("sampler", self.sampler, ("in_batch", "popularity", "uniform"))
         check_choice("optimizer", self.optimizer, _RATES)
+        check_choice("lr_schedule", self.lr_schedule, ("cosine", "constant"))
         check_choice("direction", self.direction, ("forward", "both"))
         for name in ("shared", "repeats", "deterministic"):
             check_flag(name, getattr(self, name))

@@ -27,10 +27,10 @@ class Case:
 
 
 def memory(c: Case) -> float:
-    """Bytes of a node: its part of both matrices, both sides, one as it arrives and is put together, its own rows."""
-    vectors = 4 * c.factors * (c.users + c.items)
-    own = vectors / c.nodes
-    return 2 * 8 * c.pairs / c.nodes + vectors + (4 + c.wire) * c.factors * max(c.users, c.items) + own
+    """Bytes of a node: its part of both matrices, both sides, the longer one as it arrives anew, its own rows of it."""
+    vectors, longer = 4 * c.factors * (c.users + c.items), 4 * c.factors * max(c.users, c.items)
+    narrow = 0 if c.wire == 4 else c.wire * c.factors * max(c.users, c.items)
+    return 2 * 8 * c.pairs / c.nodes + vectors + longer + narrow + longer / c.nodes
 
 
 def network(c: Case) -> float:

@@ -117,6 +117,55 @@ def check_epochs(device: str) -> None:
         raise SystemExit("that is more than 1e-3")
 
 
+def check_sweeps(device: str) -> None:
+    """The draws of the same seed, and the weights that elastic nets come to."""
+    import cofactor as cf
+    from cofactor.kernels import on
+
+    x = cf.datasets.synthetic(1_000, 500, 20_000, seed=1)
+    here, there = (machine_sweep(on(name), x, 32)() for name in ("cpu", device))
+    apart = float(np.abs(here - there).max())
+    print(f"FM sweep: residuals differ from the CPU's by {apart:.1e} at most")
+    if apart > 1e-3:
+        raise SystemExit("that is more than 1e-3")
+    here, there = (
+        cf.SLIM(0.5, 10.0, tolerance=1e-5, device=name).fit(x).item_weights_.to_scipy() for name in ("cpu", device)
+    )
+    apart = float(abs(here - there).max())
+    print(f"SLIM: weights differ by {apart:.1e} at most\n")
+    if apart > 1e-3:
+        raise SystemExit("that is more than 1e-3")
+
+
+def machine_sweep(kernels: Any, x: Any, factors: int) -> Callable[[], Any]:
+    """A sweep over users, with two columns of categories; gives what it leaves of the ratings."""
+    from cofactor.kernels.arguments import FmSide
+    from cofactor.kernels.csr import CSR
+
+    rng, n, c = np.random.default_rng(0), x.n_users, factors + 1
+    columns = (30 * np.arange(2) + rng.integers(30, size=(n, 2))).ravel()
+    features = CSR.from_pairs(np.repeat(np.arange(n), 2), columns, np.ones(2 * n, np.float32), (n, 60))
+    rows = [np.zeros((size, -(-c // 16) * 16), np.float32) for size in (n, n, 60, x.n_items)]
+    for part in rows[1:]:
+        part[:, :c] = rng.normal(0, 0.1, (len(part), c))
+    own = kernels.hold(FmSide(*rows[:3], features, features.transposed(), np.zeros(60, np.int32)))
+    other, targets = kernels.hold(rows[3]), kernels.hold(x.user_items)
+    priors = np.zeros((1, c), np.float32), np.ones((1, c), np.float32)
+    return lambda: kernels.fm_sweep(targets, own, other, *priors)[0]
+
+
+def slim(kernels: Any, x: Any, n_columns: int) -> Callable[[], Any]:
+    """Some columns of SLIM with X'X at hand."""
+    from cofactor.kernels.csr import CSR
+
+    by_user = x.user_items
+    padded = CSR(by_user.indptr, by_user.indices, by_user.values, -(-x.n_items // 16) * 16)
+    gramian = kernels.sparse_product(x.item_users, padded)
+    sides = kernels.hold(by_user), kernels.hold(x.item_users)
+    options = {"l1": 1.0, "l2": 100.0, "non_negative": True, "tolerance": 1e-3, "iterations": 1000}
+    return lambda: kernels.slim_columns(*sides, 0, n_columns, gramian=gramian, **options)
+
+
 def epochs(x: Any, batch: int) -> dict[str, Callable[[Any], Callable[[], float]]]:
     """What an epoch of each kind needs held, and then does."""
     from cofactor.kernels.arguments import Table
@@ -194,6 +243,17 @@ def rows(size: str) -> Iterator[Row]:
     for name, epoch in epochs(x, batch).items():
         rows_of, per_pair = moved[name[:4].strip()]
         yield Row(name, held_once(epoch), 4 * rows_of * products, per_pair * products)
+    entry = 4 * 65 * x.nnz / 1e9
+    sweep = held_once(partial(machine_sweep, x=x, factors=64))
+    yield Row("FM sweep of users by Gibbs sampling, 64 factors, 60 features", sweep, entry, entry)
+    few = x if n_items < 8_000 else cf.datasets.synthetic(40_000, 8_000, 4_000_000, seed=0)
+    yield Row(
+        f"SLIM on {few.n_items:,} items (a sixteenth of the columns run)",
+        held_once(partial(slim, x=few, n_columns=few.n_items // 16)),
+        4 * few.n_items**2 / 1e9,
+        2 * 128**2 * few.n_items / 1e9,  # one sweep over first working sets
+        1 / 16,
+    )
     yield Row(
         f"inverse of {n_items:,} x {n_items:,} (EASE)",
         lambda kernels: kernels.invert(kernels.hold(np.eye(n_items, dtype=np.float32) * 2)),
@@ -254,6 +314,7 @@ def main() -> None:
     print(f"{card.name}, PyTorch {card.torch.__version__}\n")
     check_parity(args.device)
     check_epochs(args.device)
+    check_sweeps(args.device)
     copies, products = card.ceilings()
     print(f"copies {copies:,.0f} GB/s, float32 products {products:,.0f} GFLOP/s\n")
     native = args.device == "torch"

@@ -9,9 +9,10 @@
 ``--users 5000 --items 2000 --interactions 200_000`` is a quick try. Runs are interleaved and medians compared, since
 machines drift. A peer's epoch is what two more of them take. All use the same regularization, draw one negative that
 the user has not seen (implicit: by frequency, as it always does), and learn biases of the items but rusket, which has
-none. For quality each is trained with each of ``--rates`` (ours fall to zero along half a wave), and its best for each
-number of epochs stands below; a tenth of the pairs of FOLDER/ncf_ml-1m's training part is held out, at random, and
-ranked among all items that a user has not in training; the test files are not read.
+none, and a row of ours that has none either. For quality each is trained with each of ``--rates`` (ours fall to zero
+along half a wave), and its best for each number of epochs stands below; a tenth of the pairs of FOLDER/ncf_ml-1m's
+training part is held out, at random, and ranked among all items that a user has not in training; the test files are not
+read.
 """
 
 from __future__ import annotations
@@ -65,20 +66,23 @@ class Cofactor:
         width = -(-args.factors // 16) * 16
         self.vectors = Table.new(self.kernels.vectors(n, width, fill), optimizer, rate)
         self.vectors.values[:, args.factors :] = 0
-        self.biases = Table.new(np.zeros((n, 1), np.float32), optimizer, rate)
+        biased = self.options.pop("biases", True)
+        self.biases = Table.new(np.zeros((n, 1), np.float32), optimizer, rate) if biased else None
         self.regularization = args.regularization
 
-    def step(self) -> None:
+    def step(self, last_rate: float = 1.0) -> None:
         loss, _, _ = self.kernels.pairwise_epoch(
             self.x, self.vectors, self.biases, sampler="exact", regularization=self.regularization,
-            bias_regularization=self.regularization, epoch=self.done, threads=self.threads, **self.options,
+            bias_regularization=self.regularization, epoch=self.done, threads=self.threads, last_rate=last_rate,
+            **self.options,
         )  # fmt: skip
         self.done += 1
         assert np.isfinite(loss)
 
     def slow_down(self, share: float) -> None:
         """Go on with that share of the rate that the next epoch would have had."""
-        self.vectors, self.biases = self.vectors.slower(share), self.biases.slower(share)
+        self.vectors = self.vectors.slower(share)
+        self.biases = None if self.biases is None else self.biases.slower(share)
 
 
 def with_cofactor(x: CSR, epochs: int, args: argparse.Namespace, options: dict[str, Any]) -> tuple[Float, Float]:
@@ -86,9 +90,12 @@ def with_cofactor(x: CSR, epochs: int, args: argparse.Namespace, options: dict[s
     ours = Cofactor(x, args, **options)
     share = (1 + np.cos(np.pi * np.arange(epochs + 1) / epochs)) / 2
     for epoch in range(epochs):
-        ours.step()
-        ours.slow_down(float(share[epoch + 1] / share[epoch]))
+        falls_to = float(share[epoch + 1] / share[epoch])
+        ours.step(falls_to)
+        ours.slow_down(falls_to)
     users, items = ours.vectors.values[: x.n_rows], ours.vectors.values[x.n_rows :]
+    if ours.biases is None:
+        return users, items
     return np.c_[users, np.ones(len(users))], np.c_[items, ours.biases.values[x.n_rows :]]
 
 
@@ -179,7 +186,11 @@ def quality(args: argparse.Namespace) -> None:
     columns = [str(n) for n in args.epochs]
     print(f"{x.nnz:,} pairs to train with, {held_out.nnz:,} held out; NDCG@10 after so many epochs in all\n")
     print_header(["library", "rate", *columns, "s of the last"], 1)
-    ways = {"cofactor": {}, "cofactor, deterministic": {"deterministic": True}}
+    ways = {
+        "cofactor": {},
+        "cofactor, no biases": {"biases": False},
+        "cofactor, deterministic": {"deterministic": True},
+    }
     runs: dict[str, Run] = {name: partial(with_cofactor, options=options) for name, options in ways.items()}
     runs |= {f"cofactor, {one}": partial(with_cofactor, options={"loss": one}) for one in args.losses if one != "bpr"}
     for name, run in (runs | {name: PEERS[name] for name in args.peers}).items():
@@ -217,7 +228,7 @@ def main() -> None:
     parser.add_argument("--interactions", type=int, default=17_400_000)
     parser.add_argument("--factors", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=0.05)
-    parser.add_argument("--rates", type=float, nargs="+", default=[0.05, 0.1, 0.15, 0.2])
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.1, 0.15, 0.2, 0.25, 0.3])
     parser.add_argument("--regularization", type=float, default=0.01)
     parser.add_argument("--losses", nargs="+", choices=LOSSES, default=LOSSES)
     parser.add_argument("--epochs", type=int, nargs="+", default=[1, 2, 5, 10, 20, 40])

@@ -1,4 +1,6 @@
 // Implicit ALS for Python.
+#include <nanobind/stl/vector.h>
+
 #include "als/sweep.hpp"
 #include "bindings.hpp"
 
@@ -20,14 +22,21 @@ void rotate(OutMatrix<float> x, InMatrix q, int threads) {
 }
 
 std::pair<double, std::int64_t> als_sweep(In1<std::int64_t> indptr, In1<std::int32_t> indices, In1<float> values,
-                                          OutMatrix<float> solved, InMatrix fixed, InMatrix gramian, float alpha,
-                                          float unobserved_weight, float regularization, float regularization_exponent,
-                                          const std::string& solver, int cg_steps, float cg_tolerance, int block_size,
-                                          const std::string& gather, int threads) {
+                                          OutMatrix<float> solved, const std::vector<InMatrix>& fixed, InMatrix gramian,
+                                          float alpha, float unobserved_weight, float regularization,
+                                          float regularization_exponent, const std::string& solver, int cg_steps,
+                                          float cg_tolerance, int block_size, const std::string& gather, int threads) {
     const cofactor::Csr history = csr(indptr, indices, &values);
-    const std::size_t factors = fixed.shape(1);
+    const std::size_t factors = solved.shape(1);
+    std::vector<cofactor::FixedPart> parts;
+    std::int64_t n_fixed = 0;
+    for (const InMatrix& part : fixed) {
+        check(part.shape(1) == factors, "solved and fixed must have the same number of factors");
+        parts.push_back({part.data(), static_cast<std::int64_t>(part.shape(0))});
+        n_fixed += parts.back().n;
+    }
     check(static_cast<std::int64_t>(solved.shape(0)) == history.n_rows(), "solved must have one row per history");
-    check(solved.shape(1) == factors && factors >= 1, "solved and fixed must have the same number of factors");
+    check(!parts.empty() && factors >= 1, "fixed must have a part, and at least one factor");
     check(gramian.shape(0) == factors && gramian.shape(1) == factors, "gramian must be factors x factors");
     check(block_size >= 1, "block_size must be at least 1");
     check(gather == "float32" || gather == "bfloat16", "gather must be float32 or bfloat16");
@@ -41,9 +50,9 @@ std::pair<double, std::int64_t> als_sweep(In1<std::int64_t> indptr, In1<std::int
     const cofactor::AlsOptions options{alpha,    unobserved_weight, regularization, regularization_exponent, kind,
                                        cg_steps, cg_tolerance,      block_size,     gather == "bfloat16"};
     cofactor::AlsResult result{};
-    run(threads, &history, fixed.shape(0), [&](cofactor::Interrupt& interrupt) {
-        result = cofactor::als_sweep(history, solved.data(), fixed.data(), fixed.shape(0), factors, gramian.data(),
-                                     options, threads, interrupt);
+    run(threads, &history, n_fixed, [&](cofactor::Interrupt& interrupt) {
+        result =
+            cofactor::als_sweep(history, solved.data(), parts, factors, gramian.data(), options, threads, interrupt);
     });
     return {result.loss, result.failed_row};
 }

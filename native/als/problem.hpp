@@ -7,6 +7,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <vector>
@@ -29,9 +30,30 @@ inline constexpr std::int64_t kParts = 16;              // in so many parts, how
 // Where part `part` of n entries begins, and the one before it ends.
 inline std::int64_t part_begin(std::int64_t n, std::int64_t part) { return n * part / kParts; }
 
+// Where rows are that lie in parts: chunks of 2^shift rows, none of which is in two parts. Rows of one part have none.
+struct Chunks {
+    std::vector<const float*> begins;
+    int shift = 62;
+
+    Chunks(const std::vector<FixedPart>& parts, std::ptrdiff_t stride) {
+        std::int64_t n = 0, filled = 0;
+        for (const FixedPart& part : parts) {
+            if (n > 0 && part.n > 0) shift = std::min(shift, std::countr_zero(static_cast<std::uint64_t>(n)));
+            n += part.n;
+            filled += part.n > 0;
+        }
+        for (const FixedPart& part : parts) {
+            const std::int64_t size = std::int64_t{1} << shift;
+            for (std::int64_t r = 0; filled > 1 && r < part.n; r += size) begins.push_back(part.rows + r * stride);
+        }
+    }
+};
+
 struct Problem {
-    Csr history;               // n_rows x n_available
-    const float* fixed;        // n_available x stride, zero-padded; best at the start of a cache line
+    Csr history;                 // n_rows x n_available
+    const float* fixed;          // n_available x stride, zero-padded; best at the start of a cache line
+    const float* const* chunks;  // where chunks of 2^shift fixed rows begin, or null: they lie one after the other
+    int shift;
     std::int64_t n_available;  // rows at hand: all of the fixed side, or only those that the histories refer to
     std::int64_t n_fixed;
     std::ptrdiff_t factors, width;
@@ -46,7 +68,11 @@ struct Problem {
     std::ptrdiff_t length(std::int64_t row) const { return history.indptr[row + 1] - history.indptr[row]; }
     bool split(std::int64_t row) const { return length(row) > kSplit; }
     float* solved_row(std::int64_t row) const { return solved + row * factors; }
-    const float* fixed_row(std::int64_t entry) const { return fixed + history.indices[entry] * stride; }
+    const float* row_of_fixed(std::int64_t r) const {
+        if (chunks == nullptr) return fixed + r * stride;
+        return chunks[r >> shift] + (r & ((std::int64_t{1} << shift) - 1)) * stride;
+    }
+    const float* fixed_row(std::int64_t entry) const { return row_of_fixed(history.indices[entry]); }
     // The same for an entry that may lie beyond the last: to be prefetched only.
     const float* row_ahead(std::int64_t entry, std::int64_t last) const { return fixed_row(std::min(entry, last)); }
     float root_weight(std::int64_t entry) const { return std::sqrt(options.alpha * history.values[entry]); }

@@ -152,17 +152,17 @@ AlsResult sweep_subspaces(const Problem& problem, int threads, Interrupt& interr
 // this way, so that results do not depend on where the fixed rows start.
 class PaddedRows {
 public:
-    PaddedRows(const Csr& history, const float* fixed, std::int64_t n_fixed, std::ptrdiff_t factors,
-               std::ptrdiff_t narrow, bool few, int threads, Interrupt& interrupt)
-        : n_(few ? static_cast<std::int64_t>(history.indices.size()) : n_fixed),
-          rows_(n_ * (padded(factors) - narrow / 2)),
+    PaddedRows(Problem given, bool few, int threads, Interrupt& interrupt)
+        : n_(few ? static_cast<std::int64_t>(given.history.indices.size()) : given.n_fixed),
+          rows_(n_ * given.stride),
           columns_(few ? n_ : 0) {
-        const std::ptrdiff_t width = padded(factors), stride = width - narrow / 2;
+        const std::ptrdiff_t stride = given.stride;
+        given.stride = given.factors;
         parallel_for(n_, 4096, threads, interrupt, [&](std::int64_t begin, std::int64_t end, int) {
             for (std::int64_t r = begin; r < end; ++r) {
                 if (few) columns_[r] = static_cast<std::int32_t>(r);
-                const float* row = fixed + (few ? history.indices[r] : r) * factors;
-                store_row(row, factors, narrow, rows_.data() + r * stride);
+                const float* row = few ? given.fixed_row(r) : given.row_of_fixed(r);
+                store_row(row, given.factors, given.narrow, rows_.data() + r * stride);
             }
         });
     }
@@ -183,7 +183,7 @@ private:
 
 }  // namespace als
 
-AlsResult als_sweep(const Csr& history, float* solved, const float* fixed, std::int64_t n_fixed, std::ptrdiff_t factors,
+AlsResult als_sweep(const Csr& history, float* solved, const std::vector<FixedPart>& fixed, std::ptrdiff_t factors,
                     const float* g, const AlsOptions& options, int threads, Interrupt& interrupt) {
     const std::ptrdiff_t width = padded(factors);
     const std::ptrdiff_t block =
@@ -199,8 +199,19 @@ AlsResult als_sweep(const Csr& history, float* solved, const float* fixed, std::
             scaled.data()[i * width + j] = options.unobserved_weight * g[i * factors + j];
         }
     }
+    const als::Chunks chunks(fixed, factors);
+    std::int64_t n_fixed = 0;
+    bool aligned = true;
+    const float* first = nullptr;  // of the only part that has rows, where there is one
+    for (const FixedPart& part : fixed) {
+        n_fixed += part.n;
+        if (part.n > 0) first = part.rows;
+        aligned = aligned && reinterpret_cast<std::uintptr_t>(part.rows) % 64 == 0;
+    }
     als::Problem problem{.history = history,
-                         .fixed = fixed,
+                         .fixed = first,
+                         .chunks = chunks.begins.empty() ? nullptr : chunks.begins.data(),
+                         .shift = chunks.shift,
                          .n_available = n_fixed,
                          .n_fixed = n_fixed,
                          .factors = factors,
@@ -215,10 +226,11 @@ AlsResult als_sweep(const Csr& history, float* solved, const float* fixed, std::
                          .solved = solved};
     std::optional<als::PaddedRows> rows;
     const bool few = static_cast<std::int64_t>(history.indices.size()) < n_fixed;
-    if (few || narrow > 0 || width != factors || reinterpret_cast<std::uintptr_t>(fixed) % 64 != 0) {
-        rows.emplace(history, fixed, n_fixed, factors, narrow, few, threads, interrupt);
+    if (few || narrow > 0 || width != factors || !aligned) {
+        rows.emplace(problem, few, threads, interrupt);
         problem.history = rows->history(history);
         problem.fixed = rows->data();
+        problem.chunks = nullptr;
         problem.n_available = rows->n();
     }
     const std::int64_t parts = static_cast<std::int64_t>(history.indices.size()) > als::kSplit ? als::kParts : 1;

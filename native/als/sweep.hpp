@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "core/csr.hpp"
 #include "core/parallel.hpp"
@@ -34,8 +35,15 @@ bool is_diagonal(const float* g, std::ptrdiff_t factors);
 // x = x q for x (n x factors) and q (factors x factors), in place.
 void rotate(float* x, std::int64_t n, std::ptrdiff_t factors, const float* q, int threads, Interrupt& interrupt);
 
-// Improves every row of solved (n_rows x factors) with the other side held fixed.
-AlsResult als_sweep(const Csr& history, float* solved, const float* fixed, std::int64_t n_fixed, std::ptrdiff_t factors,
+// Some consecutive rows (n x factors) of the fixed side.
+struct FixedPart {
+    const float* rows;
+    std::int64_t n;
+};
+
+// Improves every row of solved (n_rows x factors) with the other side, in parts in their order, held fixed. Parts that
+// begin at multiples of a large power of two take the smallest table.
+AlsResult als_sweep(const Csr& history, float* solved, const std::vector<FixedPart>& fixed, std::ptrdiff_t factors,
                     const float* g, const AlsOptions& options, int threads, Interrupt& interrupt);
 
 }  // namespace cofactor

@@ -42,9 +42,9 @@ std::tuple<double, std::int64_t, std::int64_t> pairwise_epoch(
     float bias_beta1, float bias_beta2, Indptr user_indptr, Indices user_rows, Values user_weights, Indptr item_indptr,
     Indices item_rows, Values item_weights, const std::string& loss, bool exact, std::int64_t negatives, Values keep,
     Indices alias, Indptr disliked_indptr, Indices disliked_indices, float dislike_share, Groups groups,
-    Values group_discounts, float margin, float regularization, float bias_regularization, std::uint64_t seed,
-    std::uint64_t epoch, bool deterministic, std::int64_t batch_size, bool update_users, bool update_items,
-    int threads) {
+    Values group_discounts, float margin, float regularization, float bias_regularization, float falls_to,
+    std::uint64_t seed, std::uint64_t epoch, bool deterministic, std::int64_t batch_size, bool update_users,
+    bool update_items, int threads) {
     const cofactor::Csr x = csr(indptr, indices, &weights);
     const std::int64_t n_users = x.n_rows();
     const cofactor::Table vectors =
@@ -74,6 +74,7 @@ std::tuple<double, std::int64_t, std::int64_t> pairwise_epoch(
         margin,
         regularization,
         bias_regularization,
+        falls_to,
         {sampler, exact ? &x : nullptr, dislikes ? &*dislikes : nullptr, dislike_share},
         static_cast<std::int64_t>(n_fields),
         groups ? std::span<const std::int32_t>{groups->data(), groups->size()} : std::span<const std::int32_t>{},
@@ -103,6 +104,6 @@ void bind_pairwise(nb::module_& m) {
           "user_weights"_a.none(), "item_indptr"_a.none(), "item_rows"_a.none(), "item_weights"_a.none(), "loss"_a,
           "exact"_a, "negatives"_a, "keep"_a.none(), "alias"_a.none(), "disliked_indptr"_a.none(),
           "disliked_indices"_a.none(), "dislike_share"_a, "groups"_a.none(), "group_discounts"_a.none(), "margin"_a,
-          "regularization"_a, "bias_regularization"_a, "seed"_a, "epoch"_a, "deterministic"_a, "batch_size"_a,
-          "update_users"_a, "update_items"_a, "threads"_a);
+          "regularization"_a, "bias_regularization"_a, "falls_to"_a, "seed"_a, "epoch"_a, "deterministic"_a,
+          "batch_size"_a, "update_users"_a, "update_items"_a, "threads"_a);
 }

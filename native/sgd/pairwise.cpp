@@ -104,6 +104,9 @@ public:
     // long: the interrupt is asked in between, by worker 0.
     void run(const UserOrder& order, std::int64_t begin, std::int64_t end, int worker, Interrupt& interrupt) {
         read(order, begin, end);
+        const float share = rate_share(o_, begin, end, order.starts.back());
+        steps_.slow_down(share);
+        bias_steps_.slow_down(share);
         for (std::int64_t k = 0; k < std::min(kDistance, records_.size()); ++k) fetch(k);
         for (std::int64_t k = 0; k < records_.size(); ++k) {
             if (k % kPatience == 0) {

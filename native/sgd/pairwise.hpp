@@ -18,6 +18,7 @@ struct Pairwise {
     std::int64_t n_negatives;  // of a positive; warp: how many are tried at most
     float margin;
     float regularization, bias_regularization;
+    float falls_to;  // share of the learning rates at the end of the epoch, on a line from 1
     Negatives negatives;
     std::int64_t n_fields;
     std::span<const std::int32_t> groups;  // n_items x n_fields, or empty
@@ -27,6 +28,12 @@ struct Pairwise {
     std::int64_t batch_size;
     bool update_users, update_items;
 };
+
+// The share of them for entries [begin, end) of n.
+inline float rate_share(const Pairwise& options, std::int64_t begin, std::int64_t end, std::int64_t n) {
+    const double done = 0.5 * static_cast<double>(begin + end) / static_cast<double>(n);
+    return static_cast<float>(1 + (options.falls_to - 1) * done);
+}
 
 struct PairwiseEpoch {
     double loss;              // summed over positives

@@ -58,6 +58,8 @@ public:
                 total.loss += found_[b].loss;
                 total.skipped += found_[b].skipped;
             }
+            rate_share_ = rate_share(o_, begin, begin + n, nnz);
+            steps_.slow_down(rate_share_);
             step(n);
         }
         for (const PairwiseSample& sample : samples_) total.violations += sample.violations();
@@ -131,7 +133,7 @@ private:
             biased = true;
         }
         steps_(touched_.row(p), sum);
-        if (biases_ != nullptr && biased) step_row(*biases_, touched_.row(p), &of_bias);
+        if (biases_ != nullptr && biased) step_row(*biases_, touched_.row(p), &of_bias, rate_share_);
     }
 
     const Csr& x_;
@@ -149,6 +151,7 @@ private:
     std::vector<Found> found_;
     TouchedRows touched_;
     RowSteps steps_;
+    float rate_share_ = 1;
     std::vector<PairwiseSample> samples_;  // of the workers
     std::vector<Buffer> rows_;
 };

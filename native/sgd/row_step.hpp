@@ -15,7 +15,7 @@ namespace cofactor {
 template <std::ptrdiff_t kWidth>
 class RowStep {
 public:
-    explicit RowStep(const Table& table) : t_(table) {
+    explicit RowStep(const Table& table) : t_(table), rate_(table.step.learning_rate) {
         if (t_.step.kind != Optimizer::adam) return;
         const double slowest = std::max(t_.step.beta1, t_.step.beta2);
         const double n = slowest > 0 ? kNothing / std::log(slowest) : 0;
@@ -26,6 +26,9 @@ public:
             corrections_.push_back({static_cast<float>(1 / (1 - power1)), static_cast<float>(1 / (1 - power2))});
         }
     }
+
+    // From now on with that share of the learning rate.
+    void slow_down(float share) { rate_ = share * t_.step.learning_rate; }
 
     // Always inline: a function that only prefetches has no effect that GCC would keep calls for.
     [[gnu::always_inline]] void fetch(std::int64_t row) const {
@@ -43,21 +46,21 @@ public:
         const std::ptrdiff_t at = row * width();
         float* const __restrict values = t_.values + at;
         if (step.kind == Optimizer::sgd) {
-            for (std::ptrdiff_t j = 0; j < width(); ++j) values[j] -= step.learning_rate * gradient[j];
+            for (std::ptrdiff_t j = 0; j < width(); ++j) values[j] -= rate_ * gradient[j];
             return;
         }
         float* const __restrict second = t_.second + at;
         if (step.kind == Optimizer::adagrad) {
             for (std::ptrdiff_t j = 0; j < width(); ++j) {
                 second[j] += gradient[j] * gradient[j];
-                values[j] -= step.learning_rate * gradient[j] / (std::sqrt(second[j]) + step.epsilon);
+                values[j] -= rate_ * gradient[j] / (std::sqrt(second[j]) + step.epsilon);
             }
             return;
         }
         float* const __restrict first = t_.first + at;
         const auto n = static_cast<std::size_t>(t_.steps[row]++);
         const Correction correct = n < corrections_.size() ? corrections_[n] : Correction{1, 1};
-        const float rate = step.learning_rate * correct.first, some1 = 1 - step.beta1, some2 = 1 - step.beta2;
+        const float rate = rate_ * correct.first, some1 = 1 - step.beta1, some2 = 1 - step.beta2;
         for (std::ptrdiff_t j = 0; j < width(); ++j) {
             first[j] += some1 * (gradient[j] - first[j]);
             second[j] += some2 * (gradient[j] * gradient[j] - second[j]);
@@ -74,6 +77,7 @@ private:
     std::ptrdiff_t width() const { return kWidth > 0 ? kWidth : t_.width; }
 
     const Table& t_;
+    float rate_;
     std::vector<Correction> corrections_;  // after how many steps
 };
 

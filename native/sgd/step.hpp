@@ -24,6 +24,9 @@ public:
         for (std::int32_t n = 0; n < kFirstSteps; ++n) first_steps_.push_back(corrected(n));
     }
 
+    // From now on with that share of the learning rate.
+    void slow_down(float share) { share_ = share; }
+
     void prefetch(std::int64_t r) const {
         const bool by_row = t_.step.kind == Optimizer::row_adam;
         if (by_row) {
@@ -44,22 +47,23 @@ public:
         const std::ptrdiff_t width = kWidth > 0 ? kWidth : t_.width;
         const std::int64_t at = r * width;
         float* const __restrict values = t_.values + at;
+        const float plain_rate = share_ * step.learning_rate;
         if (step.kind == Optimizer::sgd) {
-            for (std::ptrdiff_t j = 0; j < width; ++j) values[j] -= step.learning_rate * gradient[j];
+            for (std::ptrdiff_t j = 0; j < width; ++j) values[j] -= plain_rate * gradient[j];
             return;
         }
         float* const __restrict second = t_.second + at;
         if (step.kind == Optimizer::adagrad) {
             for (std::ptrdiff_t j = 0; j < width; ++j) {
                 second[j] += gradient[j] * gradient[j];
-                values[j] -= step.learning_rate * gradient[j] / (std::sqrt(second[j]) + step.epsilon);
+                values[j] -= plain_rate * gradient[j] / (std::sqrt(second[j]) + step.epsilon);
             }
             return;
         }
         float* const __restrict first = t_.first + at;
         const std::int32_t n = ++t_.steps[r];
-        const auto [rate, second_scale] = n < kFirstSteps ? first_steps_[n] : corrected(n);
-        const float some1 = 1 - step.beta1, some2 = 1 - step.beta2;
+        const auto [whole_rate, second_scale] = n < kFirstSteps ? first_steps_[n] : corrected(n);
+        const float rate = share_ * whole_rate, some1 = 1 - step.beta1, some2 = 1 - step.beta2;
         for (std::ptrdiff_t j = 0; j < width; ++j) {
             first[j] += some1 * (gradient[j] - first[j]);
             second[j] += some2 * (gradient[j] * gradient[j] - second[j]);
@@ -98,8 +102,8 @@ private:
         const StepOptions& step = t_.step;
         float* const second = t_.second + 2 * r;
         const std::int32_t n = ++t_.steps[r];
-        const auto [rate, second_scale] = n < kFirstSteps ? first_steps_[n] : corrected(n);
-        const float some2 = 1 - step.beta2;
+        const auto [whole_rate, second_scale] = n < kFirstSteps ? first_steps_[n] : corrected(n);
+        const float rate = share_ * whole_rate, some2 = 1 - step.beta2;
         const float others = static_cast<float>(std::max<std::int64_t>(step.n_coordinates - 1, 1));
         second[0] += some2 * (of_weight - second[0]);
         second[1] += some2 * (std::max(of_vector, 0.0f) / others - second[1]);
@@ -123,6 +127,7 @@ private:
     }
 
     const Table& t_;
+    float share_ = 1;
     double log_beta1_, log_beta2_;
     std::vector<Corrected> first_steps_;
 };

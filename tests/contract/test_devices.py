@@ -11,6 +11,7 @@ import pytest
 
 import cofactor as cf
 from cofactor.kernels import on
+from cofactor.kernels.arguments import FmSide
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.torch.place import Place
 from device import in_torch
@@ -70,6 +71,35 @@ def test_an_inverse_is_that_of_the_cpu(x, device, form):
     lists_agree(there.similar_items(k=3), here.similar_items(k=3))
 
 
+SLIM = {
+    "all": {},
+    "of both signs": {"non_negative": False},
+    "few of few": {"neighbours": 20, "top_n": 5},
+}
+
+
+@every_device
+@pytest.mark.parametrize("form", SLIM.values(), ids=SLIM.keys())
+def test_sparse_weights_are_those_of_the_cpu(x, device, form):
+    def make(name):
+        return cf.SLIM(0.5, 10.0, tolerance=1e-5, device=name, **form)
+
+    def of(model):  # of each column in order: top_n takes either of two that are next to equal
+        return np.sort(model.item_weights_.to_scipy().toarray(), axis=0)
+
+    here, there = (make(name).fit(x) for name in ("cpu", device))
+    np.testing.assert_allclose(of(there), of(here), atol=1e-4)
+    assert np.count_nonzero(of(here)) > 300
+    np.testing.assert_allclose(of(make(device).fit(x, warm_start=there)), of(here), atol=1e-4)
+    histories = pl.DataFrame({"user_id": ["new"] * 3, "item_id": x.items.ids[:3]})
+    pairs = histories.with_columns(user_id=pl.lit(x.users.ids[0]))
+    there.item_weights_ = here.item_weights_
+    lists_agree(there.recommend(k=3), here.recommend(k=3))
+    lists_agree(there.recommend_for(histories, k=3), here.recommend_for(histories, k=3))
+    lists_agree(there.similar_items(k=3), here.similar_items(k=3))
+    np.testing.assert_allclose(there.predict(pairs)["score"], here.predict(pairs)["score"], rtol=1e-3, atol=1e-4)
+
+
 @every_device
 @pytest.mark.parametrize("loss", ["softmax", "softmax@k", "bpr", "warp", "logistic"])
 def test_sampled_losses_are_those_of_the_cpu(x, device, loss):
@@ -115,11 +145,42 @@ def test_a_machine_by_batches_learns_as_much_as_on_the_cpu(x, device, task):
     np.testing.assert_allclose(found["rating"], there.predict(pairs)["rating"], rtol=1e-4, atol=1e-5)
 
 
+MACHINES = {
+    "sampled": {},
+    "ordinal, of sets of items": {"task": "ordinal", "implicit": True, "factors": 1, "iterations": 3},
+    "two values": {"task": "classification", "user_noise": False},
+    "descent": {"method": "als", "regularization": 2.0},
+    "in context": {"method": "als", "regularization": 2.0, "context": ["place"]},
+}
+
+
 @every_device
-def test_sweeps_of_machines_are_the_cpus(x, device):
-    pairs = pl.DataFrame({"user_id": [1, 1, 2], "item_id": [1, 2, 1], "rating": [1.0, 2.0, 3.0]})
-    with pytest.raises(cf.ParameterError, match="has no kernel fm_sweep; the device that has it: cpu"):
-        cf.FactorizationMachine(2, iterations=3, samples=1, device=device).fit(cf.Ratings.from_frame(pairs))
+@pytest.mark.parametrize("kind", MACHINES.values(), ids=MACHINES.keys())
+def test_sweeps_of_machines_are_those_of_the_cpu(x, device, kind):
+    """The same draws; features of one, of many and of no value, and new users."""
+    rng, user, item = np.random.default_rng(0), x.user_items.row_index(), x.user_items.indices
+    scores = (rng.standard_normal((x.n_users, 3))[user] * rng.standard_normal((x.n_items, 3))[item]).sum(1)
+    values = scores > 0 if kind.get("task") == "classification" else np.clip(scores.round(), -2, 2)
+    pairs = {"user_id": user, "item_id": item, "rating": values.astype(np.float64), "place": user * item % 3}
+    in_context = kind.get("context") is not None
+    pairs = pl.DataFrame(pairs) if in_context else pl.DataFrame(pairs).drop("place")
+    roles = {"user": "user_id", "item": "item_id", "rating": "rating"}
+    ratings = cf.read_events(pairs, **roles).ratings(context=["place"]) if in_context else cf.Ratings.from_frame(pairs)
+    ids = np.arange(x.n_items)
+    genres = [["a", "b", "c"][i % 3 : 1 + i % 4] for i in ids]
+    items = pl.DataFrame({"item_id": ids, "genres": genres, "year": ids % 7})
+    options = {"iterations": 4, "samples": 2, "factors": 5} | kind
+    here, there = (
+        cf.FactorizationMachine(device=name, **options).fit(ratings, item_features=items) for name in ("cpu", device)
+    )
+    np.testing.assert_allclose(there.error_history_, here.error_history_, rtol=1e-4)
+    np.testing.assert_allclose(there.item_samples_, here.item_samples_, rtol=5e-3, atol=5e-3)
+    found, wanted = there.predict(pairs)["rating"], here.predict(pairs)["rating"]
+    np.testing.assert_allclose(found, wanted, rtol=5e-3, atol=5e-3)
+    if not in_context:
+        new = pairs.filter(pl.col("user_id") == 0).with_columns(user_id=pl.lit(-1))
+        found, wanted = (m.recommend_for(new, k=3)["score"] for m in (there, here))
+        np.testing.assert_allclose(found, wanted, rtol=5e-3, atol=5e-3)
 
 
 @every_device
@@ -141,7 +202,7 @@ def test_what_one_device_has_learned_answers_on_another(x, device, tmp_path):
 @every_device
 def test_kernels_that_are_missing_name_the_device_that_has_them(device):
     with pytest.raises(cf.ParameterError, match=f"device='{device}' has no kernel .*; the device that has it: cpu"):
-        on(device).slim_columns()
+        on(device).session_top_k()
 
 
 @every_device
@@ -189,6 +250,34 @@ def test_chunks_change_nothing_but_roundoff(device, monkeypatch):
     monkeypatch.setattr(type(kernels._place), "chunk_floats", 1_000)
     for part, all_at_once in zip(results(), whole, strict=True):
         np.testing.assert_allclose(part, all_at_once, rtol=1e-4, atol=1e-5)
+
+
+@every_device
+@pytest.mark.parametrize("kind", ["columns of SLIM", "columns of SLIM without X'X", "a machine"])
+def test_chunks_change_no_sweep(x, device, monkeypatch, kind):
+    """Few columns at a time, and rows that are longer than a chunk."""
+    kernels = on(device)
+    by_user, by_item = x.user_items, x.item_users
+
+    def result():
+        if kind == "a machine":
+            rng = np.random.default_rng(0)
+            features = CSR.from_pairs(np.arange(150), np.arange(150) % 5, np.ones(150), (150, 5))
+            arrays = [0.1 * rng.standard_normal((n, 16), np.float32) for n in (150, 150, 5, 300)]
+            own = FmSide(*arrays[:3], features, features.transposed(), np.zeros(5, np.int32))
+            priors, held = (np.zeros((1, 16), np.float32), np.ones((1, 16), np.float32)), kernels.hold(own)
+            left, sums = kernels.fm_sweep(by_item, held, arrays[3], *priors, seed=1)
+            return [left, sums, kernels.fetch(held).ids, kernels.fetch(held).parts]
+        gramian = None if "without" in kind else (by_user.to_scipy().T @ by_user.to_scipy()).toarray()
+        padded = None if gramian is None else np.pad(gramian, ((0, 0), (0, 10)))
+        options = {"l1": 0.5, "l2": 10.0, "non_negative": True, "tolerance": 1e-5, "iterations": 500}
+        weights, status = kernels.slim_columns(by_user, by_item, 40, 52, gramian=padded, **options)
+        return [weights.to_scipy().toarray(), status]
+
+    whole = result()
+    monkeypatch.setattr(type(kernels._place), "chunk_floats", 1_000)
+    for part, all_at_once in zip(result(), whole, strict=True):
+        np.testing.assert_allclose(part, all_at_once, rtol=1e-3, atol=2e-4)
 
 
 @every_device

@@ -12,6 +12,7 @@ from device import in_torch, kernels
 # threads, that are about the arrays of the CPU, or that take long for what others test as well.
 IN_TORCH = {
     "test_als",
+    "test_fm",
     "test_gramian",
     "test_item_pairs",
     "test_linear_topk",
@@ -20,18 +21,8 @@ IN_TORCH = {
     "test_products",
     "test_ranks",
     "test_shared_negatives",
+    "test_slim",
     "test_topk",
-}
-OF_FM = {  # the rest of test_fm is about sweeps
-    "test_a_batch_of_everything_is_one_step_down_the_gradient",
-    "test_an_epoch_goes_through_every_entry_once",
-    "test_epochs_do_not_depend_on_the_number_of_threads",
-    "test_logistic_losses_of_wild_scores_are_finite",
-    "test_ratings_are_means_over_samples",
-    "test_row_adam_scales_a_weight_and_a_vector_by_what_each_moved",
-    "test_rows_without_entries_stay",
-    "test_tables_of_batches_are_checked",
-    "test_users_of_all_groups_have_their_turn",
 }
 OF_THE_CPU = {
     "test_a_history_longer_than_the_arena_is_streamed",
@@ -42,14 +33,18 @@ OF_THE_CPU = {
     "test_codes_of_items_that_miss_all_that_matters",
     "test_codes_of_queries_that_miss_all_that_matters",
     "test_columns_out_of_order_are_refused",
+    "test_draws_have_the_moments_of_the_conditional",
+    "test_every_condition_holds_to_the_tolerance",
     "test_groups_of_long_histories",
     "test_item_counts_around_panels_and_chunks",
     "test_long_histories_give_the_same_whoever_works_on_them",
+    "test_ranges_and_threads_change_nothing",
     "test_more_rows_than_16_bits_tell",
     "test_more_than_two_to_the_31_elements",
     "test_more_than_two_to_the_31_solved_elements",
     "test_results_do_not_depend_on_threads_nor_on_the_rows_beside",
     "test_scores_closer_together_than_the_bounds_are_to_the_scores",
+    "test_sampling_parameters_and_ratings_in_turn_gives_the_prior_back",
     "test_the_ranks_are_those_of_the_lists",
     "test_threads_order_and_company_change_nothing",
     "test_without_locks_rows_of_their_own",
@@ -61,7 +56,7 @@ def pytest_generate_tests(metafunc):
     if "where" in metafunc.fixturenames:
         levels = native.LEVELS if "cpu_level" in metafunc.fixturenames else ("cpu",)
         module, test = metafunc.module.__name__.split(".")[-1], metafunc.function.__name__
-        has = test in OF_FM if module == "test_fm" else module in IN_TORCH and test not in OF_THE_CPU
+        has = module in IN_TORCH and test not in OF_THE_CPU
         others = [d for d in DEVICES if d != "cpu" and (d not in ("torch", "cuda") or (has and d in in_torch()))]
         others = [] if metafunc.definition.get_closest_marker("cpu_only") else others
         metafunc.parametrize("where", [*levels, *others], indirect=True)

@@ -5,11 +5,13 @@ Tolerances are for float32 sums over some hundred terms: 1e-4 of a vector's norm
 
 import math
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import scipy.sparse.linalg
 
+from cofactor.kernels.cpu import als as cpu
 from cofactor.kernels.csr import CSR
 from cofactor.system.memory import available_memory
 from device import kernels
@@ -360,6 +362,29 @@ def test_shapes_that_do_not_fit_are_refused(changed, message):
 def test_an_unknown_gather_is_refused():
     with pytest.raises(ValueError, match="gather must be float32 or bfloat16"):
         sweep(make(3, 9), vectors(9, 4), {"solver": "cg", "gather": "float8"})
+
+
+@by_any
+@pytest.mark.parametrize("factors", [16, 20, 64])
+def test_fixed_rows_in_parts_change_no_bit(cpu_level, solver, factors):
+    history, fixed = make(40, 300, seed=3), vectors(300, factors)
+    gramian = cpu.to_principal_axes(fixed)
+    options = {**OPTIONS, **{name: value for name, value in solver.items() if name != "axes"}}
+
+    def solved(given):
+        out = vectors(40, factors, seed=5)
+        return out, cpu.als_sweep(history, out, given, gramian, **options)
+
+    wanted, told = solved(fixed)
+    for ends in ([0, 192, 300], [0, 64, 64, 256, 300], [0, 1, 7, 299, 300], [0, 300, 300]):
+        parts = [like(fixed)[a:b] for a, b in pairwise(ends)]
+        found, tells = solved(parts)
+        assert np.array_equal(found, wanted), ends
+        assert tells == told
+    with pytest.raises(ValueError, match="must have a part"):
+        solved([])
+    with pytest.raises(ValueError, match="same number of factors"):
+        solved([fixed, fixed[:, :-1]])
 
 
 def test_an_unknown_solver_is_refused():

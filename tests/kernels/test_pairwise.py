@@ -118,6 +118,15 @@ def test_a_deterministic_epoch_is_the_twins(cpu_level, loss, optimizer):
 
 
 @every_loss
+@every_optimizer
+@pytest.mark.parametrize("rates", [(0.5, 0.1), (0.5, 0.0), (0.0, 0.0)])
+def test_the_rate_falls_inside_of_an_epoch(cpu_level, loss, optimizer, rates):
+    options = {"loss": loss, "sampler": "exact", "negatives": 3, "seed": 5, "margin": 0.7}
+    for batch_size in (7, 1000):
+        agree(make(), tables(21, optimizer), **options, batch_size=batch_size, rate=rates[0], last_rate=rates[1])
+
+
+@every_loss
 @pytest.mark.parametrize("width", [16, 32, 48, 64, 128])
 def test_widths(cpu_level, loss, width):
     agree(make(), tables(21, width=width), loss=loss, sampler="exact", negatives=12, max_trials=12, batch_size=5)
@@ -176,6 +185,24 @@ def test_without_locks_rows_of_their_own(cpu_level, loss, optimizer, threads):
         np.testing.assert_allclose(one[0], two[0], rtol=1e-4)
         for a, b in zip(free, batches, strict=True):
             np.testing.assert_allclose(a.values, b.values, atol=2e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_without_locks_the_rate_falls_from_block_to_block(cpu_level, threads):
+    n = 10_000
+    x = CSR.from_scipy(sp.eye(n, 2 * n, 0, format="csr", dtype=np.float32))
+    options = {"loss": "hinge", "sampler": "exact", "negatives": 1, "margin": 1e6, "threads": threads}
+    options["dislikes"], options["dislike_share"] = CSR.from_scipy(sp.eye(n, 2 * n, n, "float32", "csr")), 1.0
+    moved = []
+    for rates in ({}, {"rate": 0.8, "last_rate": 0.2}):
+        given, _ = tables(3 * n)
+        before = given.values[:n].copy()
+        kernels.pairwise_epoch(x, given, None, **options, **rates)
+        moved.append(np.linalg.norm(given.values[:n] - before, axis=1))
+    shares, counts = np.unique((moved[1] / moved[0]).round(4), return_counts=True)
+    assert len(shares) >= 3
+    np.testing.assert_allclose(shares @ counts / n, 0.5, atol=1e-4)
+    assert 0.2 <= shares[0] < shares[-1] <= 0.8
 
 
 @every_loss

@@ -81,21 +81,22 @@ class Steps:
         self.first, self.second = np.zeros_like(self.values), np.zeros_like(self.values)
         self.n = np.zeros(len(values), int)
 
-    def step(self, rows, gradient):
+    def step(self, rows, gradient, slower=1.0):
+        rate = slower * self.rate
         for row in rows:
             g = gradient[row]
             self.n[row] += 1
             if self.optimizer == "sgd":
-                self.values[row] -= self.rate * g
+                self.values[row] -= rate * g
             elif self.optimizer == "adagrad":
                 self.second[row] += g**2
-                self.values[row] -= self.rate * g / (np.sqrt(self.second[row]) + self.epsilon)
+                self.values[row] -= rate * g / (np.sqrt(self.second[row]) + self.epsilon)
             else:
                 b1, b2 = self.betas
                 self.first[row] = b1 * self.first[row] + (1 - b1) * g
                 self.second[row] = b2 * self.second[row] + (1 - b2) * g**2
                 first, second = self.first[row] / (1 - b1 ** self.n[row]), self.second[row] / (1 - b2 ** self.n[row])
-                self.values[row] -= self.rate * first / (np.sqrt(second) + self.epsilon)
+                self.values[row] -= rate * first / (np.sqrt(second) + self.epsilon)
 
 
 def parts_of(n, n_rows, offset, parts):
@@ -107,6 +108,7 @@ def epoch(
     x, vectors, biases=None, user_parts=None, item_parts=None, *, loss, sampler, negatives=1, max_trials=30,
     alias=None, dislikes=None, dislike_share=0.0, groups=None, group_discounts=None, margin=1.0, regularization=0.0,
     bias_regularization=0.0, seed=0, epoch=0, batch_size=1024, update_users=True, update_items=True,
+    rate=1.0, last_rate=None,
 ):  # fmt: skip
     """One deterministic epoch: ``x``, parts and dislikes are dense, 0 for no entry; tables are :class:`Steps`.
 
@@ -157,7 +159,9 @@ def epoch(
                 moved |= of_items[k] != 0
                 biased |= of_items[k] != 0
         free = np.where(np.arange(n_rows) < n_users, update_users, update_items)
-        vectors.step(np.flatnonzero(moved & free), by_vector)
+        middle = (begin + min(begin + batch_size, len(order))) / 2 / len(order)
+        slower = rate if last_rate is None else rate + (last_rate - rate) * middle
+        vectors.step(np.flatnonzero(moved & free), by_vector, slower)
         if biases is not None:
-            biases.step(np.flatnonzero(biased & free), by_bias[:, None])
+            biases.step(np.flatnonzero(biased & free), by_bias[:, None], slower)
     return total / max(len(users) - skipped, 1), skipped, int(wrong)

@@ -1,3 +1,4 @@
+import platform
 import sys
 
 import numpy as np
@@ -78,3 +79,14 @@ def test_where_the_system_does_not_tell_a_peak(files):
     with memory.peak_growth() as found:
         pass
     assert found == []
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="glibc alone does so")
+def test_what_was_freed_is_given_back():
+    blocks = [bytes(60_000) for _ in range(2_000)]  # from the heap, not from pages of their own
+    kept = blocks[1_999::2_000]  # on top of them, so that the heap cannot shrink
+    before = memory._status("VmRSS")
+    del blocks
+    assert kept
+    memory.give_back()
+    assert before - memory._status("VmRSS") > 60_000 * 1_500

@@ -1,10 +1,10 @@
 r"""ImplicitALS on a cluster: the loop of the driver.
 
 Half an iteration solves the rows of one side: every worker its own, with the kernel of one machine. The vectors of
-the other side lie as one array in the object store of every node. The Gramians of the blocks are added up in the
-order of the blocks, the principal axes follow, every worker turns its rows to them, and the first worker of every node
-puts all rows together there. What a half starts from stays in the stores until it is done: a worker that dies is
-replaced, and does its own part again.
+the other side lie in the object store of every node, in the parts in which workers publish them. The Gramians of the
+blocks are added up in the order of the blocks, the principal axes follow, every worker turns its rows to them, and what
+they publish is brought to every node. What a half starts from stays in the stores until it is done: a worker that dies
+is replaced, and does its own part again.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ _ONCE_MORE = 1 << 40  # added to the number of a half that is done again, exactl
 
 @dataclass
 class _Everywhere:
-    """One array in the object stores of nodes, by node; that of the driver is under no name."""
+    """Rows in the object stores of nodes: references to their parts, by node. Under no name, those that are for all."""
 
-    at: dict[str, Any]
+    at: dict[str, list[Any]]
 
-    def near(self, home: str, living: list[str]) -> Any:  # noqa: ANN401
-        """A reference for a node: its own, else one of a node that lives."""
+    def near(self, home: str, living: list[str]) -> list[Any]:
+        """References for a node: its own, else those of a node that lives."""
         if home in self.at:
             return self.at[home]
-        return next((ref for node, ref in self.at.items() if node in living), next(iter(self.at.values())))
+        return next((refs for node, refs in self.at.items() if node in living), next(iter(self.at.values())))
 
 
 @dataclass
@@ -78,15 +78,12 @@ class _Halves:
         half = self.ray.put(Half(number, state.gramian, start, options))
 
         def ask() -> list[Any]:
-            before = None if start is None else state.before
-            return [
-                handle.solve.remote(
-                    half,
-                    state.fixed.near(home, pool.homes),
-                    None if before is None else before.near(home, pool.homes),
-                )
-                for handle, home in zip(pool.handles, pool.homes, strict=True)
-            ]
+            asked = []
+            for i, (handle, home) in enumerate(zip(pool.handles, pool.homes, strict=True)):
+                before = [] if start is None or state.before is None else state.before.near(home, pool.homes)
+                mine = before[i if len(before) > 1 else 0] if before else None
+                asked.append(handle.solve.remote(half, mine, *state.fixed.near(home, pool.homes)))
+            return asked
 
         found: list[Solved] = pool.steadily(lambda: self.ray.get(ask()))
         failed = max(one.failed for one in found)
@@ -107,19 +104,13 @@ class _Halves:
             solved = ask()  # those who have solved say so at once
             rows = self.pool.asked("publish", number_of, turn, self.wire)
             self.ray.get(solved)
-            return self._on_every_node("gathered", *rows)
+            everywhere = _Everywhere({"": rows}) if self.wire == "float32" else self._widened(rows)
+            leaders = self.pool.leaders().items()
+            self.ray.get([self.pool.handles[i].hold.remote(number, *everywhere.near(home, [])) for home, i in leaders])
+            return everywhere
 
         gathered = self.pool.steadily(step)
         self.state = _State(gathered, diagonal, before=self.state.fixed, start=rotation)
-
-    def _on_every_node(self, method: str, *arguments: Any) -> _Everywhere:  # noqa: ANN401
-        """What a method of a worker of every node gives, left in the node's object store."""
-        pairs = {
-            home: getattr(self.pool.handles[i], method).options(num_returns=2).remote(*arguments)
-            for home, i in self.pool.leaders().items()
-        }
-        self.ray.get([done for _, done in pairs.values()])
-        return _Everywhere({home: array for home, (array, _) in pairs.items()})
 
     def keep(self, checkpoint: Checkpoint, settled: dict[str, Any], losses: list[float]) -> None:
         """Write the state after an iteration: users are fixed, items are what the next half starts from."""
@@ -131,7 +122,7 @@ class _Halves:
             leader = next(iter(self.pool.leaders().values()))
             handle, home = self.pool.handles[leader], self.pool.homes[leader]
             self.ray.get(
-                [handle.keep.remote(names[kind], side.near(home, self.pool.homes)) for kind, side in sides.items()]
+                [handle.keep.remote(names[kind], *side.near(home, self.pool.homes)) for kind, side in sides.items()]
             )
             return names
 
@@ -141,11 +132,27 @@ class _Halves:
     def resume(self, checkpoint: Checkpoint, header: dict[str, Any]) -> None:
         """Take up what :meth:`keep` has written."""
         users, items = (
-            self.pool.steadily(lambda kind=kind: self._on_every_node("read", checkpoint.array(header, kind)))  # type: ignore[misc]
+            self.pool.steadily(lambda kind=kind: self._read(checkpoint.array(header, kind)))  # type: ignore[misc]
             for kind in ("users", "items")
         )
         axes = checkpoint.small(header, "axes")
         self.state = _State(users, checkpoint.small(header, "gramian"), items, axes if axes.size else None)
+
+    def _widened(self, rows: list[Any]) -> _Everywhere:
+        """What travels in 16 bits as float32 in the store of every node, part by part."""
+        parts = {
+            home: self.pool.handles[i].widened.options(num_returns=len(rows)).remote(*rows)
+            for home, i in self.pool.leaders().items()
+        }
+        return _Everywhere({home: refs if len(rows) > 1 else [refs] for home, refs in parts.items()})
+
+    def _read(self, path: str) -> _Everywhere:
+        pairs = {
+            home: self.pool.handles[i].read.options(num_returns=2).remote(path)
+            for home, i in self.pool.leaders().items()
+        }
+        self.ray.get([done for _, done in pairs.values()])
+        return _Everywhere({home: [array] for home, (array, _) in pairs.items()})
 
 
 def _summed(gramians: list[Float], factors: int) -> NDArray[np.float64]:
@@ -176,11 +183,11 @@ def fit_als(
     else:
         for name, value in header["settled"].items():
             setattr(model, f"{name}_", value)
-    _check_stores(x.shape, model.factors_)
+    _check_stores(x.shape, model.factors_, x.wire)
     settled = {name: model._used(name) for name in ("factors", "regularization", "alpha", "unobserved_weight")}
     items = model._start(on("cpu"), x.items, warm_start)
     gramian = on("cpu").to_principal_axes(items)
-    halves = _Halves(model, pool, sum(x.shape), _State(_Everywhere({"": ray.put(items)}), gramian), x.wire)
+    halves = _Halves(model, pool, sum(x.shape), _State(_Everywhere({"": [ray.put(items)]}), gramian), x.wire)
     del items
     losses: list[float] = [] if header is None else [float(loss) for loss in header["losses"]]
     with progress_bar("ImplicitALS", progress, total=model.iterations, initial=len(losses)) as bar:
@@ -216,9 +223,9 @@ def fit_als(
         checkpoint.end()
 
 
-def _check_stores(shape: tuple[int, int], factors: int) -> None:
-    """Raise ParameterError where a node's object store cannot hold the vectors of both sides, and one side's twice."""
-    needed = 4 * factors * (sum(shape) + 2 * max(shape))
+def _check_stores(shape: tuple[int, int], factors: int, wire: str) -> None:
+    """Raise ParameterError where a node's object store cannot hold the vectors of both sides, and new ones of one."""
+    needed = 4 * factors * (sum(shape) + max(shape)) + (0 if wire == "float32" else 2 * factors * max(shape))
     for node in nodes():
         if node["threads"] and needed > node["object_store"]:
             raise ParameterError(
@@ -232,7 +239,11 @@ def _collect(model: ImplicitALS, x: Any, halves: _Halves, ask: Callable[[], list
     """Bring the model here: into files without a name, which are mapped, so that it need not fit into memory."""
     pool, ray = halves.pool, halves.ray
     here = mapped((x.shape[1], model.factors_), np.float32)
-    here[:] = ray.get(halves.state.fixed.near("", pool.homes))
+    at = 0
+    for ref in halves.state.fixed.near("", pool.homes):
+        part = ray.get(ref)
+        here[at : at + len(part)] = part
+        at += len(part)
     model.item_factors_ = here
 
     def rows() -> Float:

@@ -8,6 +8,7 @@ import numpy as np
 
 from cofactor.cluster.pool import Worker
 from cofactor.cluster.shards import Description, shard
+from cofactor.system.memory import give_back
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +43,11 @@ class MatrixWorker(Worker):
     def load(self) -> bool:
         """Make this worker's rows, unless they are there."""
         if not self.sides:
-            self.sides = [shard(self.described, side, *self.bounds(side)) for side in (0, 1)]
+            sides = []
+            for side in (0, 1):
+                sides.append(shard(self.described, side, *self.bounds(side)))
+                give_back()  # reading leaves tens of MiB behind
+            self.sides = sides
         return True
 
     def facts(self) -> tuple[int, float, float]:

@@ -28,6 +28,7 @@ __all__ = ["Description", "cuts", "of_range", "shard"]
 
 _BLOCKS, _MOST_BLOCKS = 64, 1024
 _PER_BLOCK = 1 << 22  # events
+_LEEWAY = 0.05  # of a block's work, by which its ends may be off
 _ROW = 32  # what solving a row costs beside its entries, in entries
 
 
@@ -83,8 +84,17 @@ def cuts(counts: NDArray[np.int64], parts: int | None = None) -> NDArray[np.int6
     if parts is None:
         parts = min(_MOST_BLOCKS, max(_BLOCKS, int(counts.sum()) // _PER_BLOCK))
     work = np.cumsum(counts + _ROW)
-    at = np.searchsorted(work, np.arange(1, parts) * (work[-1] / parts))
+    ideal = np.arange(1, parts) * (work[-1] / parts)
+    room = _LEEWAY * work[-1] / parts
+    least, most = np.searchsorted(work, ideal - room), np.searchsorted(work, ideal + room)
+    at = [_roundest(int(low), int(high)) for low, high in zip(least, most, strict=True)]
     return np.unique(np.concatenate([[0], at, [n]])).astype(np.int64)
+
+
+def _roundest(low: int, high: int) -> int:
+    """The number from low to high that a power of two as large as can be divides: ``als_sweep`` likes parts so."""
+    bit = ((max(low, 1) - 1) ^ high).bit_length()
+    return high >> (bit - 1) << (bit - 1) if bit else high
 
 
 def shard(of: Description, side: int, begin: int, end: int) -> CSR:

@@ -14,11 +14,11 @@ import numpy as np
 from cofactor.errors import ArtifactError, MissingExtraError, ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["delete", "exists", "join", "read_array", "read_json", "write_array", "write_json"]
+__all__ = ["delete", "exists", "join", "read_array", "read_json", "write_array", "write_json", "write_rows"]
 
 
 def _remote(path: str) -> Any:  # noqa: ANN401
@@ -91,6 +91,16 @@ def write_array(path: str, array: NDArray[Any]) -> None:
     """Write an array in NumPy's format."""
     with _opened(path, "wb") as file:
         np.save(file, array)
+
+
+def write_rows(path: str, parts: Sequence[NDArray[Any]]) -> None:
+    """Write rows that lie in parts, one after the other, as one array in NumPy's format."""
+    first = parts[0]
+    header = {"descr": first.dtype.str, "fortran_order": False, "shape": (sum(map(len, parts)), *first.shape[1:])}
+    with _opened(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            file.write(np.ascontiguousarray(part).data)
 
 
 def read_array(path: str) -> NDArray[Any]:

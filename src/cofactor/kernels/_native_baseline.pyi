@@ -19,7 +19,7 @@ def transpose(
 def gramian(y: F32, out: F32, threads: int) -> None: ...
 def rotate(x: F32, q: F32, threads: int) -> None: ...
 def als_sweep(
-    indptr: I64, indices: I32, values: F32, solved: F32, fixed: F32, gramian: F32, alpha: float,
+    indptr: I64, indices: I32, values: F32, solved: F32, fixed: list[F32], gramian: F32, alpha: float,
     unobserved_weight: float, regularization: float, regularization_exponent: float, solver: str, cg_steps: int,
     cg_tolerance: float, block_size: int, gather: str, threads: int
 ) -> tuple[float, int]: ...  # fmt: skip
@@ -185,8 +185,8 @@ def pairwise_epoch(
     user_weights: F32 | None, item_indptr: I64 | None, item_rows: I32 | None, item_weights: F32 | None, loss: str,
     exact: bool, negatives: int, keep: F32 | None, alias: I32 | None, disliked_indptr: I64 | None,
     disliked_indices: I32 | None, dislike_share: float, groups: I32 | None, group_discounts: F32 | None,
-    margin: float, regularization: float, bias_regularization: float, seed: int, epoch: int, deterministic: bool,
-    batch_size: int, update_users: bool, update_items: bool, threads: int
+    margin: float, regularization: float, bias_regularization: float, falls_to: float, seed: int, epoch: int,
+    deterministic: bool, batch_size: int, update_users: bool, update_items: bool, threads: int
 ) -> tuple[float, int, int]: ...  # fmt: skip
 def sample_negatives(
     users: I32, n_users: int, n_items: int, seen_indptr: I64 | None, seen_indices: I32 | None,

@@ -1,7 +1,9 @@
-"""How much memory there is, asked before work that may not fit."""
+"""How much memory there is, asked before work that may not fit, and what is given back after it."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import re
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,7 +15,7 @@ from cofactor.system.cgroup import groups
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["available_memory", "parse_bytes", "peak_growth", "require_memory"]
+__all__ = ["available_memory", "give_back", "parse_bytes", "peak_growth", "require_memory"]
 
 
 def available_memory() -> int | None:
@@ -68,6 +70,13 @@ def _free(group: Path) -> int | None:
     # Cached files count as used, but the kernel gives them back when asked.
     cached = (line.split() for line in lines if line.startswith(("inactive_file ", "active_file ")))
     return free + sum(int(size) for _, size in cached)
+
+
+def give_back() -> None:
+    """Give the system what this process has freed but keeps for itself, where the C library can: after large work."""
+    gc.collect()
+    with suppress(OSError, AttributeError, TypeError):  # of glibc alone
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def require_memory(needed: int, what: str, way_out: str) -> None:

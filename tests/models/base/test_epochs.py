@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cofactor.errors import CofactorError, CofactorWarning
-from cofactor.models.base.epochs import Plan, run_epochs, watched
+from cofactor.models.base.epochs import Plan, Rate, run_epochs, watched
 
 
 class Course:
@@ -17,7 +17,7 @@ class Course:
         self.state, self.rates = 0, []
 
     def one_epoch(self, number, rate):
-        self.rates.append(rate)
+        self.rates.append(rate.first)
         self.state = number + 1  # whatever happens now, vectors have moved
         if isinstance(self.losses[number], BaseException):
             raise self.losses[number]
@@ -48,7 +48,8 @@ def test_without_scores_the_last_state_is_left_and_all_is_told():
     course = training.run()
     assert training.state == course.kept == 3
     assert not course.interrupted
-    assert course.epochs.rows() == [(1, 3.0, None, 1.0, False), (2, 2.0, None, 1.0, False), (3, 2.5, None, 1.0, True)]
+    assert course.epochs.rows() == [(1, 3.0, None, False), (2, 2.0, None, False), (3, 2.5, None, True)]
+    assert course.rates == [(1.0, 1.0)] * 3
 
 
 def test_the_best_scored_state_is_left():
@@ -88,13 +89,16 @@ def test_a_plateau_of_the_loss_counts_where_there_are_no_scores():
 def test_a_cosine_falls_from_one_towards_zero():
     training = Course([1.0] * 4)
     course = training.run(cosine=True)
-    assert training.rates == pytest.approx([1.0, 0.5 + np.sqrt(0.125), 0.5, 0.5 - np.sqrt(0.125)])
-    assert course.epochs["learning_rate"].to_list() == training.rates
+    wave = [1.0, 0.5 + np.sqrt(0.125), 0.5, 0.5 - np.sqrt(0.125), 0.0]
+    assert training.rates == pytest.approx(wave[:4])
+    np.testing.assert_allclose(course.rates, np.c_[wave[:4], wave[1:]], atol=1e-12)
 
 
 def test_a_course_is_repeated_with_its_rates():
     training = Course([1.0] * 3)
-    training.run(rates=[1.0, 0.7, 0.2, 0.1], cosine=True, plateau=True)
+    rates = [Rate(1.0, 0.7), Rate(0.7, 0.2), Rate(0.2, 0.1), Rate(0.1, 0.0)]
+    course = training.run(rates=rates, cosine=True, plateau=True)
+    assert course.rates == rates[:3]
     assert training.rates == [1.0, 0.7, 0.2]
 
 
@@ -129,9 +133,9 @@ def test_a_stop_before_anything_is_learned_is_passed_on():
 
 def test_a_repeated_course_is_gone_through_whole_or_not_at_all():
     with pytest.raises(KeyboardInterrupt):
-        Course([3.0, KeyboardInterrupt()]).run(rates=[1.0, 1.0])
+        Course([3.0, KeyboardInterrupt()]).run(rates=[Rate(1.0, 1.0)] * 2)
     with pytest.raises(CofactorError, match="diverged"):
-        Course([3.0, np.nan]).run(rates=[1.0, 1.0])
+        Course([3.0, np.nan]).run(rates=[Rate(1.0, 1.0)] * 2)
 
 
 def test_who_watches_sees_scores_and_may_end_it():

@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 import cofactor as cf
 from cofactor.errors import CofactorError, CofactorWarning, DataError, ParameterError
 from cofactor.kernels.csr import CSR
+from cofactor.models.base.epochs import Rate
 from cofactor.models.sampled.training import Training
 from models.sampled.learning import LOSSES, N_ITEMS, kind_of, make, ndcg, share_of_own_kind
 
@@ -243,7 +244,7 @@ def test_a_plateau_is_gone_through_again_with_all_pairs(x, monkeypatch):
     model = make("bpr", epochs=None, patience=4, lr_schedule="plateau").fit(x)
     n = len(model.score_history_)
     assert rates[n:] == rates[: model.epoch_]
-    assert rates[n - 1][1] < 1
+    assert rates[n - 1][1].first < 1
 
 
 # What goes wrong
@@ -259,7 +260,7 @@ def test_divergence_at_once_is_an_error(loss, x):
 
 def test_divergence_later_keeps_the_last_good_epoch(x, monkeypatch):
     epoch = Training.epoch
-    monkeypatch.setattr(Training, "epoch", lambda self, n, rate: epoch(self, n, 1e30 if n == 5 else rate))
+    monkeypatch.setattr(Training, "epoch", lambda self, n, rate: epoch(self, n, Rate(1e30, 1e30) if n == 5 else rate))
     with pytest.warns(CofactorWarning, match=r"after epoch 6, training diverged .* epoch 5 left is kept. Lower learn"):
         model = make("bpr", optimizer="sgd", learning_rate=0.2, epochs=20).fit(x)
     assert model.epoch_ == len(model.loss_history_) == 5

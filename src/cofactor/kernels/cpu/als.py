@@ -12,7 +12,7 @@ from cofactor.kernels.blas import limited
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -108,7 +108,7 @@ def als_bytes(n_rows: int, factors: int, *, gather: str = "float32", threads: in
 def als_sweep(
     history: CSR,
     solved: Float,
-    fixed: Float,
+    fixed: Float | Sequence[Float],
     fixed_gramian: Float,
     *,
     alpha: float,
@@ -124,6 +124,9 @@ def als_sweep(
 ) -> tuple[float, int]:
     """Improve every row of ``solved`` (n_rows, factors) in place with ``fixed`` (n_fixed, factors) held.
 
+    ``fixed`` may lie in parts, in the order of their rows. Those that begin at cache lines are read where they are;
+    best they begin at rows whose numbers are multiples of a large power of two.
+
     The solvers "cg" and "subspace" want both sides as :func:`to_principal_axes` leaves them, and the Gramian that it
     returns; "cholesky" needs no rotated ``solved``. With "cg" a row is done after ``cg_steps``, or as soon as a step
     lowers its loss by less than ``cg_tolerance``² of what its vector explains (the sum of its weights less the loss):
@@ -138,8 +141,9 @@ def als_sweep(
     failed_row : int
         A row whose system was not positive definite (``solved`` is then useless), or -1.
     """
+    parts = [fixed] if isinstance(fixed, np.ndarray) else list(fixed)
     return native.lib.als_sweep(
-        history.indptr, history.indices, history.values, solved, fixed, fixed_gramian,
+        history.indptr, history.indices, history.values, solved, parts, fixed_gramian,
         alpha, unobserved_weight, regularization, regularization_exponent,
         solver, cg_steps, cg_tolerance, block_size, gather, resolve_threads(threads),
     )  # fmt: skip

@@ -72,6 +72,7 @@ def pairwise_epoch(
     seed: int = 0,
     epoch: int = 0,
     rate: float = 1.0,
+    last_rate: float | None = None,
     deterministic: bool = False,
     batch_size: int = 1024,
     update_users: bool = True,
@@ -105,8 +106,9 @@ def pairwise_epoch(
     dislike_share : float
     groups : (n_items, n_fields) int32, optional
     group_discounts : (n_fields,) float32, optional
-    margin, regularization, bias_regularization, rate : float
-        The last multiplies learning rates.
+    margin, regularization, bias_regularization : float
+    rate, last_rate : float
+        What learning rates are multiplied by; from the first on the way to the second, if that is given.
     seed, epoch : int
         What is random depends on both. Negative d of entry e is that of stream e of the seed ``epoch_seed``.
     update_users, update_items : bool
@@ -122,12 +124,13 @@ def pairwise_epoch(
         Negatives that scored above the positive ("bpr", "logistic"), or above it less the margin.
     """
     vectors, of_biases = vectors.slower(rate), (biases or NO_BIASES).slower(rate)
+    falls_to = 1.0 if last_rate is None or rate == 0 else last_rate / rate
     total, skipped, violations = native.lib.pairwise_epoch(
         x.indptr, x.indices, x.values, x.n_columns, *vectors, *of_biases, *optional_csr(user_parts),
         *optional_csr(item_parts), loss, sampler == "exact", max_trials if loss == "warp" else negatives,
         *_alias(sampler, alias), *optional_csr(dislikes)[:2], dislike_share, groups, group_discounts, margin,
-        regularization, bias_regularization, seed, epoch, deterministic, batch_size, update_users, update_items,
-        resolve_threads(threads),
+        regularization, bias_regularization, falls_to, seed, epoch, deterministic, batch_size, update_users,
+        update_items, resolve_threads(threads),
     )  # fmt: skip
     return total / max(x.nnz - skipped, 1), skipped, violations
 

@@ -9,7 +9,19 @@ import numpy as np
 from cofactor.errors import ParameterError
 from cofactor.kernels import cpu
 from cofactor.kernels.csr import CSR
-from cofactor.kernels.torch import als, fm, item_pairs, neighbours, pairwise, products, ranks, shared_negatives, topk
+from cofactor.kernels.torch import (
+    als,
+    fm,
+    fm_sweep,
+    item_pairs,
+    neighbours,
+    pairwise,
+    products,
+    ranks,
+    shared_negatives,
+    slim,
+    topk,
+)
 from cofactor.kernels.torch.place import HeldRows, Place
 
 if TYPE_CHECKING:
@@ -17,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Kernels"]
 
-_MODULES = (als, fm, item_pairs, neighbours, pairwise, products, ranks, shared_negatives, topk)
+_MODULES = (als, fm, fm_sweep, item_pairs, neighbours, pairwise, products, ranks, shared_negatives, slim, topk)
 _KERNELS: dict[str, Callable[..., Any]] = {
     name: getattr(module, name) for module in _MODULES for name in module.__all__
 }

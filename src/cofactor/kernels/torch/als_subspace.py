@@ -1,4 +1,8 @@
-"""The subspace solver of ALS (iALS++): for blocks of coordinates of a row one after the other, an exact step each."""
+"""The subspace solver of ALS (iALS++): for blocks of coordinates of a row one after the other, an exact step each.
+
+The CPU passes over a history for every block. Here all products of a history are made at once, ``Z'Z``, of which blocks
+then take parts: more operations, but in one large product and one pass.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ def by_blocks(sweep: Sweep) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
 
     A chunk of histories no longer than a block is solved exactly: their systems are no larger.
     """
-    for chunk in chunks(sweep, sweep.rows.lengths, sweep.block_size + 4):
+    for chunk in chunks(sweep, sweep.rows.lengths, sweep.fixed.shape[1] + sweep.block_size):
         short = has_few(chunk) and chunk.length <= sweep.block_size
         yield *(solved_by_entries if short else _improved)(sweep, chunk), chunk.rows
 
@@ -32,28 +36,22 @@ def _improved(sweep: Sweep, chunk: Chunk) -> tuple[Tensor, Tensor]:
 
     assert sweep.axes is not None
     x, own = sweep.solved[chunk.rows], sweep.axes + chunk.penalty
-    residual = torch.cat([roots - torch.bmm(z, x[:, :, None])[:, :, 0] for z, roots in chunk.pieces()], 1)
-    failed = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    held = list(chunk.pieces()) if chunk.length <= chunk.piece else None  # else gathered again each time
-
-    def parts(block: slice) -> Iterator[tuple[Tensor, Tensor]]:
-        """Those columns of the history and the residuals, piece by piece; products of parts of rows are slow."""
-        for (z, _), r in zip(held or chunk.pieces(), torch.split(residual, chunk.piece, 1), strict=True):
-            yield z[:, :, block].contiguous(), r
-
-    for begin in range(0, x.shape[1], sweep.block_size):
-        block = slice(begin, min(begin + sweep.block_size, x.shape[1]))
-        system = torch.diag_embed(own[:, block])
-        gradient = -(own[:, block] * x[:, block])[:, :, None]
-        once = None if held is None else list(parts(block))
-        for z, r in once or parts(block):
-            system.baddbmm_(z.mT, z)
-            gradient.baddbmm_(z.mT, r[:, :, None])
-        step, wrong = solve_systems(system, gradient)
+    n, factors = x.shape
+    system = sweep.place.room("systems", (n, factors, factors)).zero_()
+    side, weight = torch.zeros_like(x), torch.zeros((), dtype=torch.float64, device=x.device)
+    for z, roots in chunk.pieces():
+        system.baddbmm_(z.mT, z)
+        side += torch.bmm(roots[:, None], z)[:, 0]
+        weight += roots.square().sum(dtype=torch.float64)
+    system.diagonal(dim1=1, dim2=2).add_(own)
+    gradient = side - torch.bmm(x[:, None], system)[:, 0]
+    failed = torch.zeros(n, dtype=torch.bool, device=x.device)
+    for begin in range(0, factors, sweep.block_size):
+        block, rest = slice(begin, begin + sweep.block_size), slice(begin + sweep.block_size, factors)
+        step, wrong = solve_systems(system[:, block, block], gradient[:, block, None])
         failed |= wrong
         x[:, block] += step[:, :, 0]
-        for z, r in once or parts(block):
-            r.sub_(torch.bmm(z, step)[:, :, 0])
+        gradient[:, rest] -= torch.bmm(step.mT, system[:, block, rest])[:, 0]
     sweep.solved[chunk.rows] = x
-    loss = (own.double() * x.double().square()).sum() + residual.double().square().sum()
+    loss = weight - (x.double() * (2 * side - torch.bmm(x[:, None], system)[:, 0])).sum()
     return loss, failed | ~x.isfinite().all(1)

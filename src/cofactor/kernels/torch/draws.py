@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from cofactor.kernels.arrays import Float, Rows
 
-__all__ = ["Stream", "drawn_items", "first_number", "mixed"]
+__all__ = ["Stream", "drawn_items", "first_number", "mixed", "normals"]
 
 _STEP = 0x9E3779B97F4A7C15
 _ALL = 2**64 - 1
@@ -61,3 +61,11 @@ def drawn_items(n: int, n_items: int, seed: int, stream: int, alias: tuple[Float
     keep, other = alias
     kept = (numbers[1::2] >> np.uint64(40)).astype(np.float32) * np.float32(2**-24) < keep[items]
     return np.where(kept, items, other[items].astype(np.int64))
+
+
+def normals(seed: int, places: NDArray[np.integer]) -> NDArray[np.float64]:
+    """A standard normal number for every place, that of ``native/core/normal.hpp``."""
+    start = _mixed(np.uint64(seed & _ALL) ^ _mixed(places.astype(np.uint64) + np.uint64(_STEP)))
+    numbers = [_mixed(start + np.uint64(_STEP * k & _ALL)) >> np.uint64(11) for k in (1, 2)]
+    length = np.sqrt(-2 * np.log((numbers[0] + np.uint64(1)) * 2.0**-53))
+    return np.asarray(length * np.cos(numbers[1] * (2.0**-53 * 2 * np.pi)))

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from cofactor.kernels.arguments import FmSamples, Table
     from cofactor.kernels.arrays import Float, Rows
     from cofactor.kernels.csr import CSR
-    from cofactor.kernels.torch.place import Place, Tensor
+    from cofactor.kernels.torch.place import HeldRows, Place, Tensor
 
 __all__ = ["fm_epoch", "fm_ratings"]
 
 
 def fm_epoch(
     place: Place,
-    targets: CSR,
+    targets: CSR | HeldRows,
     rows: Table,
     *,
     offset: float,
@@ -41,13 +41,14 @@ def fm_epoch(
 
     width = rows.values.shape[1]
     n_coordinates = width if n_coordinates is None else n_coordinates
-    _check(targets, rows, batch_size, n_coordinates, logistic=logistic)
-    held, table, nnz = place.rows(targets), rows.slower(rate), targets.nnz if hasattr(targets, "nnz") else 0
+    held, table = place.rows(targets), rows.slower(rate)
+    _check(held, rows, batch_size, n_coordinates, logistic=logistic)
+    nnz, n_users = held.csr.nnz, held.shape[0]
     users = torch.repeat_interleave(held.indptr.diff())
     lost = torch.zeros((), dtype=torch.float64, device=place.device)
     for begin in range(0, nnz, batch_size):
         at = place.tensor(permuted_rows(nnz, seed, begin, min(nnz, begin + batch_size)))
-        both = torch.stack([users[at], held.indices[at].long() + targets.n_rows])
+        both = torch.stack([users[at], held.indices[at].long() + n_users])
         named, places = torch.unique(both, return_inverse=True)
         before = table.values[named]
         u, i = before[places[0]], before[places[1]]
@@ -75,7 +76,7 @@ def _losses(scores: Tensor, targets: Tensor, *, logistic: bool) -> tuple[Tensor,
     return torch.nn.functional.softplus(away.double()), torch.sigmoid(scores) - targets
 
 
-def _check(targets: CSR, rows: Table, batch_size: int, n_coordinates: int, *, logistic: bool) -> None:
+def _check(targets: HeldRows, rows: Table, batch_size: int, n_coordinates: int, *, logistic: bool) -> None:
     n, width = rows.values.shape
     if not 1 <= n_coordinates <= width:
         raise ValueError("n_coordinates must be in [1, width]")
@@ -85,7 +86,7 @@ def _check(targets: CSR, rows: Table, batch_size: int, n_coordinates: int, *, lo
         raise ValueError("rows must be padded")
     if batch_size < 1:
         raise ValueError("batch_size must be at least 1")
-    if logistic and not np.isin(targets.values, (0, 1)).all():
+    if logistic and not np.isin(targets.csr.values, (0, 1)).all():
         raise ValueError("targets must be 0 or 1")
 
 

@@ -66,6 +66,7 @@ def pairwise_epoch(  # noqa: PLR0917 the kernel's arguments
     seed: int = 0,
     epoch: int = 0,
     rate: float = 1.0,
+    last_rate: float | None = None,
     deterministic: bool = False,
     batch_size: int = 1024,
     update_users: bool = True,
@@ -85,8 +86,8 @@ def pairwise_epoch(  # noqa: PLR0917 the kernel's arguments
         x=held,
         users=side_of(place, n_users, 0, n_rows, user_parts),
         items=side_of(place, n_items, n_users, n_rows, item_parts),
-        vectors=vectors.slower(rate),
-        biases=None if biases is None else biases.slower(rate),
+        vectors=vectors,
+        biases=biases,
         loss=loss,
         margin=margin,
         ranks=place.tensor(ranks[np.maximum((n_items - 1) // np.arange(1, n + 1), 1) - 1].astype(np.float32)),
@@ -109,7 +110,10 @@ def pairwise_epoch(  # noqa: PLR0917 the kernel's arguments
         if len(kept):
             there = place.tensor(kept)
             items = torch.cat([held.indices[there].long()[:, None], place.tensor(drawn[kept]).long()], 1)
-            totals += _batch(e, place.tensor(rows[kept]).long(), items, held.values[there])
+            done = (2 * begin + len(at)) / (2 * nnz)
+            now = rate if last_rate is None else rate + (last_rate - rate) * done
+            slower = e._replace(vectors=vectors.slower(now), biases=None if biases is None else biases.slower(now))
+            totals += _batch(slower, place.tensor(rows[kept]).long(), items, held.values[there])
     return float(totals[0]) / max(nnz - skipped, 1), skipped, int(totals[1])
 
 

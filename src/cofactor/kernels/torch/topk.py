@@ -159,12 +159,12 @@ def best_of(place: Place, scores: Callable[[slice], Tensor], shape: tuple[int, i
     n, n_items = shape
     left, top = not_allowed(place, filters, n, n_items), filters.lists(n, k, n_items)
     for some in tiles(place, n, n_items):
-        rows, best = _selected(filtered(place, scores(some), filters, some, left), top.rows.shape[1])
+        rows, best = best_columns(filtered(place, scores(some), filters, some, left), top.rows.shape[1])
         top.rows[some], top.scores[some] = rows.cpu().numpy(), best.cpu().numpy()
     return top
 
 
-def _selected(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def best_columns(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Columns of the k best and their scores, the best first, ties by column, -1 where there are no more."""
     import torch
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Course", "Plan", "require_finite", "run_epochs", "watched"]
+__all__ = ["Course", "Plan", "Rate", "require_finite", "run_epochs", "watched"]
 
 _DIVERGED = 3.0  # times the loss that training began with
 _WATCH: ContextVar[Callable[[int, float], object] | None] = ContextVar("watched", default=None)
@@ -37,6 +37,13 @@ def watched(watch: Callable[[int, float], object]) -> Iterator[None]:
         _WATCH.reset(token)
 
 
+class Rate(NamedTuple):
+    """What the learning rate is multiplied by as an epoch begins, and as it ends."""
+
+    first: float
+    last: float
+
+
 class Plan(NamedTuple):
     """How long to train.
 
@@ -50,9 +57,8 @@ class Plan(NamedTuple):
         Halve the learning rate after every second epoch without a better score (or, without scores, a lower loss).
     cosine : bool
         Let the learning rate fall to zero over the epochs, as half a cosine wave does.
-    rates : sequence of float, optional
-        What the learning rate is multiplied by in each epoch: those of a course before, which is gone through again,
-        to its end or not at all.
+    rates : sequence of Rate, optional
+        Those of a course before, which is gone through again, to its end or not at all.
     start : float, optional
         The loss before anything is learned, where it is known.
     """
@@ -61,14 +67,17 @@ class Plan(NamedTuple):
     patience: int = 5
     plateau: bool = False
     cosine: bool = False
-    rates: Sequence[float] | None = None
+    rates: Sequence[Rate] | None = None
     start: float | None = None
 
-    def rate(self, epoch: int, lowered: float) -> float:
-        """What the learning rate is multiplied by in an epoch, counted from 0, after plateaus have lowered it."""
+    def rate(self, epoch: int, lowered: float) -> Rate:
+        """The rate of an epoch, counted from 0, after plateaus have lowered it."""
         if self.rates is not None:
             return self.rates[epoch]
-        return lowered * (0.5 * (1 + np.cos(np.pi * epoch / self.epochs)) if self.cosine else 1.0)
+        if not self.cosine:
+            return Rate(lowered, lowered)
+        first, last = (0.5 * lowered * (1 + np.cos(np.pi * at / self.epochs)) for at in (epoch, epoch + 1))
+        return Rate(first, last)
 
 
 class Course(NamedTuple):
@@ -77,13 +86,16 @@ class Course(NamedTuple):
     Parameters
     ----------
     epochs : DataFrame
-        ``epoch`` (from 1), ``loss``, ``score`` (null without one) and ``learning_rate`` (relative), a row for every
-        epoch that ended; ``kept`` is true for the one whose state is left.
+        ``epoch`` (from 1), ``loss`` and ``score`` (null without one), a row for every epoch that ended; ``kept`` is
+        true for the one whose state is left.
+    rates : list of Rate
+        Those of these epochs.
     interrupted : bool
         Whether Ctrl-C ended it.
     """
 
     epochs: pl.DataFrame
+    rates: list[Rate]
     interrupted: bool
 
     @property
@@ -95,7 +107,7 @@ class Course(NamedTuple):
 def run_epochs(
     name: str,
     plan: Plan,
-    one_epoch: Callable[[int, float], float],
+    one_epoch: Callable[[int, Rate], float],
     snapshot: Callable[[], Callable[[], None]],
     score: Callable[[], float] | None = None,
     *,
@@ -109,7 +121,7 @@ def run_epochs(
         Of the progress bar, which shows the loss, and the score where there is one.
     plan : Plan
     one_epoch : callable
-        Of the epoch's number, from 0, and what the learning rate is multiplied by; gives the loss.
+        Of the epoch's number, from 0, and its rate; gives the loss.
     snapshot : callable
         Keeps the present state; what it gives brings that back.
     score : callable, optional
@@ -127,7 +139,8 @@ def run_epochs(
     three times that of the first epoch or of the start, end training with the best state so far: that of the best
     score, or of the least loss. A CofactorWarning tells it.
     """
-    rows: list[tuple[int, float, float | None, float]] = []
+    rows: list[tuple[int, float, float | None]] = []
+    rates: list[Rate] = []
     best, kept, bring_back, rate, waited, interrupted = -np.inf, 0, None, 1.0, 0, False
     with progress_bar(name, progress, total=plan.epochs) as bar:
         for epoch in range(plan.epochs):
@@ -147,7 +160,8 @@ def run_epochs(
             ):
                 _diverged(name, epoch, loss, kept, bring_back if plan.rates is None else None)
                 break
-            rows.append((epoch + 1, loss, found, now))
+            rows.append((epoch + 1, loss, found))
+            rates.append(now)
             value = -loss if found is None else found
             if value > best:
                 best, kept, bring_back, waited = value, epoch + 1, snapshot(), 0
@@ -165,10 +179,8 @@ def run_epochs(
             kept = rows[-1][0] if score is None else kept
     if score is not None and bring_back is not None and kept != rows[-1][0]:
         bring_back()
-    schema = {"epoch": pl.Int32, "loss": pl.Float64, "score": pl.Float64, "learning_rate": pl.Float64}
-    return Course(
-        pl.DataFrame(rows, schema=schema, orient="row").with_columns(kept=pl.col("epoch") == kept), interrupted
-    )
+    epochs = pl.DataFrame(rows, schema={"epoch": pl.Int32, "loss": pl.Float64, "score": pl.Float64}, orient="row")
+    return Course(epochs.with_columns(kept=pl.col("epoch") == kept), rates, interrupted)
 
 
 def require_finite(name: str, *learned: NDArray[np.floating], way_out: str) -> None:

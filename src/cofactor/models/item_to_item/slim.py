@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SLIM"]
 
-_COLUMNS = 256  # solved in one native call, so that the bar moves
+_COLUMNS = 256  # at least, of one call of a kernel
+_CALLS = 16  # at most, where there are more: the bar moves, and a device has work for all of it
 _ACTIVE = 8192  # items that one column may work on with X'X at hand
 
 
@@ -78,6 +79,8 @@ class SLIM(ItemWeightModel):
         At most so many sweeps over the weights of a column; columns that take more are counted in a warning.
     threads : int, optional
         Default: what affinity and container limits grant. Results do not depend on it.
+    device : {"cpu", "torch", "cuda"}
+        Where to compute; never chosen for you.
 
     Attributes
     ----------
@@ -111,6 +114,7 @@ class SLIM(ItemWeightModel):
         tolerance: float = 1e-3,
         iterations: int = 1000,
         threads: int | None = None,
+        device: str = "cpu",
     ) -> None:
         self.l1_regularization = l1_regularization
         self.l2_regularization = l2_regularization
@@ -120,6 +124,7 @@ class SLIM(ItemWeightModel):
         self.tolerance = tolerance
         self.iterations = iterations
         self.threads = threads
+        self.device = device
 
     @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None, warm_start: SLIM | None = None) -> Self:
@@ -155,8 +160,9 @@ class SLIM(ItemWeightModel):
         start = None if warm_start is None else _by_column(warm_start, x)
         pieces, status = [], np.empty(x.n_items, np.uint8)
         with progress_bar("SLIM", progress, total=x.n_items, unit="items") as bar:
-            for begin in range(0, x.n_items, _COLUMNS):
-                end = min(begin + _COLUMNS, x.n_items)
+            step = max(_COLUMNS, -(-x.n_items // _CALLS))
+            for begin in range(0, x.n_items, step):
+                end = min(begin + step, x.n_items)
                 weights, status[begin:end] = self._columns(kernels, sides, (begin, end), gramian, start)
                 self._refuse_many(x, status[:end])
                 pieces.append(weights)

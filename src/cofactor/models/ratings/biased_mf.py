@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from cofactor.kernels.arrays import Float
     from cofactor.kernels.cpu import Kernels
     from cofactor.kernels.csr import CSR
+    from cofactor.models.base.epochs import Rate
 
 __all__ = ["BiasedMF"]
 
@@ -173,7 +174,7 @@ class _Alternation:
         self._by_user, self._users = kernels.hold(x), kernels.vectors(x.n_rows, width)
         self._width = width
 
-    def epoch(self, number: int, _: float) -> float:
+    def epoch(self, number: int, _: Rate) -> float:
         """Solve for items, then users; the loss per rating."""
         if number == 0:
             self._begin()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cofactor.kernels.arrays import Float
     from cofactor.kernels.cpu import Kernels
     from cofactor.kernels.csr import CSR
+    from cofactor.models.base.epochs import Rate
 
 __all__ = ["Descent", "Settings", "check_settings"]
 
@@ -76,11 +77,11 @@ class Descent:
         )
         self.plan = Plan(epochs, cosine=model.lr_schedule == "cosine", start=1.0)
 
-    def epoch(self, number: int, rate: float) -> float:
+    def epoch(self, number: int, rate: Rate) -> float:
         """Take a step for every rating; the mean squared error."""
         if number == 0:
             self._begin(np.random.default_rng(self._model.seed))
-        return self._pass(self._step.slower(rate), number) / self._nnz
+        return self._pass(self._step.slower(rate.first), number) / self._nnz
 
     def _begin(self, rng: np.random.Generator) -> None:
         self._users, self._items = (self._side(counts, self._random(rng, len(counts))) for counts in self._counts)
@@ -123,7 +124,7 @@ class Descent:
         users = self._side(of_users, np.zeros((len(of_users), self._model.factors), np.float32))
         items = self._side(of_items, factors, biases)
         for epoch in range(self.plan.epochs):
-            step = self._step.slower(self.plan.rate(epoch, 1.0))
+            step = self._step.slower(self.plan.rate(epoch, 1.0).first)
             self._kernels.ratings_sgd_epoch(
                 self._x, users, items, step, self._blocks, update_items=False, threads=self._model.threads
             )

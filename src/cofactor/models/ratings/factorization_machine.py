@@ -105,8 +105,8 @@ class FactorizationMachine(MachinePredictions):
     threads : int, optional
         The result does not depend on it.
     device : {"cpu", "torch", "cuda"}
-        The last two have "sgd", in batches of their own, and predictions; sweeps, and with them new users, are the
-        CPU's.
+        The last two have "sgd" in batches of their own, and sweeps with the draws of the CPU; ``implicit=True`` is slow
+        there, since items of a set take one step after the other.
 
     Attributes
     ----------

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cofactor.kernels.arguments import FmSide
     from cofactor.kernels.arrays import Float
     from cofactor.kernels.cpu import Kernels
+    from cofactor.kernels.csr import CSR
     from cofactor.models.ratings.fm_entries import Entries
     from cofactor.models.ratings.fm_sides import SideFeatures
 
@@ -115,6 +116,7 @@ class Chain:
         self._counts = np.diff(entries.matrix(0).indptr)
         self._freedom = noise_freedom
         self.weights: Float | None = None if noise_freedom is None else np.ones(len(self._counts), np.float32)
+        self._at_hand: dict[int, tuple[CSR, CSR]] = {}
         self._at = 0
 
     @property
@@ -135,7 +137,7 @@ class Chain:
                 self.priors[side] = draw_field_priors(own, self.priors[side], rng)
             held = self._kernels.hold(own)
             _, sums = self._kernels.fm_sweep(
-                self._entries.matrix(side),
+                self._held(side),
                 held,
                 self._entries.others(side, self._totals),
                 *self.priors[side].as_floats(),
@@ -147,10 +149,19 @@ class Chain:
                 sampled=self._sampled,
                 threads=self._threads,
             )
-            require_finite("FactorizationMachine", sums, own.totals, way_out=self._way_out)
+            swept = self._kernels.fetch(held)
+            self.sides = (*self.sides[:side], swept, *self.sides[side + 1 :])
+            require_finite("FactorizationMachine", sums, swept.totals, way_out=self._way_out)
             if side == 0 and self._freedom is not None:
                 self._draw_weights(sums[:, 1], self._freedom, rng)
         self.residual_sum, self.squares = sums.sum(axis=0).tolist()
+
+    def _held(self, side: int) -> CSR:
+        """The targets of a side where they are computed with: brought there once, or when they have changed."""
+        matrix = self._entries.matrix(side)
+        if side not in self._at_hand or self._at_hand[side][0] is not matrix:
+            self._at_hand[side] = matrix, self._kernels.hold(matrix)
+        return self._at_hand[side][1]
 
     def _draw_weights(self, squares: NDArray[np.float64], freedom: float, rng: np.random.Generator) -> None:
         """How precise each user is, with a Gamma prior of mean 1; n is the number of its ratings."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from cofactor.kernels.cpu import Kernels
     from cofactor.kernels.csr import CSR
+    from cofactor.models.base.epochs import Rate
     from cofactor.models.ratings.fm_samples import Kept
 
 __all__ = ["BatchDescent"]
@@ -52,30 +53,32 @@ class BatchDescent(NamedTuple):
         values[:, 1:c] = np.random.default_rng(self.seed).normal(0, self.init_std, (len(values), c - 1))
         share = targets.values.mean(dtype=np.float64)
         offset = float(logit(share)) if self.logistic else 0.0
-        rows = kernels.hold(Table.new(values, "row_adam", self.learning_rate))
+        rows, held = kernels.hold(Table.new(values, "row_adam", self.learning_rate)), kernels.hold(targets)
 
-        def one_epoch(epoch: int, rate: float) -> float:
+        def one_epoch(epoch: int, rate: Rate) -> float:
             seed = int(np.random.default_rng([self.seed, epoch]).integers(2**63))
             return kernels.fm_epoch(
-                targets,
+                held,
                 rows,
                 offset=offset,
                 weight_decay=self.weight_decay,
                 batch_size=self.batch_size,
                 n_coordinates=c,
                 seed=seed,
-                rate=rate,
+                rate=rate.first,
                 logistic=self.logistic,
                 threads=self.threads,
             )
 
         def snapshot() -> Callable[[], None]:
-            before = tuple(part.copy() for part in kernels.fetch(rows)[:4])
-            require_finite("FactorizationMachine", kernels.fetch(rows).values, way_out=_WAY_OUT)
+            now = kernels.fetch(rows)
+            require_finite("FactorizationMachine", now.values, way_out=_WAY_OUT)
+            values, first, second = (part.copy() for part in now[:3])
+            before = now._replace(values=values, first=first, second=second, steps=now.steps.copy())
 
             def bring_back() -> None:
-                for part, old in zip(kernels.fetch(rows)[:4], before, strict=True):
-                    part[:] = old
+                nonlocal rows
+                rows = kernels.hold(before)
 
             return bring_back
 

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from cofactor.data.tables import TableLike
     from cofactor.kernels.arrays import Float
     from cofactor.kernels.csr import CSR
+    from cofactor.models.base.epochs import Rate
 
 __all__ = ["ItemPairsMF"]
 
@@ -260,8 +261,8 @@ class ItemPairsMF(FactorModel):
         losses: list[float] = []
         accuracies: list[float] = []
 
-        def one_epoch(epoch: int, slower: float) -> float:
-            return kernels.item_pairs_epoch(*trained, table.held, epoch=epoch, rate=slower, **options)[0]
+        def one_epoch(epoch: int, rate: Rate) -> float:
+            return kernels.item_pairs_epoch(*trained, table.held, epoch=epoch, rate=rate.first, **options)[0]
 
         def score() -> float:
             loss, accuracy = kernels.item_pairs_epoch(*held_out, table.held, learn=False, **options)

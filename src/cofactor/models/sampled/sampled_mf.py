@@ -123,7 +123,8 @@ class SampledMF(SampledFactors):
     patience : int
         Epochs without a better list after which training stops, where pairs are held out; the best epoch is kept.
     lr_schedule : {"constant", "plateau", "cosine"}
-        "plateau" halves the learning rate after two epochs without a better list, "cosine" lets it fall to zero.
+        "plateau" halves the learning rate after two epochs without a better list, "cosine" lets it fall to zero; that
+        of few negatives falls inside of epochs too.
     init_std : float
         Vectors start normal with standard deviation ``init_std / sqrt(factors)``.
     deterministic : bool
@@ -308,7 +309,7 @@ class SampledMF(SampledFactors):
         del training
         again = self._training(matrix, rows, use, warm_start, x)  # with all pairs, for as long as was best
         try:
-            again.run(Plan(self.epoch_, rates=epochs["learning_rate"].to_list()), None, progress=progress)
+            again.run(Plan(self.epoch_, rates=course.rates), None, progress=progress)
         except (KeyboardInterrupt, CofactorError) as error:
             why = "stopped by Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error)
             warn(f"SampledMF, again with the pairs held out: {why}; what was trained without them is kept")

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from cofactor.data.interactions import Interactions
     from cofactor.kernels.arrays import Float, Rows
+    from cofactor.models.base.epochs import Rate
 
 __all__ = ["SessionMF"]
 
@@ -176,7 +177,7 @@ class SessionMF(FactorModel):
         table = HeldTable(kernels, begin, "SessionMF", "lower learning_rate or init_std")
         self.loss_history_ = np.empty(0)
 
-        def one_epoch(epoch: int, rate: float) -> float:
+        def one_epoch(epoch: int, rate: Rate) -> float:
             order, loss = np.random.default_rng((self.seed, epoch)).permutation(len(begun.targets)), 0.0
             for part, at in enumerate(range(0, len(order), chunk)):
                 some = order[at : at + chunk]
@@ -194,7 +195,7 @@ class SessionMF(FactorModel):
                     batch_size=self.batch_size,
                     seed=self.seed,
                     epoch=epoch << 32 | part,
-                    rate=rate,
+                    rate=rate.first,
                     threads=self.threads,
                 )
             return loss / len(order)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cofactor.kernels.arrays import Float
     from cofactor.kernels.cpu import Kernels
-    from cofactor.models.base.epochs import Course, Plan
+    from cofactor.models.base.epochs import Course, Plan, Rate
     from cofactor.models.sampled.rows import Rows
 
 __all__ = ["Training", "fold_in", "tables"]
@@ -66,16 +66,16 @@ class Training:
         _tell_of_full_users(matrix, settled)
         self._quantile = min(settled["k"], matrix.n_columns) if settled["loss"] == "softmax@k" else None
 
-    def epoch(self, number: int, rate: float) -> float:
-        """Pass once over the pairs, with learning rates multiplied by ``rate``; the mean loss."""
-        options = self._options | {"epoch": number, "rate": rate}
+    def epoch(self, number: int, rate: Rate) -> float:
+        """Pass once over the pairs; the mean loss."""
+        options = self._options | {"epoch": number, "rate": rate.first}
         if self._quantile is not None:
             options["quantiles"] = self._quantiles(self._quantile)
         users, items = (None if part is None else self._kernels.hold(part) for part in self._parts)
         given = (self._matrix, self._vectors, self._biases, users, items)
         if self._shared:
             return self._kernels.shared_negatives_epoch(*given, **options)
-        return self._kernels.pairwise_epoch(*given, **options)[0]
+        return self._kernels.pairwise_epoch(*given, last_rate=rate.last, **options)[0]
 
     def forget_strangers(self) -> None:
         """Put zeros in the rows of users and items without interactions: they were negatives at most."""

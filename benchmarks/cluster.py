@@ -20,7 +20,6 @@ import os
 import random
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -103,11 +102,15 @@ def peaks(pids: Callable[[], list[int]], of: Callable[[int], float] = private) -
         looker.join()
 
 
-def timed(model: cf.ImplicitALS, data: Any) -> list[float]:
-    """Seconds of all iterations but the first and the last, which do more."""
-    at: list[float] = []
-    model.fit(data, progress=False, on_iteration=lambda n, loss: at.append(time.perf_counter()))
-    return list(np.diff(at))[: model.iterations - 2]
+def timed(model: cf.ImplicitALS, data: Any, pids: tuple[int, ...] = ()) -> Any:
+    """Seconds of all iterations but the first and the last, which do more, and those of the processors of processes."""
+    at: list[tuple[float, ...]] = []
+
+    def look(*_: object) -> None:
+        at.append((time.perf_counter(), *map(cpu_seconds, pids)))
+
+    model.fit(data, progress=False, on_iteration=look)
+    return np.diff(np.array(at), axis=0)[: model.iterations - 2]
 
 
 def iterations(args: argparse.Namespace) -> None:
@@ -129,7 +132,17 @@ def iterations(args: argparse.Namespace) -> None:
                 pids = ray.get([handle.process.remote() for handle in workers.handles])
                 print(f"{alone}")
                 print(f"read in {read_alone:.1f} s by one process, in {first:.1f} + {both - first:.1f} s by two\n")
-                print_header(["factors", "one process s", "two workers s", "ratio", "loss differs by", "worker MiB"])
+                print_header(
+                    [
+                        "factors",
+                        "one process s",
+                        "two workers s",
+                        "ratio",
+                        "of processors",
+                        "loss differs by",
+                        "worker MiB",
+                    ]
+                )
                 for factors in args.factors:
                     _row(args, factors, alone, x, pids)
 
@@ -137,19 +150,20 @@ def iterations(args: argparse.Namespace) -> None:
 def _row(args: argparse.Namespace, factors: int, alone: cf.Interactions, x: Any, pids: list[int]) -> None:
     given: dict[str, Any] = {"factors": factors, "regularization": 0.01, "alpha": 1.0, "unobserved_weight": 0.1}
     given |= {"iterations": args.iterations}
-    seconds: dict[str, list[float]] = {"one": [], "two": []}
+    seconds: dict[str, list[Any]] = {"one": [], "two": []}
     for _ in range(args.rounds):
         one = cf.ImplicitALS(**given, threads=2)
-        seconds["one"] += timed(one, alone)
+        seconds["one"].append(timed(one, alone, (os.getpid(),)))
         two = cf.ImplicitALS(**given)
-        seconds["two"] += timed(two, x)
+        seconds["two"].append(timed(two, x, tuple(pids)))
     with peaks(lambda: pids) as most:  # apart: a look at a process takes 27 ms of a processor
         cf.ImplicitALS(**given | {"iterations": 2}).fit(x, progress=False)
-    median = {name: statistics.median(s) for name, s in seconds.items()}
+    one_s, one_cpu = np.median(np.concatenate(seconds["one"]), axis=0)
+    two_s, *cpu = np.median(np.concatenate(seconds["two"]), axis=0)
     differs = float(np.abs(one.loss_history_ / two.loss_history_ - 1).max())
     mib = " ".join(f"{m / 2**20:.0f}" for m in most.values())
     print_row(
-        factors, f"{median['one']:.2f}", f"{median['two']:.2f}", f"{median['two'] / median['one']:.2f}",
+        factors, f"{one_s:.2f}", f"{two_s:.2f}", f"{two_s / one_s:.2f}", f"{2 * max(cpu) / one_cpu:.2f}",
         f"{differs:.1e}", mib,
     )  # fmt: skip
 
@@ -354,7 +368,7 @@ def spark(args: argparse.Namespace) -> None:
                 at = timed(model, x)
             ours = time.perf_counter() - began - start
     print(f"two workers: {ours:.1f} s ({loaded:.1f} of them to start workers and read), after {start:.1f} s for Ray")
-    print(f"an iteration {statistics.median(at):.2f} s; {theirs / ours:.1f} times as fast,", end=" ")
+    print(f"an iteration {np.median(at):.2f} s; {theirs / ours:.1f} times as fast,", end=" ")
     print(f"{(theirs + warm) / (ours + start):.1f} times with both starts")
 
 

@@ -45,7 +45,15 @@ inline std::uint32_t narrowed(float x) {
 // A row of `factors` floats as what the kernels read: `narrow` coordinates in 16 bits, the rest of the padded width in
 // 32; `out`, which is all zeros, is not written beyond the last factor's word.
 inline void store_row(const float* row, std::ptrdiff_t factors, std::ptrdiff_t narrow, float* out) {
-    for (std::ptrdiff_t j = 0; j < std::min(narrow, factors); ++j) {
+    const std::ptrdiff_t whole = std::min(narrow, factors) / kPair * kPair;
+    for (std::ptrdiff_t j = 0; j < whole; j += kPair) {  // groups that are full, several coordinates at once
+        float pair[kPair];
+        std::uint32_t words[kHalf];
+        std::copy_n(row + j, kPair, pair);
+        for (std::ptrdiff_t v = 0; v < kHalf; ++v) words[v] = narrowed(pair[v]) | narrowed(pair[kHalf + v]) << 16;
+        std::memcpy(out + j / 2, words, sizeof words);
+    }
+    for (std::ptrdiff_t j = whole; j < std::min(narrow, factors); ++j) {
         const std::ptrdiff_t word = j / kPair * kHalf + j % kHalf;
         std::uint32_t bits;
         std::memcpy(&bits, out + word, sizeof bits);

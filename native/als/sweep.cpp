@@ -1,8 +1,14 @@
 #include "als/sweep.hpp"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <memory>
+#include <new>
 #include <optional>
 #include <vector>
 
@@ -147,6 +153,29 @@ AlsResult sweep_subspaces(const Problem& problem, int threads, Interrupt& interr
     return over_rows(problem, workers, {longest, workers[0].failed()}, interrupt);
 }
 
+// Zeros that begin at a large page and lie in such pages, where the system has them: rows in random order need too many
+// small ones.
+class LargePages {
+public:
+    explicit LargePages(std::size_t n) {
+        const std::size_t size = std::max<std::size_t>(n * sizeof(float), 1);
+        data_.reset(static_cast<float*>(::operator new(size, std::align_val_t{kPage})));
+#if defined(__linux__)
+        if (size >= kPage) madvise(data_.get(), size, MADV_HUGEPAGE);
+#endif
+        std::fill_n(data_.get(), n, 0.0f);
+    }
+    float* data() { return data_.get(); }
+    const float* data() const { return data_.get(); }
+
+private:
+    static constexpr std::size_t kPage = std::size_t{1} << 21;
+    struct Free {
+        void operator()(float* p) const { ::operator delete(p, std::align_val_t{kPage}); }
+    };
+    std::unique_ptr<float, Free> data_;
+};
+
 // The fixed rows padded with zeros and starting at cache lines, their first coordinates in 16 bits if asked for: all of
 // them, or, where the histories have fewer entries, a copy for each entry, with columns to match. Few entries always go
 // this way, so that results do not depend on where the fixed rows start.
@@ -175,7 +204,7 @@ public:
 
 private:
     std::int64_t n_;
-    Buffer rows_;
+    LargePages rows_;
     std::vector<std::int32_t> columns_;
 };
 

@@ -14,6 +14,7 @@ pytest.importorskip("ray", reason="needs the extra ray")
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
     os.environ["RAY_DISABLE_IMPORT_WARNING"] = "1"
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # every worker imports anew, some forty of them
     with cf.cluster.connect(threads=4, object_store="100MB") as connected:
         yield connected
 

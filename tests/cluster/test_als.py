@@ -127,6 +127,33 @@ def test_a_worker_that_is_killed_is_replaced(two, solver, kill):
     assert np.array_equal(model.user_factors_, undisturbed.user_factors_)
 
 
+def test_a_cluster_whose_threads_are_taken(two, events, monkeypatch):
+    two.pool()
+    monkeypatch.setattr("cofactor.cluster.pool._ROOM", 0.6)
+    with (
+        events.interactions(workers=1, threads=4) as late,
+        pytest.raises(cf.CofactorError, match="1 of 1 workers of 4 threads found no room within 1 s"),
+    ):
+        late.pool()
+
+
+def test_equations_without_a_solution_are_told_as_on_one_machine(two):
+    model = cf.ImplicitALS(64, regularization=0, alpha=1e9, unobserved_weight=0)
+    with pytest.raises(cf.CofactorError, match="regularization=0 is too small"):
+        model.fit(two)
+    assert not hasattr(model, "item_factors_")
+
+
+def test_vectors_beyond_the_object_store(two):
+    with pytest.raises(cf.ParameterError, match=r"factors=.*object store of every node; .*--object-store-memory"):
+        cf.ImplicitALS(100_000, regularization=0.1, alpha=1, unobserved_weight=0.1).fit(two)
+
+
+def test_other_models_and_devices(two):
+    with pytest.raises(cf.ParameterError, match="interactions: of a cluster, ImplicitALS and CoVisitation"):
+        cf.EASE().fit(two)
+
+
 def test_an_interrupted_fit_ends_its_workers_and_is_resumed(events, tmp_path):
     def fitted(**options):
         return cf.ImplicitALS(8, regularization=0.1, solver="cg", iterations=5, **options.pop("given", {}))
@@ -154,33 +181,6 @@ def test_an_interrupted_fit_ends_its_workers_and_is_resumed(events, tmp_path):
     assert seen == [4, 5]
     assert np.array_equal(model.loss_history_, undisturbed.loss_history_)
     assert np.array_equal(model.user_factors_, undisturbed.user_factors_)
-
-
-def test_vectors_beyond_the_object_store(two):
-    with pytest.raises(cf.ParameterError, match=r"factors=.*object store of every node; .*--object-store-memory"):
-        cf.ImplicitALS(100_000, regularization=0.1, alpha=1, unobserved_weight=0.1).fit(two)
-
-
-def test_equations_without_a_solution_are_told_as_on_one_machine(two):
-    model = cf.ImplicitALS(64, regularization=0, alpha=1e9, unobserved_weight=0)
-    with pytest.raises(cf.CofactorError, match="regularization=0 is too small"):
-        model.fit(two)
-    assert not hasattr(model, "item_factors_")
-
-
-def test_other_models_and_devices(two):
-    with pytest.raises(cf.ParameterError, match="interactions: of a cluster, ImplicitALS and CoVisitation"):
-        cf.EASE().fit(two)
-
-
-def test_a_cluster_whose_threads_are_taken(two, events, monkeypatch):
-    two.pool()
-    monkeypatch.setattr("cofactor.cluster.pool._ROOM", 1.0)
-    with (
-        events.interactions(workers=1, threads=4) as late,
-        pytest.raises(cf.CofactorError, match="1 of 1 workers of 4 threads found no room within 1 s"),
-    ):
-        late.pool()
 
 
 def test_blocks_are_even_and_whole():

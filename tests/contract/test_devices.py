@@ -71,6 +71,27 @@ def test_an_inverse_is_that_of_the_cpu(x, device, form):
     lists_agree(there.similar_items(k=3), here.similar_items(k=3))
 
 
+NEIGHBOURS = {
+    "items": lambda **on: cf.ItemKNN(neighbours=20, **on),
+    "items by bm25": lambda **on: cf.ItemKNN("bm25", 20, **on),
+    "users": lambda **on: cf.UserKNN(neighbours=20, **on),
+    "a walk": lambda **on: cf.RP3beta(neighbours=20, **on),
+}
+
+
+@every_device
+@pytest.mark.parametrize("make", NEIGHBOURS.values(), ids=NEIGHBOURS.keys())
+def test_neighbours_are_those_of_the_cpu(x, device, make):
+    here, there = (make(device=name).fit(x) for name in ("cpu", device))
+    lists_agree(there.recommend(k=5), here.recommend(k=5))
+    histories = pl.DataFrame({"user_id": ["new"] * 3, "item_id": x.items.ids[:3]})
+    lists_agree(there.recommend_for(histories, k=5), here.recommend_for(histories, k=5))
+    pairs = histories.with_columns(user_id=pl.lit(x.users.ids[0]))
+    np.testing.assert_allclose(there.predict(pairs)["score"], here.predict(pairs)["score"], rtol=1e-3, atol=1e-4)
+    if not isinstance(here, cf.UserKNN):
+        lists_agree(there.similar_items(k=3), here.similar_items(k=3))
+
+
 SLIM = {
     "all": {},
     "of both signs": {"non_negative": False},

@@ -176,8 +176,11 @@ def fit_als(
     check_type("warm_start", warm_start, ImplicitALS | None, "a fitted ImplicitALS, or None")
     if model.device != "cpu":
         raise ParameterError(f"device={model.device!r}: the workers of a cluster compute on the CPU; give device='cpu'")
-    pool, checkpoint = x.pool(), x.kept(model)
+    checkpoint = x.kept(model)
     header = None if checkpoint is None else checkpoint.read()
+    if model.factors is not None:
+        _check_stores(x.shape, model.factors, x.wire)  # before workers start and read
+    pool = x.pool()
     if header is None:
         model._settle(x, warm_start)
     else:

@@ -79,9 +79,7 @@ def pairwise_epoch(
     update_items: bool = True,
     threads: int | None = None,
 ) -> tuple[float, int, int]:
-    """One pass over the entries of ``x`` in random order; changes ``vectors`` and ``biases`` in place.
-
-    Losses and orders are explained on top of this file.
+    """One pass over the entries of ``x`` in random order, see above; changes ``vectors`` and ``biases`` in place.
 
     Parameters
     ----------
@@ -101,18 +99,17 @@ def pairwise_epoch(
     alias : arrays of ``alias_table``, optional
         Where items are drawn from it, and not uniformly; "popularity" needs it.
     dislikes : CSR (n_users, n_items), optional
-        Items of which a user's negative is one with probability ``dislike_share``, and always where "exact" leaves
-        none.
+        A user's negative is one of these with probability ``dislike_share``, and always where "exact" leaves none.
     dislike_share : float
     groups : (n_items, n_fields) int32, optional
     group_discounts : (n_fields,) float32, optional
     margin, regularization, bias_regularization : float
     rate, last_rate : float
-        What learning rates are multiplied by; from the first on the way to the second, if that is given.
+        What learning rates are multiplied by, at the end by the second if it is given.
     seed, epoch : int
         What is random depends on both. Negative d of entry e is that of stream e of the seed ``epoch_seed``.
     update_users, update_items : bool
-        Without the first, rows before ``n_users`` stay; without the second, all others.
+        Without the first, rows before ``n_users`` stay; without the second all others do.
 
     Returns
     -------
@@ -124,15 +121,18 @@ def pairwise_epoch(
         Negatives that scored above the positive ("bpr", "logistic"), or above it less the margin.
     """
     vectors, of_biases = vectors.slower(rate), (biases or NO_BIASES).slower(rate)
-    falls_to = 1.0 if last_rate is None or rate == 0 else last_rate / rate
     total, skipped, violations = native.lib.pairwise_epoch(
         x.indptr, x.indices, x.values, x.n_columns, *vectors, *of_biases, *optional_csr(user_parts),
         *optional_csr(item_parts), loss, sampler == "exact", max_trials if loss == "warp" else negatives,
         *_alias(sampler, alias), *optional_csr(dislikes)[:2], dislike_share, groups, group_discounts, margin,
-        regularization, bias_regularization, falls_to, seed, epoch, deterministic, batch_size, update_users,
-        update_items, resolve_threads(threads),
+        regularization, bias_regularization, _falls_to(rate, last_rate), seed, epoch, deterministic, batch_size,
+        update_users, update_items, resolve_threads(threads),
     )  # fmt: skip
     return total / max(x.nnz - skipped, 1), skipped, violations
+
+
+def _falls_to(rate: float, last_rate: float | None) -> float:
+    return 1.0 if last_rate is None or rate == 0 else last_rate / rate
 
 
 def _alias(sampler: str, alias: tuple[Float, Rows] | None) -> tuple[Float | None, Rows | None]:

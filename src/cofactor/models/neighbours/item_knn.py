@@ -52,6 +52,7 @@ class ItemKNN(ItemWeightModel):
     k1, b : float
         Of "bm25": how much of large weights counts, and how far popular items are marked down (0 to 1).
     threads : int, optional
+    device : {"cpu", "torch", "cuda"}
 
     Attributes
     ----------
@@ -72,6 +73,7 @@ class ItemKNN(ItemWeightModel):
         k1: float = 1.2,
         b: float = 0.75,
         threads: int | None = None,
+        device: str = "cpu",
     ) -> None:
         self.similarity = similarity
         self.neighbours = neighbours
@@ -81,6 +83,7 @@ class ItemKNN(ItemWeightModel):
         self.k1 = k1
         self.b = b
         self.threads = threads
+        self.device = device
 
     @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:

@@ -56,6 +56,7 @@ class RP3beta(ItemWeightModel):
         Divide the weights of every item of a history by their sum, so that all have as much to say; else those that
         have many near items among the ones scored say more.
     threads : int, optional
+    device : {"cpu", "torch", "cuda"}
 
     Attributes
     ----------
@@ -74,6 +75,7 @@ class RP3beta(ItemWeightModel):
         neighbours_of: Literal["scored", "history"] = "scored",
         normalize: bool = False,
         threads: int | None = None,
+        device: str = "cpu",
     ) -> None:
         self.alpha = alpha
         self.beta = beta
@@ -81,6 +83,7 @@ class RP3beta(ItemWeightModel):
         self.neighbours_of = neighbours_of
         self.normalize = normalize
         self.threads = threads
+        self.device = device
 
     @in_one_step
     def fit(self, interactions: Interactions, *, progress: bool | None = None) -> Self:

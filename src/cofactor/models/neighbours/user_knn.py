@@ -55,6 +55,7 @@ class UserKNN(Recommender):
     k1, b : float
         Of "bm25": how much of large weights counts, and how far long histories are marked down (0 to 1).
     threads : int, optional
+    device : {"cpu", "torch", "cuda"}
 
     Attributes
     ----------
@@ -86,6 +87,7 @@ class UserKNN(Recommender):
         k1: float = 1.2,
         b: float = 0.75,
         threads: int | None = None,
+        device: str = "cpu",
     ) -> None:
         self.similarity = similarity
         self.neighbours = neighbours
@@ -94,6 +96,7 @@ class UserKNN(Recommender):
         self.k1 = k1
         self.b = b
         self.threads = threads
+        self.device = device
 
     def _measure(self) -> Measure:
         return Measure(self.similarity, self.shrinkage, self.alpha, self.k1, self.b)
@@ -131,6 +134,7 @@ class UserKNN(Recommender):
         self._measure().check()
         check_at_least("neighbours", self.neighbours, 1, whole=True)
         resolve_threads(self.threads)
+        self._kernels()  # nothing is computed yet, but a device that is not there is told now
 
     def _nearest(self, histories: CSR) -> CSR:
         """The nearest users of each history, (n, n_users)."""

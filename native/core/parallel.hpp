@@ -3,118 +3,41 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
-#include <condition_variable>
+#include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <mutex>
-#include <thread>
-#include <vector>
-
-#if !defined(_WIN32)
-#include <unistd.h>
-#endif
+#include <new>
 
 namespace cofactor {
 
 // Asked by the calling thread between two pieces of work, at most every 50 ms; true ends the work early.
 class Interrupt {
 public:
-    explicit Interrupt(std::function<bool()> poll) : poll_(std::move(poll)) {}
+    explicit Interrupt(bool (*poll)());
 
     bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
-
-    void check() {  // calling thread only
-        const auto now = std::chrono::steady_clock::now();
-        if (stopped() || now - last_ < std::chrono::milliseconds(50)) return;
-        last_ = now;
-        if (poll_()) stopped_.store(true, std::memory_order_relaxed);
-    }
+    void check();  // calling thread only
 
 private:
-    std::function<bool()> poll_;
+    bool (*poll_)();
     std::atomic<bool> stopped_{false};
-    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+    std::int64_t last_;  // when it was asked
 };
 
-class ThreadPool {
-public:
-    // The process's pool. A forked child starts its own: the parent's threads do not exist there.
-    static ThreadPool& instance() {
-        static std::mutex guard;
-        static ThreadPool* pool = nullptr;
-        static long owner = 0;
-        std::lock_guard lock(guard);
-        if (pool == nullptr || owner != process_id()) {
-            pool = new ThreadPool();  // never destroyed: its threads may outlive every static object
-            owner = process_id();
-        }
-        return *pool;
-    }
+// What workers are to do: call(with, worker).
+struct Job {
+    const void* with;
+    void (*call)(const void* with, int worker);
 
-    // job(worker) on `threads` workers, the calling thread being worker 0; returns when all are done.
-    // A call made while another one is running does its work on its own thread.
-    void run(int threads, const std::function<void(int)>& job, Interrupt& interrupt) {
-        std::unique_lock busy(busy_, std::try_to_lock);
-        if (threads <= 1 || !busy.owns_lock()) {
-            job(0);
-            return;
-        }
-        {
-            std::lock_guard lock(mutex_);
-            while (static_cast<int>(workers_.size()) < threads - 1) {
-                workers_.emplace_back([this, id = static_cast<int>(workers_.size()) + 1] { serve(id); }).detach();
-            }
-            job_ = &job;
-            wanted_ = threads - 1;
-            unfinished_ = threads - 1;
-            ++generation_;
-        }
-        start_.notify_all();
-        job(0);
-        std::unique_lock lock(mutex_);
-        while (!done_.wait_for(lock, std::chrono::milliseconds(50), [&] { return unfinished_ == 0; })) {
-            lock.unlock();
-            interrupt.check();
-            lock.lock();
-        }
-        job_ = nullptr;
+    template <class Work>
+    static Job of(const Work& work) {
+        return {&work, [](const void* with, int worker) { (*static_cast<const Work*>(with))(worker); }};
     }
-
-private:
-    void serve(int id) {
-        std::uint64_t seen = 0;
-        for (;;) {
-            const std::function<void(int)>* job;
-            {
-                std::unique_lock lock(mutex_);
-                start_.wait(lock, [&] { return generation_ != seen; });
-                seen = generation_;
-                if (id > wanted_) continue;
-                job = job_;
-            }
-            (*job)(id);
-            std::lock_guard lock(mutex_);
-            if (--unfinished_ == 0) done_.notify_one();
-        }
-    }
-
-    static long process_id() {
-#if defined(_WIN32)
-        return 0;
-#else
-        return static_cast<long>(getpid());
-#endif
-    }
-
-    std::mutex busy_, mutex_;
-    std::condition_variable start_, done_;
-    std::vector<std::thread> workers_;
-    const std::function<void(int)>* job_ = nullptr;
-    int wanted_ = 0, unfinished_ = 0;
-    std::uint64_t generation_ = 0;
 };
+
+// Calls the job with every worker from 0 to threads - 1, the calling thread being worker 0; returns when all are done.
+// A call made while another one is running does its work on its own thread.
+void run_on_threads(int threads, Job job, Interrupt& interrupt);
 
 // body(begin, end, worker) over [0, n) in pieces of `grain`, handed out as workers become free.
 // Bodies must not throw. Returns at once, with work undone, when the interrupt fires.
@@ -123,17 +46,15 @@ void parallel_for(std::int64_t n, std::int64_t grain, int threads, Interrupt& in
     const std::int64_t pieces = (n + grain - 1) / grain;
     threads = static_cast<int>(std::clamp<std::int64_t>(pieces, 1, threads));
     std::atomic<std::int64_t> next{0};
-    ThreadPool::instance().run(
-        threads,
-        [&](int worker) {
-            for (;;) {
-                const std::int64_t piece = next.fetch_add(1, std::memory_order_relaxed);
-                if (piece >= pieces || interrupt.stopped()) return;
-                body(piece * grain, std::min(n, (piece + 1) * grain), worker);
-                if (worker == 0) interrupt.check();
-            }
-        },
-        interrupt);
+    const auto work = [&](int worker) {
+        for (;;) {
+            const std::int64_t piece = next.fetch_add(1, std::memory_order_relaxed);
+            if (piece >= pieces || interrupt.stopped()) return;
+            body(piece * grain, std::min(n, (piece + 1) * grain), worker);
+            if (worker == 0) interrupt.check();
+        }
+    };
+    run_on_threads(threads, Job::of(work), interrupt);
 }
 
 // Floats aligned to a cache line.

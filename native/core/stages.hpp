@@ -24,25 +24,23 @@ void parallel_stages(std::int64_t n, int threads, Interrupt& interrupt, Size&& s
             if (worker == 0) interrupt.check();
         }
     };
-    ThreadPool::instance().run(
-        threads,
-        [&](int worker) {
-            std::int64_t stage = 0, before = 0, own = n > 0 ? size(0) : 0;  // before: pieces of the stages before
-            for (;;) {
-                const std::int64_t piece = next.fetch_add(1, std::memory_order_relaxed);
-                while (stage < n && piece >= before + own) {
-                    before += own;
-                    own = ++stage < n ? size(stage) : 0;
-                }
-                if (stage == n) return;
-                await(before, worker);
-                if (interrupt.stopped()) return;
-                body(stage, piece - before, worker);
-                done.fetch_add(1, std::memory_order_acq_rel);
-                if (worker == 0) interrupt.check();
+    const auto work = [&](int worker) {
+        std::int64_t stage = 0, before = 0, own = n > 0 ? size(0) : 0;  // before: pieces of the stages before
+        for (;;) {
+            const std::int64_t piece = next.fetch_add(1, std::memory_order_relaxed);
+            while (stage < n && piece >= before + own) {
+                before += own;
+                own = ++stage < n ? size(stage) : 0;
             }
-        },
-        interrupt);
+            if (stage == n) return;
+            await(before, worker);
+            if (interrupt.stopped()) return;
+            body(stage, piece - before, worker);
+            done.fetch_add(1, std::memory_order_acq_rel);
+            if (worker == 0) interrupt.check();
+        }
+    };
+    run_on_threads(threads, Job::of(work), interrupt);
 }
 
 }  // namespace cofactor

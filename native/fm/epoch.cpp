@@ -21,8 +21,8 @@ namespace {
 // a batch touches each of them once: an item with one rating in the batch is stepped beside its user. The others wait
 // for all users, of whose rows as they were copies are kept for them.
 //
-// kWidth: of rows that stay in registers, or 0 for wider ones and for optimizers other than row_adam.
-template <int kWidth>
+// What is done by rows is compiled for some widths. kWidth: of rows that stay in registers, or 0 for wider ones and for
+// optimizers other than row_adam.
 class Epoch {
 public:
     Epoch(const Csr& targets, const Table& rows, const FmEpoch& options, int threads, Interrupt& interrupt)
@@ -40,7 +40,36 @@ public:
           losses_(slopes_.size()),
           copies_(static_cast<std::size_t>(std::min({size_, group_, n_users_}) * rows.width)),
           gradients_(static_cast<std::size_t>(threads * 2 * rows.width)),
-          steps_(rows) {}
+          steps_(rows) {
+        switch (rows.step.kind == Optimizer::row_adam ? rows.width : 0) {
+            case 16:
+                take<16>();
+                break;
+            case 32:
+                take<32>();
+                break;
+            case 48:
+                take<48>();
+                break;
+            case 64:
+                take<64>();
+                break;
+            case 80:
+                take<80>();
+                break;
+            case 96:
+                take<96>();
+                break;
+            case 112:
+                take<112>();
+                break;
+            case 128:
+                take<128>();
+                break;
+            default:
+                take<0>();
+        }
+    }
 
     double run() {
         const Permutation order(n_users_, o_.seed);
@@ -63,7 +92,11 @@ public:
     }
 
 private:
-    using Numbers = Row<kWidth>;
+    template <int kWidth>
+    void take() {
+        of_users_ = &Epoch::of_users<kWidth>;
+        of_repeated_ = &Epoch::of_repeated<kWidth>;
+    }
 
     static constexpr std::int64_t kGrain = 32, kPieces = 4;           // rows of a piece at least, pieces of a thread
     static constexpr std::int64_t kAheadUsers = 4, kAheadItems = 6;   // rows that are on their way
@@ -91,9 +124,9 @@ private:
             const float scale = 1.0f / static_cast<float>(batch.entries().size());
             float* const gradients = gradients_.data() + worker * 2 * t_.width;
             if (stage % 2 == 0) {
-                of_users(batch, begin, end, scale, at, gradients);
+                (this->*of_users_)(batch, begin, end, scale, at, gradients);
             } else {
-                of_repeated(batch, begin, end, at, gradients);
+                (this->*of_repeated_)(batch, begin, end, at, gradients);
             }
         });
         if (interrupt_.stopped()) return 0.0;
@@ -102,6 +135,7 @@ private:
     }
 
     // Users [begin, end) of a batch and the items that no other rating of the batch has. at: where its slopes begin.
+    template <int kWidth>
     void of_users(const Batch& batch, std::int64_t begin, std::int64_t end, float scale, std::int64_t at,
                   float* gradients) {
         const std::int32_t last = batch.start(end);
@@ -123,16 +157,16 @@ private:
         }
         for (std::int64_t u = begin; u < end; ++u) {
             ask_user(u + kAheadUsers);
-            const Numbers own(t_.row(batch.user(u)));
+            const Row<kWidth> own(t_.row(batch.user(u)));
             if (batch.copy(u) >= 0) {
-                float* const copy = copies_.data() + batch.copy(u) * width();
-                each([&](auto v) { store(copy + v * kLanes, own.get(v)); });
+                float* const copy = copies_.data() + batch.copy(u) * width<kWidth>();
+                each_vector<kWidth>(width<kWidth>(), [&](auto v) { store(copy + v * kLanes, own.get(v)); });
             }
-            Numbers gradient = decayed(own, gradients);
+            Row<kWidth> gradient = decayed(own, gradients);
             float of_weight = o_.weight_decay * own.first();
             for (std::int32_t k = batch.start(u); k < batch.start(u + 1); ++k) {
                 ask_item(k + kAheadItems);
-                of_weight += of_rating(batch.entries()[k], scale, at + k, own, gradient, gradients + width());
+                of_weight += of_rating(batch.entries()[k], scale, at + k, own, gradient, gradients + width<kWidth>());
             }
             step(batch.user(u), own, gradient, of_weight);
         }
@@ -140,20 +174,22 @@ private:
 
     // What a rating adds to the gradient of its user, and a step of its item unless that is repeated. Gives the slope.
     // room: for the item's gradient.
-    [[gnu::always_inline]] float of_rating(const BatchEntry& e, float scale, std::int64_t at, const Numbers& user,
-                                           Numbers& of_user, float* room) {
-        const Numbers own(item(e.item));
-        const float product = dot(user, own, width()) - user.first() * own.first();
+    template <int kWidth>
+    [[gnu::always_inline]] float of_rating(const BatchEntry& e, float scale, std::int64_t at, const Row<kWidth>& user,
+                                           Row<kWidth>& of_user, float* room) {
+        const Row<kWidth> own(item(e.item));
+        const float product = dot(user, own, width<kWidth>()) - user.first() * own.first();
         const float slope = evaluate(at, e.target, o_.offset + user.first() + own.first() + product, scale);
-        axpy(slope, own, of_user, width());
+        axpy(slope, own, of_user, width<kWidth>());
         if (e.repeated < 0) {
-            Numbers gradient = decayed(own, room);
-            axpy(slope, user, gradient, width());
+            Row<kWidth> gradient = decayed(own, room);
+            axpy(slope, user, gradient, width<kWidth>());
             step(n_users_ + e.item, own, gradient, o_.weight_decay * own.first() + slope);
         }
         return slope;
     }
 
+    template <int kWidth>
     void of_repeated(const Batch& batch, std::int64_t begin, std::int64_t end, std::int64_t at, float* room) {
         const auto ask = [&](std::int64_t r) {
             if (r < end) steps_.prefetch(n_users_ + batch.repeated()[r]);
@@ -162,12 +198,12 @@ private:
         for (std::int64_t r = begin; r < end; ++r) {
             ask(r + kAheadItems);
             const std::int64_t row = n_users_ + batch.repeated()[r];
-            const Numbers own(t_.row(row));
-            Numbers gradient = decayed(own, room);
+            const Row<kWidth> own(t_.row(row));
+            Row<kWidth> gradient = decayed(own, room);
             float of_weight = o_.weight_decay * own.first();
             for (const Batch::Share& share : batch.shares(r)) {
                 const float slope = slopes_[at + share.entry];
-                axpy(slope, Numbers(copies_.data() + share.copy * width()), gradient, width());
+                axpy(slope, Row<kWidth>(copies_.data() + share.copy * width<kWidth>()), gradient, width<kWidth>());
                 of_weight += slope;
             }
             step(row, own, gradient, of_weight);
@@ -175,7 +211,9 @@ private:
     }
 
     // gradient: all but its first number, which is of_weight.
-    [[gnu::always_inline]] void step(std::int64_t row, const Numbers& own, Numbers& gradient, float of_weight) const {
+    template <int kWidth>
+    [[gnu::always_inline]] void step(std::int64_t row, const Row<kWidth>& own, Row<kWidth>& gradient,
+                                     float of_weight) const {
         if constexpr (kWidth == 0) {
             if (t_.step.kind != Optimizer::row_adam) {
                 gradient.from[0] = of_weight;
@@ -186,19 +224,18 @@ private:
         steps_.by_row(row, own, gradient, of_weight);
     }
 
-    std::ptrdiff_t width() const { return kWidth > 0 ? kWidth : t_.width; }
-
-    template <class Visit>
-    [[gnu::always_inline]] void each(Visit&& visit) const {
-        each_vector<kWidth>(width(), visit);
+    template <int kWidth>
+    std::ptrdiff_t width() const {
+        return kWidth > 0 ? kWidth : t_.width;
     }
 
     float* item(std::int64_t i) const { return t_.row(n_users_ + i); }
 
     // The gradient of the penalty.
-    [[gnu::always_inline]] Numbers decayed(const Numbers& own, float* room) const {
-        Numbers gradient = Numbers::in(room);
-        each([&](auto v) { gradient.set(v, broadcast(o_.weight_decay) * own.get(v)); });
+    template <int kWidth>
+    [[gnu::always_inline]] Row<kWidth> decayed(const Row<kWidth>& own, float* room) const {
+        Row<kWidth> gradient = Row<kWidth>::in(room);
+        each_vector<kWidth>(width<kWidth>(), [&](auto v) { gradient.set(v, broadcast(o_.weight_decay) * own.get(v)); });
         return gradient;
     }
 
@@ -231,32 +268,14 @@ private:
     std::vector<double> losses_;
     Buffer copies_, gradients_;  // gradients: two for each worker
     RowSteps steps_;
+    void (Epoch::*of_users_)(const Batch&, std::int64_t, std::int64_t, float, std::int64_t, float*) = nullptr;
+    void (Epoch::*of_repeated_)(const Batch&, std::int64_t, std::int64_t, std::int64_t, float*) = nullptr;
 };
 
 }  // namespace
 
 double fm_epoch(const Csr& targets, const Table& rows, const FmEpoch& options, int threads, Interrupt& interrupt) {
-    const auto run = [&]<int kWidth> { return Epoch<kWidth>(targets, rows, options, threads, interrupt).run(); };
-    switch (rows.step.kind == Optimizer::row_adam ? rows.width : 0) {
-        case 16:
-            return run.template operator()<16>();
-        case 32:
-            return run.template operator()<32>();
-        case 48:
-            return run.template operator()<48>();
-        case 64:
-            return run.template operator()<64>();
-        case 80:
-            return run.template operator()<80>();
-        case 96:
-            return run.template operator()<96>();
-        case 112:
-            return run.template operator()<112>();
-        case 128:
-            return run.template operator()<128>();
-        default:
-            return run.template operator()<0>();
-    }
+    return Epoch(targets, rows, options, threads, interrupt).run();
 }
 
 }  // namespace cofactor

@@ -37,7 +37,8 @@ def compiled(module):
         for value in vars(module).values()
         for signature, *_ in getattr(value, "__nb_signature__", ())  # one for each overload
     ]
-    return functions("\n".join(ARRAY.sub(r"NDArray[np.\1]", signature) + ": ..." for signature in signatures))
+    source = "\n".join(ARRAY.sub(r"NDArray[np.\1]", signature) + ": ..." for signature in signatures)
+    return functions(source.replace("collections.abc.", ""))
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """The native kernels; those of the other CPU levels have the same functions."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +21,7 @@ def transpose(
 def gramian(y: F32, out: F32, threads: int) -> None: ...
 def rotate(x: F32, q: F32, threads: int) -> None: ...
 def als_sweep(
-    indptr: I64, indices: I32, values: F32, solved: F32, fixed: list[F32], gramian: F32, alpha: float,
+    indptr: I64, indices: I32, values: F32, solved: F32, fixed: Sequence[F32], gramian: F32, alpha: float,
     unobserved_weight: float, regularization: float, regularization_exponent: float, solver: str, cg_steps: int,
     cg_tolerance: float, block_size: int, gather: str, threads: int
 ) -> tuple[float, int]: ...  # fmt: skip

@@ -217,4 +217,5 @@ def _row_sums(swept: Swept, residuals: Tensor) -> NDArray[np.float64]:
             sums = torch.zeros(len(e) + 1, dtype=torch.float64, device=e.device)
             torch.cumsum(values if weights is None else values * weights, 0, out=sums[1:])
             out[some, column] = sums[indptr].diff()
-    return out.cpu().numpy()
+    sums_of_rows: NDArray[np.float64] = out.cpu().numpy()
+    return sums_of_rows

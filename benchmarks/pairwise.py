@@ -35,6 +35,7 @@ import cofactor as cf
 from cofactor.kernels import native, on
 from cofactor.kernels.arguments import Table
 from cofactor.kernels.csr import CSR
+from cofactor.models.base.epochs import Plan
 from cofactor.system.threads import available_threads
 
 if TYPE_CHECKING:
@@ -70,29 +71,21 @@ class Cofactor:
         self.biases = Table.new(np.zeros((n, 1), np.float32), optimizer, rate) if biased else None
         self.regularization = args.regularization
 
-    def step(self, last_rate: float = 1.0) -> None:
+    def step(self, rate: float = 1.0, last_rate: float | None = None) -> None:
         loss, _, _ = self.kernels.pairwise_epoch(
             self.x, self.vectors, self.biases, sampler="exact", regularization=self.regularization,
-            bias_regularization=self.regularization, epoch=self.done, threads=self.threads, last_rate=last_rate,
-            **self.options,
+            bias_regularization=self.regularization, epoch=self.done, threads=self.threads, rate=rate,
+            last_rate=last_rate, **self.options,
         )  # fmt: skip
         self.done += 1
         assert np.isfinite(loss)
 
-    def slow_down(self, share: float) -> None:
-        """Go on with that share of the rate that the next epoch would have had."""
-        self.vectors = self.vectors.slower(share)
-        self.biases = None if self.biases is None else self.biases.slower(share)
-
 
 def with_cofactor(x: CSR, epochs: int, args: argparse.Namespace, options: dict[str, Any]) -> tuple[Float, Float]:
     """Trained as ``SampledMF(lr_schedule="cosine")`` trains: the rate falls to zero along half a wave."""
-    ours = Cofactor(x, args, **options)
-    share = (1 + np.cos(np.pi * np.arange(epochs + 1) / epochs)) / 2
+    ours, plan = Cofactor(x, args, **options), Plan(epochs, cosine=True)
     for epoch in range(epochs):
-        falls_to = float(share[epoch + 1] / share[epoch])
-        ours.step(falls_to)
-        ours.slow_down(falls_to)
+        ours.step(*plan.rate(epoch, 1.0))
     users, items = ours.vectors.values[: x.n_rows], ours.vectors.values[x.n_rows :]
     if ours.biases is None:
         return users, items

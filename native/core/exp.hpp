@@ -1,4 +1,4 @@
-// The exponential of vectors.
+// The exponential.
 #pragma once
 
 #include <cstdint>
@@ -31,5 +31,6 @@ inline Vec exp(Vec x) {
     result = x > 88.7f ? broadcast(std::numeric_limits<float>::infinity()) : result;
     return x == x ? result : x;
 }
+inline float exp(float x) { return exp(broadcast(x))[0]; }
 
 }  // namespace cofactor

@@ -15,13 +15,14 @@ struct Negatives {
     const Csr* dislikes;  // users x items that are drawn with probability dislike_share where there are any; or null
     float dislike_share;
 
-    std::span<const std::int32_t> seen_by(std::int64_t user) const {
+    std::span<const std::int32_t> history(std::int64_t user) const {
         return seen == nullptr ? std::span<const std::int32_t>{} : row_of(*seen, user);
     }
+    Seen seen_by(std::int64_t user) const { return Seen(history(user)); }
 
-    // A negative of the user who has seen `of_user`, or -1 where there is none. O(log seen).
-    std::int32_t operator()(std::int64_t user, std::span<const std::int32_t> of_user, Random& random) const {
-        const bool exhausted = static_cast<std::int32_t>(of_user.size()) >= items.n_items;
+    // A negative of the user who has seen `of_user`, or -1 where there is none. O(log seen); O(1) at hand.
+    std::int32_t operator()(std::int64_t user, const Seen& of_user, Random& random) const {
+        const bool exhausted = of_user.size() >= items.n_items;
         if (dislikes != nullptr) {
             const auto disliked = row_of(*dislikes, user);
             if (!disliked.empty() && (random.uniform() < dislike_share || exhausted)) {

@@ -33,23 +33,26 @@ struct UserOrder {
     }
 };
 
-// The positives of a block as they are trained: one after the other in memory, each with its first negatives.
+// The positives of a block, each with its first negatives, in the order in which they are trained.
 class Records {
 public:
     Records(std::int64_t n_most, std::int64_t n_negatives)
         : ahead_(std::min(n_negatives, kMostAhead)),
           goes_on_(n_negatives > ahead_),
           words_(kFirst + ahead_ + (goes_on_ ? 2 : 0)),
-          of_(n_most * words_) {}
+          of_(n_most * words_),
+          order_(n_most) {}
 
     std::int64_t ahead() const { return ahead_; }
     std::int64_t size() const { return size_; }
     void clear() { size_ = 0; }
 
-    std::int32_t user(std::int64_t k) const { return of_[k * words_]; }
-    std::int32_t positive(std::int64_t k) const { return of_[k * words_ + 1]; }
-    float weight(std::int64_t k) const { return std::bit_cast<float>(of_[k * words_ + 2]); }
-    const std::int32_t* negatives(std::int64_t k) const { return of_.data() + k * words_ + kFirst; }
+    std::int32_t user(std::int64_t k) const { return at(k)[0]; }
+    std::int32_t positive(std::int64_t k) const { return at(k)[1]; }
+    float weight(std::int64_t k) const { return std::bit_cast<float>(at(k)[2]); }
+    const std::int32_t* negatives(std::int64_t k) const { return at(k) + kFirst; }
+
+    void fetch(std::int64_t k) const { __builtin_prefetch(at(k)); }
 
     // What negatives beyond `ahead` are drawn with.
     Random random(std::int64_t k) const {
@@ -61,27 +64,31 @@ public:
     // At a random place, whose record goes to the end: a shuffle by Fisher & Yates, inside out.
     void insert(std::int32_t user, std::int32_t positive, float weight, const std::int32_t* negatives,
                 const Random& random, Random& places) {
-        std::int32_t* const at = of_.data() + places.below(static_cast<std::uint32_t>(size_ + 1)) * words_;
-        std::copy_n(at, words_, of_.data() + size_++ * words_);
-        at[0] = user;
-        at[1] = positive;
-        at[2] = std::bit_cast<std::int32_t>(weight);
-        std::copy_n(negatives, ahead_, at + kFirst);
-        if (goes_on_) std::memcpy(at + kFirst + ahead_, static_cast<const void*>(&random), sizeof random);
+        std::int32_t* const to = of_.data() + size_ * words_;
+        to[0] = user;
+        to[1] = positive;
+        to[2] = std::bit_cast<std::int32_t>(weight);
+        for (std::int64_t d = 0; d < ahead_; ++d) to[kFirst + d] = negatives[d];
+        if (goes_on_) std::memcpy(to + kFirst + ahead_, static_cast<const void*>(&random), sizeof random);
+        std::int32_t& place = order_[places.below(static_cast<std::uint32_t>(size_ + 1))];
+        order_[size_] = place;
+        place = static_cast<std::int32_t>(size_++);
     }
 
 private:
     static_assert(std::is_trivially_copyable_v<Random> && sizeof(Random) == 2 * sizeof(std::int32_t));
     static constexpr std::int64_t kFirst = 3;
 
+    const std::int32_t* at(std::int64_t k) const { return of_.data() + order_[k] * words_; }
+
     std::int64_t ahead_;
     bool goes_on_;
     std::int64_t words_, size_ = 0;
-    std::vector<std::int32_t> of_;
+    std::vector<std::int32_t> of_, order_;
 };
 
 // A worker of the way without locks.
-template <std::ptrdiff_t kWidth>
+template <int kWidth>
 class alignas(64) Worker {  // at cache lines of its own
 public:
     Worker(const Csr& x, const Table& vectors, const Table* biases, const Composition& users, const Composition& items,
@@ -98,7 +105,8 @@ public:
           by_user_(vectors.width),
           by_item_(vectors.width),
           scaled_(vectors.width),
-          records_(block, options.n_negatives) {}
+          records_(block, options.n_negatives),
+          at_hand_(options.negatives.seen == nullptr ? 0 : options.negatives.items.n_items) {}
 
     // Positives [begin, end) of those laid out by users in their order. Where each has many negatives a block takes
     // long: the interrupt is asked in between, by worker 0.
@@ -113,6 +121,7 @@ public:
                 if (worker == 0) interrupt.check();
                 if (interrupt.stopped()) return;
             }
+            if (k + 2 * kDistance < records_.size()) records_.fetch(k + 2 * kDistance);
             if (k + kDistance < records_.size()) fetch(k + kDistance);
             step(k);
         }
@@ -125,7 +134,7 @@ public:
 private:
     std::ptrdiff_t width() const { return kWidth > 0 ? kWidth : t_.width; }
 
-    // The positives and, while the history is at hand, their first negatives. O(log history) a negative.
+    // The positives and, while the history is at hand, their first negatives.
     void read(const UserOrder& order, std::int64_t begin, std::int64_t end) {
         records_.clear();
         Random places(o_.seed, ~static_cast<std::uint64_t>(begin));
@@ -134,7 +143,7 @@ private:
         for (std::int64_t at = begin; at < end; ++place) {
             const std::int32_t user = order.users[place];
             const std::int64_t last = std::min(end, order.starts[place + 1]);
-            const auto seen = o_.negatives.seen_by(user);
+            const Seen seen = at_hand_(o_.negatives.history(user));
             for (; at < last; ++at) {
                 const std::int64_t entry = x_.indptr[user] + at - order.starts[place];
                 Random random(o_.seed, static_cast<std::uint64_t>(entry));
@@ -161,46 +170,48 @@ private:
         for (std::int64_t d = 0; d < records_.ahead(); ++d) fetch(items_, records_.negatives(k)[d]);
     }
 
-    void step(std::int64_t k) {
+    [[gnu::always_inline]] void step(std::int64_t k) {
         const std::int64_t user = records_.user(k);
         const std::int32_t* const negatives = records_.negatives(k);
         if (o_.n_negatives == records_.ahead()) {
-            loss += sample_.evaluate(user, records_.positive(k), records_.weight(k), width(),
+            loss += sample_.evaluate(user, records_.positive(k), records_.weight(k),
                                      [&](std::int64_t d) { return negatives[d]; });
         } else {
             Random random = records_.random(k);
-            const auto seen = o_.negatives.seen_by(user);
-            loss += sample_.evaluate(user, records_.positive(k), records_.weight(k), width(), [&](std::int64_t d) {
+            const Seen seen = o_.negatives.seen_by(user);
+            loss += sample_.evaluate(user, records_.positive(k), records_.weight(k), [&](std::int64_t d) {
                 return d < records_.ahead() ? negatives[d] : o_.negatives(user, seen, random);
             });
         }
         if (!sample_.moves()) return;
-        sample_.by_user(width(), by_user_.data());
+        auto by_user = Row<kWidth>::in(by_user_.data()), by_item = Row<kWidth>::in(by_item_.data());
+        sample_.by_user(by_user);
         const float by_user_bias = sample_.by_user_bias();
         for (std::int64_t i = 0; i < sample_.n(); ++i) {
             if (sample_.by_score(i) == 0) continue;
-            sample_.by_item(i, width(), by_item_.data());
-            change(items_, sample_.item(i), by_item_.data(), sample_.by_item_bias(i));
+            sample_.by_item(i, by_item);
+            change(items_, sample_.item(i), by_item, sample_.by_item_bias(i));
         }
-        change(users_, user, by_user_.data(), by_user_bias);
+        change(users_, user, by_user, by_user_bias);
     }
 
     // The parts of a vector take a step each.
-    [[gnu::always_inline]] void change(const Composition& c, std::int64_t i, const float* gradient, float of_bias) {
+    [[gnu::always_inline]] void change(const Composition& c, std::int64_t i, const Row<kWidth>& gradient,
+                                       float of_bias) {
         const bool biased = biases_ != nullptr && (&c == &items_ || o_.loss == PairLoss::logistic);
         if (c.parts == nullptr) {
             change_row(c.offset + i, gradient, biased, of_bias);
             return;
         }
+        auto scaled = Row<kWidth>::in(scaled_.data());
         for (std::int64_t k = c.parts->indptr[i]; k < c.parts->indptr[i + 1]; ++k) {
             const float weight = c.parts->values[k];
-            const Vec w = broadcast(weight);
-            for (std::ptrdiff_t j = 0; j < width(); j += kLanes) store(scaled_.data() + j, w * load(gradient + j));
-            change_row(c.parts->indices[k], scaled_.data(), biased, weight * of_bias);
+            each_vector<kWidth>(width(), [&](auto v) { scaled.set(v, broadcast(weight) * gradient.get(v)); });
+            change_row(c.parts->indices[k], scaled, biased, weight * of_bias);
         }
     }
 
-    [[gnu::always_inline]] void change_row(std::int64_t row, const float* gradient, bool biased, float of_bias) {
+    [[gnu::always_inline]] void change_row(std::int64_t row, const Row<kWidth>& gradient, bool biased, float of_bias) {
         if (!(row < x_.n_rows() ? o_.update_users : o_.update_items)) return;
         steps_(row, gradient);
         if (biased) bias_steps_(row, &of_bias);
@@ -213,12 +224,13 @@ private:
     const Pairwise& o_;
     RowStep<kWidth> steps_;
     RowStep<1> bias_steps_;  // used where there are biases
-    PairwiseSample sample_;
+    PairwiseSample<kWidth> sample_;
     Buffer by_user_, by_item_, scaled_;
     Records records_;
+    SeenAtHand at_hand_;
 };
 
-template <std::ptrdiff_t kWidth>
+template <int kWidth>
 PairwiseEpoch epoch_of(const Csr& x, const Table& vectors, const Table* biases, const Composition& users,
                        const Composition& items, const Pairwise& options, int threads, Interrupt& interrupt) {
     const auto nnz = static_cast<std::int64_t>(x.indices.size());

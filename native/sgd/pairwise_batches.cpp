@@ -32,7 +32,8 @@ public:
           bias_gradients_(size_ * slots_),
           found_(size_),
           touched_(vectors.n_rows, x.n_rows(), options.update_users, options.update_items),
-          steps_(vectors) {
+          steps_(vectors),
+          bias_steps_(biases == nullptr ? vectors : *biases) {
         for (std::int64_t user = 0; user < x.n_rows(); ++user) {
             std::fill(user_of_.begin() + x.indptr[user], user_of_.begin() + x.indptr[user + 1],
                       static_cast<std::int32_t>(user));
@@ -58,11 +59,12 @@ public:
                 total.loss += found_[b].loss;
                 total.skipped += found_[b].skipped;
             }
-            rate_share_ = rate_share(o_, begin, begin + n, nnz);
-            steps_.slow_down(rate_share_);
+            const float share = rate_share(o_, begin, begin + n, nnz);
+            steps_.slow_down(share);
+            bias_steps_.slow_down(share);
             step(n);
         }
-        for (const PairwiseSample& sample : samples_) total.violations += sample.violations();
+        for (const PairwiseSample<0>& sample : samples_) total.violations += sample.violations();
         return total;
     }
 
@@ -80,26 +82,28 @@ private:
     bool one_negative() const { return o_.loss == PairLoss::adaptive_hinge || o_.loss == PairLoss::warp; }
 
     // From the parameters as they were when the batch began.
-    void evaluate(std::int64_t b, std::int64_t entry, PairwiseSample& sample) {
+    void evaluate(std::int64_t b, std::int64_t entry, PairwiseSample<0>& sample) {
         Found& found = found_[b];
         found = {user_of_[entry], 0, std::move(found.items), 0, false};
-        const auto seen = o_.negatives.seen_by(found.user);
+        const Seen seen = o_.negatives.seen_by(found.user);
         Random random(o_.seed, static_cast<std::uint64_t>(entry));
         Random ahead = random;
         if (o_.negatives(found.user, seen, ahead) < 0) {
             found.skipped = true;
             return;
         }
-        found.loss = sample.evaluate(found.user, x_.indices[entry], x_.values[entry], width_,
+        found.loss = sample.evaluate(found.user, x_.indices[entry], x_.values[entry],
                                      [&](std::int64_t) { return o_.negatives(found.user, seen, random); });
         if (!sample.moves()) return;
         found.n = sample.n();
         const std::int64_t at = b * slots_;
-        sample.by_user(width_, gradients_.data() + at * width_);
+        Row<0> by_user(gradients_.data() + at * width_);
+        sample.by_user(by_user);
         bias_gradients_.data()[at] = sample.by_user_bias();
         for (std::int64_t k = 0; k < found.n; ++k) {
             found.items[k] = sample.by_score(k) == 0 ? -1 : sample.item(k);
-            sample.by_item(k, width_, gradients_.data() + (at + 1 + k) * width_);
+            Row<0> by_item(gradients_.data() + (at + 1 + k) * width_);
+            sample.by_item(k, by_item);
             bias_gradients_.data()[at + 1 + k] = sample.by_item_bias(k);
         }
     }
@@ -133,7 +137,7 @@ private:
             biased = true;
         }
         steps_(touched_.row(p), sum);
-        if (biases_ != nullptr && biased) step_row(*biases_, touched_.row(p), &of_bias, rate_share_);
+        if (biases_ != nullptr && biased) bias_steps_(touched_.row(p), &of_bias);
     }
 
     const Csr& x_;
@@ -150,9 +154,8 @@ private:
     Buffer gradients_, bias_gradients_;  // slots_ for every sample
     std::vector<Found> found_;
     TouchedRows touched_;
-    RowSteps steps_;
-    float rate_share_ = 1;
-    std::vector<PairwiseSample> samples_;  // of the workers
+    RowSteps steps_, bias_steps_;             // the second is used where there are biases
+    std::vector<PairwiseSample<0>> samples_;  // of the workers
     std::vector<Buffer> rows_;
 };
 

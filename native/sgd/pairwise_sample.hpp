@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/exp.hpp"
+#include "core/row.hpp"
 #include "core/simd.hpp"
 #include "sgd/pairwise.hpp"
 
@@ -16,21 +18,20 @@ struct Softplus {
     float loss, slope;
 
     [[gnu::always_inline]] explicit Softplus(float x) {
-        const float e = std::exp(-std::abs(x)), share = 1 / (1 + e);
-        loss = std::log(1 + e) + (x < 0 ? -x : 0);
+        const float e = exp(-std::abs(x)), share = 1 / (1 + e);
+        // log(1 + e) = 2 artanh(t), t <= 1/3, by its series to t^13 / 13.
+        const float t = e / (2 + e), t2 = t * t;
+        float series = 1.0f / 13;
+        for (int n = 11; n > 0; n -= 2) series = series * t2 + 1.0f / static_cast<float>(n);
+        loss = 2 * t * series + (x < 0 ? -x : 0);
         slope = x < 0 ? share : e * share;
     }
 };
 
-struct Sample {
-    std::int64_t user;
-    std::int32_t positive;
-    float weight;
-    const std::int32_t* negatives;  // n_negatives
-};
-
 // The vectors of a sample, where they are or as their parts make them, and what its loss says about them. Items are
-// numbered: 0 is the positive, 1 to n_negatives are the negatives.
+// numbered: 0 is the positive, 1 to n_negatives are the negatives. kWidth: that of the table if it is known when this
+// is compiled, or 0.
+template <int kWidth>
 class PairwiseSample {
 public:
     PairwiseSample(const Table& vectors, const Table* biases, const Composition& users, const Composition& items,
@@ -42,26 +43,27 @@ public:
           o_(options),
           vectors_((options.n_negatives + 2) * vectors.width),
           numbers_(3 * (options.n_negatives + 1)),
-          at_(options.n_negatives + 1) {}
+          at_(options.n_negatives + 1),
+          rows_(options.n_negatives + 1) {}
 
     // Loss times weight. `draw(k)` gives negative k, from 0, in turn.
     template <class Draw>
-    float evaluate(std::int64_t user, std::int32_t positive, float weight, std::ptrdiff_t width, const Draw& draw) {
-        user_ = vector(users_, user, vectors_.data() + (o_.n_negatives + 1) * width);
+    [[gnu::always_inline]] float evaluate(std::int64_t user, std::int32_t positive, float weight, const Draw& draw) {
+        user_ = vector(users_, user, vectors_.data() + (o_.n_negatives + 1) * width());
         user_bias_ = o_.loss == PairLoss::logistic ? bias(users_, user) : 0;
-        score(0, positive, width);
+        score(0, positive);
         derivative(0) = 0;
         switch (o_.loss) {
             case PairLoss::warp:
-                return weight * warp(weight, width, draw);
+                return weight * warp(weight, draw);
             case PairLoss::adaptive_hinge:
-                return weight * hardest(weight, width, draw);
+                return weight * hardest(weight, draw);
             case PairLoss::logistic: {
                 const Softplus one(score(0));
                 derivative(0) = -weight * one.slope;
                 float loss = one.loss;
                 for (std::int64_t k = 1; k <= o_.n_negatives; ++k) {
-                    score(k, draw(k - 1), width);
+                    score(k, draw(k - 1));
                     const Softplus zero(-score(k));
                     const float share = counts(k);
                     derivative(k) = weight * share * zero.slope;
@@ -76,7 +78,7 @@ public:
         }
         float loss = 0;
         for (std::int64_t k = 1; k <= o_.n_negatives; ++k) {
-            score(k, draw(k - 1), width);
+            score(k, draw(k - 1));
             loss += pair(k, weight * counts(k)) * counts(k);
         }
         n_ = o_.n_negatives + 1;
@@ -96,22 +98,17 @@ public:
     float by_score(std::int64_t k) const { return numbers_.data()[k]; }
     std::int64_t violations() const { return violations_; }
 
-    // The gradient of the user's vector, (width).
-    void by_user(std::ptrdiff_t width, float* out) const {
+    // The gradient of the user's vector, and of that of item number k.
+    [[gnu::always_inline]] void by_user(Row<kWidth>& out) const {
+        const Row<kWidth> user(user_);
         const Vec shrink = broadcast(o_.regularization * times());
-        for (std::ptrdiff_t j = 0; j < width; j += kLanes) {
-            Vec sum = shrink * load(user_ + j);
-            for (std::int64_t k = 0; k < n_; ++k) sum += broadcast(by_score(k)) * load(place(k) + j);
-            store(out + j, sum);
-        }
+        each_vector<kWidth>(width(), [&](auto v) { out.set(v, shrink * user.get(v)); });
+        for (std::int64_t k = 0; k < n_; ++k) axpy(by_score(k), Row<kWidth>(rows_[k]), out, width());
     }
-
-    // The gradient of the vector of item number k, (width).
-    void by_item(std::int64_t k, std::ptrdiff_t width, float* out) const {
+    [[gnu::always_inline]] void by_item(std::int64_t k, Row<kWidth>& out) const {
+        const Row<kWidth> user(user_), item(rows_[k]);
         const Vec shrink = broadcast(o_.regularization), by = broadcast(by_score(k));
-        const float* const from = place(k);
-        for (std::ptrdiff_t j = 0; j < width; j += kLanes)
-            store(out + j, by * load(user_ + j) + shrink * load(from + j));
+        each_vector<kWidth>(width(), [&](auto v) { out.set(v, by * user.get(v) + shrink * item.get(v)); });
     }
 
     // Of the user's bias, which only a pointwise loss has, and of that of item number k.
@@ -129,11 +126,9 @@ private:
     float& score(std::int64_t k) { return numbers_.data()[o_.n_negatives + 1 + k]; }
     float& item_bias(std::int64_t k) { return numbers_.data()[2 * (o_.n_negatives + 1) + k]; }
     float item_bias(std::int64_t k) const { return numbers_.data()[2 * (o_.n_negatives + 1) + k]; }
-    const float* place(std::int64_t k) const {
-        return items_.parts == nullptr ? t_.row(items_.offset + at_[k]) : vectors_.data() + k * t_.width;
-    }
+    std::ptrdiff_t width() const { return kWidth > 0 ? kWidth : t_.width; }
 
-    [[gnu::always_inline]] const float* vector(const Composition& c, std::int64_t i, float* room) const {
+    [[gnu::always_inline]] float* vector(const Composition& c, std::int64_t i, float* room) const {
         if (c.parts == nullptr) return t_.row(c.offset + i);
         compose(t_, c, i, room);
         return room;
@@ -147,10 +142,11 @@ private:
         return sum;
     }
 
-    [[gnu::always_inline]] void score(std::int64_t k, std::int32_t item, std::ptrdiff_t width) {
+    [[gnu::always_inline]] void score(std::int64_t k, std::int32_t item) {
         at_[k] = item;
+        rows_[k] = vector(items_, item, vectors_.data() + k * width());
         item_bias(k) = bias(items_, item);
-        score(k) = dot(user_, vector(items_, item, vectors_.data() + k * t_.width), width) + user_bias_ + item_bias(k);
+        score(k) = dot(Row<kWidth>(user_), Row<kWidth>(rows_[k]), width()) + user_bias_ + item_bias(k);
     }
 
     // How much the negative counts: less where it is like the positive.
@@ -184,16 +180,18 @@ private:
     }
 
     template <class Draw>
-    float hardest(float weight, std::ptrdiff_t width, const Draw& draw) {
-        score(1, draw(0), width);
+    float hardest(float weight, const Draw& draw) {
+        score(1, draw(0));
         for (std::int64_t d = 1; d < o_.n_negatives; ++d) {
-            score(2, draw(d), width);
+            score(2, draw(d));
             if (!(score(2) <= score(1))) {
                 at_[1] = at_[2];
                 score(1) = score(2);
                 item_bias(1) = item_bias(2);
-                if (items_.parts != nullptr)
-                    std::copy_n(vectors_.data() + 2 * t_.width, t_.width, vectors_.data() + t_.width);
+                if (items_.parts == nullptr)
+                    rows_[1] = rows_[2];
+                else
+                    std::copy_n(rows_[2], width(), rows_[1]);
             }
         }
         n_ = 2;
@@ -201,9 +199,9 @@ private:
     }
 
     template <class Draw>
-    float warp(float weight, std::ptrdiff_t width, const Draw& draw) {
+    float warp(float weight, const Draw& draw) {
         for (std::int64_t d = 0; d < o_.n_negatives; ++d) {
-            score(1, draw(d), width);
+            score(1, draw(d));
             if (score(0) - score(1) >= o_.margin) continue;
             n_ = 2;
             const float share = counts(1) * o_.warp_weights[d];
@@ -217,10 +215,11 @@ private:
     const Table* biases_;
     const Composition &users_, &items_;
     const Pairwise& o_;
-    Buffer vectors_;  // as parts make them: items, then the user
-    Buffer numbers_;  // derivatives by the scores, scores, biases
-    std::vector<std::int32_t> at_;
-    const float* user_ = nullptr;
+    Buffer vectors_;                // as parts make them: items, then the user
+    Buffer numbers_;                // derivatives by the scores, scores, biases
+    std::vector<std::int32_t> at_;  // the items
+    std::vector<float*> rows_;      // and where their vectors are
+    float* user_ = nullptr;
     float user_bias_ = 0;
     std::int64_t n_ = 0, violations_ = 0;
 };

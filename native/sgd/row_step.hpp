@@ -6,13 +6,14 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/row.hpp"
 #include "sgd/table.hpp"
 
 namespace cofactor {
 
 // What step_row does, with the width known when it is compiled (0: it is not) and Adam's corrections from a table:
 // numbers of steps beyond its end need none in float.
-template <std::ptrdiff_t kWidth>
+template <int kWidth>
 class RowStep {
 public:
     explicit RowStep(const Table& table) : t_(table), rate_(table.step.learning_rate) {
@@ -39,6 +40,22 @@ public:
         if (t_.first == nullptr) return;
         for (std::ptrdiff_t j = 0; j < width(); j += 16) __builtin_prefetch(t_.first + at + j, 1);
         __builtin_prefetch(t_.steps + row, 1);
+    }
+
+    [[gnu::always_inline]] void operator()(std::int64_t row, const Row<kWidth>& gradient) const {
+        if (t_.step.kind == Optimizer::sgd) {
+            float* const values = t_.row(row);
+            each_vector<kWidth>(width(), [&](auto v) {
+                float* const at = values + v * kLanes;
+                store(at, load(at) - broadcast(rate_) * gradient.get(v));
+            });
+        } else if constexpr (kWidth == 0) {
+            (*this)(row, gradient.from);
+        } else {
+            alignas(64) float numbers[kWidth];
+            each_vector<kWidth>(kWidth, [&](auto v) { store(numbers + v * kLanes, gradient.get(v)); });
+            (*this)(row, numbers);
+        }
     }
 
     [[gnu::always_inline]] void operator()(std::int64_t row, const float* __restrict gradient) const {

@@ -58,9 +58,9 @@ inline void step_number(const Table& t, std::int64_t r, std::ptrdiff_t j, float 
     }
 }
 
-// values[r] moves against the gradient (width), with that share of the learning rate.
-inline void step_row(const Table& t, std::int64_t r, const float* gradient, float share = 1) {
-    float rate = share * t.step.learning_rate, second_scale = 1;
+// values[r] moves against the gradient (width).
+inline void step_row(const Table& t, std::int64_t r, const float* gradient) {
+    float rate = t.step.learning_rate, second_scale = 1;
     if (t.step.kind == Optimizer::adam) {
         const auto n = static_cast<double>(++t.steps[r]);
         rate = static_cast<float>(rate / -std::expm1(n * std::log(static_cast<double>(t.step.beta1))));

@@ -71,7 +71,7 @@ def draw(n_items, seen, disliked, dislike_share, alias, random):
 
     if not seen:
         return item()
-    if alias is not None:
+    if alias is not None or len(unseen) >= len(seen):
         for _ in range(64):
             if (found := item()) not in seen:
                 return found

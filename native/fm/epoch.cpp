@@ -82,7 +82,7 @@ public:
                 users.push_back(static_cast<std::int32_t>(order(k)));
             }
             std::sort(users.begin(), users.end());  // rows and ratings that lie one after the other are found sooner
-            ratings_.assign(targets_, users, size_, Random(o_.seed, first));
+            ratings_.assign(targets_, users, size_, o_.seed, first, threads_, interrupt_);
             for (std::int64_t b = 0; b < ratings_.size() && !interrupt_.stopped(); b += at_once) {
                 losses += some_batches(b, std::min(at_once, ratings_.size() - b));
                 interrupt_.check();
@@ -178,8 +178,8 @@ private:
     [[gnu::always_inline]] float of_rating(const BatchEntry& e, float scale, std::int64_t at, const Row<kWidth>& user,
                                            Row<kWidth>& of_user, float* room) {
         const Row<kWidth> own(item(e.item));
-        const float product = dot(user, own, width<kWidth>()) - user.first() * own.first();
-        const float slope = evaluate(at, e.target, o_.offset + user.first() + own.first() + product, scale);
+        const float weights = o_.offset + user.first() + own.first() - user.first() * own.first();
+        const float slope = evaluate(at, e.target, weights + dot(user, own, width<kWidth>()), scale);
         axpy(slope, own, of_user, width<kWidth>());
         if (e.repeated < 0) {
             Row<kWidth> gradient = decayed(own, room);

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <cstdint>
 #include <initializer_list>
-#include <vector>
 
 #include "core/row.hpp"
+#include "sgd/corrections.hpp"
 #include "sgd/table.hpp"
 
 namespace cofactor {
@@ -15,14 +15,7 @@ namespace cofactor {
 // What step_row does, for rows of many numbers: all that a step of the whole table has in common is worked out once.
 class RowSteps {
 public:
-    explicit RowSteps(const Table& table)
-        : t_(table),
-          log_beta1_(std::log(static_cast<double>(table.step.beta1))),
-          log_beta2_(std::log(static_cast<double>(table.step.beta2))) {
-        if (table.step.kind != Optimizer::adam && table.step.kind != Optimizer::row_adam) return;
-        first_steps_.reserve(kFirstSteps);
-        for (std::int32_t n = 0; n < kFirstSteps; ++n) first_steps_.push_back(corrected(n));
-    }
+    explicit RowSteps(const Table& table) : t_(table), corrections_(table.step) {}
 
     // From now on with that share of the learning rate.
     void slow_down(float share) { share_ = share; }
@@ -61,9 +54,8 @@ public:
             return;
         }
         float* const __restrict first = t_.first + at;
-        const std::int32_t n = ++t_.steps[r];
-        const auto [whole_rate, second_scale] = n < kFirstSteps ? first_steps_[n] : corrected(n);
-        const float rate = share_ * whole_rate, some1 = 1 - step.beta1, some2 = 1 - step.beta2;
+        const auto [first_scale, second_scale] = corrections_[t_.steps[r]++];
+        const float rate = plain_rate * first_scale, some1 = 1 - step.beta1, some2 = 1 - step.beta2;
         for (std::ptrdiff_t j = 0; j < width; ++j) {
             first[j] += some1 * (gradient[j] - first[j]);
             second[j] += some2 * (gradient[j] * gradient[j] - second[j]);
@@ -101,9 +93,8 @@ private:
     Rates rates(std::int64_t r, float of_weight, float of_vector) const {
         const StepOptions& step = t_.step;
         float* const second = t_.second + 2 * r;
-        const std::int32_t n = ++t_.steps[r];
-        const auto [whole_rate, second_scale] = n < kFirstSteps ? first_steps_[n] : corrected(n);
-        const float rate = share_ * whole_rate, some2 = 1 - step.beta2;
+        const auto [first_scale, second_scale] = corrections_[t_.steps[r]++];
+        const float rate = share_ * step.learning_rate * first_scale, some2 = 1 - step.beta2;
         const float others = static_cast<float>(std::max<std::int64_t>(step.n_coordinates - 1, 1));
         second[0] += some2 * (of_weight - second[0]);
         second[1] += some2 * (std::max(of_vector, 0.0f) / others - second[1]);
@@ -111,25 +102,9 @@ private:
                 rate / (std::sqrt(second[1] * second_scale) + step.epsilon)};
     }
 
-    struct Corrected {
-        float rate, second_scale;
-    };
-
-    static constexpr std::int32_t kFirstSteps = 1 << 10;  // whose corrections are worked out in advance
-
-    // What makes up for means that began with zeros, at a row's step number n.
-    Corrected corrected(std::int32_t n) const {
-        const auto share = [&](double log_beta) {  // e^-18 is nothing beside 1
-            return n * log_beta < -18 ? 1.0 : -std::expm1(n * log_beta);
-        };
-        return {static_cast<float>(t_.step.learning_rate / share(log_beta1_)),
-                static_cast<float>(1 / share(log_beta2_))};
-    }
-
     const Table& t_;
     float share_ = 1;
-    double log_beta1_, log_beta2_;
-    std::vector<Corrected> first_steps_;
+    Corrections corrections_;
 };
 
 }  // namespace cofactor

@@ -20,8 +20,8 @@ struct BatchEntry {
     std::int32_t repeated;  // number of the item among those with several ratings in the batch, or -1
 };
 
-// A batch: its ratings by user, and the items that have several of them. Of what a rating is (the first of its user, the
-// second of its item) nothing can be foretold, so that it is got ready without branches.
+// A batch: its ratings by user, and the items that have several of them. Of what a rating is (the first of its user,
+// the second of its item) nothing can be foretold, so that it is got ready without branches.
 class Batch {
 public:
     // counts: zeros, one for each item; left so. O(ratings).

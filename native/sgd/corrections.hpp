@@ -11,8 +11,8 @@
 
 namespace cofactor {
 
-// What the means of gradients and of their squares are multiplied by, from a table: numbers of steps beyond its end need
-// nothing in float.
+// What the means of gradients and of their squares are multiplied by, from a table: numbers of steps beyond its end
+// need nothing in float.
 class Corrections {
 public:
     struct Factors {

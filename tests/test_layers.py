@@ -159,6 +159,12 @@ def test_heavy_packages_are_imported_where_they_are_used(module):
     assert not heavy, f"{module} imports {heavy} at its head"
 
 
+@pytest.mark.parametrize("module", SOURCES)
+def test_scipy_is_loaded_where_it_is_used(module):
+    """``import scipy`` alone loads none of it: all of it is a fifth of the time to import the library, and 14 MiB."""
+    assert not [name for name, apart in imports(module) if not apart and name.startswith("scipy.")]
+
+
 @pytest.mark.parametrize("module", [m for m in SOURCES if not m.startswith("cofactor.serve")])
 def test_serving_is_imported_where_it_is_asked_for(module):
     assert not [name for name, apart in imports(module) if name.startswith("cofactor.serve") and not apart]

@@ -150,7 +150,9 @@ def test_vectors_beyond_the_object_store(two):
 
 
 def test_other_models_and_devices(two):
-    with pytest.raises(cf.ParameterError, match="interactions: of a cluster, ImplicitALS and CoVisitation"):
+    with pytest.raises(
+        cf.ParameterError, match="interactions: of a cluster, ImplicitALS, CoVisitation and CoVisitationSum"
+    ):
         cf.EASE().fit(two)
 
 

@@ -8,11 +8,14 @@ import pytest
 
 import cofactor as cf
 
+WEIGHTS = {"view": 1, "cart": 6, "order": 3}
 MODELS = {
-    "all": cf.CoVisitation(5, last_events=4),
-    "weighted": cf.CoVisitation.type_weighted({"view": 1, "cart": 6, "order": 3}, recency=2.0, pairs="all"),
-    "some types": cf.CoVisitation(3, types=["cart", "order"], half_life="9d", last_events=2),
+    "all": lambda: cf.CoVisitation(5, last_events=4),
+    "weighted": lambda: cf.CoVisitation.type_weighted(WEIGHTS, recency=2.0, pairs="all"),
+    "some types": lambda: cf.CoVisitation(3, types=["cart", "order"], half_life="9d", last_events=2),
+    "sum": lambda: cf.CoVisitationSum(MODELS["all"](), MODELS["some types"](), MODELS["weighted"](), weights=[1, 9, 2]),
 }
+TOLD = {"all": 2, "weighted": 1, "some types": 2, "sum": 3}  # events without a session, and long sessions, by matrix
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,7 @@ def both(cluster, visits, columns):
 def fitted(model, data):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = type(model)(**model.params()).fit(data)
+        model.fit(data)
     return model, sorted(str(one.message) for one in caught)
 
 
@@ -47,15 +50,20 @@ def fitted(model, data):
 def test_it_is_that_of_one_machine(both, name, kill):
     if name == "weighted":
         kill(both[1].pool(), 1)
-    (here, told_here), (there, told_there) = (fitted(MODELS[name], data) for data in (both[0].interactions(), both[1]))
+    (here, told_here), (there, told_there) = (
+        fitted(MODELS[name](), data) for data in (both[0].interactions(), both[1])
+    )
     for part in ("indptr", "indices", "values"):
         assert np.array_equal(getattr(there.item_weights_, part), getattr(here.item_weights_, part))
     assert here.item_weights_.nnz > 100
     assert told_there == told_here
-    assert len(told_here) == (2 if name != "weighted" else 1)  # events without a session, and long sessions
+    assert len(told_here) == TOLD[name]
     assert there.recommend(k=3).equals(here.recommend(k=3))
+    assert all(part.interactions_ is there.interactions_ for part in getattr(there, "matrices", ()))  # saved once
 
 
 def test_what_one_machine_refuses(both):
     with pytest.raises(cf.ParameterError, match=r"types: there are no events of \['gift'\]"):
         cf.CoVisitation(types=["gift"]).fit(both[1])
+    with pytest.raises(cf.ParameterError, match=r"weights must be one number for each of 1 matrices, got \[1, 2\]"):
+        cf.CoVisitationSum(cf.CoVisitation(), weights=[1, 2]).fit(both[1])

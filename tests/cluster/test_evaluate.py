@@ -33,7 +33,7 @@ def test_ranks_users_and_slices_are_those_of_one_machine(cluster, model, test, m
     for metrics, options in (("auc", {"per_user": True}), ("recall@10", {"by": "activity", "unknown_users": "zero"})):
         options |= {"exclude_seen": False}
         here = cf.evaluate(model, test, metrics, **options)
-        assert cluster.evaluate(model, test, metrics, workers=1, **options).equals(here)
+        assert cluster.evaluate(model, test, metrics, workers=1, threads=1, **options).equals(here)
 
 
 def test_what_evaluate_refuses(cluster, model, test):

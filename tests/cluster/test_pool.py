@@ -24,7 +24,7 @@ def test_a_busy_worker_is_not_taken_for_a_dead_one(cluster, kill, monkeypatch):
     try:
         before, busy = pool.all("process"), pool.handles[1]
         kill(pool, 0)
-        napping, dead = busy.nap.remote(4), pool.handles[0]
+        napping, dead = busy.nap.remote(2), pool.handles[0]
         for _ in range(10):
             pool.mend()
             if pool.handles[0] is not dead:

@@ -1,5 +1,7 @@
 """Lists for everyone in shards: all of them, each once, also after a kill."""
 
+import shutil
+
 import polars as pl
 import pytest
 
@@ -12,14 +14,22 @@ def model(local):
     return cf.ImplicitALS(8, regularization=0.1, iterations=2).fit(local)
 
 
+@pytest.fixture(scope="module")
+def made(cluster, model, tmp_path_factory):
+    """A folder of lists."""
+    folder = tmp_path_factory.mktemp("made")
+    cluster.recommend(model, folder, 5, shards=4, workers=1, threads=1)
+    return folder
+
+
 def lists_in(folder):
     return pl.concat(pl.read_parquet(path) for path in sorted(folder.glob("part-*.parquet")))
 
 
 def test_lists_are_those_of_one_machine(cluster, model, tmp_path):
     model.save(tmp_path / "model")
-    for given, name in ((model, "a"), (tmp_path / "model", "b")):
-        paths = cluster.recommend(given, tmp_path / name, 5, shards=7, workers=2, threads=1)
+    for given, name, workers in ((model, "a", 2), (tmp_path / "model", "b", 1)):
+        paths = cluster.recommend(given, tmp_path / name, 5, shards=7, workers=workers, threads=1)
         assert [path.name for path in paths] == [f"part-{i:05}.parquet" for i in range(7)]
         assert lists_in(tmp_path / name).equals(model.recommend(k=5))
 
@@ -37,10 +47,12 @@ def test_models_without_similar_items(cluster, local, tmp_path):
     assert not (tmp_path / "lists").exists()
 
 
-def test_only_missing_shards_are_made(cluster, model, tmp_path):
-    paths = cluster.recommend(model, tmp_path / "lists", 5, shards=4, workers=1, threads=1)
+def test_only_missing_shards_are_made(cluster, model, made, tmp_path):
+    shutil.copytree(made, tmp_path / "lists")
+    paths = [tmp_path / "lists" / f"part-{i:05}.parquet" for i in range(4)]
     paths[1].unlink()
     before = [path.stat().st_mtime_ns for path in paths if path.exists()]
+    assert len(before) == 3
     cluster.recommend(model, tmp_path / "lists", 5, shards=4, workers=1, threads=1)
     assert [path.stat().st_mtime_ns for i, path in enumerate(paths) if i != 1] == before
     assert lists_in(tmp_path / "lists").equals(model.recommend(k=5))
@@ -70,20 +82,19 @@ def test_a_worker_that_is_killed_leaves_nothing_out(cluster, model, tmp_path, mo
 def test_an_output_that_the_driver_does_not_see(cluster, model, tmp_path, monkeypatch):
     monkeypatch.setattr(Pool, "deal", lambda pool, calls: iter([]))  # workers wrote elsewhere
     with pytest.raises(cf.ArtifactError, match=r"a worker wrote part-00000.parquet, but the driver does not see it"):
-        cluster.recommend(model, tmp_path / "lists", 5, shards=2, workers=1)
+        cluster.recommend(model, tmp_path / "lists", 5, shards=2, workers=1, threads=1)
 
 
 def test_a_model_that_a_worker_does_not_see(cluster, model, tmp_path, monkeypatch):
     monkeypatch.setattr("cofactor.cluster.list_worker.check_path", lambda name, path: path.with_name("elsewhere"))
     model.save(tmp_path / "model")
     with pytest.raises(cf.ArtifactError, match="elsewhere is not a saved model"):
-        cluster.recommend(tmp_path / "model", tmp_path / "lists", 5, workers=1)
+        cluster.recommend(tmp_path / "model", tmp_path / "lists", 5, workers=1, threads=1)
 
 
-def test_lists_of_something_else_stay(cluster, model, tmp_path):
-    cluster.recommend(model, tmp_path / "lists", 5, shards=1)
+def test_lists_of_something_else_stay(cluster, model, made, tmp_path):
     with pytest.raises(cf.ArtifactError, match=r"output=.*holds lists of k=5, not 6"):
-        cluster.recommend(model, tmp_path / "lists", 6, shards=1)
+        cluster.recommend(model, made, 6, shards=4)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
     with pytest.raises(cf.ArtifactError, match=r"output=.*holds something else"):

@@ -1,4 +1,5 @@
 import platform
+import subprocess
 import sys
 
 import numpy as np
@@ -81,7 +82,10 @@ def test_where_the_system_does_not_tell_a_peak(files):
     assert found == []
 
 
-@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="glibc alone does so")
+glibc = pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="glibc alone does so")
+
+
+@glibc
 def test_what_was_freed_is_given_back():
     blocks = [bytes(60_000) for _ in range(2_000)]  # from the heap, not from pages of their own
     kept = blocks[1_999::2_000]  # on top of them, so that the heap cannot shrink
@@ -90,3 +94,22 @@ def test_what_was_freed_is_given_back():
     assert kept
     memory.give_back()
     assert before - memory._status("VmRSS") > 60_000 * 1_500
+
+
+ARRAYS = """
+import numpy as np
+from cofactor.system import memory
+memory.give_back_arrays()
+np.ones(24 << 17)  # glibc would keep all up to this size from now on
+array = np.ones(16 << 17)
+above = [bytes(60_000) for _ in range(20)]
+before = memory._status("VmRSS")
+del array
+print(before - memory._status("VmRSS"))
+"""
+
+
+@glibc
+def test_large_arrays_are_given_back_at_once():
+    told = subprocess.run([sys.executable, "-c", ARRAYS], capture_output=True, text=True, check=True).stdout
+    assert int(told) > 15 << 20

@@ -1,4 +1,4 @@
-"""CoVisitation on a cluster: every worker counts the rows of its own items.
+"""CoVisitation, and sums of it, on a cluster: every worker counts the rows of its own items.
 
 A row of the matrix depends on the sessions that have its item, and on nothing else. So a worker reads the sessions that
 have one of its items, whole, and counts as one machine does. Pairs, which are the work, are divided among the workers;
@@ -8,6 +8,7 @@ a session of many items is read by as many of them as own one. Rows come out wit
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,10 +20,12 @@ from cofactor.cluster.shards import of_range
 from cofactor.data.interactions import Interactions
 from cofactor.data.sequences import read_sequences, warn_without_session
 from cofactor.data.sessions import Sessions
+from cofactor.data.sharded import Sharded
 from cofactor.errors import DataError
 from cofactor.kernels.csr import CSR, offsets
 from cofactor.models.sessions._covisitation_count import Capped
 from cofactor.models.sessions.covisitation import CoVisitation, Part
+from cofactor.models.sessions.covisitation_sum import CoVisitationSum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,29 +113,56 @@ def _capped(sessions: Sessions, table: NDArray[np.float64] | None, most: int | N
     return Capped(len(cut), int((cut - most).sum()), int(cut.max(initial=0)))
 
 
-def fit_covisitation(model: CoVisitation, x: Any, *, progress: bool | None = None) -> None:  # noqa: ANN401
-    """Fit a model on ``ClusterInteractions``; progress is not told while the workers count."""
+def fit_covisitation(
+    model: CoVisitation | CoVisitationSum,
+    x: Any,  # noqa: ANN401
+    *,
+    progress: bool | None = None,  # it is not told while the workers count
+) -> None:
+    """Fit a model on ``ClusterInteractions``: one matrix, or several that are added up."""
     model._check()
-    pool, ray = x.pool(), require_ray()
+    counts = _Counts(x)
+    if isinstance(model, CoVisitationSum):
+        model._add_up(counts, len(x.items))
+    else:
+        counts.fit(model)
+    model.interactions_ = counts.interactions
+    if n := sum(one.without_session for one in counts.visits):
+        warn_without_session(str(x.described.roles["session"]), n)
 
-    def step() -> tuple[list[Visits], list[tuple[CSR, Capped]]]:
-        told: list[Visits] = pool.all("look")
+
+class _Counts(Sharded):
+    """What the workers count for one matrix after the other: they read their sessions once."""
+
+    def __init__(self, x: Any) -> None:  # noqa: ANN401
+        self.x, self.pool = x, x.pool()
+
+    @cached_property
+    def visits(self) -> list[Visits]:
+        """What the workers tell of their sessions."""
+        told: list[Visits] = self.pool.steadily(lambda: self.pool.all("look"))
         if not sum(one.n_events for one in told):
             raise DataError("there are no events to make sessions of")
-        names = tuple(sorted({name for one in told for name in one.type_names or ()}))
-        spans = [one.span for one in told if one.span is not None]
-        span = (min(oldest for oldest, _ in spans), max(newest for _, newest in spans)) if spans else (0, 0)
-        return told, pool.all("count", ray.put(model), names, span)
+        return told
 
-    told, found = pool.steadily(step)
-    rows, capped = zip(*found, strict=True)
-    model.item_weights_ = CSR(
-        offsets(np.concatenate([np.diff(part.indptr) for part in rows])),
-        np.concatenate([part.indices for part in rows]),
-        np.concatenate([part.values for part in rows]),
-        len(x.items),
-    )
-    model.interactions_ = Interactions(x.users, x.items, x.matrix())
-    if n := sum(one.without_session for one in told):
-        warn_without_session(str(x.described.roles["session"]), n)
-    model._warn(Capped(sum(c.sessions for c in capped), sum(c.events for c in capped), max(c.longest for c in capped)))
+    @cached_property
+    def interactions(self) -> Interactions:
+        """What the models keep, brought here once."""
+        return Interactions(self.x.users, self.x.items, self.x.matrix())
+
+    def fit(self, model: CoVisitation, **options: Any) -> None:  # noqa: ANN401
+        names = tuple(sorted({name for one in self.visits for name in one.type_names or ()}))
+        spans = [one.span for one in self.visits if one.span is not None]
+        span = (min(oldest for oldest, _ in spans), max(newest for _, newest in spans)) if spans else (0, 0)
+        given = require_ray().put(model)
+        found: list[tuple[CSR, Capped]] = self.pool.steadily(lambda: self.pool.all("count", given, names, span))
+        rows, capped = zip(*found, strict=True)
+        model.item_weights_ = CSR(
+            offsets(np.concatenate([np.diff(part.indptr) for part in rows])),
+            np.concatenate([part.indices for part in rows]),
+            np.concatenate([part.values for part in rows]),
+            len(self.x.items),
+        )
+        model.interactions_ = self.interactions
+        most = max(c.longest for c in capped)
+        model._warn(Capped(sum(c.sessions for c in capped), sum(c.events for c in capped), most))

@@ -23,6 +23,7 @@ from cofactor.kernels.csr import CSR, offsets
 from cofactor.models.base.fitting import LARGEST_WEIGHT, LEAST_LARGEST
 from cofactor.models.factors.als import ImplicitALS
 from cofactor.models.sessions.covisitation import CoVisitation
+from cofactor.models.sessions.covisitation_sum import CoVisitationSum
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -172,12 +173,12 @@ class ClusterInteractions(Sharded):
             with translated(f"{name} could not be fitted"):
                 if isinstance(model, ImplicitALS):
                     fit_als(model, self, **options)
-                elif isinstance(model, CoVisitation):
+                elif isinstance(model, CoVisitation | CoVisitationSum):
                     fit_covisitation(model, self, **options)
                 else:
                     raise ParameterError(
-                        f"interactions: of a cluster, ImplicitALS and CoVisitation are fitted on them, not {name}; "
-                        "read_events(...).interactions() gives others what fits into one machine"
+                        "interactions: of a cluster, ImplicitALS, CoVisitation and CoVisitationSum are fitted on them, "
+                        f"not {name}; read_events(...).interactions() gives others what fits into one machine"
                     )
         except BaseException:
             self.close()  # Ctrl-C among it: no worker stays

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cofactor.cluster.engine import died, nodes, require_ray
 from cofactor.errors import CofactorError, ParameterError
+from cofactor.system.memory import give_back_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,6 +58,7 @@ class Worker:
 
     def __init__(self, threads: int) -> None:
         os.environ["COFACTOR_NUM_THREADS"] = str(threads)
+        give_back_arrays()  # those of a half, beside what stays
         self.threads = threads
 
     def where(self) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
+import scipy
 
 from cofactor.checks import check_at_least, check_flag, check_type, warn
 from cofactor.data.aggregate import Weight, aggregate, summed
@@ -96,7 +96,7 @@ class Interactions(UserItems):
     @classmethod
     def from_csr(
         cls,
-        csr: CSR | sp.spmatrix | sp.sparray | NDArray[Any],
+        csr: CSR | scipy.sparse.spmatrix | scipy.sparse.sparray | NDArray[Any],
         users: IdMap | IdValues | None = None,
         items: IdMap | IdValues | None = None,
     ) -> Self:
@@ -113,8 +113,9 @@ class Interactions(UserItems):
         DataError
             See the class.
         """
-        given: Any = sp.csr_matrix(csr) if isinstance(csr, np.ndarray) and csr.ndim == 2 else csr
-        check_type("csr", given, CSR | sp.spmatrix | sp.sparray, "a CSR, a sparse matrix of SciPy or a 2-D array")
+        given: Any = scipy.sparse.csr_matrix(csr) if isinstance(csr, np.ndarray) and csr.ndim == 2 else csr
+        sparse = CSR | scipy.sparse.spmatrix | scipy.sparse.sparray
+        check_type("csr", given, sparse, "a CSR, a sparse matrix of SciPy or a 2-D array")
         matrix = given if isinstance(given, CSR) else CSR.from_scipy(given)
         return cls(
             IdMap(pl.int_range(matrix.n_rows, eager=True)) if users is None else users,

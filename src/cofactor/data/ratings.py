@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
+import scipy
 
 from cofactor.checks import check_at_least, check_choice, check_type, is_number, shown, warn
 from cofactor.data.columns import prepare
@@ -152,7 +152,7 @@ class Ratings(UserItems):
     @classmethod
     def from_matrix(
         cls,
-        matrix: CSR | sp.spmatrix | sp.sparray | NDArray[Any],
+        matrix: CSR | scipy.sparse.spmatrix | scipy.sparse.sparray | NDArray[Any],
         users: IdMap | IdValues | None = None,
         items: IdMap | IdValues | None = None,
         *,
@@ -179,7 +179,7 @@ class Ratings(UserItems):
             csr = CSR.from_pairs(rows, columns, matrix[rows, columns], matrix.shape)
         else:
             told = "a CSR, a sparse matrix of SciPy or a 2-D array of numbers"
-            check_type("matrix", matrix, CSR | sp.spmatrix | sp.sparray, told)
+            check_type("matrix", matrix, CSR | scipy.sparse.spmatrix | scipy.sparse.sparray, told)
             csr = matrix if isinstance(matrix, CSR) else _from_scipy(matrix)
         return cls(
             IdMap(pl.int_range(csr.n_rows, eager=True)) if users is None else users,

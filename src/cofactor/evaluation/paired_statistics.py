@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtr
+import scipy
 
 from cofactor.kernels.blas import limited
 
@@ -134,7 +134,7 @@ def wilcoxon_pratt(differences: NDArray[np.float64]) -> float:
     variance = float(n * (n + 1) * (2 * n + 1) - n_zero * (n_zero + 1) * (2 * n_zero + 1))
     long = lengths.astype(np.float64)
     variance -= float((long * (long * long - 1)).sum()) / 2
-    return float(2 * ndtr(-abs(statistic - mean) / np.sqrt(variance / 24)))
+    return float(2 * scipy.special.ndtr(-abs(statistic - mean) / np.sqrt(variance / 24)))
 
 
 def holm(p_values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from scipy.special import ndtri
+import scipy
 
 from cofactor.checks import is_number, shown
 from cofactor.data.tables import TableLike, read_table
@@ -117,7 +117,8 @@ def calibration(
     at = np.array(wanted)
     shares = rated.coverage(at)
     assert rated.std is not None  # or else there is no coverage
-    return pl.DataFrame({"level": at, "share": shares, "half_width": ndtri((1 + at) / 2) * rated.std.mean()})
+    half_width = scipy.special.ndtri((1 + at) / 2) * rated.std.mean()
+    return pl.DataFrame({"level": at, "share": shares, "half_width": half_width})
 
 
 def _rated(model_or_table: Any, test: TableLike) -> Rated:  # noqa: ANN401

@@ -10,7 +10,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from scipy.linalg import blas, cython_blas, lapack
+import scipy
 
 from cofactor.system.threads import resolve_threads
 
@@ -116,7 +116,7 @@ _LIMITS = _Limits()
 def _controls() -> list[tuple[Any, Any]]:
     """(get, set) of the number of threads, of every OpenBLAS that SciPy and NumPy use."""
     found = []
-    for module in (blas._fblas, np.linalg._umath_linalg):  # type: ignore[attr-defined]
+    for module in (scipy.linalg.blas._fblas, np.linalg._umath_linalg):  # type: ignore[attr-defined]
         try:
             library = ctypes.CDLL(module.__file__)
         except (OSError, TypeError):
@@ -192,9 +192,9 @@ def _sweep(
 
 def _small_inverse(a: NDArray[np.float32]) -> NDArray[np.float32] | None:
     """Inverse of a block, of which the lower triangle is read; None if it is not positive definite."""
-    columns, info = lapack.spotrf(np.ascontiguousarray(a).T, lower=0, overwrite_a=1, clean=1)
+    columns, info = scipy.linalg.lapack.spotrf(np.ascontiguousarray(a).T, lower=0, overwrite_a=1, clean=1)
     if info == 0:
-        columns, info = lapack.spotri(columns, lower=0, overwrite_c=1)
+        columns, info = scipy.linalg.lapack.spotri(columns, lower=0, overwrite_c=1)
     if info != 0:
         return None
     lower = np.tril(columns.T)
@@ -229,6 +229,8 @@ def _subtract_product(
 @cache
 def _sgemm() -> Any:  # noqa: ANN401
     """SciPy's own matrix product, in Fortran's order of arguments: any leading dimensions, nothing copied."""
+    from scipy.linalg import cython_blas
+
     capsule = cython_blas.__pyx_capi__["sgemm"]
     name, pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
     name.restype, name.argtypes = ctypes.c_char_p, [ctypes.py_object]

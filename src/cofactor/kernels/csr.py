@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 
 from cofactor.checks import shown
 from cofactor.errors import DataError, ParameterError
@@ -15,7 +15,7 @@ from cofactor.kernels import native
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    SparseMatrix = sp.spmatrix[Any] | sp.sparray[Any, Any]
+    SparseMatrix = scipy.sparse.spmatrix[Any] | scipy.sparse.sparray[Any, Any]
 
 __all__ = ["CSR", "offsets"]
 
@@ -144,9 +144,9 @@ class CSR:
         rows, columns = np.divmod(key[np.diff(key, prepend=-1) > 0], max(self.n_columns, 1))
         return CSR.from_pairs(rows, columns, np.ones(len(rows), np.float32), self.shape)
 
-    def to_scipy(self) -> sp.csr_matrix:
+    def to_scipy(self) -> scipy.sparse.csr_matrix:
         """A ``scipy.sparse.csr_matrix`` with the same entries."""
-        return sp.csr_matrix((self.values, self.indices, self.indptr), shape=self.shape)
+        return scipy.sparse.csr_matrix((self.values, self.indices, self.indptr), shape=self.shape)
 
     @classmethod
     def one_each(cls, columns: NDArray[np.int32], n_columns: int) -> CSR:
@@ -167,7 +167,7 @@ class CSR:
             Its values are no real numbers, it is too large, or its indices lie outside.
         """
         given: Any = matrix
-        is_matrix = sp.issparse(matrix) and given.ndim == 2
+        is_matrix = scipy.sparse.issparse(matrix) and given.ndim == 2
         if not is_matrix:
             raise ParameterError(f"the matrix must be a sparse one of SciPy with two dimensions, got {shown(given)}")
         if given.dtype.kind not in "biuf":
@@ -179,13 +179,14 @@ class CSR:
             csr.check_bounds()
             if not csr.is_ascending():
                 parts = (given.data.astype(np.float64), given.indices.copy(), given.indptr)
-                given = sp.csr_matrix(parts, shape=given.shape)  # knows nothing yet of its order
+                given = scipy.sparse.csr_matrix(parts, shape=given.shape)  # knows nothing yet of its order
                 given.sum_duplicates()
         else:
             coo = given.tocoo()
             for at, size in zip((coo.row, coo.col), given.shape, strict=True):
                 _check_range("index", at, size, given.shape)
-            given = sp.coo_matrix((coo.data.astype(np.float64), (coo.row, coo.col)), shape=given.shape).tocsr()
+            points = coo.data.astype(np.float64), (coo.row, coo.col)
+            given = scipy.sparse.coo_matrix(points, shape=given.shape).tocsr()
             given.sum_duplicates()
         indptr, columns, values = given.indptr, given.indices, given.data
         return cls(indptr.astype(np.int64), columns.astype(np.int32), values.astype(np.float32), given.shape[1])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
+import scipy
 
 from cofactor.data.features import Features
 from cofactor.data.ids import IdMap
@@ -110,7 +110,7 @@ def _pieces(lists: Listed) -> Iterator[tuple[slice, Any]]:
         ones = np.ones(places.stop - places.start)
         yield (
             slice(start, stop),
-            sp.csr_array((ones, lists.item[places], indptr[start : stop + 1] - places.start), shape),
+            scipy.sparse.csr_array((ones, lists.item[places], indptr[start : stop + 1] - places.start), shape),
         )
 
 
@@ -120,9 +120,9 @@ def _unit_vectors(lists: Listed) -> tuple[Any, Values]:
     if context.item_features is not None:
         ids = IdMap.from_values(lists.ids)
         encoded = Features.from_frame(context.item_features).encode(context.item_features, ids)
-        features = sp.csr_array(encoded.to_scipy().astype(np.float64))[ids.rows(lists.ids)]
+        features = scipy.sparse.csr_array(encoded.to_scipy().astype(np.float64))[ids.rows(lists.ids)]
         scale = _inverse(np.sqrt((features * features).sum(axis=1)))
-        return sp.diags_array(scale) @ features, (scale > 0).astype(np.float64)
+        return scipy.sparse.diags_array(scale) @ features, (scale > 0).astype(np.float64)
     if context.item_vectors is None or context.vector_items is None:
         raise ParameterError("intra_list_diversity needs vectors of items: give item_features=")
     known = context.vector_items
@@ -153,7 +153,7 @@ def _shares(lists: Listed) -> tuple[Any, Any]:
     ids, item = numbered(table["item_id"])
     category = table["category"].cast(pl.String).rank("dense").to_numpy().astype(np.int64) - 1
     shape = (len(ids) + 1, int(category.max()) + 1)
-    matrix = sp.csr_array((1 / np.bincount(item)[item], (item, category)), shape=shape)
+    matrix = scipy.sparse.csr_array((1 / np.bincount(item)[item], (item, category)), shape=shape)
     wanted = (
         cast_ids(some.alias("item_id"), ids.dtype, "item_features") for some in (lists.ids, lists.train.items.ids)
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import polars as pl
-from scipy.special import ndtr
+import scipy
 
 from cofactor.data.ratings import rated_table
 from cofactor.data.tables import TableLike, cast_ids, read_table
@@ -62,7 +62,8 @@ class Rated:
         """
         if self.std is None:
             raise ParameterError("calibration_error needs a predicted std beside the rating, as BiasOnly gives")
-        inside = 2 * ndtr(np.abs(self.truth - self.center) / np.maximum(self.std, np.finfo(np.float64).tiny)) - 1
+        std = np.maximum(self.std, np.finfo(np.float64).tiny)
+        inside = 2 * scipy.special.ndtr(np.abs(self.truth - self.center) / std) - 1
         return np.array([np.mean(inside <= level) for level in levels])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtri
+import scipy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +44,7 @@ def mean_interval(
     tail = (1 - confidence) / 2
     if n_users >= NORMAL_FROM:
         mean, std = np.array([(column.mean(), column.std(ddof=1)) for column in values.T]).T  # one that fits the cache
-        half = -ndtri(tail) * std / np.sqrt(n_users)
+        half = -scipy.special.ndtri(tail) * std / np.sqrt(n_users)
         return mean - half, mean + half
     rng = np.random.default_rng(seed)
     columns = np.ascontiguousarray(values.T)

@@ -15,7 +15,9 @@ from cofactor.system.cgroup import groups
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["available_memory", "give_back", "parse_bytes", "peak_growth", "require_memory"]
+__all__ = ["available_memory", "give_back", "give_back_arrays", "parse_bytes", "peak_growth", "require_memory"]
+
+_MMAP_THRESHOLD, _LARGE = -3, 1 << 20  # of mallopt, and bytes
 
 
 def available_memory() -> int | None:
@@ -77,6 +79,15 @@ def give_back() -> None:
     gc.collect()
     with suppress(OSError, AttributeError, TypeError):  # of glibc alone
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def give_back_arrays() -> None:
+    """Let the system have every large array as soon as it is freed, where the C library can.
+
+    glibc does so at first, but keeps those of up to 32 MiB once it has seen one go.
+    """
+    with suppress(OSError, AttributeError, TypeError):  # of glibc alone
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
 def require_memory(needed: int, what: str, way_out: str) -> None:

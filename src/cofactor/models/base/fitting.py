@@ -8,7 +8,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 
 from cofactor.checks import check_flag, shown
 from cofactor.data.interactions import Interactions
@@ -179,7 +179,7 @@ def as_interactions(given: Any, name: str = "interactions") -> Interactions:  # 
         )
     if isinstance(given, Log):
         return Interactions(*given.aggregated(), events=given)
-    if isinstance(given, CSR | sp.spmatrix | sp.sparray):
+    if isinstance(given, CSR | scipy.sparse.spmatrix | scipy.sparse.sparray):
         return Interactions.from_csr(given)
     ways = "Interactions, Events, a table with user_id and item_id, or a sparse users x items matrix"
     if isinstance(given, type) or given is None or isinstance(given, str | int | float):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
+import scipy
 
 from cofactor.checks import check_choice, check_flag, shown, warn
 from cofactor.data.ids import IdMap, row_numbers
@@ -367,7 +367,7 @@ def _made(given: Any, context: Context | None) -> Ratings:  # noqa: ANN401
         return Ratings.of(given)
     if isinstance(given, Log):
         return Ratings.from_events(given, context=context)
-    if isinstance(given, CSR | sp.spmatrix | sp.sparray):
+    if isinstance(given, CSR | scipy.sparse.spmatrix | scipy.sparse.sparray):
         return Ratings.from_matrix(given)
     ways = "Ratings, Events with rating=, a table with user_id, item_id and rating, or a sparse users x items matrix"
     if isinstance(given, type) or given is None or isinstance(given, str | int | float):

@@ -6,7 +6,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 
 from cofactor.kernels.csr import CSR
 
@@ -79,13 +79,13 @@ class Votes:
         self._row_of[items] = first + np.arange(len(items))  # last: what ends this early leaves nothing half known
 
     def _ask(self, items: Rows) -> CSR:
-        votes: Any = sp.csr_matrix((len(items), self.n_items))
+        votes: Any = scipy.sparse.csr_matrix((len(items), self.n_items))
         for model, weight in zip(self.models, self.weights, strict=True):
             top = model._similar_items(items, min(self.depth, self.n_items))
             filled = top.rows >= 0
             points = np.broadcast_to(weight / (_FIRST_RANKS + 1.0 + np.arange(filled.shape[1])), filled.shape)
             indptr = np.append(0, np.cumsum(filled.sum(axis=1)))
-            votes = votes + sp.csr_matrix((points[filled], top.rows[filled], indptr), votes.shape)
+            votes = votes + scipy.sparse.csr_matrix((points[filled], top.rows[filled], indptr), votes.shape)
         return CSR.from_scipy(votes)
 
 

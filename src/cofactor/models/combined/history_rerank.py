@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 
 from cofactor.checks import check_at_least
 from cofactor.data.histories import Histories
@@ -253,14 +253,14 @@ class HistoryRerank(Combination):
     def _known(self, histories: _Scored) -> CSR:
         """Scores of what the histories hold and of what is near it, (n, n_items)."""
         shape, row = histories.shape, histories.row_index()
-        own = sp.csr_matrix((_tier(_OWN, histories.values), histories.indices, histories.indptr), shape)
+        own = scipy.sparse.csr_matrix((_tier(_OWN, histories.values), histories.indices, histories.indptr), shape)
         newest = np.lexsort((-histories.positions, row))
         nth = np.arange(len(row)) - histories.indptr[row]
         newest = newest[nth < self.recent]
         n_of = np.minimum(np.diff(histories.indptr), self.recent)[row[newest]]
         items, at = np.unique(histories.indices[newest], return_inverse=True)
         say = _recency(n_of - 1 - nth[nth < self.recent], n_of)
-        asked = sp.csr_matrix((say, (row[newest], at)), (shape[0], len(items)))
+        asked = scipy.sparse.csr_matrix((say, (row[newest], at)), (shape[0], len(items)))
         near = CSR.from_scipy(asked @ self._votes(self.neighbours).of(items.astype(np.int32)).to_scipy())
         near = near.with_values(_tier(_NEAR, _relative(near, near.values)))
         return CSR.from_scipy(own.maximum(near.to_scipy()))

@@ -15,7 +15,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator, cg
 
 from cofactor.checks import check_at_least
 from cofactor.models.base.fitting import in_one_step
@@ -187,6 +186,8 @@ class _Effects:
 
     def solve(self, ratios: tuple[float, float], tolerance: float) -> None:
         """Bring mean and biases to the minimum, by conjugate gradients from where they are (Jacobi preconditioned)."""
+        from scipy.sparse.linalg import LinearOperator, cg  # not for everyone who imports the library
+
         (n_u, n_i), n = self.counts, float(self.counts[0].sum())
         d_u, d_i = self._weights(0, ratios), self._weights(1, ratios)
         cuts = [1, 1 + len(n_u)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.special import logit
+import scipy
 
 from cofactor.kernels.arguments import Table
 from cofactor.kernels.arrays import aligned_zeros, width_of
@@ -52,7 +52,7 @@ class BatchDescent(NamedTuple):
         values = aligned_zeros(n_users + targets.n_columns, width_of(c))
         values[:, 1:c] = np.random.default_rng(self.seed).normal(0, self.init_std, (len(values), c - 1))
         share = targets.values.mean(dtype=np.float64)
-        offset = float(logit(share)) if self.logistic else 0.0
+        offset = float(scipy.special.logit(share)) if self.logistic else 0.0
         rows, held = kernels.hold(Table.new(values, "row_adam", self.learning_rate)), kernels.hold(targets)
 
         def one_epoch(epoch: int, rate: Rate) -> float:

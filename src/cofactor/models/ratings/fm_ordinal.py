@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
-from scipy.special import ndtr, ndtri
+import scipy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,8 +37,8 @@ def hidden(
     low, high = ends[classes] - z, ends[classes + 1] - z
     upper = low > 0  # where the tail is thin, the other one is taken
     low, high = np.where(upper, -high, low), np.where(upper, -low, high)
-    below = ndtr(low)
-    drawn = ndtri(below + rng.random(len(z)) * (ndtr(high) - below))
+    below = scipy.special.ndtr(low)
+    drawn = scipy.special.ndtri(below + rng.random(len(z)) * (scipy.special.ndtr(high) - below))
     drawn = np.clip(np.nan_to_num(drawn, neginf=-np.inf), low, high)
     drawn = np.where(np.isfinite(drawn), drawn, np.where(np.isfinite(high), high, low))
     found: NDArray[np.float64] = np.where(upper, -drawn, drawn) + z
@@ -71,15 +70,15 @@ class Cutpoints:
     def __init__(self, classes: NDArray[np.intp], n_levels: int) -> None:
         self._classes, self._n_levels = classes, n_levels
         counts = np.bincount(classes, minlength=n_levels)
-        self.values: NDArray[np.float64] = ndtri(np.cumsum(counts)[:-1] / counts.sum())
+        self.values: NDArray[np.float64] = scipy.special.ndtri(np.cumsum(counts)[:-1] / counts.sum())
         self.n_accepted = 0
 
     def move(self, z: NDArray[np.floating], rng: np.random.Generator) -> None:
         """One step of Metropolis and Hastings."""
         mode, precision = self._mode(z)
-        factor = cho_factor(precision)  # upper: precision = u' u
+        factor = scipy.linalg.cho_factor(precision)  # upper: precision = u' u
         noise = rng.normal(size=len(mode))
-        proposed = mode + solve_triangular(factor[0], noise)
+        proposed = mode + scipy.linalg.solve_triangular(factor[0], noise)
         threshold = np.log(rng.random())
         if (np.diff(proposed) <= 0).any():
             return
@@ -104,10 +103,10 @@ class Cutpoints:
         classes, bins = np.divmod(filled, _BINS)
         weights, middles = counts[filled].astype(np.float64), low + (bins + 0.5) * width
         shares = np.cumsum(np.bincount(self._classes, minlength=self._n_levels))[:-1] / len(z)
-        c = float(z.mean()) + np.sqrt(1 + float(z.var())) * ndtri(shares)
+        c = float(z.mean()) + np.sqrt(1 + float(z.var())) * scipy.special.ndtri(shares)
         value, slope, precision = _derivatives(c, classes, middles, weights)
         for _ in range(_STEPS):
-            step = cho_solve(cho_factor(precision), slope)
+            step = scipy.linalg.cho_solve(scipy.linalg.cho_factor(precision), slope)
             size = 1.0
             while True:
                 new = c + size * step
@@ -128,7 +127,7 @@ def _between(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.
     """The probability of an interval, by the thinner tail."""
     upper = low > 0
     low, high = np.where(upper, -high, low), np.where(upper, -low, high)
-    between: NDArray[np.float64] = ndtr(high) - ndtr(low)
+    between: NDArray[np.float64] = scipy.special.ndtr(high) - scipy.special.ndtr(low)
     return between
 
 

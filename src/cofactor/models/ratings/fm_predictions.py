@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import expit
+import scipy
 
 from cofactor.data.context import context_codes, widths_of
 from cofactor.data.ratings import Ratings
@@ -182,7 +182,8 @@ class MachinePredictions(RatingModel):
         if self._curve != "logistic":
             return means, variances
         low, high = self.levels_
-        return np.asarray(low + (high - low) * expit(means - self.cutpoints_[0, 0]), np.float32), variances
+        share = scipy.special.expit(means - self.cutpoints_[0, 0])
+        return np.asarray(low + (high - low) * share, np.float32), variances
 
     def _moments_in(self, users: Rows, items: Rows, codes: Rows) -> tuple[Float, NDArray[np.float64]]:
         """The same in contexts; where these are unknown, what they may be adds to the variance."""
@@ -245,7 +246,7 @@ class MachinePredictions(RatingModel):
             if self._curve is None:
                 return TopK(top.rows, self.mean_ + np.float32(self.std_) * top.scores)
             low, high = self.levels_
-            scores = low + (high - low) * expit(top.scores.astype(np.float64) - self.cutpoints_[0, 0])
+            scores = low + (high - low) * scipy.special.expit(top.scores.astype(np.float64) - self.cutpoints_[0, 0])
             return TopK(top.rows, scores.astype(np.float32))
         rate = lambda users, items, rows: self._moments(users, items, samples._replace(users=rows))[0]  # noqa: E731
         return lists_of_ratings(kernels, kept, rows_of, n, k, rate=rate, filters=filters, threads=self.threads)

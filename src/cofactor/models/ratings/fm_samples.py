@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from scipy.special import expit
+import scipy
 
 from cofactor.kernels.arguments import FmSamples, FmSide
 from cofactor.kernels.arrays import width_of
@@ -166,7 +166,7 @@ def _working(
     """What takes the place of classes where ``z`` is predicted."""
     if curve == "probit":
         return expected_hidden(cutpoints, classes.astype(np.intp), z)
-    return np.asarray(z + (classes - expit(z - cutpoints[0])) / LOGISTIC_BOUND, np.float64)
+    return np.asarray(z + (classes - scipy.special.expit(z - cutpoints[0])) / LOGISTIC_BOUND, np.float64)
 
 
 def without_biases(samples: Float, factors: int) -> Float:

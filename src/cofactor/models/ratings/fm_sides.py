@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 
 from cofactor.data.features import Features
 from cofactor.data.tables import read_table
@@ -42,7 +42,7 @@ class SideFeatures(NamedTuple):
         if not parts:
             return cls(CSR(np.zeros(n + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), 0), _no_rows())
         matrices = [matrix.to_scipy() for matrix, _ in parts]
-        together = matrices[0] if len(matrices) == 1 else sp.hstack(matrices, format="csr")
+        together = matrices[0] if len(matrices) == 1 else scipy.sparse.hstack(matrices, format="csr")
         return cls(CSR.from_scipy(together), np.concatenate(fields).astype(np.int32))
 
     @property

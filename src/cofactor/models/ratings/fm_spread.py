@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.special import ndtr
+import scipy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ def around(
 
     Their variances are 1, that of the noise, and ``added``, (n,).
     """
-    below = ndtr((cuts - z[:, None]) / np.sqrt(1 + added[:, None]))
+    below = scipy.special.ndtr((cuts - z[:, None]) / np.sqrt(1 + added[:, None]))
     means: NDArray[np.float64] = np.einsum("ij,ij->i", np.diff(below, axis=1, prepend=0.0, append=1.0), away)
     return means
 

@@ -22,8 +22,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy import linalg
-from scipy.special import expit
+import scipy
 
 from cofactor.checks import check_at_least
 from cofactor.data.baskets import Baskets
@@ -299,7 +298,7 @@ def _products(z: Double) -> Double:
 
 def _probabilities(z: Double, b: Double) -> Double:
     logits = [_products(z[at : at + _BLOCK]) @ b for at in range(0, len(z), _BLOCK)]
-    return np.asarray(expit(np.concatenate([*logits, np.empty(0)])))
+    return np.asarray(scipy.special.expit(np.concatenate([*logits, np.empty(0)])))
 
 
 def _logistic(z: Double, y: NDArray[np.bool_], regularization: float) -> Double:
@@ -310,7 +309,7 @@ def _logistic(z: Double, y: NDArray[np.bool_], regularization: float) -> Double:
         for begin in range(0, len(z), _BLOCK):
             phi, truth = _products(z[begin : begin + _BLOCK]), y[begin : begin + _BLOCK]
             s = phi @ b
-            p = expit(s)
+            p = scipy.special.expit(s)
             loss += float((np.logaddexp(0, s) - truth * s).sum())
             gradient = gradient + phi.T @ (p - truth)
             root = phi * np.sqrt(p * (1 - p))[:, None]
@@ -326,7 +325,7 @@ def _logistic(z: Double, y: NDArray[np.bool_], regularization: float) -> Double:
     loss, gradient, hessian = at(b)
     for _ in range(_STEPS):
         with limited(1):  # some hundred unknowns: more threads would wait for each other
-            step = linalg.solve(hessian, gradient, assume_a="pos")
+            step = scipy.linalg.solve(hessian, gradient, assume_a="pos")
         gain, length = float(gradient @ step), 1.0
         if gain <= _TOLERANCE * loss:
             break

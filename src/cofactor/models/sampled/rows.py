@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 
 from cofactor.kernels.csr import CSR
 
@@ -88,6 +88,7 @@ def _joined(*blocks: tuple[CSR | None, int]) -> CSR:
     """Blocks side by side; the one that is None is empty and has so many columns."""
     n = next(block.n_rows for block, _ in blocks if block is not None)
     matrices = [
-        sp.csr_array((n, width), dtype=np.float32) if block is None else block.to_scipy() for block, width in blocks
+        scipy.sparse.csr_array((n, width), dtype=np.float32) if block is None else block.to_scipy()
+        for block, width in blocks
     ]
-    return CSR.from_scipy(sp.hstack(matrices, format="csr"))
+    return CSR.from_scipy(scipy.sparse.hstack(matrices, format="csr"))

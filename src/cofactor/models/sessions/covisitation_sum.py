@@ -79,8 +79,13 @@ class CoVisitationSum(ItemWeightModel):
         ParameterError, DataError
             As ``CoVisitation.fit``.
         """
+        self._add_up(interactions, interactions.n_items, progress)
+        return self
+
+    def _add_up(self, data: Any, n_items: int, progress: bool | None = None) -> None:  # noqa: ANN401
+        """Fit the matrices on data that ``CoVisitation`` takes, and add them up."""
         weights = self._weights()
-        self.matrices = fitted_copies(self, self.matrices, lambda matrix: matrix.fit(interactions, progress=progress))
+        self.matrices = fitted_copies(self, self.matrices, lambda matrix: matrix.fit(data, progress=progress))
         total: Any = None
         for matrix, weight in zip(self.matrices, weights, strict=True):
             added = matrix.item_weights_.to_scipy()
@@ -88,8 +93,7 @@ class CoVisitationSum(ItemWeightModel):
             total = added if total is None else total + added
         total.sort_indices()
         indptr, indices, values = total.indptr.astype(np.int64), total.indices.astype(np.int32), total.data
-        self.item_weights_ = CSR(indptr, indices, values.astype(np.float32), interactions.n_items)
-        return self
+        self.item_weights_ = CSR(indptr, indices, values.astype(np.float32), n_items)
 
     def _check(self) -> None:
         self._weights()

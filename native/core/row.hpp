@@ -51,6 +51,12 @@ template <int kWidth>
     return sum(parts[0] + parts[1]);
 }
 
+// The squared length of all numbers but the first.
+template <int kWidth>
+[[gnu::always_inline]] inline float squares_after_first(const Row<kWidth>& a, std::ptrdiff_t width) {
+    return dot(a, a, width) - a.first() * a.first();
+}
+
 // y += alpha x
 template <int kWidth>
 [[gnu::always_inline]] inline void axpy(float alpha, const Row<kWidth>& x, Row<kWidth>& y, std::ptrdiff_t width) {

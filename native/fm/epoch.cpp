@@ -82,7 +82,7 @@ public:
                 users.push_back(static_cast<std::int32_t>(order(k)));
             }
             std::sort(users.begin(), users.end());  // rows and ratings that lie one after the other are found sooner
-            ratings_.assign(targets_, users, size_, Random(o_.seed, first));
+            ratings_.assign(targets_, users, size_, o_.seed, first, threads_, interrupt_);
             for (std::int64_t b = 0; b < ratings_.size() && !interrupt_.stopped(); b += at_once) {
                 losses += some_batches(b, std::min(at_once, ratings_.size() - b));
                 interrupt_.check();
@@ -98,8 +98,8 @@ private:
         of_repeated_ = &Epoch::of_repeated<kWidth>;
     }
 
-    static constexpr std::int64_t kGrain = 32, kPieces = 4;           // rows of a piece at least, pieces of a thread
-    static constexpr std::int64_t kAheadUsers = 4, kAheadItems = 6;   // rows that are on their way
+    static constexpr std::int64_t kGrain = 32, kPieces = 8;           // rows of a piece at least, pieces of a thread
+    static constexpr std::int64_t kAheadUsers = 2, kAheadItems = 3;   // rows that are on their way
     static constexpr std::int64_t kBatches = 32, kRatings = 1 << 15;  // that are got ready at once
     static constexpr std::int64_t kGroupFloats = 1 << 20;             // of the rows of a group's users
 
@@ -138,25 +138,16 @@ private:
     template <int kWidth>
     void of_users(const Batch& batch, std::int64_t begin, std::int64_t end, float scale, std::int64_t at,
                   float* gradients) {
-        const std::int32_t last = batch.start(end);
-        const auto ask_user = [&](std::int64_t u) {
-            if (u < end) steps_.prefetch(batch.user(u));
-        };
-        const auto ask_item = [&](std::int64_t k) {
-            if (k >= last) return;
-            const BatchEntry& e = batch.entries()[k];
-            if (e.repeated < 0) {
-                steps_.prefetch(n_users_ + e.item);
-            } else {
-                prefetch(item(e.item), t_.width);
-            }
-        };
+        // Rows come first and what is kept of them later: more than a dozen lines at once would keep all else waiting.
+        const std::int64_t last = batch.start(end) - 1;
+        const auto user = [&](std::int64_t u) { return batch.user(std::min(u, end - 1)); };
+        const auto entry = [&](std::int64_t k) -> const BatchEntry& { return batch.entries()[std::min(k, last)]; };
         for (std::int64_t ahead = 0; ahead < kAheadItems; ++ahead) {  // what is wanted first comes first
-            if (ahead < kAheadUsers) ask_user(begin + ahead);
-            ask_item(batch.start(begin) + ahead);
+            if (ahead < kAheadUsers) steps_.prefetch(user(begin + ahead));
+            steps_.prefetch(n_users_ + entry(batch.start(begin) + ahead).item);
         }
         for (std::int64_t u = begin; u < end; ++u) {
-            ask_user(u + kAheadUsers);
+            prefetch(t_.row(user(u + kAheadUsers)), t_.width);
             const Row<kWidth> own(t_.row(batch.user(u)));
             if (batch.copy(u) >= 0) {
                 float* const copy = copies_.data() + batch.copy(u) * width<kWidth>();
@@ -164,39 +155,45 @@ private:
             }
             Row<kWidth> gradient = decayed(own, gradients);
             float of_weight = o_.weight_decay * own.first();
+            const float squares = squares_after_first(own, width<kWidth>());
             for (std::int32_t k = batch.start(u); k < batch.start(u + 1); ++k) {
-                ask_item(k + kAheadItems);
-                of_weight += of_rating(batch.entries()[k], scale, at + k, own, gradient, gradients + width<kWidth>());
+                of_weight += of_rating(batch.entries()[k], entry(k + kAheadItems), scale, at + k, own, squares,
+                                       gradient, gradients + width<kWidth>());
             }
-            step(batch.user(u), own, gradient, of_weight);
+            steps_.prefetch_state(user(u + kAheadUsers));
+            step(batch.user(u), own, gradient, of_weight, squares_after_first(gradient, width<kWidth>()));
         }
     }
 
     // What a rating adds to the gradient of its user, and a step of its item unless that is repeated. Gives the slope.
-    // room: for the item's gradient.
+    // ahead: a rating to come; squares: the squared length of the user's vector; room: for the item's gradient.
     template <int kWidth>
-    [[gnu::always_inline]] float of_rating(const BatchEntry& e, float scale, std::int64_t at, const Row<kWidth>& user,
-                                           Row<kWidth>& of_user, float* room) {
+    [[gnu::always_inline]] float of_rating(const BatchEntry& e, const BatchEntry& ahead, float scale, std::int64_t at,
+                                           const Row<kWidth>& user, float squares, Row<kWidth>& of_user, float* room) {
+        prefetch(item(ahead.item), t_.width);
         const Row<kWidth> own(item(e.item));
-        const float product = dot(user, own, width<kWidth>()) - user.first() * own.first();
+        const float weights = user.first() * own.first();
+        const float product = dot(user, own, width<kWidth>()) - weights;
         const float slope = evaluate(at, e.target, o_.offset + user.first() + own.first() + product, scale);
         axpy(slope, own, of_user, width<kWidth>());
+        if (ahead.repeated < 0) steps_.prefetch_state(n_users_ + ahead.item);
         if (e.repeated < 0) {
             Row<kWidth> gradient = decayed(own, room);
             axpy(slope, user, gradient, width<kWidth>());
-            step(n_users_ + e.item, own, gradient, o_.weight_decay * own.first() + slope);
+            // The square of decay own + slope user does not have to wait for these.
+            const float decay = o_.weight_decay, of_own = squares_after_first(own, width<kWidth>());
+            step(n_users_ + e.item, own, gradient, decay * own.first() + slope,
+                 decay * decay * of_own + slope * (2.0f * decay * product + slope * squares));
         }
         return slope;
     }
 
     template <int kWidth>
     void of_repeated(const Batch& batch, std::int64_t begin, std::int64_t end, std::int64_t at, float* room) {
-        const auto ask = [&](std::int64_t r) {
-            if (r < end) steps_.prefetch(n_users_ + batch.repeated()[r]);
-        };
-        for (std::int64_t ahead = 0; ahead < kAheadItems; ++ahead) ask(begin + ahead);
+        const auto ahead = [&](std::int64_t r) { return n_users_ + batch.repeated()[std::min(r, end - 1)]; };
+        for (std::int64_t r = begin; r < begin + kAheadItems; ++r) steps_.prefetch(ahead(r));
         for (std::int64_t r = begin; r < end; ++r) {
-            ask(r + kAheadItems);
+            steps_.prefetch(ahead(r + kAheadItems));
             const std::int64_t row = n_users_ + batch.repeated()[r];
             const Row<kWidth> own(t_.row(row));
             Row<kWidth> gradient = decayed(own, room);
@@ -206,14 +203,14 @@ private:
                 axpy(slope, Row<kWidth>(copies_.data() + share.copy * width<kWidth>()), gradient, width<kWidth>());
                 of_weight += slope;
             }
-            step(row, own, gradient, of_weight);
+            step(row, own, gradient, of_weight, squares_after_first(gradient, width<kWidth>()));
         }
     }
 
-    // gradient: all but its first number, which is of_weight.
+    // gradient: all but its first number, which is of_weight; squares: their squared length.
     template <int kWidth>
-    [[gnu::always_inline]] void step(std::int64_t row, const Row<kWidth>& own, Row<kWidth>& gradient,
-                                     float of_weight) const {
+    [[gnu::always_inline]] void step(std::int64_t row, const Row<kWidth>& own, Row<kWidth>& gradient, float of_weight,
+                                     float squares) const {
         if constexpr (kWidth == 0) {
             if (t_.step.kind != Optimizer::row_adam) {
                 gradient.from[0] = of_weight;
@@ -221,7 +218,7 @@ private:
                 return;
             }
         }
-        steps_.by_row(row, own, gradient, of_weight);
+        steps_.by_row(row, own, gradient, of_weight, squares);
     }
 
     template <int kWidth>

@@ -1,32 +1,20 @@
 // Single rows that take a step each, as training without batches has it.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <vector>
 
 #include "core/row.hpp"
+#include "sgd/corrections.hpp"
 #include "sgd/table.hpp"
 
 namespace cofactor {
 
-// What step_row does, with the width known when it is compiled (0: it is not) and Adam's corrections from a table:
-// numbers of steps beyond its end need none in float.
+// What step_row does, with the width known when it is compiled (0: it is not) and Adam's corrections from a table.
 template <int kWidth>
 class RowStep {
 public:
-    explicit RowStep(const Table& table) : t_(table), rate_(table.step.learning_rate) {
-        if (t_.step.kind != Optimizer::adam) return;
-        const double slowest = std::max(t_.step.beta1, t_.step.beta2);
-        const double n = slowest > 0 ? kNothing / std::log(slowest) : 0;
-        corrections_.reserve(static_cast<std::size_t>(std::min(n, kMost)) + 1);
-        double power1 = 1, power2 = 1;
-        for (std::size_t k = 0; k < corrections_.capacity(); ++k) {
-            power1 *= t_.step.beta1, power2 *= t_.step.beta2;
-            corrections_.push_back({static_cast<float>(1 / (1 - power1)), static_cast<float>(1 / (1 - power2))});
-        }
-    }
+    explicit RowStep(const Table& table) : t_(table), rate_(table.step.learning_rate), corrections_(table.step) {}
 
     // From now on with that share of the learning rate.
     void slow_down(float share) { rate_ = share * t_.step.learning_rate; }
@@ -75,8 +63,7 @@ public:
             return;
         }
         float* const __restrict first = t_.first + at;
-        const auto n = static_cast<std::size_t>(t_.steps[row]++);
-        const Correction correct = n < corrections_.size() ? corrections_[n] : Correction{1, 1};
+        const Corrections::Factors correct = corrections_[t_.steps[row]++];
         const float rate = rate_ * correct.first, some1 = 1 - step.beta1, some2 = 1 - step.beta2;
         for (std::ptrdiff_t j = 0; j < width(); ++j) {
             first[j] += some1 * (gradient[j] - first[j]);
@@ -86,16 +73,11 @@ public:
     }
 
 private:
-    struct Correction {
-        float first, second;
-    };
-    static constexpr double kNothing = -18, kMost = 1 << 20;  // e^-18 is nothing beside 1
-
     std::ptrdiff_t width() const { return kWidth > 0 ? kWidth : t_.width; }
 
     const Table& t_;
     float rate_;
-    std::vector<Correction> corrections_;  // after how many steps
+    Corrections corrections_;
 };
 
 }  // namespace cofactor

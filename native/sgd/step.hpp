@@ -4,10 +4,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <initializer_list>
-#include <vector>
 
 #include "core/row.hpp"
+#include "sgd/corrections.hpp"
 #include "sgd/table.hpp"
 
 namespace cofactor {
@@ -17,24 +16,25 @@ class RowSteps {
 public:
     explicit RowSteps(const Table& table)
         : t_(table),
-          log_beta1_(std::log(static_cast<double>(table.step.beta1))),
-          log_beta2_(std::log(static_cast<double>(table.step.beta2))) {
-        if (table.step.kind != Optimizer::adam && table.step.kind != Optimizer::row_adam) return;
-        first_steps_.reserve(kFirstSteps);
-        for (std::int32_t n = 0; n < kFirstSteps; ++n) first_steps_.push_back(corrected(n));
-    }
+          per_coordinate_(1.0f / static_cast<float>(std::max<std::int64_t>(table.step.n_coordinates - 1, 1))),
+          corrections_(table.step) {}
 
     // From now on with that share of the learning rate.
     void slow_down(float share) { share_ = share; }
 
-    void prefetch(std::int64_t r) const {
-        const bool by_row = t_.step.kind == Optimizer::row_adam;
-        if (by_row) {
+    [[gnu::always_inline]] void prefetch(std::int64_t r) const {
+        cofactor::prefetch(t_.row(r), t_.width);
+        prefetch_state(r);
+    }
+
+    // What the optimizer keeps of the row.
+    [[gnu::always_inline]] void prefetch_state(std::int64_t r) const {
+        if (t_.first != nullptr) cofactor::prefetch(t_.first + r * t_.width, t_.width);
+        if (t_.step.kind == Optimizer::row_adam) {
             __builtin_prefetch(t_.second + 2 * r);
             __builtin_prefetch(t_.steps + r);
-        }
-        for (const float* const part : {t_.values, t_.first, by_row ? nullptr : t_.second}) {
-            if (part != nullptr) cofactor::prefetch(part + r * t_.width, t_.width);
+        } else if (t_.second != nullptr) {
+            cofactor::prefetch(t_.second + r * t_.width, t_.width);
         }
     }
 
@@ -61,9 +61,8 @@ public:
             return;
         }
         float* const __restrict first = t_.first + at;
-        const std::int32_t n = ++t_.steps[r];
-        const auto [whole_rate, second_scale] = n < kFirstSteps ? first_steps_[n] : corrected(n);
-        const float rate = share_ * whole_rate, some1 = 1 - step.beta1, some2 = 1 - step.beta2;
+        const auto [first_scale, second_scale] = corrections_[t_.steps[r]++];
+        const float rate = plain_rate * first_scale, some1 = 1 - step.beta1, some2 = 1 - step.beta2;
         for (std::ptrdiff_t j = 0; j < width; ++j) {
             first[j] += some1 * (gradient[j] - first[j]);
             second[j] += some2 * (gradient[j] * gradient[j] - second[j]);
@@ -71,14 +70,14 @@ public:
         }
     }
 
-    // The same by row_adam. of_weight: the first number of the gradient, whatever that of `gradient` is; own: the row.
+    // The same by row_adam. own: the row; of_weight: the first number of the gradient, whatever that of `gradient` is;
+    // squares: the squared length of all others.
     template <int kWidth>
     [[gnu::always_inline]] void by_row(std::int64_t r, const Row<kWidth>& own, const Row<kWidth>& gradient,
-                                       float of_weight) const {
+                                       float of_weight, float squares) const {
         const std::ptrdiff_t width = kWidth > 0 ? kWidth : t_.width;
         float* const __restrict values = t_.values + r * width;
         float* const __restrict first = t_.first + r * width;
-        const float squares = dot(gradient, gradient, width) - gradient.first() * gradient.first();
         const auto [weight_rate, vector_rate] = rates(r, of_weight * of_weight, squares);
         const float some1 = 1 - t_.step.beta1, moment = first[0] + some1 * (of_weight - first[0]);
         const float weight = own.first() - weight_rate * moment;
@@ -101,35 +100,17 @@ private:
     Rates rates(std::int64_t r, float of_weight, float of_vector) const {
         const StepOptions& step = t_.step;
         float* const second = t_.second + 2 * r;
-        const std::int32_t n = ++t_.steps[r];
-        const auto [whole_rate, second_scale] = n < kFirstSteps ? first_steps_[n] : corrected(n);
-        const float rate = share_ * whole_rate, some2 = 1 - step.beta2;
-        const float others = static_cast<float>(std::max<std::int64_t>(step.n_coordinates - 1, 1));
+        const auto [first_scale, second_scale] = corrections_[t_.steps[r]++];
+        const float rate = share_ * step.learning_rate * first_scale, some2 = 1 - step.beta2;
         second[0] += some2 * (of_weight - second[0]);
-        second[1] += some2 * (std::max(of_vector, 0.0f) / others - second[1]);
+        second[1] += some2 * (std::max(of_vector, 0.0f) * per_coordinate_ - second[1]);
         return {rate / (std::sqrt(second[0] * second_scale) + step.epsilon),
                 rate / (std::sqrt(second[1] * second_scale) + step.epsilon)};
     }
 
-    struct Corrected {
-        float rate, second_scale;
-    };
-
-    static constexpr std::int32_t kFirstSteps = 1 << 10;  // whose corrections are worked out in advance
-
-    // What makes up for means that began with zeros, at a row's step number n.
-    Corrected corrected(std::int32_t n) const {
-        const auto share = [&](double log_beta) {  // e^-18 is nothing beside 1
-            return n * log_beta < -18 ? 1.0 : -std::expm1(n * log_beta);
-        };
-        return {static_cast<float>(t_.step.learning_rate / share(log_beta1_)),
-                static_cast<float>(1 / share(log_beta2_))};
-    }
-
     const Table& t_;
-    float share_ = 1;
-    double log_beta1_, log_beta2_;
-    std::vector<Corrected> first_steps_;
+    float share_ = 1, per_coordinate_;
+    Corrections corrections_;
 };
 
 }  // namespace cofactor

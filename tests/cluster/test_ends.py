@@ -59,7 +59,7 @@ def gone(pid, patience=15.0):
 
 
 def test_ctrl_c_in_the_driver_ends_the_workers(cluster, log):
-    driver = process(ENDLESS, address(), log)
+    driver = process(ENDLESS, address(), log / "part-0.parquet")
     workers = [int(pid) for pid in driver.stdout.readline().split()]
     assert len(workers) == 2
     assert driver.stdout.readline() == "two\n"

@@ -35,7 +35,7 @@ import polars as pl
 from cofactor.checks import check_at_least, check_type, warn
 from cofactor.data.interactions import Interactions
 from cofactor.errors import CofactorError, ParameterError
-from cofactor.models.base.epochs import Plan
+from cofactor.models.base.epochs import Plan, is_part_of_more
 from cofactor.models.base.fitting import as_interactions, in_one_step
 from cofactor.models.base.held_out import entries, some_entries, wanted_pairs
 from cofactor.models.sampled.described import categories, describe, disliked
@@ -148,8 +148,9 @@ class SampledMF(SampledFactors):
 
     Notes
     -----
-    Ctrl-C ends training with the best state so far, which a warning tells; before the first epoch ended, nothing is
-    changed. Vectors of new users are trained from their histories, a dozen steps with the items held.
+    Ctrl-C ends training with the best state so far, which a warning tells; before the first epoch ended, the search of
+    the temperature included, nothing is changed. Vectors of new users are trained from their histories, a dozen steps
+    with the items held.
 
     Examples
     --------
@@ -311,7 +312,10 @@ class SampledMF(SampledFactors):
         try:
             again.run(Plan(self.epoch_, rates=course.rates), None, progress=progress)
         except (KeyboardInterrupt, CofactorError) as error:
-            why = "stopped by Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error)
+            stopped = isinstance(error, KeyboardInterrupt)
+            if stopped and is_part_of_more():
+                raise
+            why = "stopped by Ctrl-C" if stopped else str(error)
             warn(f"SampledMF, again with the pairs held out: {why}; what was trained without them is kept")
             return self
         self._take(again, rows)

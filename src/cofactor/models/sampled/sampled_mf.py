@@ -32,10 +32,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_at_least, check_type, warn
+from cofactor.checks import check_at_least, check_type
 from cofactor.data.interactions import Interactions
-from cofactor.errors import CofactorError, ParameterError
-from cofactor.models.base.epochs import Plan, is_part_of_more
+from cofactor.errors import ParameterError
+from cofactor.models.base.epochs import Plan
 from cofactor.models.base.fitting import as_interactions, in_one_step
 from cofactor.models.base.held_out import entries, some_entries, wanted_pairs
 from cofactor.models.sampled.described import categories, describe, disliked
@@ -309,16 +309,8 @@ class SampledMF(SampledFactors):
             return self
         del training
         again = self._training(matrix, rows, use, warm_start, x)  # with all pairs, for as long as was best
-        try:
-            again.run(Plan(self.epoch_, rates=course.rates), None, progress=progress)
-        except (KeyboardInterrupt, CofactorError) as error:
-            stopped = isinstance(error, KeyboardInterrupt)
-            if stopped and is_part_of_more():
-                raise
-            why = "stopped by Ctrl-C" if stopped else str(error)
-            warn(f"SampledMF, again with the pairs held out: {why}; what was trained without them is kept")
-            return self
-        self._take(again, rows)
+        if again.repeat(course, progress=progress):
+            self._take(again, rows)
         return self
 
     def partial_fit(

@@ -52,7 +52,7 @@ public:
     float weight(std::int64_t k) const { return std::bit_cast<float>(at(k)[2]); }
     const std::int32_t* negatives(std::int64_t k) const { return at(k) + kFirst; }
 
-    void fetch(std::int64_t k) const { __builtin_prefetch(at(k)); }
+    [[gnu::always_inline]] void fetch(std::int64_t k) const { __builtin_prefetch(at(k)); }
 
     // What negatives beyond `ahead` are drawn with.
     Random random(std::int64_t k) const {
@@ -61,7 +61,7 @@ public:
         return random;
     }
 
-    // At a random place, whose record goes to the end: a shuffle by Fisher & Yates, inside out.
+    // At a random place of the order; what was there goes to its end: a shuffle by Fisher & Yates, inside out.
     void insert(std::int32_t user, std::int32_t positive, float weight, const std::int32_t* negatives,
                 const Random& random, Random& places) {
         std::int32_t* const to = of_.data() + size_ * words_;

@@ -22,8 +22,8 @@ struct Negatives {
     Negatives(std::int64_t most, std::int64_t n_items, std::ptrdiff_t width)
         : items(most),
           first_slot(n_items, -1),
-          drawn(n_items / 64 + 1),
           next_slot(most),
+          drawn(n_items / 64 + 1),
           scaled(most),
           biases(most),
           vectors(padded(most) * width),

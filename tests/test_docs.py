@@ -1,4 +1,4 @@
-"""The examples of the pages on reading logs, sessions, experiments, tuning and comparing run as they stand."""
+"""The examples of the pages on reading logs, ratings, sessions, experiments, tuning and comparing run as they stand."""
 
 import json
 import re
@@ -50,6 +50,14 @@ def test_the_page_of_metrics_has_them_all_and_its_example_runs(capsys):
     (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     exec(compile(block, "metrics.md", "exec"), {})
     assert "2 items" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore::cofactor.CofactorWarning")
+def test_examples_of_ratings_run():
+    page = (Path(__file__).parents[1] / "docs" / "ratings.md").read_text()
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "ratings.md", "exec"), names)
 
 
 @pytest.mark.filterwarnings("ignore::cofactor.CofactorWarning")

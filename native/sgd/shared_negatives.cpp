@@ -22,8 +22,8 @@ struct Negatives {
     Negatives(std::int64_t most, std::int64_t n_items, std::ptrdiff_t width)
         : items(most),
           first_slot(n_items, -1),
-          drawn(n_items / 64 + 1),
           next_slot(most),
+          drawn(n_items / 64 + 1),
           scaled(most),
           biases(most),
           vectors(padded(most) * width),
@@ -58,6 +58,7 @@ public:
           const SharedNegatives& options, int threads, Interrupt& interrupt)
         : x_(x),
           vectors_(vectors),
+          steps_(vectors),
           biases_(biases),
           users_(users),
           items_(items),
@@ -333,14 +334,13 @@ private:
     // Every row that was touched takes one step.
     void step() {
         constexpr std::int64_t kAhead = 10;  // rows whose numbers are on their way
-        const RowSteps steps(vectors_);
         parallel_for(touched_.size(), 64, threads_, interrupt_, [&](std::int64_t begin, std::int64_t end, int worker) {
             float* const sum = rooms_[worker].users.data();
             for (std::int64_t p = begin; p < end; ++p) {
-                if (p + kAhead < touched_.size()) steps.prefetch(touched_.row(p + kAhead));
+                if (p + kAhead < touched_.size()) steps_.prefetch(touched_.row(p + kAhead));
                 std::fill_n(sum, width_, 0.0f);
                 for (const auto& [source, weight] : touched_.shares(p)) axpy(weight, gradient(source), sum, width_);
-                steps(touched_.row(p), sum);
+                steps_(touched_.row(p), sum);
                 if (biases_ != nullptr) step_bias(p);
             }
         });
@@ -359,6 +359,7 @@ private:
 
     const Csr& x_;
     const Table& vectors_;
+    const RowSteps steps_;
     const Table* biases_;
     const Composition &users_, &items_;
     const SharedNegatives& o_;

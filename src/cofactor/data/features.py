@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
@@ -25,6 +26,7 @@ __all__ = ["Features", "Of", "new_ids", "read_features"]
 Of: TypeAlias = Literal["item", "user"]
 Described: TypeAlias = Literal["item", "user", "context"]
 _OTHER = {"item": "user", "user": "item"}
+_log = logging.getLogger(__name__)
 
 
 class Features:
@@ -120,6 +122,8 @@ class Features:
             )
         if dropped:
             warn(f"{what}: {told}")
+        for note in notes:
+            _log.info("%s: %s", what, note)
         return cls(of, found, notes, dropped)
 
     @property

@@ -111,3 +111,9 @@ def test_clusters_of_a_damaged_file_are_refused(tmp_path):
     model.save(tmp_path / "model")
     with pytest.raises(cf.ArtifactError, match=r"user_clusters_ must be from 0 to 1"):
         cf.load(tmp_path / "model")
+
+
+def test_clusters_that_do_not_fit_into_memory_are_refused():
+    ratings, *_ = blocks(20, 15)
+    with pytest.raises(cf.ParameterError, match=r"CoClustering\(1000000000, 3\) on 20 users .* GiB .*fewer clusters"):
+        cf.CoClustering(10**9).fit(ratings)

@@ -345,3 +345,12 @@ def test_features_of_nobody_who_has_ratings_are_refused():
         told = rf"{of}_features: none of the \d {of}s with ratings, such as \d, has a row .* first id is 107"
         with pytest.raises(cf.DataError, match=told):
             cf.FactorizationMachine(2, iterations=5).fit(ratings, **{f"{of}_features": features})
+
+
+def test_how_columns_of_features_were_read_is_logged(caplog):
+    ratings = cf.Ratings.from_frame({"user_id": [1, 1, 2], "item_id": [7, 8, 7], "rating": [4.0, 2.0, 5.0]})
+    items = {"item_id": [7, 8], "price": [1e9, 3e9]}
+    with caplog.at_level("INFO", logger="cofactor"):
+        cf.FactorizationMachine(2, iterations=5).fit(ratings, item_features=items)
+    (message,) = [m for m in caplog.messages if "price" in m]
+    assert message == "item_features: price: numbers, standardized as (price - 2e+09) / 1e+09"

@@ -50,11 +50,12 @@ class Kernels:
 
     def hold(self, x: Any) -> Any:  # noqa: ANN401
         """Bring sparse rows or vectors to where the kernels compute; of a tuple every array."""
-        if isinstance(x, CSR):
-            return self._place.rows(x)
         if isinstance(x, tuple) and not isinstance(x, HeldRows):
             return type(x)(*map(self.hold, x)) if hasattr(x, "_fields") else tuple(map(self.hold, x))
-        return self._place.tensor(x) if isinstance(x, np.ndarray) else x
+        with self._place.telling("bringing data there"):
+            if isinstance(x, CSR):
+                return self._place.rows(x)
+            return self._place.tensor(x) if isinstance(x, np.ndarray) else x
 
     def fetch(self, x: Any) -> Any:  # noqa: ANN401
         """Bring back what is held, as arrays of NumPy; on the CPU they share its memory."""
@@ -62,7 +63,8 @@ class Kernels:
             return x.csr
         if isinstance(x, tuple):
             return type(x)(*map(self.fetch, x)) if hasattr(x, "_fields") else tuple(map(self.fetch, x))
-        return x.cpu().numpy() if hasattr(x, "cpu") else x
+        with self._place.telling("bringing results back"):
+            return x.cpu().numpy() if hasattr(x, "cpu") else x
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from cofactor.errors import CofactorError, MissingExtraError, ParameterError
+from cofactor.kernels.torch.precision import whole_products
+from cofactor.system.memory import available_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,18 +150,51 @@ class Place:
         """Products in whole float32, no gradients, and a lack of memory told in numbers."""
         import torch
 
-        precise = torch.backends.cuda.matmul
-        before = precise.allow_tf32
-        precise.allow_tf32 = False
+        with self.telling(kernel), whole_products(), torch.no_grad():
+            yield
+
+    @contextmanager
+    def telling(self, work: str) -> Iterator[None]:
+        """A lack of memory told in numbers, of the card or of the machine.
+
+        Raises
+        ------
+        CofactorError
+            There was not enough, for what PyTorch or NumPy asked for.
+        """
+        import torch
+
         try:
-            with torch.no_grad():
-                yield
-        except torch.OutOfMemoryError as error:
-            free, total = torch.cuda.mem_get_info()
+            yield
+        except (RuntimeError, MemoryError) as error:
+            of_card = isinstance(error, torch.cuda.OutOfMemoryError)  # its name in every version
+            if not (of_card or isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)):
+                raise
+            left, way_out = self._left_on_card() if of_card else _left_on_machine()
             raise CofactorError(
-                f"{kernel} ran out of memory on device={self.name!r}: {free / 2**30:.1f} of {total / 2**30:.1f} GiB "
-                f"are free, of which a chunk may have {4 * self.chunk_floats / 2**20:.0f} MiB; take fewer factors, "
-                "end what else is on the card, or use device='cpu'. The model is as it was before"
+                f"{work} ran out of memory on device={self.name!r}{_asked_for(str(error))}: {left}; "
+                f"take fewer factors, {way_out}. The model is as it was before"
             ) from error
-        finally:
-            precise.allow_tf32 = before
+
+    def _left_on_card(self) -> tuple[str, str]:
+        import torch
+
+        free, total = torch.cuda.mem_get_info()
+        chunk = 4 * self.chunk_floats / 2**20
+        left = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB are free, of which a chunk may have {chunk:.0f} MiB"
+        return left, "end what else is on the card, or use device='cpu'"
+
+
+def _left_on_machine() -> tuple[str, str]:
+    free = available_memory()
+    left = "what is free is not known" if free is None else f"{free / 2**30:.1f} GiB of the machine's memory are free"
+    return f"{left}, and a chunk has {4 * _CPU_FLOATS / 2**20:.0f} MiB", "or end what else is on the machine"
+
+
+def _asked_for(message: str) -> str:
+    """How much PyTorch or NumPy was asked for, where its message says so."""
+    found = re.search(r"(?i)(?:tried|unable) to allocate ([\d.]+) (bytes|[KMGTPE]iB)", message)
+    if not found:
+        return ""
+    amount, unit = found.groups()
+    return f", asked for {int(amount) / 2**30:.1f} GiB" if unit == "bytes" else f", asked for {amount} {unit}"

@@ -22,6 +22,7 @@ from cofactor.errors import DataError
 from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.learned import check_range
 from cofactor.models.base.rating import RatingModel
+from cofactor.system.memory import require_memory
 from cofactor.system.progress import progress_bar
 from cofactor.system.threads import resolve_threads
 
@@ -91,6 +92,7 @@ class CoClustering(RatingModel):
         """Move users and items by turns; an iteration takes O(nnz + rows of both sides x clusters of both)."""
         self._check()
         x, rng = ratings.user_items, np.random.default_rng(self.seed)
+        self._require_room(x)
         table, shape = _Table(x), (self.user_clusters, self.item_clusters)
         items = rng.integers(self.item_clusters, size=x.n_columns)
         drawn = rng.normal(scale=max(float(table.above.std()), 1e-12), size=shape)
@@ -140,6 +142,12 @@ class CoClustering(RatingModel):
             check_at_least(name, getattr(self, name), 1, whole=True)
         check_at_least("seed", self.seed, 0, whole=True)
         resolve_threads(self.threads)
+
+    def _require_room(self, x: CSR) -> None:
+        k, m = self.user_clusters, self.item_clusters
+        sums = 6 * max(x.n_rows * m, x.n_columns * k) + 6 * k * m  # three of each side, as they are counted and added
+        what = f"CoClustering({k}, {m}) on {x.n_rows:,} users and {x.n_columns:,} items"
+        require_memory(8 * sums + 48 * x.nnz, what, "fewer clusters")
 
     # A user's vector: the block means of its cluster, what it lies above its cluster, 1, and the mean of its cluster.
     # An item's: 1 at its cluster, 1, what it lies above its cluster, and 0. One that nobody knows has a 1 there, not

@@ -98,16 +98,21 @@ def train(
         "fit_seconds": fitted - read,
         "output": str(output),
     }
+    _tell(summary, as_json)
+
+
+def _tell(summary: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(summary)
         return
+    losses, read, fitted = summary["loss"], summary["read_seconds"], summary["fit_seconds"]
     counts = {name: f"{summary[name]:,}" for name in ("events", "users", "items", "interactions")}
     loss = {"loss": f"{losses[0]:.6g} after the first iteration, {losses[-1]:.6g} after the last"} if losses else {}
-    seconds = {"seconds": f"{read - started:.1f} reading, {fitted - read:.1f} fitting"}
-    print_facts({"model": summary["model"], **counts, **loss, **seconds, "saved to": output})
+    seconds = {"seconds": f"{read:.1f} reading, {fitted:.1f} fitting"}
+    print_facts({"model": summary["model"], **counts, **loss, **seconds, "saved to": summary["output"]})
 
 
-def _parts(cluster: str | None, least: int, **given: Any) -> dict[str, Any]:
+def _parts(cluster: str | None, least: int, **given: object) -> dict[str, Any]:
     """Those options of a cluster that are given; raises where options do not go together."""
     parts = {name: value for name, value in given.items() if value is not None}
     for name in parts:

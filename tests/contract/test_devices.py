@@ -3,17 +3,22 @@
 Losses agree to 1e-4, lists but for scores that are closer than float32 tells. Without PyTorch only errors are tested.
 """
 
+import re
 import sys
+from inspect import signature
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 import cofactor as cf
-from cofactor.kernels import on
+from cofactor.kernels import cpu, on
 from cofactor.kernels.arguments import FmSide
 from cofactor.kernels.csr import CSR
+from cofactor.kernels.torch import _KERNELS, _ON_THE_HOST
 from cofactor.kernels.torch.place import Place
+from cofactor.models.base.model import Model
 from device import in_torch
 
 DEVICES = [
@@ -357,3 +362,21 @@ def test_a_saved_model_whose_device_is_not_here_answers_on_the_cpu_and_says_so(x
 def test_without_a_gpu_the_devices_that_are_there_are_named(x):
     with pytest.raises(cf.ParameterError, match=r"has nothing to compute on: .*; devices that are there: cpu, torch"):
         make("cuda").fit(x)
+
+
+def test_the_page_says_of_every_model_and_kernel_where_it_computes():
+    page = (Path(__file__).parents[2] / "docs" / "devices.md").read_text()
+    table, rest = page.split("What a device lacks", 1)
+    alone = rest.split("These models have no parameter", 1)[1].split("\n\n")[0]
+    kernels = rest.split("These kernels are the CPU's alone", 1)[1].split("\n\n")[0]
+    with_one = {name for name, model in Model.registry.items() if "device" in signature(model).parameters}
+    ours = {name for name, model in Model.registry.items() if model.__module__.startswith("cofactor.")}
+    assert {name for name in ours if f"`{name}" in table} == with_one & ours
+    assert set(re.findall(r"`([A-Z]\w+)`", alone)) == ours - with_one
+    lacking = {
+        getattr(cpu.Kernels, name).__module__.rpartition(".")[2]
+        for name in vars(cpu.Kernels)
+        if not name.startswith("_") and name not in {"hold", "fetch", "device"} | _ON_THE_HOST | set(_KERNELS)
+    }
+    assert set(re.findall(r"`(\w+)`", kernels)) == lacking
+    assert max(len(line) for line in page.splitlines() if not line.startswith("|")) <= 120

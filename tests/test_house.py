@@ -31,6 +31,17 @@ def test_public_names_stay():
     assert set(cf.__all__) == set(PUBLIC.split())
 
 
+def test_what_needs_torch_is_run_where_torch_is():
+    """The step before it has none, and skips these."""
+    asks = 'importorskip("' + 'torch"'
+    files = [path.relative_to(ROOT) for path in HERE.rglob("test_*.py") if asks in path.read_text(encoding="utf-8")]
+    step = (ROOT / ".ci" / "run").read_text().partition("pip install --quiet --retries 0 torch")[2].partition("else")[0]
+    assert files
+    for path in files:
+        in_kernels = path.parent.name == "kernels" and f"{path.stem.removeprefix('test_')}," in step
+        assert str(path) in step or in_kernels, f"name {path} beside torch in .ci/run"
+
+
 def drawing():
     path = ROOT / "docs" / "draw_architecture.py"
     spec = importlib.util.spec_from_file_location("draw_architecture", path)

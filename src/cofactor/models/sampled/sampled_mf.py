@@ -38,7 +38,7 @@ from cofactor.errors import ParameterError
 from cofactor.models.base.epochs import Plan
 from cofactor.models.base.fitting import as_interactions, in_one_step
 from cofactor.models.base.held_out import entries, some_entries, wanted_pairs
-from cofactor.models.sampled.described import categories, describe, disliked
+from cofactor.models.sampled.described import categories, describe, disliked, further_dislikes
 from cofactor.models.sampled.learned import SampledFactors
 from cofactor.models.sampled.losses import check_parameters, settled
 from cofactor.models.sampled.rows import Rows
@@ -166,6 +166,7 @@ class SampledMF(SampledFactors):
     loss_history_: NDArray[np.float64]
     score_history_: NDArray[np.float64]
     epoch_: int
+    dislikes_: CSR
 
     def __init__(
         self,
@@ -297,7 +298,7 @@ class SampledMF(SampledFactors):
         if self.category is not None:
             use["groups"] = categories(self.item_features_, self.item_described_, self.category)
         if dislikes is not None:
-            use["dislikes"] = disliked(x, dislikes, self.loss)
+            self.dislikes_ = use["dislikes"] = disliked(x, dislikes, self.loss)
         training = self._training(kept, rows, use, warm_start, x)
         course = training.run(plan, out, progress=progress)
         training.tell_if_idle(course)
@@ -320,6 +321,7 @@ class SampledMF(SampledFactors):
         epochs: int = 5,
         item_features: TableLike | None = None,
         user_features: TableLike | None = None,
+        dislikes: TableLike | Interactions | None = None,
         progress: bool | None = None,
     ) -> Self:
         """Go on with new interactions, users and items, from the vectors that are there.
@@ -333,6 +335,8 @@ class SampledMF(SampledFactors):
         epochs : int
         item_features, user_features : table, optional
             Of what is new, where the model was fitted with features; of the others they are remembered.
+        dislikes : Interactions or table, optional
+            Besides those that the model was fitted with, which stay unless the pairs are among the interactions now.
         progress : bool, optional
         """
         check_at_least("epochs", epochs, 1, whole=True)
@@ -341,7 +345,9 @@ class SampledMF(SampledFactors):
         x = Interactions.from_frame(both, weight="weight").widened(old.users, old.items)
         further = copy(self)
         further.epochs = epochs
-        further.fit(x, warm_start=self, item_features=item_features, user_features=user_features, progress=progress)
+        tables = {"item_features": item_features, "user_features": user_features}
+        all_dislikes = further_dislikes(old, getattr(self, "dislikes_", None), dislikes)
+        further.fit(x, warm_start=self, dislikes=all_dislikes, progress=progress, **tables)
         self.__dict__ = further.__dict__ | {"epochs": self.epochs}
         return self
 

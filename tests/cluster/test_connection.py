@@ -1,5 +1,6 @@
 """What a cluster refuses, in words."""
 
+import gc
 import socket
 import sys
 import time
@@ -141,6 +142,20 @@ def test_a_schema_that_differs_among_files_of_one_worker(cluster, table, columns
         part.write_parquet(tmp_path / f"{i:02}.parquet")
     with pytest.raises(cf.DataError, match=r"column 'item_id' is Int.. in .*\.parquet and Int.. in .*\.parquet"):
         cluster.read_events(tmp_path, **columns)
+
+
+def test_a_file_whose_column_has_another_name_is_told(cluster, table, columns, tmp_path, monkeypatch):
+    unhandled = []
+    monkeypatch.setattr("ray._private.worker._unhandled_error_handler", unhandled.append)
+    for i in range(6):
+        part = table.slice(i * 100, 100)
+        part = part if i not in (3, 5) else part.rename({"item_id": "item"})
+        part.write_parquet(tmp_path / f"{i}.parquet")
+    with pytest.raises(cf.DataError, match=r"[35]\.parquet: item='item_id': there is no such column.* columns are \["):
+        cluster.read_events(tmp_path, **columns)
+    gc.collect()
+    time.sleep(2)  # Ray tells of errors that nobody asked for a little later
+    assert unhandled == []
 
 
 def test_a_fault_of_the_log_is_told_as_on_one_machine(cluster, log, columns):

@@ -83,6 +83,7 @@ def connect(
         options |= {"num_cpus": threads or available_threads(), "object_store_memory": store}
     else:
         options.pop("include_dashboard")
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of several workers with an error, one is raised
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         ray.init(address=where, **options)

@@ -16,7 +16,7 @@ from cofactor.cluster.engine import connected, nodes, require_ray, translated
 from cofactor.cluster.interactions import ClusterInteractions
 from cofactor.cluster.shards import Description
 from cofactor.data.aggregate import as_expression
-from cofactor.data.columns import Facts
+from cofactor.data.columns import Facts, require_columns
 from cofactor.data.events import read_events
 from cofactor.data.ids import IdMap
 from cofactor.data.paths import files_of
@@ -163,7 +163,7 @@ def _survey(
                 f"{file}: the driver sees this file, node {_own_address()} does not; put it where all nodes find it by "
                 "the same name"
             )
-    files = _with_events(files)
+    files = _with_events(files, {role: options.get(role) for role in ROLES})
     if not files:
         return None, None, None
     with warnings.catch_warnings(record=True) as caught:
@@ -180,8 +180,8 @@ def _survey(
     return _Survey(events.frame, schema, events.roles(), facts, dict(events.bounds), notes), users, items
 
 
-def _with_events(files: list[str]) -> list[str]:
-    """Those files that have rows, by what stands at their ends; DataError unless all of these have the same columns.
+def _with_events(files: list[str], roles: dict[str, Any]) -> list[str]:
+    """Those files that have rows, by what stands at their ends; DataError unless all have the same columns, and these.
 
     Whether columns differ must not hang on which files come together. What cannot be read is told by who reads it.
     """
@@ -197,6 +197,11 @@ def _with_events(files: list[str]) -> list[str]:
         kept.append(file)
     for file, schema in zip(kept, schemas, strict=True):
         _check_columns(schemas[0], kept[0], schema, file)
+    if kept:
+        try:
+            require_columns(schemas[0], roles)
+        except DataError as error:  # files of other workers may have them: whose fault it is must be told
+            raise DataError(f"{kept[0]}: {error}") from None
     return kept
 
 

@@ -68,6 +68,18 @@ def test_a_kernel_bears_one_name(kernel):
     assert (ROOT / "benchmarks" / f"{kernel}.py").is_file()
 
 
+def test_functions_that_fetch_ahead_are_always_inlined():
+    """GCC leaves out calls of functions that do nothing but prefetch."""
+    heads = [
+        (path.name, line)
+        for path in (ROOT / "native").rglob("*.?pp")
+        for line in path.read_text().splitlines()
+        if re.search(r"\bvoid (pre)?fetch\w*\(", line)
+    ]
+    assert len(heads) > 8
+    assert [(name, line) for name, line in heads if "[[gnu::always_inline]]" not in line] == []
+
+
 def test_every_kernel_is_in_the_contract():
     offered = {name for name in vars(cpu.Kernels) if not name.startswith("_")} - {"device", "fetch", "hold", "invert"}
     written = set()

@@ -126,7 +126,7 @@ public:
 private:
     static constexpr std::int64_t kAhead = 4;
 
-    void prefetch_column(std::int64_t e) const {
+    [[gnu::always_inline]] void prefetch_column(std::int64_t e) const {
         const std::int64_t at = columns_.begin[a_.indices[e]];
         const char* first = reinterpret_cast<const char*>(columns_.ranks.data() + at);
         const std::int64_t bytes = std::min<std::int64_t>(columns_.before[e] * sizeof(Index), 512);

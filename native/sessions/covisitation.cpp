@@ -279,7 +279,7 @@ private:
         });
     }
 
-    void prefetch(const SessionWindow& window) const {
+    [[gnu::always_inline]] void prefetch(const SessionWindow& window) const {
         const std::uint32_t end = std::min(window.last, window.first + kMostAhead);
         for (std::uint32_t r = window.first / kLine * kLine; r < end; r += kLine) {
             __builtin_prefetch(all_.records.data() + r);

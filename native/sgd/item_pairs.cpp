@@ -85,14 +85,14 @@ private:
         for (std::int64_t k = 0; k < n; ++k) pool_[k] = p_.sampler(random) + offset;
     }
 
-    void fetch_values(std::int64_t k) const {
+    [[gnu::always_inline]] void fetch_values(std::int64_t k) const {
         prefetch(t_.row(items_[k]), width());
         prefetch(t_.row(next_[k]), width());
         if (!p_.in_batch) prefetch(t_.row(pool_[k]), width());
         if (!p_.log_q.empty()) __builtin_prefetch(p_.log_q.data() + next_[k] % p_.n_items);
     }
 
-    void fetch_state(std::int64_t row) const {
+    [[gnu::always_inline]] void fetch_state(std::int64_t row) const {
         if (!p_.learn) return;
         if (t_.first != nullptr) prefetch(t_.first + row * t_.width, width());
         if (t_.second != nullptr) prefetch(t_.second + row * t_.width, width());

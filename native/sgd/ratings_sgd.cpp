@@ -60,7 +60,7 @@ public:
     }
 
     // Brings closer what a user's steps from an entry on begin with.
-    void fetch(std::int64_t user, std::int64_t entry) const {
+    [[gnu::always_inline]] void fetch(std::int64_t user, std::int64_t entry) const {
         prefetch(p_.users.vectors + user * width(), width());
         __builtin_prefetch(p_.ratings.indices.data() + entry);
         __builtin_prefetch(p_.ratings.values.data() + entry);

@@ -50,7 +50,7 @@ public:
 
     std::int64_t size() const { return static_cast<std::int64_t>(rows_.size()); }
     std::int32_t row(std::int64_t p) const { return rows_[p]; }
-    void prefetch(std::int64_t row) const { __builtin_prefetch(place_.data() + row); }
+    [[gnu::always_inline]] void prefetch(std::int64_t row) const { __builtin_prefetch(place_.data() + row); }
     std::span<const Share> shares(std::int64_t p) const {
         return std::span<const Share>(shares_).subspan(starts_[p], starts_[p + 1] - starts_[p]);
     }

@@ -11,6 +11,7 @@ import pytest
 import cofactor as cf
 from cofactor.errors import CofactorError, DataError, ParameterError
 from cofactor.evaluation.experiment import Experiment
+from cofactor.models.sampled.training import Training
 
 # Pairs of test that were in training, and items that only test has, are told of in warnings.
 pytestmark = pytest.mark.filterwarnings("ignore::cofactor.CofactorWarning")
@@ -362,6 +363,21 @@ def test_ctrl_c_in_a_search_ends_the_run(run, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run(("[models.chain]", f"{TUNE}\n[models.chain]"))
     assert len(fits) == 3
+
+
+def test_ctrl_c_in_a_fit_that_could_keep_something_ends_the_run(run, monkeypatch, tmp_path):
+    """Nothing half trained is written down as a result, nor taken over by the run that goes on."""
+
+    def stopped(self, number, rate):
+        if number == 1:
+            raise KeyboardInterrupt
+        return 1.0
+
+    monkeypatch.setattr(Training, "epoch", stopped)
+    sampled = '[models.sampled]\nclass = "SampledMF"\nloss = "bpr"\nepochs = 3\n[models.als]'
+    with pytest.raises(KeyboardInterrupt):
+        run(("[models.als]", sampled), out=tmp_path / "o")
+    assert len(list((tmp_path / "o" / "unfinished").glob("*.parquet"))) == 1  # that of the model before
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from cofactor.evaluation.fit_options import as_fit_options, check_fit_options, o
 from cofactor.evaluation.measure import DEFAULT_METRICS, measure
 from cofactor.evaluation.training import Training
 from cofactor.metrics import parse_all
+from cofactor.models.base.epochs import part_of_more
 from cofactor.models.base.rating import RatingModel
 from cofactor.system.progress import progress_bar
 
@@ -122,7 +123,7 @@ def _measured(
             for row, (name, model) in enumerate(models.items()):
                 bar.set_postfix(fold=fold + 1, model=name, refresh=True)
                 fitted = deepcopy(model)
-                with named(name, "fit"):
+                with named(name, "fit"), part_of_more():
                     data, given = training.of(fitted), of_fold(options.get(name, {}), split.train)
                     start = time.perf_counter()
                     fitted.fit(data, progress=False, **given)

@@ -16,6 +16,7 @@ from cofactor.errors import CofactorError, ParameterError
 from cofactor.evaluation.fit_options import check_fit_options, options_by_name, told_of
 from cofactor.evaluation.known import held_out
 from cofactor.evaluation.measure import Measurement, measure
+from cofactor.models.base.epochs import part_of_more
 from cofactor.system.memory import peak_growth
 
 if TYPE_CHECKING:
@@ -206,7 +207,8 @@ def run_entry(
                 check_fit_options(subject, entry.fit_options)
                 given = {**entry.fit_options, **({} if progress is None else {"progress": progress})}
                 start = time.perf_counter()
-                subject.fit(data, **given)
+                with part_of_more():
+                    subject.fit(data, **given)
                 result.seconds["fit_seconds"] = time.perf_counter() - start
             task = "evaluate"
             if entry.kind == "table":

@@ -20,6 +20,7 @@ from cofactor.evaluation.measure import measure, warn_of_seen
 from cofactor.evaluation.readings import note_choice
 from cofactor.metrics import parse_all
 from cofactor.metrics.kinds import needs_of
+from cofactor.models.base.epochs import part_of_more
 from cofactor.models.base.fitting import options_of_fit
 from cofactor.models.base.parameters import with_parameters
 from cofactor.system.files import check_output, write_table
@@ -172,7 +173,8 @@ class _Run:
                 model = self._made(spec, made)
             x: Any = fold.of(model)
             start = time.perf_counter()
-            self._fit(spec, model, x)
+            with part_of_more():
+                self._fit(spec, model, x)
             made.fit_seconds, made.fitted, made.made = time.perf_counter() - start, model, repr(model)
             note_choice(model, made.chosen)
             with readings_kept(folder, spec.name) as kept:

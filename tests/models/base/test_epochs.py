@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cofactor.errors import CofactorError, CofactorWarning
-from cofactor.models.base.epochs import Plan, Rate, run_epochs, watched
+from cofactor.models.base.epochs import Plan, Rate, part_of_more, run_epochs, watched
 
 
 class Course:
@@ -156,6 +156,17 @@ def test_who_watches_sees_scores_and_may_end_it():
     assert seen == [(1, 0.1), (2, 0.2), (1, 0.1), (2, 0.2), (3, 0.3), (1, 0.1), (2, 0.05)]
     Course([3.0, 2.0], [0.1, 0.2]).run()
     assert len(seen) == 7
+
+
+def test_a_part_of_more_is_not_kept_and_is_watched_as_before():
+    seen = []
+    with pytest.raises(KeyboardInterrupt), part_of_more():
+        Course([3.0, 2.0, KeyboardInterrupt()]).run()
+    with watched(lambda *told: seen.append(told)), part_of_more():
+        Course([3.0], [0.1]).run()
+    assert seen == [(1, 0.1)]
+    with pytest.warns(CofactorWarning, match="stopped by Ctrl-C"):
+        Course([3.0, 2.0, KeyboardInterrupt()]).run()
 
 
 # Divergence

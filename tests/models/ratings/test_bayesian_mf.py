@@ -9,7 +9,8 @@ import pytest
 import cofactor as cf
 from cofactor.kernels import on
 from cofactor.kernels.csr import CSR
-from cofactor.models.ratings import bayesian_mf
+from cofactor.models.base.epochs import part_of_more
+from cofactor.models.ratings import bayesian_mf, biased_mf
 from cofactor.models.ratings.bayesian_sampler import Prior, Sampler, draw_noise, draw_prior
 from reference import gaussian_rows as reference
 
@@ -216,6 +217,9 @@ def test_ctrl_c_keeps_the_samples_that_there_are(monkeypatch, tmp_path):
         sweep(self)
 
     monkeypatch.setattr(Sampler, "sweep", interrupted)
+    with part_of_more(), pytest.raises(KeyboardInterrupt):  # as in a search
+        cf.BayesianMF(3, burn_in=3, samples=10, thinning=2).fit(ratings)
+    left = iter(range(9))
     with pytest.warns(cf.CofactorWarning, match="stopped by Ctrl-C after 3 of 10 samples"):
         model = cf.BayesianMF(3, burn_in=3, samples=10, thinning=2).fit(ratings)
     assert (len(model.item_samples_), len(model.loss_history_)) == (3, 9)
@@ -224,6 +228,19 @@ def test_ctrl_c_keeps_the_samples_that_there_are(monkeypatch, tmp_path):
     np.testing.assert_array_equal(loaded.rate([0, 1], [2, 3])[0], model.rate([0, 1], [2, 3])[0])
     with pytest.raises(KeyboardInterrupt):
         cf.BayesianMF(3).fit(ratings)
+
+
+def test_ctrl_c_in_what_it_starts_from_ends_the_fit(monkeypatch):
+    epoch = biased_mf._Alternation.epoch
+
+    def interrupted(self, number, rate):
+        if number == 2:
+            raise KeyboardInterrupt
+        return epoch(self, number, rate)
+
+    monkeypatch.setattr(biased_mf._Alternation, "epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cf.BayesianMF(3).fit(planted(60, 50)[0])
 
 
 def test_what_cannot_be_solved_is_told():

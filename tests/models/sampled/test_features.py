@@ -97,6 +97,29 @@ def test_items_without_a_row_have_a_vector_of_their_own(x, kinds):
     assert share_of_own_kind(model.recommend(k=5)) > 0.8
 
 
+@pytest.mark.parametrize("side", ["item", "user"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_table_of_nobody_who_is_known_is_refused(side, inside, x, kinds, groups):
+    """Ids that interactions were widened by before are nobody either."""
+    table = (kinds if side == "item" else groups).with_columns(pl.col(f"{side}_id") + 1000)
+    model = cf.Blend(cf.Popular(), make()) if inside else make()
+    told = rf"{side}_features: none of the \d+ {side}s with interactions, such as \d+, has a row .* first id is 1000"
+    with pytest.raises(DataError, match=told):
+        model.fit(x, **{f"{side}_features": table})
+    wider = x.widened(**{f"{side}s": cf.IdMap.from_values(table[f"{side}_id"])})
+    with pytest.raises(DataError, match=told):
+        model.fit(wider, **{f"{side}_features": table})
+
+
+def test_new_ids_are_told_in_the_log(x, kinds, groups, caplog):
+    with caplog.at_level("INFO", "cofactor"):
+        make(epochs=1).fit(x, item_features=kinds, user_features=groups)
+    assert [record.message for record in caplog.records if "new" in record.message] == [
+        "item_features: 12 of 92 ids are new, known by features alone",
+        "user_features: 12 of 252 ids are new, known by features alone",
+    ]
+
+
 def test_features_of_no_use_are_refused(x, kinds):
     with pytest.raises(DataError, match="item_features"):
         make().fit(x, item_features=pl.concat([kinds, kinds.head(1)]))

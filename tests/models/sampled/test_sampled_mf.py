@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 import cofactor as cf
 from cofactor.errors import CofactorError, CofactorWarning, DataError, ParameterError
 from cofactor.kernels.csr import CSR
-from cofactor.models.base.epochs import Rate
+from cofactor.models.base.epochs import Rate, part_of_more
 from cofactor.models.sampled.training import Training
 from models.sampled.learning import LOSSES, N_ITEMS, kind_of, make, ndcg, share_of_own_kind
 
@@ -324,6 +324,45 @@ def test_a_stop_in_the_first_epoch_changes_nothing(x, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         model.fit(x)
     assert all(map(np.array_equal, before, vectors(model)))
+
+
+@pytest.mark.parametrize("loss", ["softmax", "softmax@k", "bsl"])
+def test_a_stop_while_the_temperature_is_searched_ends_the_fit(loss, x, monkeypatch):
+    model = make(loss, temperature=None, epochs=2)
+    interrupted(monkeypatch, at=2)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x)
+    with pytest.raises(cf.NotFittedError):
+        model.recommend()
+
+
+def test_a_stop_while_training_with_all_pairs_ends_what_it_is_a_part_of(x, monkeypatch):
+    n = len(make("bpr", epochs=None, patience=2).fit(x).loss_history_)
+    interrupted(monkeypatch, at=n + 1)
+    with part_of_more(), pytest.raises(KeyboardInterrupt):
+        make("bpr", epochs=None, patience=2).fit(x)
+
+
+def test_a_stop_of_a_model_inside_ends_the_whole(x, monkeypatch):
+    blend = cf.Blend(make("bpr"), cf.Popular())
+    interrupted(monkeypatch, at=2)
+    with pytest.raises(KeyboardInterrupt):
+        blend.fit(x)
+    with pytest.raises(cf.NotFittedError):
+        blend.recommend()
+
+
+def test_a_stop_ends_comparisons(pairs, held_out, monkeypatch):
+    """Nothing that is half trained is measured beside others."""
+    events = cf.read_events(pairs, user="user_id", item="item_id")
+    for compared in (
+        lambda: cf.compare({"bpr": make("bpr")}, events, held_out),
+        lambda: cf.cross_validate(make("bpr"), events, 2),
+    ):
+        interrupted(monkeypatch, at=2)
+        with pytest.raises(KeyboardInterrupt):
+            compared()
+        monkeypatch.undo()
 
 
 def test_users_who_have_everything_are_passed_over_and_told_in_the_log(x, pairs, caplog):

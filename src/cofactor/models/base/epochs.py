@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Course", "Plan", "Rate", "require_finite", "run_epochs", "watched"]
+__all__ = ["Course", "Plan", "Rate", "is_part_of_more", "part_of_more", "require_finite", "run_epochs", "watched"]
 
 _DIVERGED = 3.0  # times the loss that training began with
 _WATCH: ContextVar[Callable[[int, float], object] | None] = ContextVar("watched", default=None)
@@ -35,6 +35,18 @@ def watched(watch: Callable[[int, float], object]) -> Iterator[None]:
         yield
     finally:
         _WATCH.reset(token)
+
+
+@contextmanager
+def part_of_more() -> Iterator[None]:
+    """Let trainings in the block be parts of what was asked for: Ctrl-C ends all of it, and nothing is kept there."""
+    with watched(_WATCH.get() or (lambda *_: None)):
+        yield
+
+
+def is_part_of_more() -> bool:
+    """Whether Ctrl-C has to be passed on, whatever was learned so far."""
+    return _WATCH.get() is not None
 
 
 class Rate(NamedTuple):
@@ -149,7 +161,7 @@ def run_epochs(
                 loss = one_epoch(epoch, now)
                 found = None if score is None else score()
             except KeyboardInterrupt:
-                if bring_back is None or plan.rates is not None or _WATCH.get() is not None:
+                if bring_back is None or plan.rates is not None or is_part_of_more():
                     raise
                 warn(f"{name}: stopped by Ctrl-C in epoch {epoch + 1} of {plan.epochs}; what epoch {kept} left is kept")
                 bring_back()

@@ -19,6 +19,7 @@ from cofactor.data.tables import read_table
 from cofactor.data.user_items import UserItems
 from cofactor.errors import DataError, ParameterError
 from cofactor.kernels.csr import CSR
+from cofactor.models.base.epochs import part_of_more
 from cofactor.models.base.model import Model
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ def fitted_copies(whole: Model, parts: tuple[M, ...], fit: Callable[[M], object]
     inner: list[tuple[M, M]] = []
     for one in copies:
         vars(one)[_INSIDE] = True
-        fit(one)
+        with part_of_more():
+            fit(one)
         vars(one).pop(_INSIDE, None)
         inner += vars(one).pop(_PARTS, ())
         vars(one)[_OWN] = True

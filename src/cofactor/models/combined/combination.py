@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cofactor.checks import check_at_least
-from cofactor.data.features import new_ids
+from cofactor.data.widened import widened
 from cofactor.errors import ParameterError
 from cofactor.models.base.fitting import fitted_copies, in_one_step, options_of_fit
 from cofactor.models.base.recommender import Recommender
@@ -15,6 +15,7 @@ from cofactor.models.base.recommender import Recommender
 if TYPE_CHECKING:
     from typing import Self
 
+    from cofactor.data.features import Of
     from cofactor.data.interactions import Interactions
     from cofactor.data.tables import TableLike
 
@@ -85,7 +86,7 @@ def check_weights_of(models: tuple[Recommender, ...], weights: Any) -> None:  # 
 def _fit_models(
     whole: Combination,
     interactions: Interactions,
-    tables: dict[str, TableLike | None],
+    tables: dict[Of, TableLike | None],
     progress: bool | None,
 ) -> Interactions:
     """Fit copies of ``whole.models`` on the same users and items, those that tables of features tell of among them.
@@ -112,8 +113,7 @@ def _fit_models(
     x = interactions
     for of, table in tables.items():
         if table is not None:
-            new = new_ids(table, of, x.items if of == "item" else x.users)
-            x = x.widened(items=new) if of == "item" else x.widened(users=new)
+            x = widened(x, table, of)
 
     def fit(model: Recommender) -> None:
         known = options_of_fit(model)

@@ -27,6 +27,7 @@ import numpy as np
 from cofactor.checks import check_at_least, warn
 from cofactor.errors import DataError
 from cofactor.kernels.arrays import width_of
+from cofactor.models.base.epochs import is_part_of_more, part_of_more
 from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.rating import RatingModel
 from cofactor.models.ratings.bayesian_sampler import Prior, Sample, Sampler, Side, forms, inverse
@@ -154,7 +155,7 @@ class BayesianMF(RatingModel):
                     bar.set_postfix(loss=f"{losses[-1]:.4g}", refresh=False)
                     bar.update()
             except KeyboardInterrupt:
-                if not n_kept:
+                if not n_kept or is_part_of_more():
                     raise
                 warn(f"BayesianMF: stopped by Ctrl-C after {n_kept} of {self.samples} samples, which are kept")
                 for name in Sample._fields:
@@ -179,7 +180,8 @@ class BayesianMF(RatingModel):
         """Items, standardized, to start from: those of a few sweeps of alternating least squares."""
         model = BiasedMF(self.factors, epochs=_FIRST_EPOCHS, seed=self.seed, threads=self.threads)
         model.device = self.device
-        model.fit(ratings, progress=False)
+        with part_of_more():
+            model.fit(ratings, progress=False)
         return np.column_stack([model.item_factors_ / np.float32(model.std_**0.5), model.item_biases_ / model.std_])
 
     def _sweeps(self) -> int:

@@ -8,8 +8,7 @@ import numpy as np
 import scipy
 
 from cofactor.data.features import Features
-from cofactor.data.tables import read_table
-from cofactor.errors import DataError
+from cofactor.data.widened import widened
 from cofactor.kernels.arguments import FmSide
 from cofactor.kernels.arrays import width_of
 from cofactor.kernels.csr import CSR
@@ -71,15 +70,8 @@ def described(x: Ratings, side: Of, table: TableLike | None) -> tuple[Ratings, F
     """
     if table is None:
         return x, None, []
-    what, ids = f"{side}_features", x.items if side == "item" else x.users
     features = Features.from_frame(table, side)
-    new = features.new_ids(table, ids)
-    if len(new) == len(read_table(table, (f"{side}_id",), what)):
-        raise DataError(
-            f"{what}: none of the {len(ids):,} {side}s with ratings, such as {ids.ids[0]!r}, has a row in the table, "
-            f"whose first id is {new.ids[0]!r}; are the ids of both the same?"
-        )
-    x = x.widened(items=new) if side == "item" else x.widened(users=new)
+    x = widened(x, table, side)
     matrix = features.encode(table, x.items if side == "item" else x.users)
     fields = np.repeat(np.arange(len(features.columns)), [column.n_features for column in features.columns])
     return x, features, [(matrix, fields.astype(np.int32))]

@@ -10,6 +10,7 @@ from cofactor.checks import warn
 from cofactor.data.features import Features
 from cofactor.data.ids import IdMap
 from cofactor.data.tables import read_table
+from cofactor.data.widened import widened
 from cofactor.errors import ParameterError
 from cofactor.kernels.csr import CSR
 from cofactor.models.base.held_out import new_pairs
@@ -48,6 +49,11 @@ def describe(
     Returns
     -------
     Interactions, Features or None, CSR (n_users or n_items, n_features) or None
+
+    Raises
+    ------
+    DataError
+        The table cannot be used, or is the first one and tells of nobody who has interactions.
     """
     features = None if known is None else known.features
     if table is None and (known is None or features is None):
@@ -57,8 +63,7 @@ def describe(
         return x, features, _moved(known.described, known.ids, ids)  # type: ignore[union-attr, arg-type]
     remembered = features is not None
     features = features or Features.from_frame(table, side)
-    new = features.new_ids(table, x.items if side == "item" else x.users)
-    x = x.widened(items=new) if side == "item" else x.widened(users=new)
+    x = widened(x, table, side, some_known=not remembered)
     ids = x.items if side == "item" else x.users
     if not remembered:
         return x, features, features.encode(table, ids)

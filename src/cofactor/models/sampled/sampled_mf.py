@@ -32,9 +32,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
-from cofactor.checks import check_at_least, check_type, warn
+from cofactor.checks import check_at_least, check_type
 from cofactor.data.interactions import Interactions
-from cofactor.errors import CofactorError, ParameterError
+from cofactor.errors import ParameterError
 from cofactor.models.base.epochs import Plan
 from cofactor.models.base.fitting import as_interactions, in_one_step
 from cofactor.models.base.held_out import entries, some_entries, wanted_pairs
@@ -149,8 +149,9 @@ class SampledMF(SampledFactors):
 
     Notes
     -----
-    Ctrl-C ends training with the best state so far, which a warning tells; before the first epoch ended, nothing is
-    changed. Vectors of new users are trained from their histories, a dozen steps with the items held.
+    Ctrl-C ends training with the best state so far, which a warning tells; before the first epoch ended, the search of
+    the temperature included, nothing is changed. Vectors of new users are trained from their histories, a dozen steps
+    with the items held.
 
     Examples
     --------
@@ -309,13 +310,8 @@ class SampledMF(SampledFactors):
             return self
         del training
         again = self._training(matrix, rows, use, warm_start, x)  # with all pairs, for as long as was best
-        try:
-            again.run(Plan(self.epoch_, rates=course.rates), None, progress=progress)
-        except (KeyboardInterrupt, CofactorError) as error:
-            why = "stopped by Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error)
-            warn(f"SampledMF, again with the pairs held out: {why}; what was trained without them is kept")
-            return self
-        self._take(again, rows)
+        if again.repeat(course, progress=progress):
+            self._take(again, rows)
         return self
 
     def partial_fit(

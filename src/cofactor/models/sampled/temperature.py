@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cofactor.kernels.filters import Filters
-from cofactor.models.base.epochs import Plan
+from cofactor.models.base.epochs import Plan, part_of_more
 from cofactor.models.base.held_out import entries, mean_ndcg, some_entries
 from cofactor.models.sampled.rows import Rows
 from cofactor.models.sampled.training import Training, tables
@@ -54,7 +54,8 @@ def chosen_temperature(kernels: Kernels, matrix: CSR, use: dict[str, Any]) -> fl
         top = kernels.top_k(of_users[users], of_items, _PLACES, filters=seen, threads=use.get("threads"))
         return mean_ndcg(top, wanted)
 
-    return max(_TEMPERATURES, key=gain)
+    with part_of_more():
+        return max(_TEMPERATURES, key=gain)
 
 
 def positive_temperature(use: dict[str, Any], temperature: float) -> float:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cofactor.checks import warn
+from cofactor.errors import CofactorError
 from cofactor.kernels.arguments import Table
 from cofactor.kernels.arrays import width_of
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
-from cofactor.models.base.epochs import require_finite, run_epochs
+from cofactor.models.base.epochs import Plan, is_part_of_more, require_finite, run_epochs
 from cofactor.models.base.held_out import mean_ndcg
 from cofactor.models.sampled.rows import composed, unit
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from cofactor.kernels.arrays import Float
     from cofactor.kernels.cpu import Kernels
-    from cofactor.models.base.epochs import Course, Plan, Rate
+    from cofactor.models.base.epochs import Course, Rate
     from cofactor.models.sampled.rows import Rows
 
 __all__ = ["Training", "fold_in", "tables"]
@@ -104,6 +105,19 @@ class Training:
             return mean_ndcg(top, wanted)
 
         return run_epochs("SampledMF", plan, self.epoch, self.snapshot, score, progress=progress)
+
+    def repeat(self, course: Course, *, progress: bool | None) -> bool:
+        """Go through a course again, up to what was kept of it; False, with a warning, where it came to no end."""
+        try:
+            self.run(Plan(course.kept, rates=course.rates), None, progress=progress)
+        except (KeyboardInterrupt, CofactorError) as error:
+            stopped = isinstance(error, KeyboardInterrupt)
+            if stopped and is_part_of_more():
+                raise
+            why = "stopped by Ctrl-C" if stopped else str(error)
+            warn(f"SampledMF, again with the pairs held out: {why}; what was trained without them is kept")
+            return False
+        return True
 
     def tell_if_idle(self, course: Course) -> None:
         """Warn if some epochs taught next to nothing, as where large steps have thrown cosines' vectors far away."""

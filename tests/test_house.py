@@ -1,6 +1,7 @@
 """The house is as its papers say: the picture, the names of kernels, the folders of tests, the public names."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest

@@ -39,6 +39,36 @@ def test_an_address_where_somebody_else_listens(monkeypatch):
             cf.cluster.connect(f"127.0.0.1:{other.getsockname()[1]}")
 
 
+def test_auto_where_nobody_answers(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    started = time.monotonic()
+    with pytest.raises(cf.CofactorError, match=r"address='auto' is '[0-9.]+:1' here .*nobody answers.*ray start"):
+        cf.cluster.connect("auto")
+    assert time.monotonic() - started < 10
+
+
+def test_auto_of_a_cluster_that_is_gone_or_was_never_there(monkeypatch):
+    services = pytest.importorskip("ray._private.services")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(services, "find_gcs_addresses", set)  # whatever else runs on this machine
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda folder: None)
+    with pytest.raises(
+        cf.CofactorError, match=r"address='auto': no cluster of Ray is found .*start one with ray start"
+    ):
+        cf.cluster.connect("auto")
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda folder: "127.0.0.1:1")  # ray_current_cluster
+    with pytest.raises(cf.CofactorError, match=r"'[0-9.]+:1' here .*nobody answers"):
+        cf.cluster.connect("auto")
+
+
+def test_auto_finds_a_cluster(cluster, monkeypatch):
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert engine.answering("auto") == address
+
+
 def test_nodes_of_other_versions(cluster, monkeypatch):
     monkeypatch.setattr("cofactor.cluster.connection.__version__", "9.9")
     with pytest.raises(cf.CofactorError, match=r"node .* has cofactor .*, this process 9\.9; install the same"):

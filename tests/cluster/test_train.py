@@ -36,10 +36,30 @@ def test_a_model_is_trained_on_a_cluster(connected, log, local, tmp_path):
     assert cf.load(tmp_path / "model").interactions_.nnz == other.interactions_.nnz
 
 
+def test_all_that_a_cluster_is_told_is_passed_on(connected, log, tmp_path, monkeypatch):
+    given, made = {}, cf.cluster.ClusterEvents.interactions
+    monkeypatch.setattr(
+        cf.cluster.ClusterEvents,
+        "interactions",
+        lambda self, weight, **options: given.update(options) or made(self, weight, **options),
+    )
+    options = ["-p", "factors=4", "-p", "iterations=2", "-p", "regularization=0.1", "--workers", 2, "--threads", 1]
+    options += ["--checkpoint", tmp_path / "kept", "--every", 2, "--wire", "float16"]
+    done = run(log, "-o", tmp_path / "model", "--cluster", "local", *options)
+    assert done.exit_code == 0, done.output
+    kept = str(tmp_path / "kept")
+    assert given == {"workers": 2, "threads": 1, "checkpoint": kept, "every": 2, "wire": "float16"}
+    wrong = run(log, "-o", tmp_path / "other", "--cluster", "local", "--wire", "int8")
+    assert "wire" in str(wrong.exception or "") + wrong.output
+    assert wrong.exit_code != 0
+
+
 def test_options_that_do_not_go_together(connected, log, tmp_path):
     for options, why in (
         (["--workers", 2], "--workers is for --cluster"),
         (["--checkpoint", "kept"], "--checkpoint is for --cluster"),
+        (["--wire", "float16"], "--wire is for --cluster"),
+        (["--cluster", "head:6379", "--every", 3], "--every is for --checkpoint"),
         (["--cluster", "head:6379", "--min-item-count", 3], "filter the log before"),
     ):
         done = run(log, "-o", tmp_path / "model", *options)

@@ -55,13 +55,19 @@ def train(
     checkpoint: Annotated[
         str | None, typer.Option("--checkpoint", help="Of a cluster: a folder to go on from after a crash.")
     ] = None,
+    every: Annotated[int | None, typer.Option("--every", help="Iterations between checkpoints; default: 1.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", help="Of each worker of a cluster; default: all.")] = None,
+    wire: Annotated[
+        str | None, typer.Option("--wire", help="Of a cluster: vectors travel as float32 or float16.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Fit a model on an event log and save it."""
     check_writable(output)
     made = build_models([model], param or [])[model]
     tables: dict[str, Any] = features.by_model({model: made})[model]
-    _check_cluster(cluster, workers, checkpoint, min_user_count or min_item_count)
+    least = min_user_count or min_item_count
+    parts = _parts(cluster, least, workers=workers, threads=threads, checkpoint=checkpoint, every=every, wire=wire)
     if index and not has_factors(made):
         raise ParameterError(f"--index is for models of factors, and those made of such; {model} has none")
     weight = weighing.expression()
@@ -75,7 +81,7 @@ def train(
         else:
             connected = ends.enter_context(connect(None if cluster == "local" else cluster))
             log = connected.read_events(events, **columns.options())
-            x = ends.enter_context(log.interactions(weight, workers=workers, checkpoint=checkpoint))
+            x = ends.enter_context(log.interactions(weight, **parts))
         read = time.perf_counter()
         made.fit(x, **tables)
         fitted = time.perf_counter()
@@ -92,22 +98,31 @@ def train(
         "fit_seconds": fitted - read,
         "output": str(output),
     }
+    _tell(summary, as_json)
+
+
+def _tell(summary: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(summary)
         return
+    losses, read, fitted = summary["loss"], summary["read_seconds"], summary["fit_seconds"]
     counts = {name: f"{summary[name]:,}" for name in ("events", "users", "items", "interactions")}
     loss = {"loss": f"{losses[0]:.6g} after the first iteration, {losses[-1]:.6g} after the last"} if losses else {}
-    seconds = {"seconds": f"{read - started:.1f} reading, {fitted - read:.1f} fitting"}
-    print_facts({"model": summary["model"], **counts, **loss, **seconds, "saved to": output})
+    seconds = {"seconds": f"{read:.1f} reading, {fitted:.1f} fitting"}
+    print_facts({"model": summary["model"], **counts, **loss, **seconds, "saved to": summary["output"]})
 
 
-def _check_cluster(cluster: str | None, workers: int | None, checkpoint: str | None, least: int) -> None:
-    """Raise where options do not go together."""
-    for name, value in (("--workers", workers), ("--checkpoint", checkpoint)):
-        if cluster is None and value is not None:
-            raise ParameterError(f"{name} is for --cluster; give --cluster ADDRESS, or --cluster local")
+def _parts(cluster: str | None, least: int, **given: object) -> dict[str, Any]:
+    """Those options of a cluster that are given; raises where options do not go together."""
+    parts = {name: value for name, value in given.items() if value is not None}
+    for name in parts:
+        if cluster is None:
+            raise ParameterError(f"--{name} is for --cluster; give --cluster ADDRESS, or --cluster local")
+    if "every" in parts and "checkpoint" not in parts:
+        raise ParameterError("--every is for --checkpoint; give the folder too")
     if cluster is not None and least:
         raise ParameterError("--min-user-count and --min-item-count are not for --cluster; filter the log before")
+    return parts
 
 
 def _described(log: Events | ClusterEvents) -> dict[str, Any]:

@@ -181,6 +181,8 @@ def fit_als(
     if model.factors is not None:
         _check_stores(x.shape, model.factors, x.wire)  # before workers start and read
     pool = x.pool()
+    if checkpoint is not None:
+        checkpoint = checkpoint.of_rows(x.sketched(), header)
     if header is None:
         model._settle(x, warm_start)
     else:

@@ -4,41 +4,46 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
 import polars as pl
 
+from cofactor.cluster.sketch import alike, digest
 from cofactor.cluster.storage import delete, exists, join, read_array, read_json, write_array, write_json
 from cofactor.errors import ArtifactError, ParameterError
 from cofactor.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from cofactor.cluster.shards import Description
+    from cofactor.cluster.sketch import Block
 
 __all__ = ["Checkpoint", "fingerprint"]
 
-_HEADER, _FORMAT = "checkpoint.json", 1
+_HEADER, _FORMAT = "checkpoint.json", 2
 _PIECE = 1 << 20  # ids
 
 
 def fingerprint(of: Description, *counts: NDArray[np.int64]) -> str:
-    """The SHA-256 of the ids, their numbers of events, the newest event and the weight."""
-    digest = hashlib.sha256(repr((of.facts, str(of.weight))).encode())
+    """The SHA-256 of the ids, their numbers of events, the newest event and the weight: what is known before rows are.
+
+    :meth:`Checkpoint.of_rows` looks at the pairs and their weights.
+    """
+    told = hashlib.sha256(repr((of.facts, str(of.weight))).encode())
     for ids in (of.users.ids, of.items.ids):
         for at in range(0, len(ids), _PIECE):
             part = ids.slice(at, _PIECE)
             text = part.bin.encode("hex") if part.dtype == pl.Binary else part.cast(pl.String)
-            digest.update("\0".join(text.to_list()).encode())
+            told.update("\0".join(text.to_list()).encode())
     for numbers in counts:
-        digest.update(np.ascontiguousarray(numbers).data)
-    return digest.hexdigest()
+        told.update(np.ascontiguousarray(numbers).data)
+    return told.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -53,11 +58,14 @@ class Checkpoint:
         Fingerprint of the data.
     params : mapping
         Of the model, those that its vectors depend on.
+    rows : sequence of Block
+        What tells the rows of the data from others.
     """
 
     folder: str
     data: str
     params: Mapping[str, Any]
+    rows: Sequence[Block] = ()
 
     def read(self) -> dict[str, Any] | None:
         """What was kept last, None where there is nothing.
@@ -75,13 +83,11 @@ class Checkpoint:
         header = read_json(path)
         if header.get("format") != _FORMAT:
             raise ArtifactError(f"{path} has format {header.get('format')!r}, this cofactor reads {_FORMAT}; delete it")
-        for name, told in (("files", dict), ("settled", dict), ("losses", list), ("params", dict)):
+        for name, told in (("files", dict), ("settled", dict), ("losses", list), ("params", dict), ("rows", dict)):
             if not isinstance(header.get(name), told):
                 raise ArtifactError(f"{path} is damaged: {name} is {header.get(name)!r}; delete it")
         if header.get("data") != self.data:
-            raise ParameterError(
-                f"checkpoint={self.folder!r} is of other data (another log, or weight); give another, or delete it"
-            )
+            raise self._other("another log, or weight")
         for name, value in self.params.items():
             if header["params"].get(name) != value:
                 raise ParameterError(
@@ -89,6 +95,23 @@ class Checkpoint:
                     f"{value!r}; give another folder, or delete it"
                 )
         return header
+
+    def of_rows(self, rows: Sequence[Block], header: Mapping[str, Any] | None) -> Checkpoint:
+        """A checkpoint of these rows.
+
+        Raises
+        ------
+        ParameterError
+            What was kept last is of other pairs or weights.
+        """
+        if header is not None and header["rows"].get("pairs") != digest(rows):
+            raise self._other("other pairs of users and items")
+        if header is not None and not alike(rows, header["rows"].get("weights")):
+            raise self._other("the same pairs with other weights")
+        return replace(self, rows=rows)
+
+    def _other(self, how: str) -> ParameterError:
+        return ParameterError(f"checkpoint={self.folder!r} is of other data ({how}); give another folder, or delete it")
 
     def names(self) -> dict[str, str]:
         """New paths for the arrays of a state."""
@@ -129,6 +152,7 @@ class Checkpoint:
                     "cofactor": __version__,
                     "data": self.data,
                     "params": dict(self.params),
+                    "rows": {"pairs": digest(self.rows), "weights": [list(row.weights) for row in self.rows]},
                     "settled": dict(settled),
                     "losses": losses,
                     "files": {kind: name.rpartition("/")[2].rpartition("\\")[2] for kind, name in names.items()},

@@ -79,32 +79,48 @@ def answering(address: str | None) -> str:
     check_type(
         "address", address, str | None, "host:port of a head node, 'auto', or None for a cluster of this machine"
     )
-    if address is None or address in ("local", "auto"):
-        return address or "local"
-    host, _, port = address.rpartition(":")
-    if "://" in address or not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+    if address is None or address == "local":
+        return "local"
+    found, told = address, f"address={address!r}"
+    if address == "auto":
+        found = _current()
+        told = f"address='auto' is {found!r} here (by RAY_ADDRESS, or the last ray start)"
+    host, _, port = found.rpartition(":")
+    if "://" in found or not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise ParameterError(
             f"address must be host:port of the head node (as ray start --head tells it), 'auto' on a machine of the "
-            f"cluster, or None for a cluster of this machine, got {address!r}"
+            f"cluster, or None for a cluster of this machine, got {found!r}"
         )
     try:
         socket.create_connection((host, int(port)), _ANSWERS).close()
     except OSError as error:
         raise CofactorError(
-            f"address={address!r}: nobody answers there ({error}); start a head node with ray start --head, or open "
-            "the port"
+            f"{told}: nobody answers there ({error}); start a head node with ray start --head, or open the port"
         ) from error
-    check = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    check = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", found]
     try:
         healthy = subprocess.run(check, capture_output=True, timeout=_HEALTHY, check=False).returncode == 0
     except subprocess.TimeoutExpired:
         healthy = False
     if not healthy:
         raise CofactorError(
-            f"address={address!r}: something listens there, but it does not answer as the head node of a Ray cluster "
-            "of this version and token; give the address that ray start --head tells"
+            f"{told}: something listens there, but it does not answer as the head node of a Ray cluster of this "
+            "version and token; give the address that ray start --head tells"
         )
-    return address
+    return found
+
+
+def _current() -> str:
+    """What Ray takes for "auto", so that it can be looked at before: ``ray.init`` waits minutes where it is gone."""
+    from ray._private.services import canonicalize_bootstrap_address_or_die  # nothing public tells it unconnected
+
+    try:
+        return str(canonicalize_bootstrap_address_or_die("auto"))
+    except (ConnectionError, OSError, ValueError) as error:
+        raise CofactorError(
+            f"address='auto': no cluster of Ray is found on this machine ({error}); give host:port of a head node, "
+            "start one with ray start --head, or give None for a cluster of this machine"
+        ) from error
 
 
 @contextmanager

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from cofactor.cluster.sketch import Block
     from cofactor.data.ids import IdMap
 
 __all__ = ["ClusterInteractions"]
@@ -183,6 +184,11 @@ class ClusterInteractions(Sharded):
         except BaseException:
             self.close()  # Ctrl-C among it: no worker stays
             raise
+
+    def sketched(self) -> list[Block]:
+        """What tells the rows from others, by blocks, whatever the number of workers; starts these."""
+        pool = self.pool()
+        return [block for part in pool.steadily(lambda: pool.all("sketched")) for block in part]
 
     def kept(self, model: ImplicitALS) -> Checkpoint | None:
         """Where the state of a model's fit is kept."""

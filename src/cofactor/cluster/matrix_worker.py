@@ -8,6 +8,7 @@ import numpy as np
 
 from cofactor.cluster.pool import Worker
 from cofactor.cluster.shards import Description, shard
+from cofactor.cluster.sketch import Block, sketched
 from cofactor.system.memory import give_back
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class MatrixWorker(Worker):
         """Number of entries, their sum, and the largest."""
         values = self.sides[0].values
         return len(values), self.sides[0].total(), float(values.max(initial=0))
+
+    def sketched(self) -> list[Block]:
+        """What tells this worker's users' rows from others."""
+        return sketched(self.sides[0], self.blocks[0] - self.blocks[0][0])
 
     def take(self, rows: NDArray[np.int64]) -> CSR:
         """Those of the given users who are this worker's."""

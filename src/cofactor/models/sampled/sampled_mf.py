@@ -63,6 +63,7 @@ LossName = Literal["bpr", "hinge", "adaptive_hinge", "warp", "logistic", "softma
 OptimizerName = Literal["sgd", "adagrad", "adam"]
 _EPOCHS = 100  # at most, where held-out pairs say when to end
 _HELD_OUT, _SCORED_USERS = 0.1, 5000
+_LESS = "fewer factors, or optimizer='sgd'"
 _NEARLY_ALL = 0.98  # of the pairs: training again with the rest would hardly change anything
 
 
@@ -385,10 +386,12 @@ class SampledMF(SampledFactors):
 
     def _require_memory(self, rows: Rows, matrix: CSR) -> None:
         use = settled(self.params())
-        copies = 2 + {"sgd": 0, "adagrad": 1, "adam": 2}[self.optimizer] + 2  # with the best epoch, and what is kept
-        needed = 4 * (self.factors + 16) * (rows.n * copies + 19 * use["negatives"] * use["shared"]) + 12 * matrix.nnz
+        copies = 1 + {"sgd": 0, "adagrad": 1, "adam": 2}[self.optimizer]
+        row, drawn = 4 * (self.factors + 16), 19 * use["negatives"] * use["shared"]
         what = f"SampledMF(factors={self.factors}) on {rows.n_users:,} users and {rows.n_items:,} items"
-        require_memory(needed, what, "fewer factors, or optimizer='sgd'")
+        with_kept = copies + 3  # the start, the best epoch, and what is kept
+        require_memory(row * (rows.n * with_kept + drawn) + 12 * matrix.nnz, what, _LESS)
+        self._require_on_card(row * (rows.n * copies + drawn) + 8 * matrix.nnz, what, _LESS)
 
     def _check(self) -> None:
         check_parameters(self.params())

@@ -31,6 +31,17 @@ def test_public_names_stay():
     assert set(cf.__all__) == set(PUBLIC.split())
 
 
+def test_what_needs_torch_is_run_where_torch_is():
+    """The step before it has none, and skips these."""
+    asks = 'importorskip("' + 'torch"'
+    files = [path.relative_to(ROOT) for path in HERE.rglob("test_*.py") if asks in path.read_text(encoding="utf-8")]
+    step = (ROOT / ".ci" / "run").read_text().partition("pip install --quiet --retries 0 torch")[2].partition("else")[0]
+    assert files
+    for path in files:
+        in_kernels = path.parent.name == "kernels" and f"{path.stem.removeprefix('test_')}," in step
+        assert str(path) in step or in_kernels, f"name {path} beside torch in .ci/run"
+
+
 def drawing():
     path = ROOT / "docs" / "draw_architecture.py"
     spec = importlib.util.spec_from_file_location("draw_architecture", path)
@@ -82,7 +93,8 @@ def test_functions_that_fetch_ahead_are_always_inlined():
 
 
 def test_every_kernel_is_in_the_contract():
-    offered = {name for name in vars(cpu.Kernels) if not name.startswith("_")} - {"device", "fetch", "hold", "invert"}
+    no_kernels = {"device", "fetch", "free_memory", "hold", "invert"}
+    offered = {name for name in vars(cpu.Kernels) if not name.startswith("_")} - no_kernels
     written = set()
     for kernel in KERNELS:
         written |= set(importlib.import_module(f"cofactor.kernels.cpu.{kernel}").__all__)

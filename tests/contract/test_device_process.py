@@ -213,6 +213,40 @@ def test_what_pytorch_really_says_is_known():
         torch.empty(1 << 52, dtype=torch.uint8)
 
 
+@pytest.fixture
+def card(monkeypatch):
+    """A card of 16 GiB of which one is free, and half a one is PyTorch's for later, as far as is asked before a fit."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for name, told in {
+        "mem_get_info": (2**30, 2**34),
+        "memory_reserved": 3 * 2**29,
+        "memory_allocated": 2**30,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda told=told: told)
+
+
+def test_what_pytorch_keeps_of_a_card_is_free(card):
+    assert on("cuda").free_memory() == 3 * 2**29
+    assert on("torch").free_memory() is on("cpu").free_memory() is None
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        cf.ImplicitALS(6_000, solver="cg", alpha=1.0, regularization=0.1, device="cuda"),
+        cf.SampledMF(3_000_000, device="cuda"),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_a_model_that_has_no_room_on_the_card_says_so_before_it_fits(x, model, card, monkeypatch):
+    monkeypatch.setattr("cofactor.system.memory.available_memory", lambda: 2**50)
+    told = r"40 items, on device='cuda', needs [\d.]+ GiB .*, 1.5 GiB are available; use fewer factors, .*'cpu'"
+    with pytest.raises(cf.ParameterError, match=told):
+        model.fit(x)
+
+
 def test_other_errors_stay_what_they_are():
     with pytest.raises(RuntimeError, match="shapes"), Place("torch").computing("a kernel"):
         raise RuntimeError("shapes do not match")

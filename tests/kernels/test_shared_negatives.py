@@ -93,6 +93,40 @@ def test_with_everything_at_once(cpu_level, loss, optimizer):
     assert_like_the_twin(interactions(), table(optimizer=optimizer, rate=rate), bias_table(), *all_parts(), **options)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "adam"])
+@pytest.mark.parametrize("score", ["cosine", "dot"])
+def test_steps_are_pytorchs(cpu_level, score, optimizer):
+    """Epochs of softmax as one batch against autograd and the optimizers of PyTorch, every row touched in each."""
+    torch = pytest.importorskip("torch", reason="PyTorch is the oracle")
+    dense = np.random.default_rng(5).random((6, 7)) < 0.5
+    dense[np.arange(6), np.arange(6)] = True
+    x = CSR.from_scipy(sp.csr_matrix(dense, dtype=np.float32))
+    rate = {"sgd": 0.3, "adagrad": 0.05, "adam": 0.01}[optimizer]
+    given = table(13, optimizer, rate), table(13, optimizer, rate / 2, width=1, seed=2)
+    parameters = [torch.tensor(t.values.astype(np.float64), requires_grad=True) for t in given]
+    kind = {"sgd": torch.optim.SGD, "adagrad": torch.optim.Adagrad, "adam": torch.optim.Adam}[optimizer]
+    groups = [{"params": [p], "lr": t.learning_rate} for p, t in zip(parameters, given, strict=True)]
+    peer = kind(groups, **({} if optimizer == "sgd" else {"eps": 1e-8}))
+    options = {"sampler": "uniform", "negatives": 40, "batch_size": 1000, "seed": 3}
+    for epoch in range(6):
+        users, items, _, drawn = (torch.tensor(part) for part in next(reference.batches(x, epoch=epoch, **options)))
+        assert set(drawn.tolist()) | set(items.tolist()) == set(range(7))
+        vectors = torch.nn.functional.normalize(parameters[0]) if score == "cosine" else parameters[0]
+        scores = (vectors[users] @ vectors[6:].T + parameters[1][6:, 0]) / 0.4
+        positive, others = scores.gather(1, items[:, None].long()), scores[:, drawn]
+        others = others.masked_fill(items[:, None] == drawn, -torch.inf)
+        total = (torch.logsumexp(torch.cat([positive, others], 1), 1) - positive[:, 0]).mean()
+        peer.zero_grad()
+        total.backward()
+        peer.step()
+        ours = kernels.shared_negatives_epoch(
+            x, *given, loss="softmax", score=score, temperature=0.4, epoch=epoch, **options
+        )
+        assert ours == pytest.approx(total.item(), rel=1e-5)
+        for mine, theirs, first in zip(given, parameters, (0, 6), strict=True):
+            np.testing.assert_allclose(mine.values[first:, :10], theirs.detach().numpy()[first:, :10], atol=2e-5)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("score", ["cosine", "dot"])
 def test_derivatives_of_the_twin_are_finite_differences(loss, score):

@@ -16,6 +16,8 @@ from cofactor.serve.events import Event as Stored
 from cofactor.serve.messages import Event
 from cofactor.serve.request_error import RequestError
 from cofactor.serve.service import Service
+from cofactor.serve.settings import Settings, make_app
+from serve.asking import ask
 from zoo import NAMES, RATED, make, value
 
 X = cf.datasets.synthetic(n_users=60, n_items=40, n_interactions=700, factors=4, seed=0)
@@ -279,3 +281,25 @@ def test_requests_under_way_together(threaded):
     assert sum(sizes) == 400
     assert len(sizes) < 40
     service.close()
+
+
+def test_vectors_that_were_trained_elsewhere_are_served(tmp_path):
+    """Saved, loaded by a service and asked over HTTP, they give the lists that they give in Python."""
+    rng = np.random.default_rng(3)
+    users, items, bias = rng.standard_normal((60, 5)), rng.standard_normal((40, 5)), rng.standard_normal(40)
+    model = cf.FactorModel.from_vectors(users, items, X, item_bias=bias)
+    model.save(tmp_path / "model")
+    app = make_app(Settings({"model": str(tmp_path / "model")}))
+
+    def listed(body):
+        status, told = ask(app, "/recommend", {"k": 5, **body})
+        assert status == 200
+        return [(one["item"], one["score"]) for one in told["lists"][0]["items"]]
+
+    for exclude_seen in (True, False):
+        table = model.recommend([3], k=5, exclude_seen=exclude_seen)
+        assert listed({"user": 3, "exclude_seen": exclude_seen}) == table.select("item_id", "score").rows()
+    history = pl.DataFrame({"user_id": [0, 0], "item_id": [1, 2]})
+    table = model.recommend_for(history, k=5)
+    assert listed({"history": [{"item": 1}, {"item": 2}]}) == table.select("item_id", "score").rows()
+    app.service.close()

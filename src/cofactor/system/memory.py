@@ -90,15 +90,15 @@ def give_back_arrays() -> None:
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
-def require_memory(needed: int, what: str, way_out: str) -> None:
-    """Raise before the work starts when it cannot fit.
+def require_memory(needed: int, what: str, way_out: str, available: int | None = None) -> None:
+    """Raise before the work starts when it cannot fit into what is available, by default of the machine's memory.
 
     Raises
     ------
     ParameterError
         ``needed`` bytes exceed what is available; says how much and what to do.
     """
-    available = available_memory()
+    available = available_memory() if available is None else available
     if available is not None and needed > available:
         raise ParameterError(
             f"{what} needs {needed / 2**30:,.1f} GiB of memory, "

@@ -227,3 +227,38 @@ def test_dislikes_are_for_few_negatives(x, dislikes):
         ParameterError, match=r"dislikes are for losses with few negatives \('bpr', .* not for loss='ccl'"
     ):
         make("ccl").fit(x, dislikes=dislikes)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_partial_fit_goes_on_with_dislikes(saved, x, pairs, dislikes, tmp_path):
+    """Those of before, of known ids as well as new ones, and those that are given then."""
+    model = make("bpr", epochs=2).fit(x, dislikes=dislikes)
+    if saved:
+        model.save(tmp_path / "model")
+        model = cf.load(tmp_path / "model")
+    more = pl.DataFrame({"user_id": [N_USERS, 0], "item_id": [0, N_ITEMS]})
+    news = pl.DataFrame({"user_id": [-1, N_USERS, N_USERS], "item_id": [1, 2, N_ITEMS]})
+    model.partial_fit(news, epochs=1, dislikes=more)
+    ids = model.interactions_.users.ids, model.interactions_.items.ids
+    rows = model.dislikes_.row_index(), model.dislikes_.indices
+    told = pl.DataFrame({name: of.gather(at) for name, of, at in zip(("user_id", "item_id"), ids, rows, strict=True)})
+    assert_frame_equal(told, pl.concat([dislikes, more]), check_row_order=False)
+
+
+def test_partial_fit_learns_from_dislikes(x, pairs, dislikes):
+    one, other = (make("bpr", epochs=2).fit(x, dislikes=dislikes) for _ in range(2))
+    del other.dislikes_
+    one.partial_fit(pairs.head(1), epochs=1)
+    other.partial_fit(pairs.head(1), epochs=1)
+    assert not np.array_equal(one.user_factors_, other.user_factors_)
+
+
+def test_dislikes_that_became_interactions_are_counted(x, dislikes):
+    model = make("bpr", epochs=2).fit(x, dislikes=dislikes)
+    with pytest.warns(CofactorWarning, match=r"dislikes: 2 of \d+ pairs are among the interactions, too"):
+        model.partial_fit(dislikes.head(2), epochs=1)
+    assert model.dislikes_.nnz == len(dislikes) - 2
+
+
+def test_a_fit_without_dislikes_forgets_them(x, dislikes):
+    assert not hasattr(make("bpr", epochs=1).fit(x, dislikes=dislikes).fit(x), "dislikes_")

@@ -55,6 +55,10 @@ class Kernels:
         """Bring back what is held, as arrays of NumPy; on the CPU they are that."""
         return x
 
+    def free_memory(self) -> int | None:
+        """Bytes that are free where it computes; None where that is the machine's memory."""
+        return None
+
     als_bytes = staticmethod(als.als_bytes)
     als_sweep = staticmethod(als.als_sweep)
     gramian = staticmethod(als.gramian)

@@ -66,6 +66,10 @@ class Kernels:
         with self._place.telling("bringing results back"):
             return x.cpu().numpy() if hasattr(x, "cpu") else x
 
+    def free_memory(self) -> int | None:
+        """Bytes that are free on the card; None where that is the machine's memory."""
+        return self._place.free_memory()
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
             raise AttributeError(name)

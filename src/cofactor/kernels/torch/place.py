@@ -119,6 +119,14 @@ class Place:
         free, _ = torch.cuda.mem_get_info()
         return max(min(_GPU_BYTES, int(free) // _GPU_SHARE) // 4, _CPU_FLOATS)
 
+    def free_memory(self) -> int | None:
+        """Bytes that are free on the card, with what PyTorch keeps of it for later; None without a card."""
+        if self.name != "cuda":
+            return None
+        from torch import cuda
+
+        return int(cuda.mem_get_info()[0]) + int(cuda.memory_reserved()) - int(cuda.memory_allocated())
+
     def tensor(self, x: Any) -> Tensor:  # noqa: ANN401
         """An array as a tensor of this place, without a copy on the CPU; tensors are there already."""
         import torch

@@ -14,6 +14,7 @@ from cofactor.data.interactions import Interactions
 from cofactor.errors import DataError, NotFittedError
 from cofactor.kernels import on
 from cofactor.kernels.csr import CSR
+from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
 from cofactor.system.views import Row, View, Viewed, ViewTable, brief
 
@@ -145,6 +146,12 @@ class Model(ABC, Viewed):
     def _kernels(self) -> Kernels:
         """The kernels of this model's device: asked for once by each fit and each question."""
         return on(self.device)
+
+    def _require_on_card(self, needed: int, what: str, way_out: str) -> None:
+        """Raise before a fit that holds more than its card has free, where it computes on one."""
+        free = self._kernels().free_memory()
+        if free is not None:
+            require_memory(needed, f"{what}, on device={self.device!r},", f"{way_out}, or device='cpu'", free)
 
 
 def _same(value: object, default: object) -> bool:

@@ -208,11 +208,10 @@ class ImplicitALS(FactorModel):
         on_iteration: Callable[[int, float], object] | None = None,
     ) -> None:
         """Alternate, with what :meth:`_settle` has settled."""
-        require_memory(
-            self._bytes_needed(x),
-            f"ImplicitALS(factors={self.factors_}) on {x.n_users:,} users and {x.n_items:,} items",
-            "fewer factors",
-        )
+        what = f"ImplicitALS(factors={self.factors_}) on {x.n_users:,} users and {x.n_items:,} items"
+        needed = self._bytes_needed(x)
+        require_memory(needed, what, "fewer factors")
+        self._require_on_card(needed + 4 * x.nnz, what, "fewer factors")  # it holds both matrices
         kernels = self._kernels()
         by_user, by_item = kernels.hold(x.user_items), kernels.hold(x.item_users)
         of_items = penalties(np.diff(x.item_users.indptr), x.n_users, self._terms())

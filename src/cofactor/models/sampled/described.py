@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import polars as pl
 
 from cofactor.checks import warn
 from cofactor.data.features import Features
@@ -13,6 +14,7 @@ from cofactor.data.tables import read_table
 from cofactor.data.widened import widened
 from cofactor.errors import ParameterError
 from cofactor.kernels.csr import CSR
+from cofactor.models.base.fitting import as_interactions
 from cofactor.models.base.held_out import new_pairs
 from cofactor.models.sampled.losses import LOSSES
 
@@ -20,9 +22,10 @@ if TYPE_CHECKING:
     from cofactor.data.features import Of
     from cofactor.data.interactions import Interactions
     from cofactor.data.tables import TableLike
+    from cofactor.data.user_items import UserItems
     from cofactor.kernels.arrays import Rows
 
-__all__ = ["Known", "categories", "describe", "disliked"]
+__all__ = ["Known", "categories", "describe", "disliked", "further_dislikes"]
 
 
 class Known(NamedTuple):
@@ -112,6 +115,19 @@ def disliked(x: Interactions, dislikes: TableLike | Interactions, loss: str) -> 
     if told:
         warn(told)
     return pairs
+
+
+def further_dislikes(
+    x: UserItems, before: CSR | None, dislikes: TableLike | Interactions | None
+) -> pl.DataFrame | None:
+    """Pairs that a model was fitted with, by its interactions, and those that come; None if there are none at all."""
+    found = []
+    if before is not None and before.nnz:
+        users, items = x.users.ids.gather(before.row_index()), x.items.ids.gather(before.indices)
+        found.append(pl.DataFrame({"user_id": users, "item_id": items}))
+    if dislikes is not None:
+        found.append(as_interactions(dislikes, "dislikes").to_frame().select("user_id", "item_id"))
+    return pl.concat(found, how="vertical_relaxed") if found else None
 
 
 def _moved(matrix: CSR, ids: IdMap, to: IdMap) -> CSR:

@@ -128,6 +128,7 @@ class SampledFactors(FactorModel):
         learned |= {f"{side}_norms_": f"float32 {side}s" for side in ("user", "item")}
         learned |= {f"{side}_features_": f"features {side}-features or nothing" for side in ("user", "item")}
         learned |= {f"{side}_described_": f"csr {side}s {side}-features or nothing" for side in ("user", "item")}
+        learned |= {"dislikes_": "csr users items or nothing"}
         learned |= {"feature_vectors_": f"float32 features {self.factors}", "feature_biases_": "float32 features"}
         return learned | {"temperature_": "number", "user_scale_": "number", "epoch_": "number"}
 

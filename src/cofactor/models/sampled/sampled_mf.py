@@ -38,7 +38,7 @@ from cofactor.errors import ParameterError
 from cofactor.models.base.epochs import Plan
 from cofactor.models.base.fitting import as_interactions, in_one_step
 from cofactor.models.base.held_out import entries, some_entries, wanted_pairs
-from cofactor.models.sampled.described import categories, describe, disliked
+from cofactor.models.sampled.described import categories, describe, disliked, further_dislikes
 from cofactor.models.sampled.learned import SampledFactors
 from cofactor.models.sampled.losses import check_parameters, settled
 from cofactor.models.sampled.rows import Rows
@@ -63,6 +63,7 @@ LossName = Literal["bpr", "hinge", "adaptive_hinge", "warp", "logistic", "softma
 OptimizerName = Literal["sgd", "adagrad", "adam"]
 _EPOCHS = 100  # at most, where held-out pairs say when to end
 _HELD_OUT, _SCORED_USERS = 0.1, 5000
+_LESS = "fewer factors, or optimizer='sgd'"
 _NEARLY_ALL = 0.98  # of the pairs: training again with the rest would hardly change anything
 
 
@@ -166,6 +167,7 @@ class SampledMF(SampledFactors):
     loss_history_: NDArray[np.float64]
     score_history_: NDArray[np.float64]
     epoch_: int
+    dislikes_: CSR
 
     def __init__(
         self,
@@ -297,7 +299,7 @@ class SampledMF(SampledFactors):
         if self.category is not None:
             use["groups"] = categories(self.item_features_, self.item_described_, self.category)
         if dislikes is not None:
-            use["dislikes"] = disliked(x, dislikes, self.loss)
+            self.dislikes_ = use["dislikes"] = disliked(x, dislikes, self.loss)
         training = self._training(kept, rows, use, warm_start, x)
         course = training.run(plan, out, progress=progress)
         training.tell_if_idle(course)
@@ -320,6 +322,7 @@ class SampledMF(SampledFactors):
         epochs: int = 5,
         item_features: TableLike | None = None,
         user_features: TableLike | None = None,
+        dislikes: TableLike | Interactions | None = None,
         progress: bool | None = None,
     ) -> Self:
         """Go on with new interactions, users and items, from the vectors that are there.
@@ -333,6 +336,8 @@ class SampledMF(SampledFactors):
         epochs : int
         item_features, user_features : table, optional
             Of what is new, where the model was fitted with features; of the others they are remembered.
+        dislikes : Interactions or table, optional
+            Besides those that the model was fitted with, which stay unless the pairs are among the interactions now.
         progress : bool, optional
         """
         check_at_least("epochs", epochs, 1, whole=True)
@@ -341,7 +346,9 @@ class SampledMF(SampledFactors):
         x = Interactions.from_frame(both, weight="weight").widened(old.users, old.items)
         further = copy(self)
         further.epochs = epochs
-        further.fit(x, warm_start=self, item_features=item_features, user_features=user_features, progress=progress)
+        tables = {"item_features": item_features, "user_features": user_features}
+        all_dislikes = further_dislikes(old, getattr(self, "dislikes_", None), dislikes)
+        further.fit(x, warm_start=self, dislikes=all_dislikes, progress=progress, **tables)
         self.__dict__ = further.__dict__ | {"epochs": self.epochs}
         return self
 
@@ -379,10 +386,12 @@ class SampledMF(SampledFactors):
 
     def _require_memory(self, rows: Rows, matrix: CSR) -> None:
         use = settled(self.params())
-        copies = 2 + {"sgd": 0, "adagrad": 1, "adam": 2}[self.optimizer] + 2  # with the best epoch, and what is kept
-        needed = 4 * (self.factors + 16) * (rows.n * copies + 19 * use["negatives"] * use["shared"]) + 12 * matrix.nnz
+        copies = 1 + {"sgd": 0, "adagrad": 1, "adam": 2}[self.optimizer]
+        row, drawn = 4 * (self.factors + 16), 19 * use["negatives"] * use["shared"]
         what = f"SampledMF(factors={self.factors}) on {rows.n_users:,} users and {rows.n_items:,} items"
-        require_memory(needed, what, "fewer factors, or optimizer='sgd'")
+        with_kept = copies + 3  # the start, the best epoch, and what is kept
+        require_memory(row * (rows.n * with_kept + drawn) + 12 * matrix.nnz, what, _LESS)
+        self._require_on_card(row * (rows.n * copies + drawn) + 8 * matrix.nnz, what, _LESS)
 
     def _check(self) -> None:
         check_parameters(self.params())

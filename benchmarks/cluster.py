@@ -4,7 +4,7 @@
     python benchmarks/cluster.py                # two workers of one thread, one process of two: seconds and memory
     python benchmarks/cluster.py memory         # what a worker, and one process, hold of their own
     python benchmarks/cluster.py kills          # nodes killed at random moments, 20 times; the driver killed, 5 times
-    python benchmarks/cluster.py recommend      # 1 M users x 27 k items, lists of ten
+    python benchmarks/cluster.py recommend      # 1 M users x 27 k items, lists of ten; a worker killed in the middle
     python benchmarks/cluster.py spark          # an iteration of Spark's ALS, local[2]: needs pyspark and Java
     python benchmarks/cluster.py plan           # the formulas of docs/decisions/0022, and a simulation of the network
 
@@ -14,7 +14,6 @@ Every option works with every table: ``--users 5000 --items 2000 --interactions 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import random
@@ -26,19 +25,16 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import polars as pl
+from _cluster_lists import lists
 from _cluster_plan import plan
 from _measure import print_header, print_row
+from _processes import cpu_seconds, named, peaks
 
 import cofactor as cf
 from cofactor.cluster import pool
-from cofactor.system.progress import at_every_step
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 ROLES = {"user": "user_id", "item": "item_id"}
 
@@ -49,57 +45,6 @@ def write_log(args: argparse.Namespace, folder: Path, parts: int = 8) -> Path:
     for i in range(parts):
         table.gather_every(parts, i).write_parquet(folder / f"part-{i}.parquet")
     return folder
-
-
-def private(pid: int) -> int:
-    """Bytes of a process that no other shares; pages of the object store (in /dev/shm) are its node's."""
-    total, counts = 0, True
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
-            first = line.partition(" ")[0]
-            if first.startswith("Private_"):
-                total += 1024 * int(line.split()[1]) if counts else 0
-            elif not first.endswith(":"):
-                counts = "/dev/shm" not in line
-    return total
-
-
-def cpu_seconds(pid: int) -> float:
-    """Seconds of the processors that a process has had."""
-    with contextlib.suppress(OSError, IndexError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return 0.0
-
-
-def named(name: str) -> list[int]:
-    """The processes that call themselves so."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if path.read_bytes().startswith(name.encode()):
-                found.append(int(path.parent.name))
-    return found
-
-
-@contextlib.contextmanager
-def peaks(pids: Callable[[], list[int]], of: Callable[[int], float] = private) -> Iterator[dict[int, float]]:
-    """The most that each of some processes holds of its own, or what else is asked for, while the block runs."""
-    most: dict[int, float] = {}
-    done = threading.Event()
-
-    def look() -> None:
-        while not done.wait(0.1):
-            for pid in pids():
-                most[pid] = max(most.get(pid, 0), of(pid))
-
-    looker = threading.Thread(target=look)
-    looker.start()
-    try:
-        yield most
-    finally:
-        done.set()
-        looker.join()
 
 
 def timed(model: cf.ImplicitALS, data: Any, pids: tuple[int, ...] = ()) -> Any:
@@ -288,42 +233,6 @@ def _kill_driver(folder: Path, given: dict[str, Any], alone: Any, rng: random.Ra
     differs = float(np.abs(losses / alone.loss_history_ - 1).max())
     print(f"driver killed after iteration {after}: went on with iteration {first}, loss differs by {differs:.1e}")
     assert differs < 1e-5
-
-
-def lists(args: argparse.Namespace) -> None:
-    """Lists of ten for everyone, written to Parquet, with and without a worker killed in the middle."""
-    rng = np.random.default_rng(0)
-    x = cf.datasets.synthetic(args.list_users, args.items, 5 * args.list_users, seed=0)
-    vectors = [rng.standard_normal((n, 64), dtype=np.float32) for n in (x.n_users, x.n_items)]
-    with tempfile.TemporaryDirectory() as folder:
-        cf.FactorModel.from_vectors(*vectors, interactions=x).save(Path(folder) / "model")
-        model = cf.load(Path(folder) / "model", verify=False)
-        model.threads = 2
-        n = -(-x.n_users // 20_000)
-        (Path(folder) / "alone").mkdir()
-        began, used = time.perf_counter(), time.process_time()
-        for i in range(n):
-            users = x.users.ids.slice(i * x.n_users // n, (i + 1) * x.n_users // n - i * x.n_users // n)
-            model.recommend(users, k=10).write_parquet(Path(folder) / "alone" / f"part-{i:05}.parquet")
-        alone, used = time.perf_counter() - began, time.process_time() - used
-        at: list[float] = []
-        with (
-            cf.cluster.connect(threads=2, object_store=args.store) as cluster,
-            at_every_step(lambda: at.append(time.perf_counter())),
-            peaks(lambda: named("ray::ListWorker"), cpu_seconds) as theirs,
-        ):
-            began = time.perf_counter()
-            cluster.recommend(Path(folder) / "model", Path(folder) / "lists", 10, workers=2, threads=1)
-            both = time.perf_counter() - began
-        going = (at[-1] - at[2]) / (len(at) - 3)  # a shard, once both have brought their first one
-        same = all(
-            pl.read_parquet(Path(folder) / "lists" / path.name).equals(pl.read_parquet(path))
-            for path in sorted((Path(folder) / "alone").glob("*.parquet"))
-        )
-        print(f"{x.n_users:,} users x {x.n_items:,} items: one process {alone:.1f} s, two workers {both:.1f} s with")
-        print(f"their start: {alone / both:.0%} of the throughput, {alone / n / going:.0%} once they run")
-        print(f"processors: one process {used:.1f} s, two workers {sum(theirs.values()):.1f} s with their start")
-        print(f"the same lists: {same}")
 
 
 def spark(args: argparse.Namespace) -> None:

@@ -202,7 +202,7 @@ class Features:
             The table's ids cannot be used, or do not fit into the type of ``ids``.
         """
         check_type("ids", ids, IdMap, "an IdMap, such as interactions.items")
-        return new_ids(frame, self.of, ids)
+        return new_ids(read_features(frame, self.of)[f"{self.of}_id"], self.of, ids)
 
     @property
     def _what(self) -> str:
@@ -278,9 +278,9 @@ class Features:
         return "\n".join([head, *(f"  note: {note}" for note in self.notes)])
 
 
-def new_ids(frame: TableLike, of: str, ids: IdMap) -> IdMap:
-    """The ids of a table of features that are not among ``ids``; see :meth:`Features.new_ids`."""
-    what, there = f"{of}_features", read_features(frame, of)[f"{of}_id"]
+def new_ids(there: pl.Series, of: str, ids: IdMap) -> IdMap:
+    """Those ids of a table of features that are not among ``ids``; see :meth:`Features.new_ids`."""
+    what = f"{of}_features"
     new = there.filter(pl.Series(ids.rows(there, f"{what}: {of}_id") < 0))
     try:
         return IdMap.from_values(new.cast(ids.dtype))

@@ -40,7 +40,7 @@ def widened(x: X, frame: TableLike, of: Of, *, some_known: bool = True) -> X:
         The ids cannot be used, or the table tells of nobody who has interactions.
     """
     told, ids = read_features(frame, of)[f"{of}_id"], x.items if of == "item" else x.users
-    new = new_ids(frame, of, ids)
+    new = new_ids(told, of, ids)
     if some_known and x.nnz:
         counts = np.bincount(x.user_items.indices if of == "item" else x.user_items.row_index(), minlength=len(ids))
         rows = ids.rows(told)

@@ -44,11 +44,17 @@ struct Row<0> {
     float first() const { return from[0]; }
 };
 
+// Sums of the products of their numbers; that of its lanes is the dot product.
 template <int kWidth>
-[[gnu::always_inline]] inline float dot(const Row<kWidth>& a, const Row<kWidth>& b, std::ptrdiff_t width) {
+[[gnu::always_inline]] inline Vec products(const Row<kWidth>& a, const Row<kWidth>& b, std::ptrdiff_t width) {
     Vec parts[2] = {};
     each_vector<kWidth>(width, [&](auto v) { parts[v % 2] += a.get(v) * b.get(v); });
-    return sum(parts[0] + parts[1]);
+    return parts[0] + parts[1];
+}
+
+template <int kWidth>
+[[gnu::always_inline]] inline float dot(const Row<kWidth>& a, const Row<kWidth>& b, std::ptrdiff_t width) {
+    return sum(products(a, b, width));
 }
 
 // The squared length of all numbers but the first.

@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "sgd/pairwise_group.hpp"
 #include "sgd/pairwise_sample.hpp"
 #include "sgd/row_step.hpp"
 
@@ -102,6 +103,7 @@ public:
           steps_(vectors),
           bias_steps_(biases == nullptr ? vectors : *biases),
           sample_(vectors, biases, users, items, options),
+          group_(vectors, biases, users, items, options),
           by_user_(vectors.width),
           by_item_(vectors.width),
           scaled_(vectors.width),
@@ -116,22 +118,30 @@ public:
         steps_.slow_down(share);
         bias_steps_.slow_down(share);
         for (std::int64_t k = 0; k < std::min(kDistance, records_.size()); ++k) fetch(k);
-        for (std::int64_t k = 0; k < records_.size(); ++k) {
+        const bool grouped = PairwiseGroup<kWidth>::takes(users_, items_, o_);
+        for (std::int64_t k = 0, n; k < records_.size(); k += n) {
             if (k % kPatience == 0) {
                 if (worker == 0) interrupt.check();
                 if (interrupt.stopped()) return;
             }
-            if (k + 2 * kDistance < records_.size()) records_.fetch(k + 2 * kDistance);
-            if (k + kDistance < records_.size()) fetch(k + kDistance);
-            step(k);
+            n = grouped && k + kGroup <= records_.size() ? kGroup : 1;
+            if (n == kGroup) {
+                step_group(k);
+            } else {
+                fetch_ahead(k);
+                step(k);
+            }
         }
     }
 
     double loss = 0;
     std::int64_t skipped = 0;
-    std::int64_t violations() const { return sample_.violations(); }
+    std::int64_t violations() const { return sample_.violations() + group_.violations(); }
 
 private:
+    static constexpr int kGroup = PairwiseGroup<kWidth>::kSize;
+    static_assert(kPatience % kGroup == 0);
+
     std::ptrdiff_t width() const { return kWidth > 0 ? kWidth : t_.width; }
 
     // The positives and, while the history is at hand, their first negatives.
@@ -168,6 +178,24 @@ private:
         fetch(users_, records_.user(k));
         fetch(items_, records_.positive(k));
         for (std::int64_t d = 0; d < records_.ahead(); ++d) fetch(items_, records_.negatives(k)[d]);
+    }
+
+    [[gnu::always_inline]] void fetch_ahead(std::int64_t k) const {
+        if (k + 2 * kDistance < records_.size()) records_.fetch(k + 2 * kDistance);
+        if (k + kDistance < records_.size()) fetch(k + kDistance);
+    }
+
+    // kGroup positives from k on, with a negative each.
+    void step_group(std::int64_t k) {
+        for (int i = 0; i < kGroup; ++i) {
+            group_.set(i, records_.user(k + i), records_.positive(k + i), records_.negatives(k + i)[0],
+                       records_.weight(k + i));
+        }
+        loss += group_.evaluate();
+        for (int i = 0; i < kGroup; ++i) {
+            fetch_ahead(k + i);
+            group_.step(i, steps_, bias_steps_);
+        }
     }
 
     [[gnu::always_inline]] void step(std::int64_t k) {
@@ -225,6 +253,7 @@ private:
     RowStep<kWidth> steps_;
     RowStep<1> bias_steps_;  // used where there are biases
     PairwiseSample<kWidth> sample_;
+    PairwiseGroup<kWidth> group_;
     Buffer by_user_, by_item_, scaled_;
     Records records_;
     SeenAtHand at_hand_;

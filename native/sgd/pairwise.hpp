@@ -2,6 +2,7 @@
 // losses.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -27,6 +28,15 @@ struct Pairwise {
     std::uint64_t seed;                   // of the epoch
     std::int64_t batch_size;
     bool update_users, update_items;
+
+    // How much a negative counts: less where it is like the positive.
+    [[gnu::always_inline]] float counts(std::int32_t positive, std::int32_t negative) const {
+        float share = 1;
+        for (std::int64_t f = 0; f < n_fields; ++f) {
+            if (groups[negative * n_fields + f] == groups[positive * n_fields + f]) share -= group_discounts[f];
+        }
+        return std::max(0.0f, share);
+    }
 };
 
 // The share of them for entries [begin, end) of n.

@@ -6,27 +6,12 @@
 #include <cstdint>
 #include <limits>
 
-#include "core/exp.hpp"
 #include "core/row.hpp"
 #include "core/simd.hpp"
 #include "sgd/pairwise.hpp"
+#include "sgd/softplus.hpp"
 
 namespace cofactor {
-
-// log(1 + e^-x), and 1 / (1 + e^x), which is how fast it falls.
-struct Softplus {
-    float loss, slope;
-
-    [[gnu::always_inline]] explicit Softplus(float x) {
-        const float e = exp(-std::abs(x)), share = 1 / (1 + e);
-        // log(1 + e) = 2 artanh(t), t <= 1/3, by its series to t^13 / 13.
-        const float t = e / (2 + e), t2 = t * t;
-        float series = 1.0f / 13;
-        for (int n = 11; n > 0; n -= 2) series = series * t2 + 1.0f / static_cast<float>(n);
-        loss = 2 * t * series + (x < 0 ? -x : 0);
-        slope = x < 0 ? share : e * share;
-    }
-};
 
 // The vectors of a sample, where they are or as their parts make them, and what its loss says about them. Items are
 // numbered: 0 is the positive, 1 to n_negatives are the negatives. kWidth: that of the table if it is known when this
@@ -149,16 +134,7 @@ private:
         score(k) = dot(Row<kWidth>(user_), Row<kWidth>(rows_[k]), width()) + user_bias_ + item_bias(k);
     }
 
-    // How much the negative counts: less where it is like the positive.
-    [[gnu::always_inline]] float counts(std::int64_t k) const {
-        float share = 1;
-        for (std::int64_t f = 0; f < o_.n_fields; ++f) {
-            if (o_.groups[at_[k] * o_.n_fields + f] == o_.groups[at_[0] * o_.n_fields + f]) {
-                share -= o_.group_discounts[f];
-            }
-        }
-        return std::max(0.0f, share);
-    }
+    [[gnu::always_inline]] float counts(std::int64_t k) const { return o_.counts(at_[0], at_[k]); }
 
     // Loss of the positive and negative k; `weight` of it goes to the derivatives.
     [[gnu::always_inline]] float pair(std::int64_t k, float weight) {

@@ -146,7 +146,8 @@ def test_features_dislikes_and_groups(cpu_level, loss):
 @every_loss
 @pytest.mark.parametrize("way", ["alone", "biases", "everything"])
 @pytest.mark.parametrize("width", [16, 32, 64, 128])
-def test_without_locks_small_steps_add_up(cpu_level, loss, way, width):
+@pytest.mark.parametrize("negatives", [1, 10])
+def test_without_locks_small_steps_add_up(cpu_level, loss, way, width, negatives):
     """At a small rate an epoch is the sum of its gradients, as a deterministic one in a single batch."""
     x, n_rows, dense, more = make(seed=4), 21, {}, {}
     if way == "everything":
@@ -157,7 +158,7 @@ def test_without_locks_small_steps_add_up(cpu_level, loss, way, width):
         given = (given[0], None)
     before = [t.values.copy() for t in given if t is not None]
     copies = twins(*(t for t in given if t is not None))
-    options = {"loss": loss, "sampler": "exact", "negatives": 10, "max_trials": 11, **more}
+    options = {"loss": loss, "sampler": "exact", "negatives": negatives, "max_trials": negatives, **more}
     expected = reference.epoch(x, *copies, **dense, **options, batch_size=10_000)
     sparse = {name: matrix(m) for name, m in dense.items()}
     ours = kernels.pairwise_epoch(matrix(x), *given, **sparse, **options, threads=1)
@@ -206,10 +207,11 @@ def test_without_locks_the_rate_falls_from_block_to_block(cpu_level, threads):
 
 
 @every_loss
-def test_every_positive_comes_once(cpu_level, loss):
+@pytest.mark.parametrize("negatives", [1, 9])
+def test_every_positive_comes_once(cpu_level, loss, negatives):
     """Losses of a whole epoch at a rate of 0 do not depend on the order."""
     x = (np.random.default_rng(0).random((300, 150)) < 0.3).astype(np.float32)
-    options = {"loss": loss, "sampler": "exact", "negatives": 9, "max_trials": 12}
+    options = {"loss": loss, "sampler": "exact", "negatives": negatives, "max_trials": negatives}
     given = tables(450, rate=1e-30)
     ordered = kernels.pairwise_epoch(matrix(x), *given, **options, deterministic=True)
     for threads in (1, 2, 5):

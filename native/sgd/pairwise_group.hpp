@@ -1,0 +1,149 @@
+// Positives with one negative each, several at a time.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+#include "core/row.hpp"
+#include "core/simd.hpp"
+#include "sgd/pairwise.hpp"
+#include "sgd/row_step.hpp"
+#include "sgd/softplus.hpp"
+
+namespace cofactor {
+
+// The loss of a sample is a chain of some sixty dependent operations, longer than all that its rows take; here those of
+// a group run side by side. So a score is that of the start of the group, and all else a step needs is as it is then.
+template <int kWidth>
+class PairwiseGroup {
+public:
+    static constexpr int kSize = 16;
+
+    // Whether this is a way to train them: vectors are not made of parts.
+    static bool takes(const Composition& users, const Composition& items, const Pairwise& options) {
+        return options.n_negatives == 1 && users.parts == nullptr && items.parts == nullptr;
+    }
+
+    PairwiseGroup(const Table& vectors, const Table* biases, const Composition& users, const Composition& items,
+                  const Pairwise& options)
+        : t_(vectors),
+          biases_(biases),
+          first_user_(users.offset),
+          first_item_(items.offset),
+          o_(options),
+          by_user_(vectors.width),
+          by_item_(vectors.width) {}
+
+    // Sample k of the group.
+    [[gnu::always_inline]] void set(int k, std::int32_t user, std::int32_t positive, std::int32_t negative,
+                                    float weight) {
+        Sample& s = samples_[k];
+        s = {first_user_ + user, {first_item_ + positive, first_item_ + negative}};
+        const Row<kWidth> of_user(t_.row(s.user));
+        for (int side = 0; side < 2; ++side) {
+            products_[side][k] = products(of_user, Row<kWidth>(t_.row(s.items[side])), t_.width);
+            scores_[side][k] = biases_ == nullptr ? 0 : biases_->values[s.items[side]];
+            if (user_biased()) scores_[side][k] += biases_->values[s.user];
+        }
+        weights_[k] = weight;
+        shares_[k] = o_.counts(positive, negative);
+    }
+
+    // Loss times weight, summed. All samples are set.
+    float evaluate() {
+        Vec total{};
+        for (int side = 0; side < 2; ++side) {
+            for (int k = 0; k < kSize; k += 8) {
+                float sum[8];
+                sums(reinterpret_cast<const Vec(&)[8]>(products_[side][k]), sum);
+                for (int i = 0; i < 8; ++i) scores_[side][k + i] += sum[i];
+            }
+        }
+        for (int k = 0; k < kSize; k += kLanes) {
+            const Vec weight = load(weights_ + k);
+            const Vec positive = load(scores_[0] + k), negative = load(scores_[1] + k);
+            const Pairs pairs = losses(positive, negative, load(shares_ + k));
+            total += weight * pairs.loss;
+            store(by_score_[0] + k, weight * pairs.by_positive);
+            store(by_score_[1] + k, weight * pairs.by_negative);
+        }
+        return sum(total);
+    }
+
+    // The step of sample k.
+    [[gnu::always_inline]] void step(int k, const RowStep<kWidth>& steps, const RowStep<1>& bias_steps) {
+        const Sample& s = samples_[k];
+        const float by[2] = {by_score_[0][k], by_score_[1][k]};
+        if (by[0] == 0 && by[1] == 0) return;
+        const float times = o_.loss == PairLoss::logistic ? 2 : 1;  // what takes part: two samples, or one of a pair
+        const Row<kWidth> user(t_.row(s.user));
+        auto by_user = Row<kWidth>::in(by_user_.data()), by_item = Row<kWidth>::in(by_item_.data());
+        {
+            const Row<kWidth> positive(t_.row(s.items[0])), negative(t_.row(s.items[1]));
+            const Vec shrink = broadcast(times * o_.regularization), one = broadcast(by[0]), zero = broadcast(by[1]);
+            each_vector<kWidth>(t_.width, [&](auto v) {
+                by_user.set(v, shrink * user.get(v) + one * positive.get(v) + zero * negative.get(v));
+            });
+        }
+        for (int side = 0; side < 2; ++side) {
+            if (by[side] == 0 || !o_.update_items) continue;
+            const std::int64_t row = s.items[side];
+            const Row<kWidth> item(t_.row(row));
+            const Vec shrink = broadcast(o_.regularization), slope = broadcast(by[side]);
+            each_vector<kWidth>(t_.width, [&](auto v) { by_item.set(v, slope * user.get(v) + shrink * item.get(v)); });
+            steps(row, by_item);
+            if (biases_ != nullptr) step_bias(row, by[side], 1, bias_steps);
+        }
+        if (!o_.update_users) return;
+        steps(s.user, by_user);
+        if (user_biased()) step_bias(s.user, by[0] + by[1], times, bias_steps);
+    }
+
+    std::int64_t violations() const { return violations_; }
+
+private:
+    struct Sample {
+        std::int64_t user, items[2];  // rows; the positive and the negative
+    };
+    struct Pairs {
+        Vec loss, by_positive, by_negative;
+    };
+
+    bool user_biased() const { return biases_ != nullptr && o_.loss == PairLoss::logistic; }
+
+    [[gnu::always_inline]] void step_bias(std::int64_t row, float by_score, float times, const RowStep<1>& steps) {
+        const float gradient = by_score + times * o_.bias_regularization * biases_->values[row];
+        steps(row, &gradient);
+    }
+
+    Pairs losses(Vec positive, Vec negative, Vec share) {
+        if (o_.loss == PairLoss::logistic) {
+            const Softplus one(positive), zero(-negative);
+            violations_ += std::popcount(greater(negative, positive));
+            return {one.loss + share * zero.loss, -one.slope, share * zero.slope};
+        }
+        const Vec ahead = positive - negative, none{};
+        if (o_.loss == PairLoss::bpr) {
+            const Softplus behind(ahead);
+            violations_ += std::popcount(greater(negative, positive));
+            return {share * behind.loss, -share * behind.slope, share * behind.slope};
+        }
+        if (o_.loss == PairLoss::warp) share *= o_.warp_weights[0];
+        const Vec behind = o_.margin - ahead;  // NaN stays
+        violations_ += kLanes - std::popcount(at_least(none, behind));
+        return {share * (behind <= none ? none : behind), behind <= none ? none : -share,
+                behind <= none ? none : share};
+    }
+
+    const Table& t_;
+    const Table* biases_;
+    std::int64_t first_user_, first_item_;
+    const Pairwise& o_;
+    Buffer by_user_, by_item_;
+    Sample samples_[kSize];
+    Vec products_[2][kSize];  // of user and item by coordinates, some of them summed
+    float scores_[2][kSize], by_score_[2][kSize], weights_[kSize], shares_[kSize];
+    std::int64_t violations_ = 0;
+};
+
+}  // namespace cofactor

@@ -194,7 +194,10 @@ private:
         loss += group_.evaluate();
         for (int i = 0; i < kGroup; ++i) {
             fetch_ahead(k + i);
-            group_.step(i, steps_, bias_steps_);
+            if (group_.late(i))
+                step(k + i);
+            else
+                group_.step(i, steps_, bias_steps_);
         }
     }
 

@@ -188,6 +188,31 @@ def test_without_locks_rows_of_their_own(cpu_level, loss, optimizer, threads):
             np.testing.assert_allclose(a.values, b.values, atol=2e-5)
 
 
+@every_loss
+@pytest.mark.parametrize("shape", [(3, 8), (60, 40), (200, 500)])
+def test_several_side_by_side_are_one_after_the_other(cpu_level, loss, shape):
+    """One thread trains positives with one negative in groups, but one by one where vectors are made of parts."""
+    rng = np.random.default_rng(1)
+    x = CSR.from_scipy(sp.random(*shape, 0.2, "csr", np.float32, rng))
+    n = sum(shape)
+    parts = {
+        "user_parts": CSR.from_scipy(sp.eye(shape[0], n, format="csr", dtype=np.float32)),
+        "item_parts": CSR.from_scipy(sp.eye(shape[1], n, shape[0], format="csr", dtype=np.float32)),
+    }
+    options = {"loss": loss, "negatives": 1, "max_trials": 1, "regularization": 0.02, "bias_regularization": 0.05}
+    options |= {"groups": rng.integers(0, 3, (shape[1], 1)).astype(np.int32), "threads": 1}
+    options["group_discounts"] = np.array([0.4], np.float32)
+    for sampler in ("exact", "uniform"):
+        groups, alone = tables(n, rate=0.01), tables(n, rate=0.01)
+        for epoch in range(2):
+            one = kernels.pairwise_epoch(x, *groups, sampler=sampler, **options, epoch=epoch)
+            two = kernels.pairwise_epoch(x, *alone, **parts, sampler=sampler, **options, epoch=epoch)
+            np.testing.assert_allclose(one[0], two[0], rtol=1e-5)
+            assert one[1:] == two[1:]
+        for a, b in zip(groups, alone, strict=True):
+            np.testing.assert_allclose(a.values, b.values, atol=1e-4)
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_without_locks_the_rate_falls_from_block_to_block(cpu_level, threads):
     n = 10_000

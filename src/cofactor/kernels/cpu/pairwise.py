@@ -28,8 +28,7 @@ Every entry comes once an epoch, in one of two ways:
 - Users come in random order, block by block; inside a block of up to 32,768 entries the order is random. Every entry
   takes one step of the optimizer for every row it touches. Threads share the rows without locks (Hogwild, Niu et al.,
   NIPS 2011): with more than one, results differ from run to run. With one negative an entry reads and writes three rows
-  and needs 16 bytes of a block. Such entries come 16 at a time where vectors are not made of parts: their scores are
-  those before the first of the 16 took its step.
+  and needs 16 bytes of a block.
 - With ``deterministic`` the entries come in batches, in a random order of all of them, and every row that a batch
   touches takes one step against the sum of its gradients, all of them from the parameters at the start of the batch:
   the same, bit for bit, for every number of threads. A batch needs memory for ``batch_size (negatives + 2)`` vectors.

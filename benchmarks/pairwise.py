@@ -78,7 +78,8 @@ class Cofactor:
             last_rate=last_rate, **self.options,
         )  # fmt: skip
         self.done += 1
-        assert np.isfinite(loss)
+        if not np.isfinite(loss):
+            raise FloatingPointError(f"epoch {self.done} diverged")
 
 
 def with_cofactor(x: CSR, epochs: int, args: argparse.Namespace, options: dict[str, Any]) -> tuple[Float, Float]:
@@ -192,12 +193,16 @@ def quality(args: argparse.Namespace) -> None:
             args.learning_rate, found = rate, []
             for n in args.epochs:
                 begin = time.perf_counter()
-                users_of, items_of = run(x, n, args)
+                try:
+                    users_of, items_of = run(x, n, args)
+                except FloatingPointError:  # printed as nan
+                    found.append(np.nan)
+                    continue
                 seconds = time.perf_counter() - begin
                 found.append(ndcg(np.asarray(users_of) @ np.asarray(items_of).T, x, held_out))
             print_row(name, f"{rate:g}", *(f"{value:.4f}" for value in found), f"{seconds:.1f}")
             table.append(found)
-        print_row(f"**{name}**", "best", *(f"**{value:.4f}**" for value in np.max(table, axis=0)), "")
+        print_row(f"**{name}**", "best", *(f"**{value:.4f}**" for value in np.nanmax(table, axis=0)), "")
 
 
 def ndcg(scores: Float, x: CSR, held_out: CSR, k: int = 10) -> float:

@@ -5,6 +5,7 @@
     python benchmarks/pairwise.py losses                  # of every loss and optimizer
     python benchmarks/pairwise.py threads                 # speed-up with threads
     python benchmarks/pairwise.py quality --data FOLDER   # NDCG@10 after some epochs of MovieLens 1M
+    python benchmarks/pairwise.py pytorch --data FOLDER   # an epoch of MovieLens 1M beside a loop in PyTorch
 
 ``--users 5000 --items 2000 --interactions 200_000`` is a quick try. Runs are interleaved and medians compared, since
 machines drift. A peer's epoch is what two more of them take. All use the same regularization, draw one negative that
@@ -168,11 +169,54 @@ def threads(args: argparse.Namespace) -> None:
         print_row(loss, *(f"{s:.2f} s" for s in median), *(f"{median[0] / s:.2f}" for s in median[1:]))
 
 
+def movielens(args: argparse.Namespace) -> CSR:
+    files = (args.data / "ncf_ml-1m" / file for file in ("train.parquet", "ml-1m.test.rating", "ml-1m.test.negative"))
+    return cf.datasets.leave_one_out_with_negatives(*files)[0].interactions().user_items.binary()
+
+
+def pytorch(args: argparse.Namespace) -> None:
+    """The same model and loss by its usual loop: embeddings, Adam, negatives that are not compared with the history."""
+    import torch
+
+    x = movielens(args)
+    print(f"{x.nnz:,} pairs, {args.factors} factors, PyTorch {torch.__version__}\n", flush=True)
+    users, positives = (torch.from_numpy(rows.astype(np.int64)) for rows in (x.row_index(), x.indices))
+
+    def loop(batch: int, threads: int) -> Callable[[], None]:
+        shapes = ((x.n_rows, args.factors), (x.n_columns, args.factors), (x.n_columns, 1))
+        of_users, of_items, biases = (torch.nn.Embedding(*shape) for shape in shapes)
+        optimizer = torch.optim.Adam([*of_users.parameters(), *of_items.parameters(), *biases.parameters()])
+
+        def epoch() -> None:
+            torch.set_num_threads(threads)
+            for at in torch.randperm(len(users)).split(batch)[: args.batches]:
+                drawn = torch.randint(x.n_columns, (len(at),))
+                apart = (of_users(users[at]) * (of_items(positives[at]) - of_items(drawn))).sum(1)
+                apart = apart + (biases(positives[at]) - biases(drawn)).squeeze(1)
+                loss = torch.nn.functional.softplus(-apart).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+
+        return epoch
+
+    ours = {name: Cofactor(x, args, optimizer=name) for name in ("sgd", "adam")}
+    steps = {f"cofactor, {name}": way.step for name, way in ours.items()}
+    ways = {(batch, t): f"PyTorch, batches of {batch:,}, threads: {t}" for batch in (256, 1024) for t in (1, 2)}
+    steps |= {name: loop(*way) for way, name in ways.items()}
+    for way in ours.values():
+        way.step()
+    seconds = {name: statistics.median(s) for name, s in interleaved(steps, args.rounds)[0].items()}
+    for (batch, _), name in ways.items():
+        seconds[name] *= max(1.0, x.nnz / (batch * args.batches))
+    print_header(["epoch", "s", *(f"times that of {name}" for name in ours)], 1)
+    for name, s in seconds.items():
+        print_row(name, f"{s:.3f}", *(f"{s / seconds[f'cofactor, {one}']:.1f}" for one in ours))
+
+
 def quality(args: argparse.Namespace) -> None:
     """NDCG@10 on held-out pairs after so many epochs, and the seconds that they took with all that goes with them."""
-    files = (args.data / "ncf_ml-1m" / file for file in ("train.parquet", "ml-1m.test.rating", "ml-1m.test.negative"))
-    train, _, _ = cf.datasets.leave_one_out_with_negatives(*files)
-    every = train.interactions().user_items.binary()
+    every = movielens(args)
     out = np.random.default_rng(0).random(every.nnz) < 0.1
     users, items = every.row_index(), every.indices
     x = CSR.from_pairs(users[~out], items[~out], np.ones((~out).sum(), np.float32), every.shape)
@@ -218,7 +262,7 @@ def ndcg(scores: Float, x: CSR, held_out: CSR, k: int = 10) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ways = {"epochs": epochs, "losses": losses, "threads": threads, "quality": quality}
+    ways = {"epochs": epochs, "losses": losses, "threads": threads, "quality": quality, "pytorch": pytorch}
     parser.add_argument("what", nargs="?", choices=ways, default="epochs")
     parser.add_argument("--data", type=Path, help="folder of the data sets")
     parser.add_argument("--users", type=int, default=138_000)
@@ -230,12 +274,13 @@ def main() -> None:
     parser.add_argument("--regularization", type=float, default=0.01)
     parser.add_argument("--losses", nargs="+", choices=LOSSES, default=LOSSES)
     parser.add_argument("--epochs", type=int, nargs="+", default=[1, 2, 5, 10, 20, 40])
+    parser.add_argument("--batches", type=int, default=200, help="of an epoch of PyTorch that are run")
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=available_threads())
     args = parser.parse_args()
-    if args.what == "quality" and args.data is None:
-        parser.error("quality needs --data FOLDER")
+    if args.what in ("quality", "pytorch") and args.data is None:
+        parser.error(f"{args.what} needs --data FOLDER")
     print(f"{', '.join(f'{name} {version(name)}' for name in args.peers)}; {args.threads} threads, {native.level}")
     ways[args.what](args)
 

@@ -59,6 +59,7 @@ public:
         : x_(x),
           vectors_(vectors),
           steps_(vectors),
+          bias_steps_(biases == nullptr ? vectors : *biases),
           biases_(biases),
           users_(users),
           items_(items),
@@ -354,12 +355,12 @@ private:
             any = true;
             sum += weight * bias_gradients_[source - n_];
         }
-        if (any) step_row(*biases_, touched_.row(p), &sum);
+        if (any) bias_steps_(touched_.row(p), &sum);
     }
 
     const Csr& x_;
     const Table& vectors_;
-    const RowSteps steps_;
+    const RowSteps steps_, bias_steps_;  // the second is used where there are biases
     const Table* biases_;
     const Composition &users_, &items_;
     const SharedNegatives& o_;

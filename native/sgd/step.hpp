@@ -11,7 +11,7 @@
 
 namespace cofactor {
 
-// What step_row does, for rows of many numbers: all that a step of the whole table has in common is worked out once.
+// values[r] moves against the gradient. All that a step of the whole table has in common is worked out once.
 class RowSteps {
 public:
     explicit RowSteps(const Table& table)

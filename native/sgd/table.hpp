@@ -1,7 +1,6 @@
 // What stochastic gradient descent changes, and how: rows of vectors (or single numbers) and their optimizer's state.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <span>
 
@@ -35,39 +34,6 @@ struct Table {
 
     float* row(std::int64_t r) const { return values + r * width; }
 };
-
-// One step of an optimizer for a single number.
-inline void step_number(const Table& t, std::int64_t r, std::ptrdiff_t j, float gradient, float rate,
-                        float second_scale) {
-    const std::ptrdiff_t at = r * t.width + j;
-    switch (t.step.kind) {
-        case Optimizer::sgd:
-            t.values[at] -= rate * gradient;
-            return;
-        case Optimizer::adagrad:
-            t.second[at] += gradient * gradient;
-            t.values[at] -= rate * gradient / (std::sqrt(t.second[at]) + t.step.epsilon);
-            return;
-        case Optimizer::adam:
-            t.first[at] += (1 - t.step.beta1) * (gradient - t.first[at]);
-            t.second[at] += (1 - t.step.beta2) * (gradient * gradient - t.second[at]);
-            t.values[at] -= rate * t.first[at] / (std::sqrt(t.second[at] * second_scale) + t.step.epsilon);
-            return;
-        case Optimizer::row_adam:  // of whole rows: RowSteps
-            return;
-    }
-}
-
-// values[r] moves against the gradient (width).
-inline void step_row(const Table& t, std::int64_t r, const float* gradient) {
-    float rate = t.step.learning_rate, second_scale = 1;
-    if (t.step.kind == Optimizer::adam) {
-        const auto n = static_cast<double>(++t.steps[r]);
-        rate = static_cast<float>(rate / -std::expm1(n * std::log(static_cast<double>(t.step.beta1))));
-        second_scale = static_cast<float>(1 / -std::expm1(n * std::log(static_cast<double>(t.step.beta2))));
-    }
-    for (std::ptrdiff_t j = 0; j < t.width; ++j) step_number(t, r, j, gradient[j], rate, second_scale);
-}
 
 // Which rows of the table make the vector of a user or an item: row `offset + i` alone, or what `parts` says, a row of
 // weights over all rows of the table for each of them.

@@ -73,6 +73,7 @@ PAIRS = TABLE.select("user_id", "item_id")
 ROWS = TABLE.select("user_id", "item_id", rank=pl.int_range(1, pl.len() + 1).over("user_id"))
 IDS = X.users
 ITEMS = TABLE.select("item_id", colour=pl.col("type")).unique("item_id", maintain_order=True)
+PEOPLE = TABLE.select("user_id", town=pl.col("type")).unique("user_id", maintain_order=True)
 FEATURES = cf.Features.from_frame(ITEMS)
 LABELS = TABLE.select("user_id", "item_id", event_type="type")
 RATED = cf.BiasOnly().fit(RATINGS)
@@ -241,6 +242,12 @@ def more():
             yield f"{name}.rate", cls().fit(RATINGS).rate, {"users": [0, -1], "items": [1, 1]}
     yield "BiasOnly.predict", RATED.predict, {"pairs": PAIRS}
     yield "BiasOnly.recommend_for", RATED.recommend_for, {"histories": TABLE, "exclude_seen": False}
+    machine = cf.FactorizationMachine(2, iterations=3).fit(RATINGS, item_features=ITEMS, user_features=PEOPLE)
+    yield "FactorizationMachine.widened", machine.widened, {}
+    yield "FactorizationMachine.predict", machine.predict, {"pairs": PAIRS}
+    yield "FactorizationMachine.recommend", machine.recommend, {"users": [1], "exclude_seen": False}
+    rows = {"histories": TABLE, "exclude_seen": False, "user_features": PEOPLE}
+    yield "FactorizationMachine.recommend_for", machine.recommend_for, rows
     als = cf.ImplicitALS(2, iterations=1).fit(X)
     svd = cf.PureSVD(2).fit(X)
     sampled = cf.SampledMF(2, epochs=1, temperature=0.2).fit(X)

@@ -35,7 +35,7 @@ from cofactor.models.base.fitting import in_one_step
 from cofactor.models.ratings.fm_chain import Chain
 from cofactor.models.ratings.fm_descent import BatchDescent
 from cofactor.models.ratings.fm_entries import Entries
-from cofactor.models.ratings.fm_predictions import NOISE_FREEDOM, MachinePredictions
+from cofactor.models.ratings.fm_predictions import NOISE_FREEDOM
 from cofactor.models.ratings.fm_samples import BURN_IN, Kept, sampled
 from cofactor.models.ratings.fm_settings import (
     Chosen,
@@ -46,6 +46,7 @@ from cofactor.models.ratings.fm_settings import (
     targets_of,
 )
 from cofactor.models.ratings.fm_sides import SideFeatures, described, rated
+from cofactor.models.ratings.fm_widened import WidenedMachine
 
 if TYPE_CHECKING:
     from typing import Self
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
 __all__ = ["FactorizationMachine"]
 
 
-class FactorizationMachine(MachinePredictions):
+class FactorizationMachine(WidenedMachine):
     """Predict ratings by interactions of all features of a user and an item.
 
     Parameters
@@ -248,7 +249,8 @@ class FactorizationMachine(MachinePredictions):
         sides += [SideFeatures.of(n, []) for n in sizes]
         targets, self.levels_, self.mean_, self.std_ = targets_of(self, x)
         require_room(self, x, sides, self._n_samples, in_context=bool(sizes))
-        n_rows = x.n_users, x.n_items, self.implicit * x.n_items, sum(sizes)
+        n_told = [0 if told is None else told.n_features for told in (self.user_features_, self.item_features_)]
+        n_rows = x.n_users, x.n_items, self.implicit * x.n_items, sum(sizes), n_told[0], n_told[1]
         kept = Kept.room(n_rows, self._n_samples, self.factors + 1, max(len(self.levels_) - 1, 0))
         if self.method == "sgd":
             unit = np.ptp(self.levels_) if self.output == "sigmoid" else self.std_

@@ -10,13 +10,14 @@ from cofactor.data.context import context_codes, widths_of
 from cofactor.data.ratings import Ratings
 from cofactor.errors import DataError
 from cofactor.kernels.arrays import TopK
+from cofactor.kernels.csr import CSR
 from cofactor.models.base.rating import RatingModel, as_ratings
 from cofactor.models.ratings.fm_context import ContextSamples
 from cofactor.models.ratings.fm_lists import lists_of_products, lists_of_ratings
 from cofactor.models.ratings.fm_samples import Kept, folded_in, on_scale, without_biases
 from cofactor.models.ratings.fm_saved import check_samples, shapes
 from cofactor.models.ratings.fm_sides import rated
-from cofactor.models.ratings.fm_spread import Spread, strangers
+from cofactor.models.ratings.fm_spread import Described, Spread, strangers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from cofactor.data.log import Log
     from cofactor.kernels.arguments import FmSamples
     from cofactor.kernels.arrays import Float, Rows
-    from cofactor.kernels.csr import CSR
     from cofactor.kernels.filters import Filters
     from cofactor.models.ratings.fm_samples import Curve
 
@@ -37,7 +37,8 @@ __all__ = ["NOISE_FREEDOM", "MachinePredictions"]
 
 _KEPT = (
     "user_samples_", "item_samples_", "rated_item_samples_", "prior_means_", "prior_precisions_", "offsets_",
-    "noise_precisions_", "cutpoints_", "user_noises_", "context_samples_",
+    "noise_precisions_", "cutpoints_", "user_noises_", "context_samples_", "user_feature_samples_",
+    "item_feature_samples_", "item_prior_means_", "item_prior_precisions_",
 )  # fmt: skip
 _OF_TWO = ("logistic", "sigmoid")  # curves between two levels
 NOISE_FREEDOM = 20.0  # degrees of freedom of a user's noise around that of all
@@ -63,6 +64,12 @@ class MachinePredictions(RatingModel):
     item_covariances_: Float | None = None
     prior_means_: Float
     prior_precisions_: Float
+    item_prior_means_: Float | None = None  # as the next ones, which files had not before
+    item_prior_precisions_: Float | None = None
+    user_feature_samples_: Float | None = None
+    item_feature_samples_: Float | None = None
+    described_users_: NDArray[np.uint8] | None = None  # who came with a table after the fit
+    described_items_: NDArray[np.uint8] | None = None
     offsets_: NDArray[np.float64]
     noise_precisions_: NDArray[np.float64]
     user_noises_: Float
@@ -167,7 +174,8 @@ class MachinePredictions(RatingModel):
     def _compared(self) -> Float:
         return without_biases(self.item_samples_, self.prior_means_.shape[1] - 1)
 
-    def _fold_in(self, histories: CSR) -> Float:
+    def _fold_in(self, histories: CSR, told: CSR | None = None) -> Float:
+        """Rows of new users; ``told`` are their features, where these are known."""
         fitted = self._as_fitted
         if fitted._curve is None:
             targets = histories.with_values((histories.values - self.mean_) / self.std_)
@@ -178,8 +186,15 @@ class MachinePredictions(RatingModel):
             middles = (self.levels_[1:] + self.levels_[:-1]) / 2  # of levels that training does not have, the nearest
             targets = histories.with_values(np.searchsorted(middles, histories.values).astype(np.float32))
         features = rated(histories) if fitted.implicit else None
-        rows = folded_in(self._kernels(), fitted._kept, targets, features, curve=fitted._curve, threads=self.threads)
-        rows[np.diff(histories.indptr) == 0] = self.unknown_user_
+        kept, nobody = fitted._kept, np.diff(histories.indptr) == 0
+        if told is not None:
+            assert self.user_feature_samples_ is not None
+            parts = [told.to_scipy()] + ([] if features is None else [features.to_scipy()])
+            features = CSR.from_scipy(scipy.sparse.hstack(parts, format="csr"))
+            kept = kept._replace(rated_items=np.concatenate([self.user_feature_samples_, kept.rated_items]))
+            nobody &= np.diff(told.indptr) == 0
+        rows = folded_in(self._kernels(), kept, targets, features, curve=fitted._curve, threads=self.threads)
+        rows[nobody] = self.unknown_user_
         return rows
 
     # Ratings.
@@ -229,13 +244,27 @@ class MachinePredictions(RatingModel):
         if self.method != "mcmc":
             return ratings, None
         if self.user_covariances_ is not None and self.item_covariances_ is not None:
-            spread = Spread(samples, self.user_covariances_, self.item_covariances_)
+            spread = Spread(samples, self.user_covariances_, self.item_covariances_, *self._described)
             spread.widen(variances, users, items, means)
         if self.task == "regression":
-            common = float((1 / self.noise_precisions_).mean())
-            unknown = common * NOISE_FREEDOM / (NOISE_FREEDOM - 2) if self.user_noise else common
-            variances += np.where(users < 0, unknown, self.user_noises_[users])
+            variances += np.where(users < 0, self._unknown_noise, self.user_noises_[users])
         return ratings, np.asarray(self.std_ * np.sqrt(variances), np.float32)
+
+    @property
+    def _unknown_noise(self) -> float:
+        """Variance of the noise of a user whom nobody knows."""
+        common = float((1 / self.noise_precisions_).mean())
+        return common * NOISE_FREEDOM / (NOISE_FREEDOM - 2) if self.user_noise else common
+
+    @property
+    def _described(self) -> tuple[Described | None, Described | None]:
+        users, items = self.described_users_, self.described_items_
+        of_users = None if users is None else Described(users > 0, self.prior_means_, self.prior_precisions_)
+        if items is None:
+            return of_users, None
+        assert self.item_prior_means_ is not None
+        assert self.item_prior_precisions_ is not None
+        return of_users, Described(items > 0, self.item_prior_means_, self.item_prior_precisions_)
 
     # Lists.
 

@@ -50,19 +50,27 @@ class Kept(NamedTuple):
     cutpoints: NDArray[np.float64]  # (n_samples, n_levels - 1)
     noises: Float  # (n_users,), variances, the mean over samples
     contexts: Float  # categories of context, one column after the other
+    user_features: Float  # what each feature of the tables adds; of models saved before, None as the next three
+    item_features: Float
+    item_means: Float  # (n_samples, n_coordinates): prior of ids of items
+    item_precisions: Float
 
     @classmethod
-    def room(cls, n_rows: tuple[int, int, int, int], n_samples: int, c: int, n_cutpoints: int) -> Self:
+    def room(cls, n_rows: tuple[int, int, int, int, int, int], n_samples: int, c: int, n_cutpoints: int) -> Self:
         """For so many samples of ``c`` coordinates.
 
-        ``n_rows`` are those of users, of items, of what items add to users, and of categories of context.
+        ``n_rows`` are those of users, of items, of what items add to users, of categories of context, and of features
+        in the tables of users and of items.
         """
-        users, items, rated_items, contexts = (np.empty((n, n_samples * c), np.float32) for n in n_rows)
-        means, precisions = np.empty((2, n_samples, c), np.float32)
+        users, items, rated_items, contexts, *told = (np.empty((n, n_samples * c), np.float32) for n in n_rows)
+        means, precisions, item_means, item_precisions = np.ones((4, n_samples, c), np.float32)
         offsets, noise_precisions = np.empty((2, n_samples))
         cutpoints = np.empty((n_samples, n_cutpoints))
         noises = np.zeros(n_rows[0], np.float32)
-        return cls(users, items, rated_items, means, precisions, offsets, noise_precisions, cutpoints, noises, contexts)
+        return cls(
+            users, items, rated_items, means, precisions, offsets, noise_precisions, cutpoints, noises, contexts,
+            told[0], told[1], item_means, item_precisions,
+        )  # fmt: skip
 
     def keep(self, at: int, chain: Chain) -> None:
         """Take what a chain has now as sample number ``at``."""
@@ -75,8 +83,11 @@ class Kept(NamedTuple):
             self.rated_items[:, here] = users.parts[-len(self.rated_items) :, :c]
         if contexts:
             self.contexts[:, here] = np.concatenate([own.totals[:, :c] for own in contexts])
-        prior = chain.priors[0]
-        self.means[at], self.precisions[at] = prior.means[0], prior.precisions[0]
+        for told, own in ((self.user_features, users), (self.item_features, items)):
+            told[:, here] = own.parts[: len(told), :c]
+        (self.means[at], self.precisions[at]), (self.item_means[at], self.item_precisions[at]) = (
+            (prior.means[0], prior.precisions[0]) for prior in chain.priors[:2]
+        )
         self.offsets[at], self.noise_precisions[at] = chain.offset, chain.noise_precision
         weights = np.ones(1, np.float32) if chain.weights is None else chain.weights
         self.noises[:] += 1 / (len(self.offsets) * np.float32(chain.noise_precision) * weights)

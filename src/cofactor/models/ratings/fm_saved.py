@@ -33,6 +33,11 @@ def shapes(n: int, c: int, *, classes: bool, implicit: bool) -> dict[str, str]:
         "error_history_": "float64 sweeps",
         "user_features_": "features g or nothing",
         "item_features_": "features h or nothing",
+        "user_feature_samples_": f"float32 g {n * c} or nothing",
+        "item_feature_samples_": f"float32 h {n * c} or nothing",
+        **dict.fromkeys(("item_prior_means_", "item_prior_precisions_"), f"float32 {n} {c} or nothing"),
+        "described_users_": "uint8 users or nothing",
+        "described_items_": "uint8 items or nothing",
         "context_features_": "features categories or nothing",
         "context_samples_": f"float32 categories {n * c} or nothing",
         "unknown_contexts_": f"float32 columns {n * c} or nothing",
@@ -52,7 +57,9 @@ def check_samples(kept: Kept, levels: NDArray[np.float64], std: float, *, noisy:
     noisy : bool
         Whether the noise of users was learned; otherwise theirs may be 0.
     """
-    precisions = kept.precisions, kept.noise_precisions, *((kept.noises,) if noisy else ())
+    precisions = [kept.precisions, kept.noise_precisions, *((kept.noises,) if noisy else ())]
+    if kept.item_precisions is not None:
+        precisions.append(kept.item_precisions)
     if not len(kept.offsets) or not std > 0:
         raise DataError("a FactorizationMachine must have samples, and std_ must be above 0")
     if not all((own > 0).all() for own in precisions) or (kept.noises < 0).any():

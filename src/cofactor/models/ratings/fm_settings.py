@@ -172,6 +172,7 @@ def require_room(
     copies = 3 * _OPTIMIZERS[model.optimizer] if model.method == "sgd" else 3  # what is kept of the best passes, too
     parts = sum(side.features.n_columns for side in sides)
     entries = sum(side.features.nnz for side in sides)
+    rows += parts - model.implicit * (x.n_users + x.n_items)  # samples of what tables tell are kept, too
     longest = max(int(np.diff(m.indptr).max(initial=0)) for m in (x.user_items, x.item_users))
     needed = 4 * (n_samples * (model.factors + 1) * rows + copies * c * (x.n_users + x.n_items + n_categories + parts))
     needed += 8 * n_samples * (model.factors + 1) ** 2 + 40 * x.nnz + 16 * entries

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cofactor.kernels.arguments import FmSamples
     from cofactor.kernels.arrays import Float, Rows
 
-__all__ = ["Spread", "around", "strangers"]
+__all__ = ["Described", "Spread", "around", "strangers"]
 
 _PIECE = 1 << 14  # pairs at once
 
@@ -30,6 +30,14 @@ def strangers(rows: Float, rated: NDArray[np.bool_], n_samples: int) -> tuple[Fl
         own -= mean
         means[at], covariances[at] = mean, own.T @ own / len(own)
     return means.ravel(), covariances
+
+
+class Described(NamedTuple):
+    """Who is known by features alone: what an id adds to them has its prior, a normal for each coordinate."""
+
+    rows: NDArray[np.bool_]  # (n,)
+    means: Float  # (n_samples, c)
+    precisions: Float
 
 
 def around(
@@ -50,14 +58,17 @@ class Spread(NamedTuple):
     samples: FmSamples
     users: Float  # (n_samples, c, c), covariances of biases and vectors
     items: Float
+    described_users: Described | None = None
+    described_items: Described | None = None
 
     def widen(self, variances: NDArray[np.float64], users: Rows, items: Rows, predicted: Float) -> None:
-        """Make the variances of pairs right, in place, where one side is -1 at least.
+        """Make the variances of pairs right, in place, where one side at least is -1 or known by features alone.
 
         Given are those over the samples, with -1 for the mean user or item. Of an ordered probit, what comes out is the
         mean squared distance of the rating from the predicted one, which stays that of the mean user or item.
         """
-        at = np.flatnonzero((users < 0) | (items < 0))
+        told = _described(users, self.described_users) | _described(items, self.described_items)
+        at = np.flatnonzero((users < 0) | (items < 0) | told)
         if self.samples.levels is None:
             variances[at] += self._added(users[at], items[at])
         else:
@@ -91,10 +102,40 @@ class Spread(NamedTuple):
             q = _rows(known.items[:, here], known.unknown_item[here], items)
             z = known.offsets[at] + p[:, 0] + q[:, 0] + np.einsum("ij,ij->i", p[:, 1:], q[:, 1:])
             p[:, 0] = q[:, 0] = 1  # what the other side's bias is multiplied by
-            of_user, of_item = self.users[at].astype(np.float64), self.items[at].astype(np.float64)
-            added = np.where(users < 0, _forms(q, of_user), 0) + np.where(items < 0, _forms(p, of_item), 0)
-            added += ((users < 0) & (items < 0)) * np.sum(of_user[1:, 1:] * of_item[1:, 1:])
+            of_users = _uncertain(users, self.users[at], self.described_users, at)
+            of_items = _uncertain(items, self.items[at], self.described_items, at)
+            added = np.zeros(len(users))
+            for own, there, mean in of_users:
+                added += there * _forms(q if mean is None else _with_own(q, p, mean), own)
+            for own, there, mean in of_items:
+                added += there * _forms(p if mean is None else _with_own(p, q, mean), own)
+            for of_user, unknown_user, _ in of_users:
+                for of_item, unknown_item, _ in of_items:
+                    added += (unknown_user & unknown_item) * np.sum(of_user[1:, 1:] * of_item[1:, 1:])
             yield z, added
+
+
+def _described(rows: Rows, described: Described | None) -> NDArray[np.bool_]:
+    return np.zeros(len(rows), np.bool_) if described is None else (rows >= 0) & described.rows[rows]
+
+
+def _uncertain(
+    rows: Rows, unknown: Float, described: Described | None, at: int
+) -> list[tuple[NDArray[np.float64], NDArray[np.bool_], Float | None]]:
+    """The covariances that a side may have in a sample, who has them, and the mean that is part of their rows."""
+    found: list[tuple[NDArray[np.float64], NDArray[np.bool_], Float | None]]
+    found = [(unknown.astype(np.float64), rows < 0, None)]
+    if described is not None:
+        of_ids = np.diag(1 / described.precisions[at].astype(np.float64))
+        found.append((of_ids, _described(rows, described), described.means[at]))
+    return found
+
+
+def _with_own(others: NDArray[np.float64], own: NDArray[np.float64], mean: Float) -> NDArray[np.float64]:
+    """What the coordinates of an id are multiplied by: the other side's row, and the features' sum beside the id."""
+    by = others + own - mean
+    by[:, 0] = 1
+    return by
 
 
 def _pieces(n: int) -> Iterator[slice]:

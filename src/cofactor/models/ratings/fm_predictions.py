@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy
 
 from cofactor.data.context import context_codes, widths_of
 from cofactor.data.ratings import Ratings

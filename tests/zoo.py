@@ -29,6 +29,9 @@ MODELS = {
     "FactorizationMachine, by batches": lambda: cf.FactorizationMachine(
         3, method="sgd", iterations=4, batch_size=64, learning_rate=0.05
     ),
+    "FactorizationMachine, a sigmoid": lambda: cf.FactorizationMachine(
+        3, method="sgd", output="sigmoid", optimizer="adagrad", iterations=4, batch_size=64
+    ),
     "FactorizationMachine, ordinal": lambda: cf.FactorizationMachine(2, task="ordinal", iterations=9, samples=3),
     "GraphFilter": lambda: cf.GraphFilter(factors=5),
     "GraphFilter, a walk": lambda: cf.GraphFilter(

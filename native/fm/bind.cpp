@@ -65,8 +65,8 @@ void fm_sweep(In1<std::int64_t> indptr, In1<std::int32_t> indices, In1<float> va
 double fm_epoch(In1<std::int64_t> indptr, In1<std::int32_t> indices, In1<float> values, std::int64_t n_items,
                 OutMatrix<float> rows, OutMatrix<float> first, OutMatrix<float> second, Out1<std::int32_t> steps,
                 const std::string& optimizer, float learning_rate, float epsilon, float beta1, float beta2,
-                std::int64_t n_coordinates, bool logistic, float offset, float weight_decay, std::int64_t batch_size,
-                std::uint64_t seed, int threads) {
+                std::int64_t n_coordinates, bool logistic, float span, float offset, float weight_decay,
+                std::int64_t batch_size, std::uint64_t seed, int threads) {
     const cofactor::Csr targets = csr(indptr, indices, &values);
     check(n_coordinates >= 1 && n_coordinates <= static_cast<std::int64_t>(rows.shape(1)),
           "n_coordinates must be in [1, width]");
@@ -75,9 +75,13 @@ double fm_epoch(In1<std::int64_t> indptr, In1<std::int32_t> indices, In1<float> 
     check(table_of.n_rows == targets.n_rows() + n_items, "the table must have a row for every user and every item");
     check(rows.shape(1) % cofactor::kPad == 0, "rows must be padded");
     check(batch_size >= 1, "batch_size must be at least 1");
-    const cofactor::FmEpoch options{logistic, offset, weight_decay, batch_size, seed};
+    const cofactor::FmEpoch options{logistic, span, offset, weight_decay, batch_size, seed};
+    check(span >= 0.0f && !(logistic && span > 0.0f), "span must be at least 0, and 0 with logistic");
     if (logistic) {
         for (const float target : view(values)) check(target == 0.0f || target == 1.0f, "targets must be 0 or 1");
+    }
+    for (const float target : span > 0.0f ? view(values) : std::span<const float>()) {
+        check(target >= 0.0f && target <= span, "targets must be in [0, span]");
     }
     double loss = 0.0;
     run(threads, &targets, n_items, [&](cofactor::Interrupt& interrupt) {
@@ -126,7 +130,7 @@ void bind_fm(nb::module_& m) {
           "row_sums"_a.noconvert(), "threads"_a);
     m.def("fm_epoch", &fm_epoch, "indptr"_a, "indices"_a, "values"_a, "n_items"_a, "rows"_a.noconvert(),
           "first"_a.noconvert(), "second"_a.noconvert(), "steps"_a.noconvert(), "optimizer"_a, "learning_rate"_a,
-          "epsilon"_a, "beta1"_a, "beta2"_a, "n_coordinates"_a, "logistic"_a, "offset"_a, "weight_decay"_a,
+          "epsilon"_a, "beta1"_a, "beta2"_a, "n_coordinates"_a, "logistic"_a, "span"_a, "offset"_a, "weight_decay"_a,
           "batch_size"_a, "seed"_a, "threads"_a);
     m.def("fm_ratings", &fm_ratings, "users"_a, "items"_a, "user_samples"_a, "item_samples"_a, "unknown_user"_a,
           "unknown_item"_a, "offsets"_a, "cutpoints"_a, "levels"_a, "means"_a.noconvert(), "variances"_a.noconvert(),

@@ -239,17 +239,28 @@ private:
     // The slope of the loss in what is predicted.
     float evaluate(std::int64_t at, float target, float score, float scale) {
         float& slope = slopes_[at];
-        if (o_.logistic) {
-            // -log sigmoid(score) of a target of 1, -log sigmoid(-score) of one of 0
-            const double away = target > 0.5f ? -score : score;
-            losses_[at] = std::max(away, 0.0) + std::log1p(std::exp(-std::abs(away)));
-            slope = scale * static_cast<float>(1.0 / (1.0 + std::exp(-static_cast<double>(score))) - target);
+        if (o_.logistic || o_.span > 0.0f) {
+            slope = scale * of_curve(losses_[at], target, score);
         } else {
             const float error = score - target;
             losses_[at] = static_cast<double>(error) * error;
             slope = 2.0f * scale * error;
         }
         return slope;
+    }
+
+    // The same of losses that have a sigmoid.
+    [[gnu::noinline]] float of_curve(double& loss, float target, float score) const {
+        const double share = 1.0 / (1.0 + std::exp(-static_cast<double>(score)));
+        if (o_.logistic) {
+            // -log sigmoid(score) of a target of 1, -log sigmoid(-score) of one of 0
+            const double away = target > 0.5f ? -score : score;
+            loss = std::max(away, 0.0) + std::log1p(std::exp(-std::abs(away)));
+            return static_cast<float>(share - target);
+        }
+        const double span = o_.span, error = span * share - target;
+        loss = error * error;
+        return static_cast<float>(2.0 * error * span * share * (1.0 - share));
     }
 
     const Csr& targets_;

@@ -52,6 +52,7 @@ void fm_sweep(const Csr& targets, const FmSide& own, std::span<const float> othe
 
 struct FmEpoch {
     bool logistic;  // targets are 0 or 1, and the loss is the logarithmic one, of the sigmoid of what is predicted
+    float span;     // above 0: targets are in [0, span], and the loss is the squared error of span sigmoid(predicted)
     float offset;
     float weight_decay;
     std::int64_t batch_size;

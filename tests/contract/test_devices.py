@@ -155,15 +155,23 @@ def test_pairs_of_items_are_those_of_the_cpu(device, shared):
 
 
 @every_device
-@pytest.mark.parametrize("task", ["regression", "classification"])
-def test_a_machine_by_batches_learns_as_much_as_on_the_cpu(x, device, task):
+@pytest.mark.parametrize(
+    ("task", "more"),
+    [
+        ("regression", {}),
+        ("regression", {"output": "sigmoid", "optimizer": "adam"}),
+        ("regression", {"optimizer": "adagrad"}),
+        ("classification", {}),
+    ],
+)
+def test_a_machine_by_batches_learns_as_much_as_on_the_cpu(x, device, task, more):
     """Batches differ; what one has learned predicts the same anywhere."""
     rng, user, item = np.random.default_rng(0), x.user_items.row_index(), x.user_items.indices
     scores = (rng.standard_normal((x.n_users, 3))[user] * rng.standard_normal((x.n_items, 3))[item]).sum(1)
     values = (scores > 0) if task == "classification" else scores.round(1)
     pairs = pl.DataFrame({"user_id": user, "item_id": item, "rating": values.astype(np.float64)})
     ratings = cf.Ratings.from_frame(pairs)
-    options = {"method": "sgd", "task": task, "iterations": 6}
+    options = {"method": "sgd", "task": task, "iterations": 6} | more
     here, there = (cf.FactorizationMachine(8, device=name, **options).fit(ratings) for name in ("cpu", device))
     np.testing.assert_allclose(there.error_history_, here.error_history_, rtol=0.02)
     found = there.predict(pairs)

@@ -31,6 +31,7 @@ SIMILAR_SHARE_USERS = {*REACHED_ONLY, "ItemPairsMF of two vectors", "EASE", "EAS
 TRAINED = {
     "BiasedMF by sgd",
     "FactorizationMachine",
+    "FactorizationMachine, a sigmoid",
     "FactorizationMachine, by batches",
     "FactorizationMachine, ordinal",
     "SVDpp",

@@ -288,32 +288,67 @@ def two_valued(x):
     return x.with_values((x.values > 0).astype(np.float32))
 
 
-@pytest.mark.parametrize("logistic", [False, True])
-def test_a_batch_of_everything_is_one_step_down_the_gradient(cpu_level, logistic):
+def spanned(x, span=3.5):
+    """Targets from 0 to the span, both among them."""
+    least, most = x.values.min(), x.values.max()
+    return x.with_values(np.float32(span) * ((x.values - least) / (most - least)))
+
+
+LOSSES = {"squared": {}, "logistic": {"logistic": True}, "sigmoid": {"span": 3.5}}
+TARGETS = {"squared": lambda x: x, "logistic": two_valued, "sigmoid": spanned}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_batch_of_everything_is_one_step_down_the_gradient(cpu_level, loss):
     x, table = batches()
-    x = two_valued(x) if logistic else x
+    x, options = TARGETS[loss](x), LOSSES[loss]
     before = table.values.astype(float)
-    gradient, losses = fm.epoch_gradient(before, pairs_of(x), x.values, 0.4, 0.3, logistic=logistic)
-    found = kernels.fm_epoch(x, table, offset=0.4, weight_decay=0.3, batch_size=x.nnz + 3, rate=0.5, logistic=logistic)
+    gradient, losses = fm.epoch_gradient(before, pairs_of(x), x.values, 0.4, 0.3, **options)
+    found = kernels.fm_epoch(x, table, offset=0.4, weight_decay=0.3, batch_size=x.nnz + 3, rate=0.5, **options)
     assert found == pytest.approx(losses.mean(), rel=1e-5)
     np.testing.assert_allclose(table.values, before - 0.05 * gradient, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("logistic", [False, True])
-def test_an_epoch_goes_through_every_entry_once(cpu_level, logistic):
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradients_are_finite_differences(cpu_level, loss):
+    """The twin's are those of its loss in float64, and one step of the kernel is its rate times them."""
+    x, table = batches(4, 3, factors=2)
+    x, options = TARGETS[loss](x), LOSSES[loss]
+    before, pairs = table.values.astype(float), pairs_of(x)
+    touched = np.unique(pairs)
+
+    def objective(rows):
+        losses = fm.epoch_gradient(rows, pairs, x.values, 0.4, 0.3, **options)[1]
+        return losses.mean() + 0.15 * (rows[touched] ** 2).sum()
+
+    wanted, by = np.zeros_like(before), 1e-5
+    for at in np.ndindex(7, 3):
+        up, down = before.copy(), before.copy()
+        up[at] += by
+        down[at] -= by
+        wanted[at] = (objective(up) - objective(down)) / (2 * by)
+    twin = fm.epoch_gradient(before, pairs, x.values, 0.4, 0.3, **options)[0]
+    np.testing.assert_allclose(twin, wanted, rtol=1e-6, atol=1e-8)
+    kernels.fm_epoch(x, table, offset=0.4, weight_decay=0.3, batch_size=x.nnz, **options)
+    np.testing.assert_allclose((before - table.values) / 0.1, wanted, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_an_epoch_goes_through_every_entry_once(cpu_level, loss):
     """With a vanishing step, the mean loss is that of all entries, whatever the batches are."""
     x, table = batches(30, 20, learning_rate=1e-20)
-    x = two_valued(x) if logistic else x
-    _, losses = fm.epoch_gradient(table.values.astype(float), pairs_of(x), x.values, 0.0, 0.0, logistic=logistic)
+    x, options = TARGETS[loss](x), LOSSES[loss]
+    _, losses = fm.epoch_gradient(table.values.astype(float), pairs_of(x), x.values, 0.0, 0.0, **options)
     for size in (1, 7, 10_000):
-        found = kernels.fm_epoch(x, table, offset=0.0, weight_decay=0.0, batch_size=size, seed=size, logistic=logistic)
+        found = kernels.fm_epoch(x, table, offset=0.0, weight_decay=0.0, batch_size=size, seed=size, **options)
         assert found == pytest.approx(losses.mean(), rel=1e-5)
 
 
-def test_logistic_losses_of_wild_scores_are_finite(cpu_level):
+@pytest.mark.parametrize("loss", ["logistic", "sigmoid"])
+def test_losses_of_wild_scores_are_finite(cpu_level, loss):
     x, table = batches(learning_rate=1e-3)
-    table.values[:, 0] = np.where(np.arange(12) % 2, 300, -300)
-    found = kernels.fm_epoch(two_valued(x), table, offset=0.0, weight_decay=0.0, batch_size=4, logistic=True)
+    table.values[:, 0] = np.where(np.arange(12) % 2, 900, -900)
+    found = kernels.fm_epoch(TARGETS[loss](x), table, offset=0.0, weight_decay=0.0, batch_size=4, **LOSSES[loss])
     assert np.isfinite(found)
     assert np.isfinite(table.values).all()
 
@@ -434,6 +469,10 @@ def test_tables_of_batches_are_checked():
     for wrong, message in (
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"logistic": True}, "targets must be 0 or 1"),
+        ({"span": 2.0}, r"targets must be in \[0, span\]"),
+        ({"span": -1.0}, "span must be at least 0"),
+        ({"span": np.nan}, "span must be at least 0"),
+        ({"span": 1.0, "logistic": True}, "span must be at least 0, and 0 with logistic"),
         ({"table": Table.new(table.values[:-1].copy(), "sgd", 0.1)}, "a row for every user and every item"),
         ({"table": Table.new(table.values[:, :1].copy(), "sgd", 0.1)}, "rows must be padded"),
         ({"n_coordinates": 0}, "n_coordinates must be in"),

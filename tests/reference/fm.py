@@ -81,11 +81,14 @@ def ratings(users, items, samples):
     return np.array(means), np.array(variances)
 
 
-def epoch_gradient(rows, pairs, targets, offset, weight_decay, *, logistic=False):
+def epoch_gradient(rows, pairs, targets, offset, weight_decay, *, logistic=False, span=0.0):
     """Of a batch's mean loss, for every row, a weight and a vector; and the loss of each pair."""
     z = np.array([offset + rows[u, 0] + rows[i, 0] + rows[u, 1:] @ rows[i, 1:] for u, i in pairs])
     if logistic:
         losses, slopes = np.logaddexp(0, np.where(targets == 1, -z, z)), expit(z) - targets
+    elif span > 0:
+        errors = span * expit(z) - targets
+        losses, slopes = errors**2, 2 * errors * span * expit(z) * expit(-z)
     else:
         losses, slopes = (z - targets) ** 2, 2 * (z - targets)
     gradient = np.zeros_like(rows)

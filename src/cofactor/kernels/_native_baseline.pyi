@@ -296,7 +296,7 @@ def fm_sweep(
 def fm_epoch(
     indptr: I64, indices: I32, values: F32, n_items: int, rows: F32, first: F32, second: F32, steps: I32,
     optimizer: str, learning_rate: float, epsilon: float, beta1: float, beta2: float, n_coordinates: int,
-    logistic: bool, offset: float, weight_decay: float, batch_size: int, seed: int, threads: int
+    logistic: bool, span: float, offset: float, weight_decay: float, batch_size: int, seed: int, threads: int
 ) -> float: ...  # fmt: skip
 def fm_ratings(
     users: I32, items: I32, user_samples: F32, item_samples: F32, unknown_user: F32, unknown_item: F32, offsets: F64,

@@ -101,6 +101,7 @@ def fm_epoch(
     seed: int = 0,
     rate: float = 1.0,
     logistic: bool = False,
+    span: float = 0.0,
     threads: int | None = None,
 ) -> float:
     """One pass of gradient descent over the entries of ``targets``; changes ``rows`` in place.
@@ -108,8 +109,9 @@ def fm_epoch(
     A machine of ids alone. Users come in random groups whose rows fill 4 MB, and the entries of a group's users in
     random order: what a group changes stays in the cache. Every row that a batch touches takes one step of its
     optimizer against the gradient of the batch's mean loss plus ``weight_decay / 2`` times the row's squared length;
-    others stay as they are. The loss is the squared error or, with ``logistic``, ``log(1 + exp(-z))`` of what is
-    predicted, z, where the target is 1, and ``log(1 + exp(z))`` where it is 0.
+    others stay as they are. The loss is the squared error of what is predicted, z, or, with ``span``, of
+    ``span / (1 + exp(-z))``; with ``logistic`` it is ``log(1 + exp(-z))`` where the target is 1, and
+    ``log(1 + exp(z))`` where it is 0.
 
     Parameters
     ----------
@@ -127,6 +129,8 @@ def fm_epoch(
         What the learning rate is multiplied by.
     logistic : bool
         Targets are 0 or 1.
+    span : float
+        Above 0, targets are from 0 to it. Not together with ``logistic``.
 
     Returns
     -------
@@ -135,7 +139,7 @@ def fm_epoch(
     """
     return native.lib.fm_epoch(
         targets.indptr, targets.indices, targets.values, targets.n_columns, *rows.slower(rate),
-        rows.values.shape[1] if n_coordinates is None else n_coordinates, logistic, offset,
+        rows.values.shape[1] if n_coordinates is None else n_coordinates, logistic, span, offset,
         weight_decay, batch_size, seed, resolve_threads(threads),
     )  # fmt: skip
 

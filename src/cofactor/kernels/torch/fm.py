@@ -30,6 +30,7 @@ def fm_epoch(
     seed: int = 0,
     rate: float = 1.0,
     logistic: bool = False,
+    span: float = 0.0,
     threads: int | None = None,
 ) -> float:
     """One pass of gradient descent over the entries of ``targets``; changes ``rows`` in place.
@@ -42,7 +43,7 @@ def fm_epoch(
     width = rows.values.shape[1]
     n_coordinates = width if n_coordinates is None else n_coordinates
     held, table = place.rows(targets), rows.slower(rate)
-    _check(held, rows, batch_size, n_coordinates, logistic=logistic)
+    _check(held, rows, batch_size, n_coordinates, logistic=logistic, span=span)
     nnz, n_users = held.csr.nnz, held.shape[0]
     users = torch.repeat_interleave(held.indptr.diff())
     lost = torch.zeros((), dtype=torch.float64, device=place.device)
@@ -53,7 +54,7 @@ def fm_epoch(
         before = table.values[named]
         u, i = before[places[0]], before[places[1]]
         scores = offset + u[:, 0] + i[:, 0] + (u[:, 1:] * i[:, 1:]).sum(1)
-        losses, slopes = _losses(scores, held.values[at], logistic=logistic)
+        losses, slopes = _losses(scores, held.values[at], logistic=logistic, span=span)
         lost += losses.sum(dtype=torch.float64)
         slopes = (slopes / len(at))[:, None]
         gradient = weight_decay * before
@@ -65,10 +66,14 @@ def fm_epoch(
     return float(lost) / max(nnz, 1)
 
 
-def _losses(scores: Tensor, targets: Tensor, *, logistic: bool) -> tuple[Tensor, Tensor]:
+def _losses(scores: Tensor, targets: Tensor, *, logistic: bool, span: float) -> tuple[Tensor, Tensor]:
     """Losses, and their derivatives by the scores."""
     import torch
 
+    if span > 0:
+        shares = torch.sigmoid(scores.double())
+        error = span * shares - targets
+        return error.square(), (2 * span * error * shares * (1 - shares)).float()
     if not logistic:
         error = scores - targets
         return error.double().square(), 2 * error
@@ -76,7 +81,7 @@ def _losses(scores: Tensor, targets: Tensor, *, logistic: bool) -> tuple[Tensor,
     return torch.nn.functional.softplus(away.double()), torch.sigmoid(scores) - targets
 
 
-def _check(targets: HeldRows, rows: Table, batch_size: int, n_coordinates: int, *, logistic: bool) -> None:
+def _check(targets: HeldRows, rows: Table, batch_size: int, n_coordinates: int, *, logistic: bool, span: float) -> None:
     n, width = rows.values.shape
     if not 1 <= n_coordinates <= width:
         raise ValueError("n_coordinates must be in [1, width]")
@@ -86,8 +91,12 @@ def _check(targets: HeldRows, rows: Table, batch_size: int, n_coordinates: int, 
         raise ValueError("rows must be padded")
     if batch_size < 1:
         raise ValueError("batch_size must be at least 1")
+    if not span >= 0 or (logistic and span > 0):
+        raise ValueError("span must be at least 0, and 0 with logistic")
     if logistic and not np.isin(targets.csr.values, (0, 1)).all():
         raise ValueError("targets must be 0 or 1")
+    if span > 0 and not ((targets.csr.values >= 0) & (targets.csr.values <= np.float32(span))).all():
+        raise ValueError("targets must be in [0, span]")
 
 
 def fm_ratings(

@@ -42,6 +42,7 @@ from cofactor.models.ratings.fm_settings import (
     check_settings,
     defaults,
     require_room,
+    slope_at_mean,
     targets_of,
 )
 from cofactor.models.ratings.fm_sides import SideFeatures, described, rated
@@ -77,6 +78,10 @@ class FactorizationMachine(WidenedMachine):
         Ratings as numbers, as ordered levels such as stars (at most 50; only with "mcmc"), or as one of two values,
         such as 0 and 1, by the probit curve or, with "sgd", the logistic one. What is predicted of levels is the
         expected one: of 0 and 1 the probability of 1.
+    output : {"identity", "sigmoid"}
+        "sigmoid" is for "sgd" and "regression": the rating is ``low + (high - low) / (1 + exp(-y))``, where y is what
+        the machine predicts, and low and high are the ends of the scale of the ratings, declared
+        (``events.ratings(scale=(0.5, 5.5))``) or found. No prediction leaves it.
     implicit : bool
         Which items a user rated, and which users rated an item, are features of the user and of the item.
     context : names of columns, or dict of names to widths, optional
@@ -92,7 +97,8 @@ class FactorizationMachine(WidenedMachine):
     samples : int
         Of "mcmc": how many sweeps of the last two thirds, evenly spaced, are kept to predict with.
     regularization : float, optional
-        Of "als", by default 10; of "sgd" 8e-5 for a million ratings (5e-5 of two values) and more for fewer: the mean
+        Of "als", by default 10; of "sgd" 8e-5 for a million ratings (5e-5 of two values; with a sigmoid times its
+        squared slope at the mean rating, standardized) and more for fewer: the mean
         loss of each batch gains ``regularization / 2`` times the squared length of every row that the batch has, so
         that who rates often is held back as often. It is part of the gradient that Adam scales, not a decay beside it;
         a row that no batch has owes nothing (PyTorch's ``Adam(weight_decay=)`` shrinks and moves such rows, too).
@@ -129,7 +135,8 @@ class FactorizationMachine(WidenedMachine):
     mean_, std_ : float
         By which ratings are standardized.
     levels_ : (n_levels,) float64
-        Of ordinal ratings and of two values; else it is empty, and so is ``cutpoints_``, (samples, n_levels - 1).
+        Of ordinal ratings and of two values, and the ends of the scale of a sigmoid; else it is empty, and so is
+        ``cutpoints_``, (samples, n_levels - 1).
     user_features_, item_features_, context_features_ : Features, or None
         What was learned of the tables given, and of the columns of context.
     context_samples_ : (n_categories, n) float32, or None
@@ -164,6 +171,7 @@ class FactorizationMachine(WidenedMachine):
         *,
         method: Literal["mcmc", "als", "sgd"] = "mcmc",
         task: Literal["regression", "ordinal", "classification"] = "regression",
+        output: Literal["identity", "sigmoid"] = "identity",
         implicit: bool = False,
         context: Context | None = None,
         user_noise: bool = True,
@@ -181,6 +189,7 @@ class FactorizationMachine(WidenedMachine):
         self.factors = factors
         self.method = method
         self.task = task
+        self.output = output
         self.implicit = implicit
         self.context = context
         self.user_noise = user_noise
@@ -238,13 +247,14 @@ class FactorizationMachine(WidenedMachine):
         sizes = [column.n_features for column in columns]
         sides = [SideFeatures.of(x.n_users, of_users), SideFeatures.of(x.n_items, of_items)]
         sides += [SideFeatures.of(n, []) for n in sizes]
-        targets, self.levels_, self.mean_, self.std_ = targets_of(x.user_items, self.task)
+        targets, self.levels_, self.mean_, self.std_ = targets_of(self, x)
         require_room(self, x, sides, self._n_samples, in_context=bool(sizes))
         n_told = [0 if told is None else told.n_features for told in (self.user_features_, self.item_features_)]
         n_rows = x.n_users, x.n_items, self.implicit * x.n_items, sum(sizes), n_told[0], n_told[1]
         kept = Kept.room(n_rows, self._n_samples, self.factors + 1, max(len(self.levels_) - 1, 0))
         if self.method == "sgd":
-            self.error_history_ = self.std_ * self._descend(targets, kept, progress)
+            unit = np.ptp(self.levels_) if self.output == "sigmoid" else self.std_
+            self.error_history_ = unit * self._descend(targets, kept, progress)
         else:
             self.error_history_ = self.std_ * self._sweep(Entries(targets, codes, sizes), sides, kept, progress)
         self._take_over(kept, x)
@@ -277,18 +287,18 @@ class FactorizationMachine(WidenedMachine):
         return sampled(chain, kept, self._chosen(entries.nnz).iterations, unit=self.std_, progress=progress)
 
     def _descend(self, targets: CSR, kept: Kept, progress: bool | None) -> NDArray[np.float64]:
-        iterations, rate, penalty = self._chosen(targets.nnz)
+        iterations, rate, penalty = self._chosen(targets.nnz, slope_at_mean(targets) if self.output == "sigmoid" else 1)
         descent = BatchDescent(
             iterations, rate, self.batch_size, penalty, self._init_std, self.seed, self.threads,
-            optimizer=self.optimizer, logistic=self.task == "classification",
+            optimizer=self.optimizer, curve=self._curve,
         )  # fmt: skip
         return descent.run(self._kernels(), targets, kept, progress)
 
-    def _chosen(self, n: int) -> Chosen:
+    def _chosen(self, n: int, slope: float = 1.0) -> Chosen:
         """As given, or else as suits the method and so many ratings."""
         given = {name: getattr(self, name) for name in Chosen._fields}
         own = {name: value for name, value in given.items() if value is not None}
-        return defaults(self, n)._replace(**own)
+        return defaults(self, n, slope)._replace(**own)
 
     @property
     def _n_samples(self) -> int:

@@ -10,7 +10,7 @@ import scipy
 from cofactor.kernels.arguments import Table
 from cofactor.kernels.arrays import aligned_zeros, width_of
 from cofactor.models.base.epochs import Plan, require_finite, run_epochs
-from cofactor.models.ratings.fm_samples import LOGISTIC_BOUND
+from cofactor.models.ratings.fm_samples import LOGISTIC_BOUND, SIGMOID_BOUND
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cofactor.kernels.cpu import Kernels
     from cofactor.kernels.csr import CSR
     from cofactor.models.base.epochs import Rate
-    from cofactor.models.ratings.fm_samples import Kept
+    from cofactor.models.ratings.fm_samples import Curve, Kept
 
 __all__ = ["BatchDescent"]
 
@@ -43,18 +43,22 @@ class BatchDescent(NamedTuple):
     seed: int
     threads: int | None
     optimizer: str = "row_adam"
-    logistic: bool = False
+    curve: Curve | None = None
 
     def run(self, kernels: Kernels, targets: CSR, kept: Kept, progress: bool | None) -> NDArray[np.float64]:
         """Train, and keep what comes out as the only sample.
 
-        Gives the root of the mean squared error of each epoch, or the mean logistic loss.
+        Gives the root of the mean squared error of each epoch, in units of the targets, or the mean logistic loss.
+        Targets of a sigmoid are from 0 to 1; they are trained on in units of their standard deviation.
         """
         c, n_users = kept.means.shape[1], targets.n_rows
         values = aligned_zeros(n_users + targets.n_columns, width_of(c))
         values[:, 1:c] = np.random.default_rng(self.seed).normal(0, self.init_std, (len(values), c - 1))
-        share = targets.values.mean(dtype=np.float64)
-        offset = float(scipy.special.logit(share)) if self.logistic else 0.0
+        share, logistic = targets.values.mean(dtype=np.float64), self.curve == "logistic"
+        offset = 0.0 if self.curve is None else float(scipy.special.logit(share))
+        span = float(np.float32(1 / targets.values.std(dtype=np.float64))) if self.curve == "sigmoid" else 0.0
+        if span > 0:
+            targets = targets.with_values(np.minimum(targets.values * np.float32(span), np.float32(span)))
         rows, held = kernels.hold(Table.new(values, self.optimizer, self.learning_rate)), kernels.hold(targets)
 
         def one_epoch(epoch: int, rate: Rate) -> float:
@@ -68,7 +72,8 @@ class BatchDescent(NamedTuple):
                 n_coordinates=c,
                 seed=seed,
                 rate=rate.first,
-                logistic=self.logistic,
+                logistic=logistic,
+                span=span,
                 threads=self.threads,
             )
 
@@ -93,9 +98,13 @@ class BatchDescent(NamedTuple):
         kept.means[0] = kept.users.mean(axis=0)
         kept.precisions[0] = 1 / np.maximum(kept.users.var(axis=0), _LEAST_VARIANCE)
         kept.offsets[0] = 0.0
-        if self.logistic:
+        if logistic:
             kept.cutpoints[0], kept.noise_precisions[0] = -offset, LOGISTIC_BOUND
             return np.asarray(losses, np.float64)
         kept.noise_precisions[0] = 1 / max(losses[course.kept - 1], _LEAST_VARIANCE)
         errors: NDArray[np.float64] = np.sqrt(losses)
-        return errors
+        if self.curve is None:
+            return errors
+        kept.cutpoints[0] = -offset
+        kept.noise_precisions[0] *= SIGMOID_BOUND * span**2
+        return errors / span

@@ -15,7 +15,7 @@ from cofactor.kernels.csr import CSR
 from cofactor.models.base.rating import RatingModel, as_ratings
 from cofactor.models.ratings.fm_context import ContextSamples
 from cofactor.models.ratings.fm_lists import lists_of_products, lists_of_ratings
-from cofactor.models.ratings.fm_samples import Kept, folded_in, without_biases
+from cofactor.models.ratings.fm_samples import Kept, folded_in, on_scale, without_biases
 from cofactor.models.ratings.fm_saved import check_samples, shapes
 from cofactor.models.ratings.fm_sides import rated
 from cofactor.models.ratings.fm_spread import Described, Spread, strangers
@@ -41,6 +41,7 @@ _KEPT = (
     "noise_precisions_", "cutpoints_", "user_noises_", "context_samples_", "user_feature_samples_",
     "item_feature_samples_", "item_prior_means_", "item_prior_precisions_",
 )  # fmt: skip
+_OF_TWO = ("logistic", "sigmoid")  # curves between two levels
 NOISE_FREEDOM = 20.0  # degrees of freedom of a user's noise around that of all
 
 
@@ -49,6 +50,7 @@ class MachinePredictions(RatingModel):
 
     method: str
     task: str
+    output: str
     factors: int
     implicit: bool
     user_noise: bool
@@ -99,7 +101,7 @@ class MachinePredictions(RatingModel):
 
     def _learned(self) -> dict[str, str]:
         n = np.size(getattr(self, "offsets_", ()))
-        return shapes(n, self.factors + 1, classes=self.task != "regression", implicit=self.implicit)
+        return shapes(n, self.factors + 1, classes=self._curve is not None, implicit=self.implicit)
 
     def _check_state(self) -> None:
         columns = () if self.context_features_ is None else self.context_features_.columns
@@ -107,6 +109,8 @@ class MachinePredictions(RatingModel):
             raise DataError("context_features_ of a FactorizationMachine must be of the columns of context")
         if self.unknown_contexts_ is not None and len(self.unknown_contexts_) != len(columns):
             raise DataError("unknown_contexts_ of a FactorizationMachine must have a row for each column of context")
+        if self._curve in _OF_TWO and len(self.levels_) != 2:
+            raise DataError(f"levels_ of this FactorizationMachine must be two, got {len(self.levels_)}")
         check_samples(self._kept, self.levels_, self.std_, noisy=self.method != "sgd")
 
     # What it is given.
@@ -132,6 +136,8 @@ class MachinePredictions(RatingModel):
 
     @property
     def _curve(self) -> Curve | None:
+        if self.output == "sigmoid":
+            return "sigmoid"
         if self.task == "regression":
             return None
         return "logistic" if self.method == "sgd" else "probit"
@@ -172,8 +178,11 @@ class MachinePredictions(RatingModel):
     def _fold_in(self, histories: CSR, told: CSR | None = None) -> Float:
         """Rows of new users; ``told`` are their features, where these are known."""
         fitted = self._as_fitted
-        if fitted.task == "regression":
+        if fitted._curve is None:
             targets = histories.with_values((histories.values - self.mean_) / self.std_)
+        elif fitted._curve == "sigmoid":
+            shares = (histories.values - self.levels_[0]) / np.ptp(self.levels_)
+            targets = histories.with_values(np.clip(shares, 0, 1))
         else:
             middles = (self.levels_[1:] + self.levels_[:-1]) / 2  # of levels that training does not have, the nearest
             targets = histories.with_values(np.searchsorted(middles, histories.values).astype(np.float32))
@@ -194,11 +203,9 @@ class MachinePredictions(RatingModel):
     def _moments(self, users: Rows, items: Rows, samples: FmSamples) -> tuple[Float, Float]:
         """Mean and variance over samples, of standardized ratings where these are numbers."""
         means, variances = self._kernels().fm_ratings(users, items, samples, threads=self.threads)
-        if self._curve != "logistic":
+        if self._curve not in _OF_TWO:
             return means, variances
-        low, high = self.levels_
-        share = scipy.special.expit(means - self.cutpoints_[0, 0])
-        return np.asarray(low + (high - low) * share, np.float32), variances
+        return on_scale(self.levels_, means, self.cutpoints_[0, 0]), variances
 
     def _moments_in(self, users: Rows, items: Rows, codes: Rows) -> tuple[Float, NDArray[np.float64]]:
         """The same in contexts; where these are unknown, what they may be adds to the variance."""
@@ -274,8 +281,6 @@ class MachinePredictions(RatingModel):
             top = lists_of_products(kernels, kept, rows_of, n, k, filters=filters, threads=self.threads)
             if self._curve is None:
                 return TopK(top.rows, self.mean_ + np.float32(self.std_) * top.scores)
-            low, high = self.levels_
-            scores = low + (high - low) * scipy.special.expit(top.scores.astype(np.float64) - self.cutpoints_[0, 0])
-            return TopK(top.rows, scores.astype(np.float32))
+            return TopK(top.rows, on_scale(self.levels_, top.scores, self.cutpoints_[0, 0]))
         rate = lambda users, items, rows: self._moments(users, items, samples._replace(users=rows))[0]  # noqa: E731
         return lists_of_ratings(kernels, kept, rows_of, n, k, rate=rate, filters=filters, threads=self.threads)

@@ -22,16 +22,19 @@ if TYPE_CHECKING:
     from cofactor.kernels.cpu import Kernels
     from cofactor.models.ratings.fm_chain import Chain
 
-__all__ = ["BURN_IN", "LOGISTIC_BOUND", "Curve", "Kept", "folded_in", "sampled", "without_biases"]
+__all__ = [
+    "BURN_IN", "LOGISTIC_BOUND", "SIGMOID_BOUND", "Curve", "Kept", "folded_in", "on_scale", "sampled", "without_biases",
+]  # fmt: skip
 
-Curve: TypeAlias = Literal["probit", "logistic"]
+Curve: TypeAlias = Literal["probit", "logistic", "sigmoid"]  # of classes, of two values, of a scale
 
 BURN_IN = 1 / 3  # of the sweeps
 
 LOGISTIC_BOUND = 0.25  # of the second derivative of the logistic loss, the precision of the noise in its place
+SIGMOID_BOUND = 0.0771  # of that of half the squared error of a sigmoid, at p = .386 where the target is 0
 
 _PASSES = 20  # over the coordinates of a new user's id, of which one or two settle most
-_ROUNDS = {None: 1, "probit": 20, "logistic": 40}  # in which targets are replaced; each is one pass
+_ROUNDS = {None: 1, "probit": 20, "logistic": 40, "sigmoid": 40}  # in which targets are replaced; each is one pass
 
 
 class Kept(NamedTuple):
@@ -124,18 +127,18 @@ def folded_in(
     Parameters
     ----------
     targets : CSR (n, n_items)
-        As the chain had them: standardized ratings, or classes.
+        As the chain had them: standardized ratings, classes, or shares of the scale.
     features : CSR (n, n_items), optional
         The users' weights of ``rated_items``.
-    curve : {"probit", "logistic"}, optional
-        How hidden numbers make classes.
+    curve : {"probit", "logistic", "sigmoid"}, optional
+        How hidden numbers make classes, or shares.
 
     Notes
     -----
-    Of classes, targets are in turn replaced by numbers whose squared distances from what is predicted bound the loss,
+    With a curve, targets are in turn replaced by numbers whose squared distances from what is predicted bound the loss,
     so that ids are where their posterior is highest: the expected hidden numbers of the probit
-    (expectation-maximization), and steps of the logistic curve, whose second derivative is at most 1/4 (Böhning &
-    Lindsay 1988).
+    (expectation-maximization), and steps of the logistic loss, whose second derivative is at most 1/4 (Böhning &
+    Lindsay 1988), or of the squared error of a sigmoid, alike.
     """
     (n_samples, c), n = kept.means.shape, targets.n_rows
     width = width_of(c)
@@ -177,7 +180,21 @@ def _working(
     """What takes the place of classes where ``z`` is predicted."""
     if curve == "probit":
         return expected_hidden(cutpoints, classes.astype(np.intp), z)
-    return np.asarray(z + (classes - scipy.special.expit(z - cutpoints[0])) / LOGISTIC_BOUND, np.float64)
+    share = scipy.special.expit(z - cutpoints[0])
+    if curve == "logistic":
+        return np.asarray(z + (classes - share) / LOGISTIC_BOUND, np.float64)
+    return np.asarray(z + (classes - share) * share * (1 - share) / SIGMOID_BOUND, np.float64)
+
+
+def on_scale(levels: NDArray[np.float64], scores: NDArray[np.floating], cutpoint: float) -> Float:
+    """Ratings between two levels by the logistic curve of scores; none beyond them, also after rounding."""
+    low, high = levels
+    shares = scipy.special.expit(scores.astype(np.float64) - cutpoint)
+    ratings = np.asarray(low + (high - low) * shares, np.float32)
+    least, most = levels.astype(np.float32)
+    least = np.nextafter(least, np.float32(np.inf)) if least < low else least
+    most = np.nextafter(most, np.float32(-np.inf)) if most > high else most
+    return np.clip(ratings, least, most, out=ratings)
 
 
 def without_biases(samples: Float, factors: int) -> Float:

@@ -344,7 +344,7 @@ def public():
 
 
 NO_PARAMETERS = {"ItemKNN.answering", "ItemKNN.params", "Events.roles", "Features.arrays", "Features.description"}
-NO_PARAMETERS |= {name for name in public() if name.endswith(".item_vectors")}
+NO_PARAMETERS |= {name for name in public() if name.endswith((".item_vectors", ".user_vectors"))}
 # They take an exception, what a file holds, and what retrieval.indexed has looked at.
 NOT_FOR_PEOPLE = {"Events.explained", "Features.restored"}
 NOT_FOR_PEOPLE |= {name for name in public() if name.endswith(".ranking_by")}

@@ -231,6 +231,9 @@ class BayesianMF(RatingModel):
     def _compared(self) -> Float:
         return _side_by_side(self.item_samples_[:, :, :-1])
 
+    def _compared_users(self) -> Float:
+        return _side_by_side(self.user_means_[:, :, :-1])
+
     def _fold_in(self, histories: CSR) -> Float:
         kernels = self._kernels()
         x = histories.with_values((histories.values.astype(np.float64) - self.mean_) / self.std_)

@@ -242,6 +242,8 @@ def more():
             yield f"{name}.rate", cls().fit(RATINGS).rate, {"users": [0, -1], "items": [1, 1]}
     yield "BiasOnly.predict", RATED.predict, {"pairs": PAIRS}
     yield "BiasOnly.recommend_for", RATED.recommend_for, {"histories": TABLE, "exclude_seen": False}
+    given = {"ratings": RATINGS, "pairs": PAIRS}
+    yield "BayesianMF.stream_predictions", cf.BayesianMF(2, burn_in=1, samples=2).stream_predictions, given
     machine = cf.FactorizationMachine(2, iterations=3).fit(RATINGS, item_features=ITEMS, user_features=PEOPLE)
     yield "FactorizationMachine.widened", machine.widened, {}
     yield "FactorizationMachine.predict", machine.predict, {"pairs": PAIRS}

@@ -66,7 +66,7 @@ def test_of_equal_scores_the_earlier_is_kept():
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.integers(1, 6))
 def test_training_stops_once_patience_is_out(scores, patience):
-    training = Course([1.0] * len(scores), scores)
+    training = Course([2.0, *[1.0] * (len(scores) - 1)], scores)
     course = training.run(patience=patience)
     n = len(course.epochs)
     assert training.state == course.kept == 1 + int(np.argmax(scores[:n]))
@@ -75,7 +75,7 @@ def test_training_stops_once_patience_is_out(scores, patience):
 
 
 def test_a_plateau_halves_the_rate_after_every_second_epoch_without_a_better_score():
-    training = Course([1.0] * 8, [0.1, 0.2, 0.1, 0.1, 0.3, 0.2, 0.2, 0.2])
+    training = Course([2.0] + [1.0] * 7, [0.1, 0.2, 0.1, 0.1, 0.3, 0.2, 0.2, 0.2])
     training.run(plateau=True)
     assert training.rates == [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25]
 
@@ -84,6 +84,26 @@ def test_a_plateau_of_the_loss_counts_where_there_are_no_scores():
     training = Course([2.0, 1.0, 1.0, 1.0, 1.0])
     training.run(plateau=True)
     assert training.rates == [1.0, 1.0, 1.0, 1.0, 0.5]
+
+
+def test_training_goes_on_until_the_loss_has_begun_to_fall():
+    scores = [0.2, *[0.1] * 8]
+    flat = [1.0, 1.01, 0.99, 1.0, 0.985, 1.0, 1.0, 1.0, 1.0]
+    training = Course(flat, scores)
+    assert len(training.run(plateau=True, patience=2).epochs) == 9
+    assert training.rates == [1.0] * 9
+    training = Course([*flat[:5], 0.9, 0.9, 0.9, 0.9], scores)
+    assert len(training.run(patience=2).epochs) == 6
+    below = Course([-1.0, -1.0, -1.0, -1.5, -1.5], scores)
+    assert len(below.run(patience=2).epochs) == 4
+
+
+def test_training_goes_on_for_the_least_epochs():
+    training = Course([2.0] + [1.0] * 8, [0.2, *[0.1] * 8])
+    assert len(training.run(plateau=True, patience=2, least=6).epochs) == 6
+    training = Course([2.0] + [1.0] * 8)
+    training.run(plateau=True, least=6)
+    assert training.rates == [1.0] * 6 + [0.5, 0.5, 0.25]
 
 
 def test_a_cosine_falls_from_one_towards_zero():

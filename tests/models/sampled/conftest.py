@@ -47,3 +47,12 @@ def groups():
     """A table of users, the last twelve of whom are in no pair."""
     users = np.arange(N_USERS + 12)
     return pl.DataFrame({"user_id": users, "group": [f"group {k}" for k in kind_of(users)]})
+
+
+@pytest.fixture(scope="session")
+def dislikes(pairs):
+    """Every user dislikes four items of the kind that the user likes, and has none of them."""
+    users = np.repeat(np.arange(N_USERS), 4)
+    items = np.random.default_rng(5).integers(N_ITEMS // N_KINDS, size=len(users)) * N_KINDS + kind_of(users)
+    table = pl.DataFrame({"user_id": users, "item_id": items}).unique(maintain_order=True)
+    return table.join(pairs, on=["user_id", "item_id"], how="anti", maintain_order="left")

@@ -7,7 +7,7 @@ from polars.testing import assert_frame_equal
 
 import cofactor as cf
 from cofactor.errors import CofactorWarning, DataError, ParameterError
-from models.sampled.learning import LOSSES, N_ITEMS, N_KINDS, N_USERS, kind_of, make, share_of_own_kind
+from models.sampled.learning import LOSSES, N_ITEMS, N_USERS, kind_of, make, share_of_own_kind
 
 every_loss = pytest.mark.parametrize("loss", LOSSES)
 NEW_ITEMS = list(range(N_ITEMS, N_ITEMS + 12))
@@ -193,15 +193,6 @@ def test_categories_have_to_be_there(x, kinds):
 
 
 FEW = [loss for loss, options in LOSSES.items() if "negatives" not in options]
-
-
-@pytest.fixture(scope="module")
-def dislikes(pairs):
-    """Every user dislikes four items of the kind that the user likes, and has none of them."""
-    users = np.repeat(np.arange(N_USERS), 4)
-    items = np.random.default_rng(5).integers(N_ITEMS // N_KINDS, size=len(users)) * N_KINDS + kind_of(users)
-    table = pl.DataFrame({"user_id": users, "item_id": items}).unique(maintain_order=True)
-    return table.join(pairs, on=["user_id", "item_id"], how="anti", maintain_order="left")
 
 
 @pytest.mark.parametrize("loss", FEW)

@@ -1,5 +1,7 @@
 """Going on from vectors that are there: with new users, items and pairs, and with other parameters."""
 
+from copy import copy
+
 import numpy as np
 import polars as pl
 import pytest
@@ -132,6 +134,50 @@ def test_without_a_table_everything_is_remembered(x, kinds, groups, news):
     assert described[: len(kinds)].tolist() == [1] * len(kinds)
     assert not described[len(kinds) :].any()
     assert model.interactions_.n_users == N_USERS + 40
+
+
+@pytest.mark.parametrize("options", [{"loss": "bpr"}, {"loss": "softmax"}, {"loss": "softmax", "biases": True}])
+def test_features_alone_add_what_is_new_without_training(options, x, kinds, groups, tmp_path):
+    model = make(**options).fit(x, item_features=kinds, user_features=groups)
+    before = copy(model)
+    late = pl.DataFrame({"item_id": [5000 + k for k in range(N_KINDS)], "kind": [f"kind {k}" for k in range(N_KINDS)]})
+    people = groups.head(12).with_columns(user_id=pl.lit(7000) + pl.int_range(12))
+    model.partial_fit(item_features=late)
+    assert model.partial_fit(user_features=people) is model
+    for side in ("user", "item"):
+        ids = getattr(before.interactions_, f"{side}s").ids
+        rows = getattr(model.interactions_, f"{side}s").rows(ids)
+        old, new = (getattr(one, f"{side}_factors_") for one in (before, model))
+        np.testing.assert_allclose(new[rows], old, atol=1e-5)
+    best = model.recommend(k=1, items=late["item_id"])
+    assert (kind_of(best["user_id"]) == best["item_id"].to_numpy() - 5000).mean() > 0.9
+    lists = model.recommend(people["user_id"], k=3)
+    assert lists["user_id"].n_unique() == 12
+    assert (kind_of(lists["item_id"]) == kind_of(lists["user_id"] - 7000)).mean() > 0.9
+    history = pl.DataFrame({"user_id": [1, 1], "item_id": [0, N_KINDS]})
+    assert (kind_of(model.recommend_for(history, k=3)["item_id"]) == 0).all()  # 5000 is of kind 0, too
+    model.save(tmp_path / "saved")
+    assert cf.load(tmp_path / "saved").recommend(people["user_id"], k=3).equals(lists)
+
+
+def test_features_alone_of_a_model_without_are_an_error(x, kinds, dislikes):
+    model = make("bpr", epochs=1).fit(x)
+    for given in ({"item_features": kinds}, {"user_features": kinds.rename({"item_id": "user_id"})}):
+        with pytest.raises(ParameterError, match=f"{next(iter(given))}: the model was fitted without"):
+            model.partial_fit(**given)
+    with pytest.raises(ParameterError, match="partial_fit needs interactions, or item_features or user_features"):
+        model.partial_fit()
+    with pytest.raises(ParameterError, match="dislikes are trained on"):
+        model.partial_fit(dislikes=dislikes)
+    assert model.recommend(k=1).height == N_USERS
+
+
+def test_features_alone_keep_dislikes(x, kinds, dislikes):
+    model = make("bpr", epochs=2).fit(x, item_features=kinds, dislikes=dislikes)
+    n = model.dislikes_.nnz
+    model.partial_fit(item_features=pl.DataFrame({"item_id": [-5], "kind": ["kind 0"]}))
+    assert model.dislikes_.nnz == n
+    assert model.dislikes_.shape == (model.interactions_.n_users, model.interactions_.n_items)
 
 
 # Starting from another model

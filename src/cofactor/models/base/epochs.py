@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Course", "Plan", "Rate", "is_part_of_more", "part_of_more", "require_finite", "run_epochs", "watched"]
 
 _DIVERGED = 3.0  # times the loss that training began with
+_BEGUN = 0.02  # of the first epoch's loss: what it has to fall by before a pause means that no more is learned
 _WATCH: ContextVar[Callable[[int, float], object] | None] = ContextVar("watched", default=None)
 
 
@@ -64,9 +65,13 @@ class Plan(NamedTuple):
     epochs : int
         At most.
     patience : int
-        Epochs without a better score after which training stops; the state with the best score is kept.
+        Epochs without a better score after which training stops; the state with the best score is kept. The loss must
+        have fallen before: vectors about zero take some epochs to find a direction.
+    least : int
+        Epochs before which it neither stops so nor slows down.
     plateau : bool
-        Halve the learning rate after every second epoch without a better score (or, without scores, a lower loss).
+        Halve the learning rate after every second epoch without a better score (or, without scores, a lower loss). The
+        loss must have fallen before.
     cosine : bool
         Let the learning rate fall to zero over the epochs, as half a cosine wave does.
     rates : sequence of Rate, optional
@@ -77,6 +82,7 @@ class Plan(NamedTuple):
 
     epochs: int
     patience: int = 5
+    least: int = 0
     plateau: bool = False
     cosine: bool = False
     rates: Sequence[Rate] | None = None
@@ -179,13 +185,13 @@ def run_epochs(
                 best, kept, bring_back, waited = value, epoch + 1, snapshot(), 0
             else:
                 waited += 1
-                rate *= 0.5 if plan.plateau and waited % 2 == 0 else 1.0
+                rate *= 0.5 if plan.plateau and waited % 2 == 0 and _has_begun(plan, rows) else 1.0
             bar.set_postfix(
                 {"loss": f"{loss:.4g}"} | ({} if found is None else {"score": f"{found:.4g}"}), refresh=False
             )
             bar.update()
             _tell(epoch + 1, found)
-            if found is not None and waited >= plan.patience:
+            if found is not None and waited >= plan.patience and _has_begun(plan, rows):
                 break
         else:
             kept = rows[-1][0] if score is None else kept
@@ -217,6 +223,11 @@ def require_finite(name: str, *learned: NDArray[np.floating], way_out: str) -> N
 def _tell(epoch: int, score: float | None) -> None:
     if score is not None and (watch := _WATCH.get()) is not None:
         watch(epoch, score)
+
+
+def _has_begun(plan: Plan, rows: Sequence[tuple[int, float, float | None]]) -> bool:
+    first = rows[0][1]
+    return len(rows) >= plan.least and first - min(loss for _, loss, _ in rows) > _BEGUN * abs(first)
 
 
 def _is_above(loss: float, start: float | None) -> bool:

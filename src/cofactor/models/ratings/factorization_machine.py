@@ -13,7 +13,7 @@ steps without noise:
 
 .. math:: \min \sum (y - \hat y(x))^2 + w_0^2 + \lambda \sum_j (w_j^2 + |v_j|^2)
 
-``method="sgd"`` descends on batches of ratings, by Adam, with ids alone: many factors in few passes.
+``method="sgd"`` descends on batches of ratings, by Adam or Adagrad, with ids alone: many factors in few passes.
 
 Features of a user or an item are computed once for it, not for every rating (Rendle 2013, "Scaling factorization
 machines to relational data"). With ``task="ordinal"`` a rating is what a hidden normal number around
@@ -97,7 +97,12 @@ class FactorizationMachine(WidenedMachine):
         that who rates often is held back as often. It is part of the gradient that Adam scales, not a decay beside it;
         a row that no batch has owes nothing (PyTorch's ``Adam(weight_decay=)`` shrinks and moves such rows, too).
     learning_rate : float, optional
-        Of "sgd", by default .005; for two values .002 where there are a million, and up to .005 where fewer.
+        Of "sgd", by default .005; for two values .002 where there are a million, and up to .005 where fewer; with
+        "adagrad" .05.
+    optimizer : {"row_adam", "adam", "adagrad"}
+        Of "sgd". "adam" is Adam, "row_adam" the same with one second moment for the bias of a row and one for its
+        vector: less memory, quicker, as good. "adagrad" has half the state of "adam". Each steps only the rows of a
+        batch, with a count of steps of each row's own (of PyTorch ``SparseAdam`` counts the steps of all).
     batch_size : int
         Of "sgd".
     init_std : float
@@ -148,6 +153,7 @@ class FactorizationMachine(WidenedMachine):
     ['user_id', 'item_id', 'rating', 'std']
     """
 
+    optimizer: str
     error_history_: NDArray[np.float64]
     user_features_: Features | None
     item_features_: Features | None
@@ -165,6 +171,7 @@ class FactorizationMachine(WidenedMachine):
         samples: int = 100,
         regularization: float | None = None,
         learning_rate: float | None = None,
+        optimizer: Literal["row_adam", "adam", "adagrad"] = "row_adam",
         batch_size: int = 1024,
         init_std: float = 0.1,
         seed: int = 0,
@@ -181,6 +188,7 @@ class FactorizationMachine(WidenedMachine):
         self.samples = samples
         self.regularization = regularization
         self.learning_rate = learning_rate
+        self.optimizer = optimizer
         self.batch_size = batch_size
         self.init_std = init_std
         self.seed = seed
@@ -272,7 +280,7 @@ class FactorizationMachine(WidenedMachine):
         iterations, rate, penalty = self._chosen(targets.nnz)
         descent = BatchDescent(
             iterations, rate, self.batch_size, penalty, self._init_std, self.seed, self.threads,
-            logistic=self.task == "classification",
+            optimizer=self.optimizer, logistic=self.task == "classification",
         )  # fmt: skip
         return descent.run(self._kernels(), targets, kept, progress)
 
@@ -280,7 +288,7 @@ class FactorizationMachine(WidenedMachine):
         """As given, or else as suits the method and so many ratings."""
         given = {name: getattr(self, name) for name in Chosen._fields}
         own = {name: value for name, value in given.items() if value is not None}
-        return defaults(self.method, self.task, n)._replace(**own)
+        return defaults(self, n)._replace(**own)
 
     @property
     def _n_samples(self) -> int:

@@ -29,9 +29,10 @@ _WAY_OUT = "lower regularization, learning_rate or init_std"
 
 
 class BatchDescent(NamedTuple):
-    """How to descend: by Adam, in batches, with a learning rate that falls to zero as half a cosine wave.
+    """How to descend: in batches, with a learning rate that falls to zero as half a cosine wave.
 
-    Adam has one second moment for a row's weight and one for its vector: half the state, as good on held-out ratings.
+    "row_adam" has one second moment for a row's weight and one for its vector: half the state, as good on held-out
+    ratings.
     """
 
     epochs: int
@@ -41,6 +42,7 @@ class BatchDescent(NamedTuple):
     init_std: float
     seed: int
     threads: int | None
+    optimizer: str = "row_adam"
     logistic: bool = False
 
     def run(self, kernels: Kernels, targets: CSR, kept: Kept, progress: bool | None) -> NDArray[np.float64]:
@@ -53,7 +55,7 @@ class BatchDescent(NamedTuple):
         values[:, 1:c] = np.random.default_rng(self.seed).normal(0, self.init_std, (len(values), c - 1))
         share = targets.values.mean(dtype=np.float64)
         offset = float(scipy.special.logit(share)) if self.logistic else 0.0
-        rows, held = kernels.hold(Table.new(values, "row_adam", self.learning_rate)), kernels.hold(targets)
+        rows, held = kernels.hold(Table.new(values, self.optimizer, self.learning_rate)), kernels.hold(targets)
 
         def one_epoch(epoch: int, rate: Rate) -> float:
             seed = int(np.random.default_rng([self.seed, epoch]).integers(2**63))

@@ -30,7 +30,9 @@ _SWEEPS = {"mcmc": 500, "als": 30}
 _PENALTY = 10.0  # of "als"
 _MANY = 900_000  # ratings, from which on "sgd" takes as few passes as it ever does
 _MOST_PASSES, _FASTEST = 30, 0.005
+_OF_ADAGRAD = 0.05  # its learning rate
 _TASKS = ("regression", "ordinal", "classification")
+_OPTIMIZERS = {"row_adam": 2, "adam": 3, "adagrad": 2}  # numbers that each keeps of a parameter, itself among them
 _MOST_LEVELS = 50
 
 
@@ -47,6 +49,7 @@ class Settings(Protocol):
     samples: int
     regularization: float | None
     learning_rate: float | None
+    optimizer: str
     batch_size: int
     init_std: float
     seed: int
@@ -61,19 +64,20 @@ class Chosen(NamedTuple):
     regularization: float
 
 
-def defaults(method: str, task: str, n: int) -> Chosen:
+def defaults(model: Settings, n: int) -> Chosen:
     """What suits a method, a task and so many ratings.
 
     Those of "sgd" were chosen on held-out ratings of ml-100k (70,000 in training) and of ml-1m (810,000), between which
     they go by powers of the number.
     """
-    if method != "sgd":
-        return Chosen(_SWEEPS[method], 0.0, _PENALTY)
+    if model.method != "sgd":
+        return Chosen(_SWEEPS[model.method], 0.0, _PENALTY)
     fewer = max(_MANY / max(n, 1), 1.0)
-    if task == "classification":
+    if model.task == "classification":
         passes, rate, penalty = 8 * fewer**0.5, min(0.002 * fewer**0.375, _FASTEST), 5e-5 * fewer**0.9
     else:
         passes, rate, penalty = 5 * fewer**0.69, _FASTEST, 8e-5 * fewer**0.715
+    rate = _OF_ADAGRAD if model.optimizer == "adagrad" else rate
     return Chosen(min(round(passes), _MOST_PASSES), rate, penalty)
 
 
@@ -92,6 +96,7 @@ def check_settings(model: Settings) -> None:
         check_at_least("regularization", model.regularization, 0, above=True)
     if model.learning_rate is not None:
         check_at_least("learning_rate", model.learning_rate, 0, above=True)
+    check_choice("optimizer", model.optimizer, tuple(_OPTIMIZERS))
     check_at_least("batch_size", model.batch_size, 1, whole=True)
     check_at_least("init_std", model.init_std, 0, above=True)
     check_at_least("seed", model.seed, 0, whole=True)
@@ -101,6 +106,8 @@ def check_settings(model: Settings) -> None:
         raise ParameterError("implicit=True needs method='mcmc' or 'als', got method='sgd'")
     if model.context is not None and model.method == "sgd":
         raise ParameterError(f"context={model.context!r} needs method='mcmc' or 'als', got method='sgd'")
+    if model.optimizer != "row_adam" and model.method != "sgd":
+        raise ParameterError(f"optimizer={model.optimizer!r} needs method='sgd', got method={model.method!r}")
     resolve_threads(model.threads)
 
 
@@ -139,11 +146,12 @@ def require_room(
     """Raise ParameterError unless what training takes is there."""
     c, n_categories = model.factors + 17, sum(side.features.n_rows for side in sides[2:])
     rows = x.n_users + x.n_items * (1 + model.implicit) + n_categories
+    copies = 3 * _OPTIMIZERS[model.optimizer] if model.method == "sgd" else 3  # what is kept of the best passes, too
     parts = sum(side.features.n_columns for side in sides)
     entries = sum(side.features.nnz for side in sides)
     rows += parts - model.implicit * (x.n_users + x.n_items)  # samples of what tables tell are kept, too
     longest = max(int(np.diff(m.indptr).max(initial=0)) for m in (x.user_items, x.item_users))
-    needed = 4 * (n_samples * (model.factors + 1) * rows + 3 * c * (x.n_users + x.n_items + n_categories + parts))
+    needed = 4 * (n_samples * (model.factors + 1) * rows + copies * c * (x.n_users + x.n_items + n_categories + parts))
     needed += 8 * n_samples * (model.factors + 1) ** 2 + 40 * x.nnz + 16 * entries
     needed += 4 * c * longest * resolve_threads(model.threads)
     if in_context:  # rows beside each rating, also coordinate by coordinate, and the orders of all sides

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cofactor.errors import DataError
+from cofactor.errors import DataError, ParameterError
 from cofactor.models.base.factor import FactorModel
-from cofactor.models.sampled.described import Known
+from cofactor.models.sampled.described import Known, describe, disliked, further_dislikes
 from cofactor.models.sampled.losses import settled
-from cofactor.models.sampled.rows import unit
-from cofactor.models.sampled.training import fold_in
+from cofactor.models.sampled.rows import Rows, unit
+from cofactor.models.sampled.training import Training, fold_in, tables
+from cofactor.system.memory import require_memory
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from cofactor.data.features import Features, Of
     from cofactor.data.interactions import Interactions
+    from cofactor.data.tables import TableLike
     from cofactor.kernels.arguments import Table
     from cofactor.kernels.arrays import Float
     from cofactor.kernels.arrays import Rows as RowNumbers
     from cofactor.kernels.csr import CSR
-    from cofactor.models.sampled.rows import Rows
-    from cofactor.models.sampled.training import Training
 
 __all__ = ["SampledFactors"]
+
+_LESS = "fewer factors, or optimizer='sgd'"
 
 
 class SampledFactors(FactorModel):
@@ -33,6 +38,9 @@ class SampledFactors(FactorModel):
 
     A subclass trains, and calls :meth:`_take` with the result.
     """
+
+    loss: str
+    optimizer: str
 
     factors: int
     user_norms_: Float
@@ -68,6 +76,52 @@ class SampledFactors(FactorModel):
             return vectors
         ones = np.ones((len(vectors), 1), np.float32)
         return np.hstack([vectors, ones, np.zeros_like(ones)])
+
+    def _describe(
+        self, x: Interactions, tables: Mapping[Of, TableLike | None], before: SampledFactors | None
+    ) -> Interactions:
+        """Keep what features say of users and items; the interactions with all ids that they tell of."""
+        for side, table in tables.items():
+            x, features, described = describe(x, side, table, None if before is None else before._known(side))
+            setattr(self, f"{side}_features_", features)
+            setattr(self, f"{side}_described_", described)
+        return x
+
+    def _add_described(
+        self, x: Interactions, told: Mapping[Of, TableLike | None], dislikes: TableLike | Interactions | None
+    ) -> None:
+        """Let tables add users and items to a fitted model: their vectors are what features add up to."""
+        if dislikes is not None:
+            raise ParameterError("dislikes are trained on: partial_fit needs interactions with them")
+        if all(table is None for table in told.values()):
+            raise ParameterError("partial_fit needs interactions, or item_features or user_features of what is new")
+        for side, table in told.items():
+            if table is not None and self._known(side).features is None:
+                raise ParameterError(
+                    f"{side}_features: the model was fitted without, and nothing is known of what they say; give them "
+                    "to fit, or interactions too"
+                )
+        before = copy(self)
+        pairs = further_dislikes(self._fitted(), getattr(self, "dislikes_", None), None)
+        x = self._describe(x, told, before)
+        matrix = self._weighed(x.user_items)
+        rows = Rows(x.n_users, x.n_items, self.user_described_, self.item_described_)
+        self._require_memory(rows, matrix)
+        start = tables(rows, self._use())
+        before._write(start, x, rows)
+        self._take(Training(self._kernels(), matrix, rows, start, self._use()), rows)
+        self.user_scale_, self.interactions_ = before.user_scale_, x.without_log
+        if pairs is not None:
+            self.dislikes_ = disliked(x, pairs, self.loss)
+
+    def _require_memory(self, rows: Rows, matrix: CSR) -> None:
+        use = settled(self.params())
+        copies = 1 + {"sgd": 0, "adagrad": 1, "adam": 2}[self.optimizer]
+        row, drawn = 4 * (self.factors + 16), 19 * use["negatives"] * use["shared"]
+        what = f"SampledMF(factors={self.factors}) on {rows.n_users:,} users and {rows.n_items:,} items"
+        with_kept = copies + 3  # the start, the best epoch, and what is kept
+        require_memory(row * (rows.n * with_kept + drawn) + 12 * matrix.nnz, what, _LESS)
+        self._require_on_card(row * (rows.n * copies + drawn) + 8 * matrix.nnz, what, _LESS)
 
     def _take(self, training: Training, rows: Rows) -> None:
         """Keep what was trained, in a form that training can go on from.

@@ -38,13 +38,12 @@ from cofactor.errors import ParameterError
 from cofactor.models.base.epochs import Plan
 from cofactor.models.base.fitting import as_interactions, in_one_step
 from cofactor.models.base.held_out import entries, some_entries, wanted_pairs
-from cofactor.models.sampled.described import categories, describe, disliked, further_dislikes
+from cofactor.models.sampled.described import categories, disliked, further_dislikes
 from cofactor.models.sampled.learned import SampledFactors
 from cofactor.models.sampled.losses import check_parameters, settled
 from cofactor.models.sampled.rows import Rows
 from cofactor.models.sampled.temperature import chosen_temperature, positive_temperature
 from cofactor.models.sampled.training import Training, tables
-from cofactor.system.memory import require_memory
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -52,7 +51,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cofactor.data.features import Of
     from cofactor.data.tables import TableLike
     from cofactor.kernels.arrays import Float
     from cofactor.kernels.csr import CSR
@@ -62,8 +60,8 @@ __all__ = ["SampledMF"]
 LossName = Literal["bpr", "hinge", "adaptive_hinge", "warp", "logistic", "softmax", "softmax@k", "bsl", "ccl"]
 OptimizerName = Literal["sgd", "adagrad", "adam"]
 _EPOCHS = 100  # at most, where held-out pairs say when to end
+_LEAST_PAIRS = 200_000  # that are trained on, again and again, before they may: a small log takes many epochs to begin
 _HELD_OUT, _SCORED_USERS = 0.1, 5000
-_LESS = "fewer factors, or optimizer='sgd'"
 _NEARLY_ALL = 0.98  # of the pairs: training again with the rest would hardly change anything
 
 
@@ -122,7 +120,8 @@ class SampledMF(SampledFactors):
         Passes over the pairs. By default as many as are best for a tenth of the pairs of at most 5,000 users, held out
         (NDCG@10); where these are more than 2 % of all, training then begins again with all.
     patience : int
-        Epochs without a better list after which training stops, where pairs are held out; the best epoch is kept.
+        Epochs without a better list after which training stops, where pairs are held out; the best epoch is kept. A
+        small log (below 200,000 pairs in all epochs) is not stopped in the first half of them.
     lr_schedule : {"constant", "plateau", "cosine"}
         "plateau" halves the learning rate after two epochs without a better list, "cosine" lets it fall to zero; that
         of few negatives falls inside of epochs too.
@@ -283,17 +282,13 @@ class SampledMF(SampledFactors):
                 f"warm_start has factors={warm_start.factors}, this model factors={self.factors}; give both the same, "
                 "or leave warm_start out"
             )
-        x = interactions
-        tables_of: dict[Of, TableLike | None] = {"item": item_features, "user": user_features}
-        for side, table in tables_of.items():
-            known = None if warm_start is None else warm_start._known(side)
-            x, features, described = describe(x, side, table, known)
-            setattr(self, f"{side}_features_", features)
-            setattr(self, f"{side}_described_", described)
+        x = self._describe(interactions, {"item": item_features, "user": user_features}, warm_start)
         matrix = self._weighed(x.user_items)
         rows = Rows(x.n_users, x.n_items, self.user_described_, self.item_described_)
         self._require_memory(rows, matrix)
-        plan = Plan(self.epochs or _EPOCHS, self.patience, self.lr_schedule == "plateau", self.lr_schedule == "cosine")
+        most = self.epochs or _EPOCHS
+        least = min(most // 2, _LEAST_PAIRS // max(1, matrix.nnz))
+        plan = Plan(most, self.patience, least, self.lr_schedule == "plateau", self.lr_schedule == "cosine")
         kept, out = self._parted(x, matrix, held_out)
         use = self._settled(matrix, warm_start)
         if self.category is not None:
@@ -317,7 +312,7 @@ class SampledMF(SampledFactors):
 
     def partial_fit(
         self,
-        interactions: Interactions,
+        interactions: Interactions | None = None,
         *,
         epochs: int = 5,
         item_features: TableLike | None = None,
@@ -327,11 +322,12 @@ class SampledMF(SampledFactors):
     ) -> Self:
         """Go on with new interactions, users and items, from the vectors that are there.
 
-        Pairs that are known get the sum of both weights, and all pairs are trained on.
+        Pairs that are known get the sum of both weights, and all pairs are trained on. Without interactions nothing is
+        trained: users and items that only the tables have get the vectors that their features add up to.
 
         Parameters
         ----------
-        interactions : Interactions
+        interactions : Interactions, optional
             Or all else that ``fit`` takes.
         epochs : int
         item_features, user_features : table, optional
@@ -341,14 +337,18 @@ class SampledMF(SampledFactors):
         progress : bool, optional
         """
         check_at_least("epochs", epochs, 1, whole=True)
-        old, new = self._fitted(), as_interactions(interactions)
-        both = pl.concat([old.to_frame(), new.to_frame()], how="vertical_relaxed")
+        old = self._fitted()
+        news = [] if interactions is None else [as_interactions(interactions).to_frame()]
+        both = pl.concat([old.to_frame(), *news], how="vertical_relaxed")
         x = Interactions.from_frame(both, weight="weight").widened(old.users, old.items)
         further = copy(self)
-        further.epochs = epochs
-        tables = {"item_features": item_features, "user_features": user_features}
-        all_dislikes = further_dislikes(old, getattr(self, "dislikes_", None), dislikes)
-        further.fit(x, warm_start=self, dislikes=all_dislikes, progress=progress, **tables)
+        if interactions is None:
+            further._add_described(x, {"item": item_features, "user": user_features}, dislikes)
+        else:
+            further.epochs = epochs
+            tables = {"item_features": item_features, "user_features": user_features}
+            all_dislikes = further_dislikes(old, getattr(self, "dislikes_", None), dislikes)
+            further.fit(x, warm_start=self, dislikes=all_dislikes, progress=progress, **tables)
         self.__dict__ = further.__dict__ | {"epochs": self.epochs}
         return self
 
@@ -383,15 +383,6 @@ class SampledMF(SampledFactors):
         use["positive_temperature"] = positive_temperature(use, use["temperature"])
         self.temperature_ = float(use["temperature"])
         return use
-
-    def _require_memory(self, rows: Rows, matrix: CSR) -> None:
-        use = settled(self.params())
-        copies = 1 + {"sgd": 0, "adagrad": 1, "adam": 2}[self.optimizer]
-        row, drawn = 4 * (self.factors + 16), 19 * use["negatives"] * use["shared"]
-        what = f"SampledMF(factors={self.factors}) on {rows.n_users:,} users and {rows.n_items:,} items"
-        with_kept = copies + 3  # the start, the best epoch, and what is kept
-        require_memory(row * (rows.n * with_kept + drawn) + 12 * matrix.nnz, what, _LESS)
-        self._require_on_card(row * (rows.n * copies + drawn) + 8 * matrix.nnz, what, _LESS)
 
     def _check(self) -> None:
         check_parameters(self.params())

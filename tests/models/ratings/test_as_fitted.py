@@ -21,7 +21,7 @@ OTHER = {
     "user_regularization": [77.0], "item_regularization": [77.0], "regularization_exponent": [0.9],
     "learning_rate": [0.3], "bias_learning_rate": [0.3], "lr_schedule": ["constant", "cosine"], "batch_size": [17],
     "init_std": [0.7], "epochs": [2], "burn_in": [1], "thinning": [5], "user_clusters": [5], "item_clusters": [6],
-    "seed": [99],
+    "seed": [99], "optimizer": ["adam", "adagrad"],
 }  # fmt: skip
 WHERE = {"threads", "device"}  # it computes: these may change, and answers are the same
 

@@ -3,11 +3,13 @@
     python benchmarks/ratings.py --data FOLDER              # both data sets
     python benchmarks/ratings.py --data FOLDER --only ml-100k
     python benchmarks/ratings.py --data FOLDER --surprise   # Surprise's models as well, on the same splits
+    python benchmarks/ratings.py --data FOLDER --first --models BiasOnly BiasedMF --surprise SlopeOne KNNBaseline
 
-All other models, and published numbers, are in ``benchmarks/published``, on the same splits. FOLDER (or the
-environment variable COFACTOR_DATA) holds ``ml-100k`` (u.data, u.item, u.user and the folds u1 to u5, as GroupLens
-publishes them) and ``ml-1m`` (users.dat, movies.dat and ratings.dat, or a Parquet file of its user_id, movie_id and
-rating in the order of that file). Nothing is chosen on a test side.
+All other models, and published numbers, are in ``benchmarks/published``, on the same splits (``BiasOnly`` and
+``BiasedMF`` are here to have times beside). FOLDER (or the environment variable COFACTOR_DATA) holds ``ml-100k``
+(u.data, u.item, u.user and the folds u1 to u5, as GroupLens publishes them) and ``ml-1m`` (users.dat, movies.dat and
+ratings.dat, or a Parquet file of its user_id, movie_id and rating in the order of that file). Nothing is chosen on a
+test side.
 
 Protocols: ``ml-100k`` u1, u3 and the mean of u1 to u5; ``ml-1m`` a random tenth held out (seeds 0, 1, 2; mean and
 standard deviation) and five folds.
@@ -17,8 +19,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +48,8 @@ class Described(cf.FactorizationMachine):
 
 
 MODELS: dict[str, Callable[[], cf.RatingModel]] = {
+    "BiasOnly": cf.BiasOnly,
+    "BiasedMF": cf.BiasedMF,
     "FactorizationMachine, sets and features": lambda: Described(implicit=True),
     "FactorizationMachine, sets, features and hours": lambda: Described(8, implicit=True, context=["user_hour"]),
     "FactorizationMachine, sets and features, ordinal": lambda: Described(
@@ -51,8 +57,17 @@ MODELS: dict[str, Callable[[], cf.RatingModel]] = {
     ),
 }
 SURPRISE = {  # its SVD++ takes a quarter of an hour for each split of ml-1m
-    "ml-100k": {"Surprise SVD": "SVD", "Surprise SVD++": "SVDpp", "Surprise CoClustering": "CoClustering"},
-    "ml-1m": {"Surprise SVD": "SVD", "Surprise CoClustering": "CoClustering"},
+    "ml-100k": ["SVD", "SVDpp", "CoClustering"],
+    "ml-1m": ["SVD", "CoClustering"],
+}
+BY_ITEMS = {"sim_options": {"name": "pearson_baseline", "user_based": False}, "verbose": False}
+ALGORITHMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "SVD": ("SVD", {"random_state": 0}),
+    "SVDpp": ("SVDpp", {"random_state": 0}),
+    "CoClustering": ("CoClustering", {"random_state": 0}),
+    "SlopeOne": ("SlopeOne", {}),
+    "KNNBaseline": ("KNNBaseline", {"verbose": False}),
+    "KNNBaseline, items": ("KNNBaseline", BY_ITEMS),
 }
 
 
@@ -110,42 +125,54 @@ def films_and_users(folder: Path) -> dict[str, pl.DataFrame]:
 PROTOCOLS: dict[str, Callable[[Path], dict[str, list[Split]]]] = {"ml-100k": u_folds, "ml-1m": random_splits}
 
 
-def report(name: str, folder: Path, labels: list[str]) -> None:
-    print(f"\n{name}: RMSE (MAE) +- standard deviation over the splits, mean seconds of a fit\n")
-    protocols, Described.tables = PROTOCOLS[name](folder), films_and_users(folder)
-    print_header(["model", *protocols, "seconds"], n_texts=1)
-    for label in labels:
-        cells: list[Any] = []
-        for splits in protocols.values():
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", cf.CofactorWarning)  # items of a test side that train does not hold
-                table = cf.cross_validate({label: MODELS[label]()}, None, splits, progress=False)
-            (rmse, mae), std = table["mean"], table["std"][0]
-            cells.append(f"{rmse:.4f} ({mae:.4f})" + ("" if std is None else f" +- {std:.4f}"))
-        print_row(label, *cells, f"{table['fit_seconds'][0]:.2f}")
+def first_of(protocols: dict[str, list[Split]]) -> dict[str, list[Split]]:
+    """The first split of the first protocol alone."""
+    protocol, splits = next(iter(protocols.items()))
+    return {protocol: splits[:1]}
 
 
-def report_surprise(name: str, folder: Path) -> None:
-    """Its models with their defaults, on the same splits."""
+Rated = tuple[pl.Series, float, float]  # ratings of the test side, seconds of the fit and of the ratings
+
+
+def report(label: str, protocols: dict[str, list[Split]], rate: Callable[[Split], Rated]) -> None:
+    """Print the row of a model."""
+    cells: list[Any] = []
+    for splits in protocols.values():
+        errors, seconds = [], []
+        for split in splits:
+            found, *spent = rate(split)
+            over = split.test.ratings().to_frame()["rating"].to_numpy() - found.to_numpy()
+            errors.append((np.sqrt(np.mean(over**2)), np.mean(np.abs(over))))
+            seconds.append(spent)
+        (rmse, mae), std = np.mean(errors, axis=0), np.std(errors, axis=0, ddof=len(errors) > 1)[0]
+        cells.append(f"{rmse:.4f} ({mae:.4f})" + (f" +- {std:.4f}" if len(errors) > 1 else ""))
+    print_row(label, *cells, *(f"{one:.2f}" for one in np.mean(seconds, axis=0)))
+
+
+def rated_here(model: cf.RatingModel, split: Split) -> Rated:
+    train, test = split.train.ratings(), split.test.ratings().to_frame()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cf.CofactorWarning)  # items of a test side that train does not hold
+        fit = seconds_of(lambda: model.fit(train, progress=False))
+        start = time.perf_counter()
+        found = model.predict(test, clip=True)["rating"]
+    return found, fit, time.perf_counter() - start
+
+
+def rated_by_surprise(algorithm: str, split: Split) -> Rated:
+    """One of its models with its defaults, or what else is in ``ALGORITHMS``."""
     import surprise
 
-    for label, algorithm in SURPRISE[name].items():
-        cells: list[Any] = []
-        for splits in PROTOCOLS[name](folder).values():
-            errors, seconds = [], []
-            for split in splits:
-                train, test = (part.ratings().to_frame() for part in (split.train, split.test))
-                frame = train.to_pandas()[["user_id", "item_id", "rating"]]
-                scale = surprise.Reader(rating_scale=(frame["rating"].min(), frame["rating"].max()))
-                whole = surprise.Dataset.load_from_df(frame, scale).build_full_trainset()
-                model = getattr(surprise, algorithm)(random_state=0)
-                seconds.append(seconds_of(lambda model=model, whole=whole: model.fit(whole)))
-                rated = [model.predict(u, i).est for u, i in test.select("user_id", "item_id").rows()]
-                over = test["rating"].to_numpy() - np.array(rated)
-                errors.append((np.sqrt(np.mean(over**2)), np.mean(np.abs(over))))
-            (rmse, mae), std = np.mean(errors, axis=0), np.std(errors, axis=0, ddof=len(errors) > 1)[0]
-            cells.append(f"{rmse:.4f} ({mae:.4f})" + (f" +- {std:.4f}" if len(errors) > 1 else ""))
-        print_row(label, *cells, f"{np.mean(seconds):.2f}")
+    train, test = (part.ratings().to_frame() for part in (split.train, split.test))
+    frame = train.to_pandas()[["user_id", "item_id", "rating"]]
+    scale = surprise.Reader(rating_scale=(frame["rating"].min(), frame["rating"].max()))
+    whole = surprise.Dataset.load_from_df(frame, scale).build_full_trainset()
+    name, options = ALGORITHMS[algorithm]
+    model = getattr(surprise, name)(**options)
+    fit = seconds_of(lambda: model.fit(whole))
+    start = time.perf_counter()
+    found = [model.predict(u, i).est for u, i in test.select("user_id", "item_id").rows()]
+    return pl.Series(found), fit, time.perf_counter() - start
 
 
 def main() -> None:
@@ -155,7 +182,11 @@ def main() -> None:
     parser.add_argument(
         "--models", nargs="+", choices=list(MODELS), metavar="NAME", help=f"some of {', '.join(MODELS)}"
     )
-    parser.add_argument("--surprise", action="store_true", help="models of Surprise, too, on the same splits")
+    parser.add_argument(
+        "--surprise", nargs="*", choices=list(ALGORITHMS), metavar="NAME",
+        help=f"models of Surprise, too, on the same splits: some of {', '.join(ALGORITHMS)}",
+    )  # fmt: skip
+    parser.add_argument("--first", action="store_true", help="the first split of the first protocol alone")
     args = parser.parse_args()
     if args.data is None:
         parser.error("give --data FOLDER or set COFACTOR_DATA")
@@ -165,9 +196,16 @@ def main() -> None:
             print(f"{name}: skipped, there is no {folder}")
             continue
         timed = name == "ml-100k"  # ml-1m is read without its times
-        report(name, folder, [m for m in args.models or MODELS if timed or not m.endswith("hours")])
-        if args.surprise:
-            report_surprise(name, folder)
+        protocols, Described.tables = PROTOCOLS[name](folder), films_and_users(folder)
+        if args.first:
+            protocols = first_of(protocols)
+        print(f"\n{name}: RMSE (MAE) +- standard deviation over the splits, mean seconds\n")
+        print_header(["model", *protocols, "fit s", "predict s"], n_texts=1)
+        for label in args.models or MODELS:
+            if timed or not label.endswith("hours"):
+                report(label, protocols, lambda split, make=MODELS[label]: rated_here(make(), split))
+        for label in [] if args.surprise is None else args.surprise or SURPRISE[name]:
+            report(f"Surprise {label}", protocols, partial(rated_by_surprise, label))
 
 
 if __name__ == "__main__":

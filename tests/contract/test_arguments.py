@@ -242,6 +242,8 @@ def more():
             yield f"{name}.rate", cls().fit(RATINGS).rate, {"users": [0, -1], "items": [1, 1]}
     yield "BiasOnly.predict", RATED.predict, {"pairs": PAIRS}
     yield "BiasOnly.recommend_for", RATED.recommend_for, {"histories": TABLE, "exclude_seen": False}
+    given = {"ratings": RATINGS, "pairs": PAIRS}
+    yield "BayesianMF.stream_predictions", cf.BayesianMF(2, burn_in=1, samples=2).stream_predictions, given
     machine = cf.FactorizationMachine(2, iterations=3).fit(RATINGS, item_features=ITEMS, user_features=PEOPLE)
     yield "FactorizationMachine.widened", machine.widened, {}
     yield "FactorizationMachine.predict", machine.predict, {"pairs": PAIRS}
@@ -344,7 +346,7 @@ def public():
 
 
 NO_PARAMETERS = {"ItemKNN.answering", "ItemKNN.params", "Events.roles", "Features.arrays", "Features.description"}
-NO_PARAMETERS |= {name for name in public() if name.endswith(".item_vectors")}
+NO_PARAMETERS |= {name for name in public() if name.endswith((".item_vectors", ".user_vectors"))}
 # They take an exception, what a file holds, and what retrieval.indexed has looked at.
 NOT_FOR_PEOPLE = {"Events.explained", "Features.restored"}
 NOT_FOR_PEOPLE |= {name for name in public() if name.endswith(".ranking_by")}

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from scipy.sparse import csr_array
 
 import cofactor as cf
 from cofactor.kernels.csr import CSR
@@ -261,7 +262,8 @@ def test_models_of_ratings_in_chains_and_blends(tmp_path):
 
 def test_vectors_of_items_tell_which_are_similar(model):
     if type(model) in (cf.GlobalMean, cf.BiasOnly, cf.CoClustering):
-        for ask, told in ((model.item_vectors, "no vectors of items"), (model.similar_items, "no notion of similar")):
+        asked = [(model.item_vectors, "no vectors of items"), (model.user_vectors, "no vectors of users")]
+        for ask, told in (*asked, (model.similar_items, "no notion of similar")):
             with pytest.raises(cf.ParameterError, match=told):
                 ask()
         return
@@ -275,6 +277,27 @@ def test_vectors_of_items_tell_which_are_similar(model):
     assert len(near) == 6
     for row in near.iter_rows(named=True):
         assert row["score"] == pytest.approx(cosine[row["item_id"], row["similar_item_id"]], abs=1e-5)
+
+
+def test_vectors_of_users_belong_to_those_of_items(model):
+    """Between two users and two items of a rating, biases cancel out: the rest is what the vectors make."""
+    if type(model) in (cf.GlobalMean, cf.BiasOnly, cf.CoClustering):
+        return
+    rng = np.random.default_rng(0)
+    model = type(model)(**model.params()).fit(csr_array(3 + rng.normal(size=(30, 1)) * rng.normal(size=20)))
+    users, items = model.user_vectors(), model.item_vectors()
+    assert users["user_id"].to_list() == model.interactions_.users.ids.to_list()
+    rated = model.predict(users.select("user_id").join(items.select("item_id"), how="cross"))
+    dense = rated["rating"].to_numpy().reshape(len(users), len(items)).astype(np.float64)
+    made = users["vector"].to_numpy().astype(np.float64) @ items["vector"].to_numpy().astype(np.float64).T
+    found = np.diff(np.diff(dense, axis=0), axis=1).ravel()
+    wanted = np.diff(np.diff(made, axis=0), axis=1).ravel()
+    assert np.abs(found).max() > 1e-3
+    unit = (found @ wanted) / (wanted @ wanted)
+    assert found == pytest.approx(unit * wanted, abs=1e-4)
+    n = len(model.offsets_) if hasattr(model, "offsets_") else len(getattr(model, "noise_precisions_", [1]))
+    sampled = isinstance(model, cf.BayesianMF | cf.FactorizationMachine)
+    assert unit == pytest.approx(model.std_ / n if sampled else 1, rel=1e-3)
 
 
 # The recipe

@@ -4,7 +4,9 @@ import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 import cofactor as cf
 from cofactor.kernels import on
@@ -29,6 +31,55 @@ def planted(n_users=300, n_items=200, share=0.25, noise=0.4, factors=3, seed=0):
 def fitted():
     ratings, dense = planted()
     return cf.BayesianMF(5).fit(ratings), ratings, dense
+
+
+# Pairs that are known beforehand
+
+
+def asked(n=400, seed=1):
+    rng = np.random.default_rng(seed)
+    users, items = rng.integers(-3, 300, n), rng.integers(-3, 200, n)  # some are of nobody
+    return pl.DataFrame({"user_id": users, "item_id": items})
+
+
+@pytest.mark.filterwarnings("ignore:predict:cofactor.CofactorWarning")
+def test_streamed_predictions_are_those_of_a_fit(fitted, monkeypatch):
+    model, ratings, _ = fitted
+    before = model.predict(asked())
+    monkeypatch.setattr(bayesian_mf, "_PIECE", 150)
+    for clip in (False, True):
+        assert_frame_equal(
+            cf.BayesianMF(5).stream_predictions(ratings, asked(), clip=clip), model.predict(asked(), clip=clip)
+        )
+    assert_frame_equal(model.predict(asked()), before)
+    other = cf.BayesianMF(5)
+    other.stream_predictions(ratings, asked(10))
+    with pytest.raises(cf.NotFittedError):
+        other.predict(asked(10))
+
+
+@pytest.mark.filterwarnings("ignore:predict:cofactor.CofactorWarning")
+def test_streams_take_no_more_memory_for_more_samples():
+    ratings, _ = planted(n_users=2000, n_items=50, share=0.1)
+    peaks = []
+    for samples in (2, 20):
+        tracemalloc.start()
+        cf.BayesianMF(8, burn_in=2, samples=samples, thinning=1).stream_predictions(ratings, asked(50))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
+
+
+def test_pairs_and_unknown_are_looked_at_before_samples_are_drawn(monkeypatch):
+    ratings, _ = planted(n_users=20, n_items=10)
+    monkeypatch.setattr(bayesian_mf, "Sampler", None)
+    model = cf.BayesianMF(2)
+    with pytest.raises(cf.DataError, match="item_id"):
+        model.stream_predictions(ratings, asked(5).drop("item_id"))
+    with pytest.raises(cf.UnknownIdError):
+        model.stream_predictions(ratings, pl.DataFrame({"user_id": [99], "item_id": [1]}), unknown="error")
+    with pytest.raises(cf.ParameterError, match="samples"):
+        cf.BayesianMF(2, samples=0).stream_predictions(ratings, asked(5))
 
 
 # The conditionals

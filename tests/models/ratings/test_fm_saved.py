@@ -36,6 +36,7 @@ def test_what_was_learned_of_features_is_saved(tmp_path):
         ("cutpoints_", lambda a: a[:, :-1].copy(), "there are 3 cutpoints of 5 levels"),
         ("noise_precisions_", lambda a: 0 * a, "precisions and noises of a FactorizationMachine must be above 0"),
         ("prior_precisions_", lambda a: 0 * a, "precisions and noises of a FactorizationMachine must be above 0"),
+        ("item_prior_precisions_", lambda a: 0 * a, "precisions and noises of a FactorizationMachine must be above 0"),
         ("user_noises_", lambda a: 0 * a, "precisions and noises of a FactorizationMachine must be above 0"),
         ("levels_", lambda a: a[::-1].copy(), "levels_ of a FactorizationMachine must ascend"),
         ("cutpoints_", lambda a: a[:, ::-1].copy(), "cutpoints_ of a FactorizationMachine must ascend"),

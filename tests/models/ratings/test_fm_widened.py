@@ -226,3 +226,31 @@ def test_a_model_without_features_says_so(tmp_path):
     old = cf.load(tmp_path / "model")
     with pytest.raises(cf.ParameterError, match=r"item_features: .* from a file of before"):
         old.predict(OLD, item_features=NEW["item_features"])
+
+
+def test_context_goes_with_descriptions():
+    """Ratings are two higher in the evening."""
+    log = OLD.with_columns(hour=pl.col("user_id") * 7 + pl.col("item_id")).with_columns(
+        hour=pl.when(pl.col("hour") % 2 == 0).then(pl.lit("evening")).otherwise(pl.lit("day"))
+    )
+    log = log.with_columns(rating=pl.col("rating") + 2 * (pl.col("hour") == "evening"))
+    model = cf.FactorizationMachine(4, context=["hour"], iterations=60, samples=20).fit(log, **KNOWN)
+    pairs = NEW_PAIRS["both"]
+    for hour, higher in (("day", 0), ("evening", 2)):
+        found = model.predict(pairs.with_columns(hour=pl.lit(hour)), **NEW)
+        assert rmse(found["rating"], pairs["rating"] + higher) < 1.4 * NOISE
+
+
+@pytest.mark.parametrize("method", ["mcmc", "als"])
+def test_probabilities_of_two_values_are_told_by_descriptions(method):
+    two = (pl.col("rating") > 3).cast(pl.Float32)
+    model = cf.FactorizationMachine(3, task="classification", method=method, iterations=60, samples=20)
+    model.fit(OLD.with_columns(two), **KNOWN)
+    for pairs in NEW_PAIRS.values():
+        found = cf.evaluate(model.widened(**NEW), pairs.with_columns(two), "roc_auc", n_bootstrap=0)
+        assert found["value"].item() > 0.8
+
+
+def test_an_empty_table_adds_nobody(model):
+    for table in (FILMS.head(0), FILMS.head(3)):
+        assert_frame_equal(model.predict(OLD.head(9), item_features=table), model.predict(OLD.head(9)))

@@ -93,6 +93,10 @@ class RatingModel(Recommender):
         """Vectors (n_items, f), biases left out, whose cosines tell how similar items are, where there are any."""
         return None
 
+    def _compared_users(self) -> Float | None:
+        """Those of users, (n_users, f): a model has both or neither."""
+        return None
+
     # What every model of ratings does.
 
     @property
@@ -269,10 +273,22 @@ class RatingModel(Recommender):
         ParameterError
             The model has no vectors.
         """
+        return self._vector_table("item", self._compared)
+
+    def user_vectors(self) -> pl.DataFrame:
+        """What was learned of the users, biases left out: ``user_id`` and ``vector``, else as :meth:`item_vectors`.
+
+        A number of a user's vector belongs to that of an item's at the same place; sampled models have those of all
+        samples, one sample after the other.
+        """
+        return self._vector_table("user", self._compared_users)
+
+    def _vector_table(self, side: Literal["user", "item"], compared: Callable[[], Float | None]) -> pl.DataFrame:
         x = self._fitted_for_tables()
-        if (vectors := self._compared()) is None:
-            raise ParameterError(f"{type(self).__name__} has no vectors of items; use a model that has, as BiasedMF")
-        return pl.DataFrame({"item_id": x.items.ids, "vector": np.ascontiguousarray(vectors)})
+        if (vectors := compared()) is None:
+            raise ParameterError(f"{type(self).__name__} has no vectors of {side}s; use a model that has, as BiasedMF")
+        ids = x.users if side == "user" else x.items
+        return pl.DataFrame({f"{side}_id": ids.ids, "vector": np.ascontiguousarray(vectors)})
 
     # What it is given.
 

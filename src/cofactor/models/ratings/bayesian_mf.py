@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cofactor.checks import check_at_least, warn
+from cofactor.checks import check_at_least, check_flag, warn
 from cofactor.errors import DataError
 from cofactor.kernels.arrays import width_of
 from cofactor.models.base.epochs import is_part_of_more, part_of_more
 from cofactor.models.base.fitting import in_one_step
-from cofactor.models.base.rating import RatingModel
+from cofactor.models.base.rating import RatingModel, as_ratings
 from cofactor.models.ratings.bayesian_sampler import Prior, Sample, Sampler, Side, forms, inverse
 from cofactor.models.ratings.biased_mf import BiasedMF
 from cofactor.models.ratings.factored import standardized
@@ -38,14 +38,17 @@ from cofactor.system.progress import progress_bar
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Self
 
+    import polars as pl
     from numpy.typing import NDArray
 
     from cofactor.data.ratings import Ratings
+    from cofactor.data.tables import TableLike
     from cofactor.kernels.arrays import Float, Rows
     from cofactor.kernels.csr import CSR
+    from cofactor.models.base.rating import UnknownRated
 
 __all__ = ["BayesianMF"]
 
@@ -104,6 +107,7 @@ class BayesianMF(RatingModel):
     item_precisions_: Float
     noise_precisions_: NDArray[np.float64]
     loss_history_: NDArray[np.float64]
+    _stream: Callable[[Rows, Rows], tuple[Float, Float]] | None = None  # in place of samples
 
     def __init__(
         self,
@@ -138,30 +142,70 @@ class BayesianMF(RatingModel):
         require_memory(
             _bytes(self.factors, self.samples, x),
             f"BayesianMF({self.factors}, samples={self.samples}) on {x.n_rows:,} users and {x.n_columns:,} items",
-            "fewer samples or factors",
+            "fewer samples or factors, or, where the pairs are known, stream_predictions",
         )
-        sampler, sweeps = Sampler(self._kernels(), x, self._start(ratings), self.seed, self.threads), self._sweeps()
-        self._make_room(*x.shape)
+        start, n_kept = self._start(ratings), 0
         losses: list[float] = []
-        n_kept = 0
-        with progress_bar("BayesianMF", progress, total=sweeps) as bar:
-            try:
-                for sweep in range(1, sweeps + 1):
-                    sampler.sweep()
-                    losses.append(sampler.squares / x.nnz)
-                    if sweep > self.burn_in and (sweep - self.burn_in) % self.thinning == 0:
-                        self._keep(n_kept, sampler.sample())
-                        n_kept += 1
-                    bar.set_postfix(loss=f"{losses[-1]:.4g}", refresh=False)
-                    bar.update()
-            except KeyboardInterrupt:
-                if not n_kept or is_part_of_more():
-                    raise
-                warn(f"BayesianMF: stopped by Ctrl-C after {n_kept} of {self.samples} samples, which are kept")
-                for name in Sample._fields:
-                    setattr(self, f"{name}_", getattr(self, f"{name}_")[:n_kept])
+        self._make_room(*x.shape)
+        try:
+            for n_kept, sample in enumerate(self._drawn(x, start, losses, progress), 1):
+                self._keep(n_kept - 1, sample)
+        except KeyboardInterrupt:
+            if not n_kept or is_part_of_more():
+                raise
+            warn(f"BayesianMF: stopped by Ctrl-C after {n_kept} of {self.samples} samples, which are kept")
+            for name in Sample._fields:
+                setattr(self, f"{name}_", getattr(self, f"{name}_")[:n_kept])
         self.loss_history_ = np.array(losses)
         return self
+
+    def stream_predictions(
+        self,
+        ratings: Ratings,
+        pairs: TableLike,
+        *,
+        unknown: UnknownRated = "estimate",
+        clip: bool = False,
+        progress: bool | None = None,
+    ) -> pl.DataFrame:
+        """Rate pairs that are known beforehand while samples are drawn: what ``fit`` and ``predict`` would give.
+
+        No sample is kept, so that memory does not grow with their number, and ``thinning=1`` costs none; nor is
+        anything learned: the model stays as it was, fitted or not.
+
+        Parameters
+        ----------
+        ratings : Ratings
+            What to learn from: all that ``fit`` takes.
+        pairs, unknown, clip
+            As in :meth:`predict`.
+        progress : bool, optional
+
+        Returns
+        -------
+        DataFrame
+            As of :meth:`predict`: means over the samples, and standard deviations.
+        """
+        if progress is not None:
+            check_flag("progress", progress)
+        self._check()
+        new = BayesianMF(**self.params())
+        new.device = self.device
+        new.interactions_ = as_ratings(ratings)
+        new._stream = lambda users, items: new._streamed(users, items, progress)
+        return new.predict(pairs, unknown=unknown, clip=clip)
+
+    def _drawn(self, x: CSR, start: Float, losses: list[float], progress: bool | None) -> Iterator[Sample]:
+        """Samples, one after the other; the losses of all sweeps are appended."""
+        sampler, sweeps = Sampler(self._kernels(), x, start, self.seed, self.threads), self._sweeps()
+        with progress_bar("BayesianMF", progress, total=sweeps) as bar:
+            for sweep in range(1, sweeps + 1):
+                sampler.sweep()
+                losses.append(sampler.squares / x.nnz)
+                if sweep > self.burn_in and (sweep - self.burn_in) % self.thinning == 0:
+                    yield sampler.sample()
+                bar.set_postfix(loss=f"{losses[-1]:.4g}", refresh=False)
+                bar.update()
 
     def _make_room(self, n_users: int, n_items: int) -> None:
         """Arrays for all samples, into which each is written once: nothing is held twice."""
@@ -231,6 +275,9 @@ class BayesianMF(RatingModel):
     def _compared(self) -> Float:
         return _side_by_side(self.item_samples_[:, :, :-1])
 
+    def _compared_users(self) -> Float:
+        return _side_by_side(self.user_means_[:, :, :-1])
+
     def _fold_in(self, histories: CSR) -> Float:
         kernels = self._kernels()
         x = histories.with_values((histories.values.astype(np.float64) - self.mean_) / self.std_)
@@ -245,25 +292,51 @@ class BayesianMF(RatingModel):
             means[s, nobody] = self.user_prior_means_[s]
         return self._of_users(means)
 
+    def _rated(self, users: Rows, items: Rows, codes: Rows | None) -> tuple[Float, Float | None]:
+        return super()._rated(users, items, codes) if self._stream is None else self._stream(users, items)
+
+    def _streamed(self, users: Rows, items: Rows, progress: bool | None) -> tuple[Float, Float]:
+        """Draw samples, of which only sums of the pairs' ratings stay."""
+        x, self.mean_, self.std_ = standardized(self.interactions_.user_items)
+        require_memory(
+            _bytes(self.factors, 2, x) + 40 * len(users),
+            f"BayesianMF({self.factors}) of {len(users):,} pairs of {x.n_rows:,} users and {x.n_columns:,} items",
+            "fewer factors, or fewer pairs at a time",
+        )
+        sums, noise = np.zeros((3, len(users))), np.zeros(self.samples)
+        for s, sample in enumerate(self._drawn(x, self._start(self.interactions_), [], progress)):
+            for name, part in sample._asdict().items():
+                setattr(self, f"{name}_", np.asarray(part)[None])
+            noise[s] = 1 / sample.noise_precisions
+            for piece in _pieces(len(users)):
+                self._add(sums[:, piece], users[piece], items[piece])
+        ratings = np.asarray(self.mean_ + self.std_ * (sums[0] / self.samples), np.float32)
+        return ratings, self._spread(sums / self.samples, noise)
+
     def _ratings(self, users: Rows, items: Rows) -> Float:
         ratings = np.empty(len(users), np.float32)
-        for at in range(0, len(users), _PIECE):
-            piece = slice(at, at + _PIECE)
+        for piece in _pieces(len(users)):
             total = sum(own for own, _ in self._by_sample(users[piece], items[piece]))
             ratings[piece] = self.mean_ + self.std_ * (total / len(self.noise_precisions_))
         return ratings
 
     def _stds(self, users: Rows, items: Rows) -> Float:
         n_samples, stds = len(self.noise_precisions_), np.empty(len(users), np.float32)
-        for at in range(0, len(users), _PIECE):
-            piece = slice(at, at + _PIECE)
+        for piece in _pieces(len(users)):
             sums = np.zeros((3, len(users[piece])))
-            for own, around in self._by_sample(users[piece], items[piece], spread=True):
-                sums += own, own**2, around
-            mean, square, around = sums / n_samples
-            variance = np.maximum(square - mean**2, 0) + around + (1 / self.noise_precisions_).mean()
-            stds[piece] = self.std_ * np.sqrt(variance)
+            self._add(sums, users[piece], items[piece])
+            stds[piece] = self._spread(sums / n_samples, 1 / self.noise_precisions_)
         return stds
+
+    def _add(self, sums: NDArray[np.float64], users: Rows, items: Rows) -> None:
+        """Of each sample what pairs are rated, its square, and the variance around it, added in place, (3, n)."""
+        for own, around in self._by_sample(users, items, spread=True):
+            sums += own, own**2, around
+
+    def _spread(self, means: NDArray[np.float64], noise: NDArray[np.float64]) -> Float:
+        """Standard deviations by the means of these, and the variances of the noise."""
+        mean, square, around = means
+        return np.asarray(self.std_ * np.sqrt(np.maximum(square - mean**2, 0) + around + noise.mean()), np.float32)
 
     def _by_sample(
         self, users: Rows, items: Rows, *, spread: bool = False
@@ -285,6 +358,10 @@ class BayesianMF(RatingModel):
                 around[items < 0] += forms(drawn[items < 0], of_item)
                 around[(users < 0) & (items < 0)] += np.sum(of_user[:-1, :-1] * of_item[:-1, :-1])
             yield np.einsum("ij,ij->i", p, with_one) + q[:, -1], around
+
+
+def _pieces(n: int) -> Iterator[slice]:
+    return (slice(at, at + _PIECE) for at in range(0, n, _PIECE))
 
 
 def _bytes(factors: int, samples: int, x: CSR) -> int:

@@ -50,6 +50,9 @@ class FactoredRatings(RatingModel):
     def _compared(self) -> Float:
         return self.item_factors_
 
+    def _compared_users(self) -> Float:
+        return self.user_factors_
+
     def _of_users(self, factors: Float, biases: Float) -> Float:
         """Vectors of users with these factors and biases."""
         means = np.asarray(self.mean_ + biases.astype(np.float64), np.float32)

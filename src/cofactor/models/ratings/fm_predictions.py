@@ -175,6 +175,9 @@ class MachinePredictions(RatingModel):
     def _compared(self) -> Float:
         return without_biases(self.item_samples_, self.prior_means_.shape[1] - 1)
 
+    def _compared_users(self) -> Float:
+        return without_biases(self.user_samples_, self.prior_means_.shape[1] - 1)
+
     def _fold_in(self, histories: CSR, told: CSR | None = None) -> Float:
         """Rows of new users; ``told`` are their features, where these are known."""
         fitted = self._as_fitted

@@ -89,7 +89,7 @@ class WidenedMachine(MachinePredictions):
         As every :meth:`RatingModel.predict`, and with ``user_features`` and ``item_features`` as :meth:`widened` does:
         new users and items in these tables are rated by their features.
         """
-        model = self.widened(user_features=user_features, item_features=item_features)
+        model = self._with(user_features, item_features)
         return MachinePredictions.predict(model, pairs, unknown=unknown, clip=clip)
 
     def recommend(
@@ -109,7 +109,7 @@ class WidenedMachine(MachinePredictions):
         As every :meth:`Recommender.recommend`, and with ``user_features`` and ``item_features`` as :meth:`widened`
         does: new items in these tables are in the lists, new users have some.
         """
-        model = self.widened(user_features=user_features, item_features=item_features)
+        model = self._with(user_features, item_features)
         return MachinePredictions.recommend(
             model, users, k, exclude_seen=exclude_seen, items=items, exclude=exclude, unknown=unknown
         )
@@ -130,7 +130,7 @@ class WidenedMachine(MachinePredictions):
         As every :meth:`Recommender.recommend_for`, and of users in ``user_features`` by their features, too; new items
         in ``item_features`` may be in histories and lists.
         """
-        model = self.widened(item_features=item_features)
+        model = self._with(None, item_features)
         if user_features is None:
             return MachinePredictions.recommend_for(
                 model, histories, k, exclude_seen=exclude_seen, items=items, unknown=unknown
@@ -138,6 +138,7 @@ class WidenedMachine(MachinePredictions):
         check_at_least("k", k, 1, whole=True)
         check_choice("unknown", unknown, UNKNOWN)
         check_flag("exclude_seen", exclude_seen)
+        model._fitted_for_tables()
         features = model._features_to_tell("user")
         given = model._of_events(histories) if isinstance(histories, Log) else histories
         users, csr = model._read_histories(given)
@@ -147,6 +148,12 @@ class WidenedMachine(MachinePredictions):
         rows_of = lambda rows: model._fold_in(csr.take(rows), told.take(rows))  # noqa: E731
         top = model._as_fitted._lists(rows_of, len(users), int(k), filters.excluding(csr) if exclude_seen else filters)
         return ranked_table(users, "user_id", model.interactions_.items, "item_id", top)
+
+    def _with(self, user_features: TableLike | None, item_features: TableLike | None) -> Self:
+        """The model itself, or among more ids where some are described."""
+        if user_features is None and item_features is None:
+            return self
+        return self.widened(user_features=user_features, item_features=item_features)
 
     # Row numbers from here on.
 

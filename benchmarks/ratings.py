@@ -3,6 +3,7 @@
     python benchmarks/ratings.py --data FOLDER              # both data sets
     python benchmarks/ratings.py --data FOLDER --only ml-100k
     python benchmarks/ratings.py --data FOLDER --surprise   # Surprise's models as well, on the same splits
+    python benchmarks/ratings.py --data FOLDER --cold --only ml-100k    # films and users without ratings
     python benchmarks/ratings.py --data FOLDER --first --models BiasOnly BiasedMF --surprise SlopeOne KNNBaseline
 
 All other models, and published numbers, are in ``benchmarks/published``, on the same splits (``BiasOnly`` and
@@ -47,6 +48,18 @@ class Described(cf.FactorizationMachine):
         return super().fit(ratings, **self.tables, progress=progress)
 
 
+class DescribedLater(Described):
+    """One that is told of new films and users when it rates them."""
+
+    def fit(self, ratings: cf.Ratings, *, progress: bool | None = None) -> DescribedLater:  # type: ignore[override]
+        known = ratings.to_frame()
+        tables = {name: table.join(known, on=table.columns[0], how="semi") for name, table in self.tables.items()}
+        return cf.FactorizationMachine.fit(self, ratings, **tables, progress=progress)  # type: ignore[return-value]
+
+    def predict(self, pairs: pl.DataFrame, **options: Any) -> pl.DataFrame:  # type: ignore[override]
+        return super().predict(pairs, **self.tables, **options)
+
+
 MODELS: dict[str, Callable[[], cf.RatingModel]] = {
     "BiasOnly": cf.BiasOnly,
     "BiasedMF": cf.BiasedMF,
@@ -55,6 +68,12 @@ MODELS: dict[str, Callable[[], cf.RatingModel]] = {
     "FactorizationMachine, sets and features, ordinal": lambda: Described(
         8, implicit=True, task="ordinal", iterations=1000, samples=200
     ),
+}
+OF_THE_NEW: dict[str, Callable[[], cf.RatingModel]] = {
+    "BiasOnly": cf.BiasOnly,
+    "FactorizationMachine(8)": lambda: cf.FactorizationMachine(8, iterations=200),
+    "FactorizationMachine(8), features": lambda: Described(8, iterations=200),
+    "FactorizationMachine(8), described when they are rated": lambda: DescribedLater(8, iterations=200),
 }
 SURPRISE = {  # its SVD++ takes a quarter of an hour for each split of ml-1m
     "ml-100k": ["SVD", "SVDpp", "CoClustering"],
@@ -94,6 +113,13 @@ def random_splits(folder: Path) -> dict[str, list[Split]]:
     else:
         events = cf.datasets.movielens(folder)
     return {"90/10": [cf.split.random(events, 0.1, seed) for seed in range(3)], "5 folds": cf.split.k_fold(events, 5)}
+
+
+def cold_splits(folder: Path) -> dict[str, list[Split]]:
+    """A fifth of the films, or of the users, held out with all their ratings."""
+    events = cf.datasets.movielens(folder)
+    ways = {"films": cf.split.cold_items, "users": cf.split.cold_users}
+    return {name: [way(events, 0.2, seed=seed) for seed in range(3)] for name, way in ways.items()}
 
 
 def films_and_users(folder: Path) -> dict[str, pl.DataFrame]:
@@ -186,6 +212,7 @@ def main() -> None:
         "--surprise", nargs="*", choices=list(ALGORITHMS), metavar="NAME",
         help=f"models of Surprise, too, on the same splits: some of {', '.join(ALGORITHMS)}",
     )  # fmt: skip
+    parser.add_argument("--cold", action="store_true", help="films and users that have no ratings")
     parser.add_argument("--first", action="store_true", help="the first split of the first protocol alone")
     args = parser.parse_args()
     if args.data is None:
@@ -195,8 +222,16 @@ def main() -> None:
         if not folder.is_dir():
             print(f"{name}: skipped, there is no {folder}")
             continue
+        Described.tables = films_and_users(folder)
+        if args.cold:
+            print(f"\n{name}: RMSE (MAE) +- standard deviation over three splits, mean seconds\n")
+            protocols = cold_splits(folder)
+            print_header(["model", *protocols, "fit s", "predict s"], n_texts=1)
+            for label, make in OF_THE_NEW.items():
+                report(label, protocols, lambda split, make=make: rated_here(make(), split))
+            continue
         timed = name == "ml-100k"  # ml-1m is read without its times
-        protocols, Described.tables = PROTOCOLS[name](folder), films_and_users(folder)
+        protocols = PROTOCOLS[name](folder)
         if args.first:
             protocols = first_of(protocols)
         print(f"\n{name}: RMSE (MAE) +- standard deviation over the splits, mean seconds\n")

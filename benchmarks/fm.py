@@ -15,6 +15,7 @@ those that the batch touches.
 
     python benchmarks/fm.py --only large                 # a pass over 27 million ratings (138,000 x 27,000) by batches
     python benchmarks/fm.py --only best --data FOLDER    # best validation RMSE of both, and when it was reached (ml-1m)
+    python benchmarks/fm.py --only options --data FOLDER # optimizers and outputs of passes by batches (ml-1m, ml-100k)
     python benchmarks/fm.py --only mcmc --data FOLDER    # RMSE and sweeps beside myFM's, sampled alike (ml-1m)
 """
 
@@ -256,6 +257,34 @@ def best(folder: Path, threads: int, *, factors: int = 120, batch: int = 1024, m
     print(f"\n{spent / seconds:.0f}x")
 
 
+def options(folder: Path, threads: int, *, factors: int = 120) -> None:
+    """RMSE, clipped, of optimizers and outputs by their defaults, on parts of training sides; CPU seconds of fits.
+
+    A tenth of the training side of ml-1m (nine tenths, seed 0), and an eighth of that of u1 of ml-100k.
+    """
+    u1 = pl.read_csv(folder / "ml-100k" / "u1.base", separator="\t", has_header=False).select(pl.nth(0, 1, 2))
+    u1.columns = ["user_id", "item_id", "rating"]
+    small = cf.split.random(cf.read_events(u1, user="user_id", item="item_id", rating="rating"), 0.125, 0)
+    splits = {
+        "1M": cf.split.random(cf.split.random(movielens_1m(folder), 0.1, 0).train, 0.1, 0),
+        "100K": small,
+    }
+    print_header(["", "log", "RMSE", "CPU seconds"], n_texts=2)
+    for name, split in splits.items():
+        test = split.test.ratings().to_frame()
+        for output, scale in (("identity", None), ("sigmoid", None), ("sigmoid", (0.5, 5.5))):
+            train = split.train.ratings(scale=scale)
+            rows = train.users.rows(test["user_id"], "user_id"), train.items.rows(test["item_id"], "item_id")
+            for optimizer in ("row_adam", "adam", "adagrad"):
+                cpu = time.process_time()
+                given = {"method": "sgd", "output": output, "optimizer": optimizer, "threads": threads}
+                model = cf.FactorizationMachine(factors, **given).fit(train, progress=False)
+                seconds = time.process_time() - cpu
+                error = np.sqrt(np.mean((model.rate(*rows, clip=True)[0] - test["rating"].to_numpy()) ** 2))
+                told = f"{optimizer}, {output}" + ("" if scale is None else f" from {scale[0]} to {scale[1]}")
+                print_row(told, name, f"{error:.4f}", f"{seconds:.1f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, default=6040)
@@ -265,7 +294,7 @@ def main() -> None:
     parser.add_argument("--peer-factors", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=available_threads())
-    parser.add_argument("--only", choices=("large", "best", "mcmc"), help="one of the other comparisons")
+    parser.add_argument("--only", choices=("large", "best", "options", "mcmc"), help="one of the other comparisons")
     parser.add_argument("--sweeps", type=int, default=100, help='of "mcmc"')
     parser.add_argument("--seed", type=int, default=0, help='of "mcmc": of the split and of the samples')
     parser.add_argument("--data", type=Path, default=os.environ.get("COFACTOR_DATA"), help="folder that holds ml-1m")
@@ -277,6 +306,8 @@ def main() -> None:
             parser.error("give --data FOLDER or set COFACTOR_DATA")
         if args.only == "best":
             best(Path(args.data), args.threads)
+        elif args.only == "options":
+            options(Path(args.data), args.threads)
         else:
             beside_myfm(Path(args.data), args.threads, factors=args.factors, sweeps=args.sweeps, seed=args.seed)
     else:

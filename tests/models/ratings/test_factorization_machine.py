@@ -313,8 +313,14 @@ def test_features_that_cannot_be_used(features, message):
 
 def test_batches_know_no_features():
     items = pl.DataFrame({"item_id": [1, 2, 3], "genre": ["a", "b", "a"]})
-    with pytest.raises(cf.ParameterError, match="method='sgd' takes no user_features and item_features"):
-        cf.FactorizationMachine(2, method="sgd").fit(TABLE, item_features=items)
+    users = pl.DataFrame({"user_id": [1, 2], "old": [True, False]})
+    for given, left_out in (
+        ({"item_features": items}, "item_features"),
+        ({"item_features": items, "user_features": users}, "user_features and item_features"),
+    ):
+        told = f": method='sgd' knows ids alone; take method='mcmc' or 'als', or leave {left_out} out"
+        with pytest.raises(cf.ParameterError, match=told):
+            cf.FactorizationMachine(2, method="sgd").fit(TABLE, **given)
 
 
 @pytest.mark.filterwarnings("ignore:.*overflow")

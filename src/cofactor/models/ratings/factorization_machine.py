@@ -235,8 +235,12 @@ class FactorizationMachine(WidenedMachine):
             of context, or the samples would not fit into memory.
         """
         check_settings(self)
-        if self.method == "sgd" and not (user_features is item_features is None):
-            raise ParameterError("method='sgd' takes no user_features and item_features; take method='mcmc' or 'als'")
+        tables = {"user_features": user_features, "item_features": item_features}
+        if self.method == "sgd" and (given := [name for name, table in tables.items() if table is not None]):
+            raise ParameterError(
+                f"{given[0]}: method='sgd' knows ids alone; take method='mcmc' or 'als', or leave "
+                f"{' and '.join(given)} out"
+            )
         codes = self._learn_context(ratings)
         x, self.user_features_, of_users = described(ratings, "user", user_features)
         x, self.item_features_, of_items = described(x, "item", item_features)

@@ -7,9 +7,9 @@
 
 #include "core/row.hpp"
 #include "core/simd.hpp"
+#include "sgd/pair_terms.hpp"
 #include "sgd/pairwise.hpp"
 #include "sgd/row_step.hpp"
-#include "sgd/softplus.hpp"
 
 namespace cofactor {
 
@@ -140,17 +140,12 @@ private:
             violations_ += std::popcount(greater(negative, positive) & counted);
             return {one.loss + share * zero.loss, -one.slope, share * zero.slope};
         }
-        const Vec ahead = positive - negative, none{};
-        if (o_.loss == PairLoss::bpr) {
-            const Softplus behind(ahead);
-            violations_ += std::popcount(greater(negative, positive) & counted);
-            return {share * behind.loss, -share * behind.slope, share * behind.slope};
-        }
+        const Vec ahead = positive - negative;
+        const PairTerm term(o_, ahead);
+        const std::uint32_t wrong = o_.loss == PairLoss::bpr ? greater(Vec{}, ahead) : greater(term.slope, Vec{});
+        violations_ += std::popcount(wrong & counted);
         if (o_.loss == PairLoss::warp) share *= o_.warp_weights[0];
-        const Vec behind = o_.margin - ahead;  // NaN stays
-        violations_ += std::popcount(~at_least(none, behind) & counted & ((1u << kLanes) - 1));
-        return {share * (behind <= none ? none : behind), behind <= none ? none : -share,
-                behind <= none ? none : share};
+        return {share * term.loss, -share * term.slope, share * term.slope};
     }
 
     const Table& t_;

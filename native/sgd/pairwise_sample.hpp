@@ -2,14 +2,12 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <limits>
 
 #include "core/row.hpp"
 #include "core/simd.hpp"
+#include "sgd/pair_terms.hpp"
 #include "sgd/pairwise.hpp"
-#include "sgd/softplus.hpp"
 
 namespace cofactor {
 
@@ -139,20 +137,11 @@ private:
     // Loss of the positive and negative k; `weight` of it goes to the derivatives.
     [[gnu::always_inline]] float pair(std::int64_t k, float weight) {
         const float ahead = score(0) - score(k);
-        float loss, slope;
-        if (o_.loss == PairLoss::bpr) {
-            const Softplus behind(ahead);
-            loss = behind.loss, slope = behind.slope;
-            violations_ += ahead < 0;
-        } else {
-            loss = o_.margin - ahead;
-            slope = 1;
-            if (loss <= 0) loss = slope = 0;  // NaN stays
-            violations_ += slope != 0;
-        }
-        derivative(k) = weight * slope;
-        derivative(0) -= weight * slope;
-        return loss;
+        const PairTerm term(o_, ahead);
+        violations_ += o_.loss == PairLoss::bpr ? ahead < 0 : term.slope != 0;
+        derivative(k) = weight * term.slope;
+        derivative(0) -= weight * term.slope;
+        return term.loss;
     }
 
     template <class Draw>

@@ -16,10 +16,7 @@ public:
     explicit RowStep(const Table& table) : t_(table), steps_(table) {}
 
     // From now on with that share of the learning rate.
-    void slow_down(float share) {
-        steps_.slow_down(share);
-        rate_ = share * t_.step.learning_rate;
-    }
+    void slow_down(float share) { steps_.slow_down(share); }
 
     // Always inline: a function that only prefetches has no effect that GCC would keep calls for.
     [[gnu::always_inline]] void fetch(std::int64_t row) const {
@@ -35,9 +32,10 @@ public:
     [[gnu::always_inline]] void operator()(std::int64_t row, const Row<kWidth>& gradient) const {
         if (t_.step.kind == Optimizer::sgd) {
             float* const values = t_.row(row);
+            const Vec rate = broadcast(steps_.rate());
             each_vector<kWidth>(width(), [&](auto v) {
                 float* const at = values + v * kLanes;
-                store(at, load(at) - broadcast(rate_) * gradient.get(v));
+                store(at, load(at) - rate * gradient.get(v));
             });
         } else if constexpr (kWidth == 0) {
             (*this)(row, gradient.from);
@@ -57,7 +55,6 @@ private:
 
     const Table& t_;
     RowSteps steps_;
-    float rate_ = t_.step.learning_rate;
 };
 
 }  // namespace cofactor

@@ -21,6 +21,7 @@ public:
 
     // From now on with that share of the learning rate.
     void slow_down(float share) { share_ = share; }
+    float rate() const { return share_ * t_.step.learning_rate; }
 
     [[gnu::always_inline]] void prefetch(std::int64_t r) const {
         cofactor::prefetch(t_.row(r), t_.width);
@@ -47,7 +48,7 @@ public:
         const std::ptrdiff_t width = kWidth > 0 ? kWidth : t_.width;
         const std::int64_t at = r * width;
         float* const __restrict values = t_.values + at;
-        const float plain_rate = share_ * step.learning_rate;
+        const float plain_rate = rate();
         if (step.kind == Optimizer::sgd) {
             for (std::ptrdiff_t j = 0; j < width; ++j) values[j] -= plain_rate * gradient[j];
             return;
@@ -101,7 +102,7 @@ private:
         const StepOptions& step = t_.step;
         float* const second = t_.second + 2 * r;
         const auto [first_scale, second_scale] = corrections_[t_.steps[r]++];
-        const float rate = share_ * step.learning_rate * first_scale, some2 = 1 - step.beta2;
+        const float rate = this->rate() * first_scale, some2 = 1 - step.beta2;
         second[0] += some2 * (of_weight - second[0]);
         second[1] += some2 * (std::max(of_vector, 0.0f) * per_coordinate_ - second[1]);
         return {rate / (std::sqrt(second[0] * second_scale) + step.epsilon),

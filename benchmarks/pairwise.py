@@ -175,28 +175,19 @@ def movielens(args: argparse.Namespace) -> CSR:
 
 
 def pytorch(args: argparse.Namespace) -> None:
-    """The same model and loss by its usual loop: embeddings, Adam, negatives that are not compared with the history."""
+    """An epoch of the same model and loss, beside the first batches of one in PyTorch."""
     import torch
+    from _torch_bpr import TorchBPR
 
     x = movielens(args)
     print(f"{x.nnz:,} pairs, {args.factors} factors, PyTorch {torch.__version__}\n", flush=True)
-    users, positives = (torch.from_numpy(rows.astype(np.int64)) for rows in (x.row_index(), x.indices))
 
     def loop(batch: int, threads: int) -> Callable[[], None]:
-        shapes = ((x.n_rows, args.factors), (x.n_columns, args.factors), (x.n_columns, 1))
-        of_users, of_items, biases = (torch.nn.Embedding(*shape) for shape in shapes)
-        optimizer = torch.optim.Adam([*of_users.parameters(), *of_items.parameters(), *biases.parameters()])
+        model = TorchBPR(x, args.factors, 0.001)
 
         def epoch() -> None:
             torch.set_num_threads(threads)
-            for at in torch.randperm(len(users)).split(batch)[: args.batches]:
-                drawn = torch.randint(x.n_columns, (len(at),))
-                apart = (of_users(users[at]) * (of_items(positives[at]) - of_items(drawn))).sum(1)
-                apart = apart + (biases(positives[at]) - biases(drawn)).squeeze(1)
-                loss = torch.nn.functional.softplus(-apart).mean()
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+            model.epoch(batch, args.batches)
 
         return epoch
 

@@ -107,28 +107,14 @@ def with_lightfm(loss: str) -> Fit:
 
 def with_torch(x: cf.Interactions, args: argparse.Namespace) -> tuple[Float, Float]:
     import torch
+    from _torch_bpr import TorchBPR
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    users, items = (torch.nn.Embedding(n, args.factors) for n in (x.n_users, x.n_items))
-    biases = torch.nn.Embedding(x.n_items, 1)
-    torch.nn.init.zeros_(biases.weight)
-    for table in (users, items):
-        torch.nn.init.normal_(table.weight, std=0.1 / args.factors**0.5)
-    optimizer = torch.optim.Adam([*users.parameters(), *items.parameters(), *biases.parameters()], lr=0.01)
-    of, seen = (torch.from_numpy(rows.astype(np.int64)) for rows in (x.user_items.row_index(), x.user_items.indices))
+    model = TorchBPR(x.user_items, args.factors, 0.01, penalty=0.005)
     for _ in range(args.epochs):
-        for at in torch.randperm(len(of)).split(1024):
-            drawn = torch.randint(x.n_items, (len(at),))
-            u, i, j = users(of[at]), items(seen[at]), items(drawn)
-            apart = (u * (i - j)).sum(1) + (biases(seen[at]) - biases(drawn)).squeeze(1)
-            squares = (u.square().sum(1) + i.square().sum(1) + j.square().sum(1)).mean()
-            loss = torch.nn.functional.softplus(-apart).mean() + 0.005 * squares
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    vectors = [table.weight.detach().numpy() for table in (users, items, biases)]
-    return np.hstack([vectors[0], np.ones((x.n_users, 1), np.float32)]), np.hstack(vectors[1:])
+        model.epoch(1024)
+    return model.vectors()
 
 
 PEERS: dict[str, tuple[str, Fit]] = {

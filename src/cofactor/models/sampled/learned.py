@@ -41,7 +41,6 @@ class SampledFactors(FactorModel):
 
     loss: str
     optimizer: str
-
     factors: int
     user_norms_: Float
     item_norms_: Float
@@ -104,15 +103,26 @@ class SampledFactors(FactorModel):
         before = copy(self)
         pairs = further_dislikes(self._fitted(), getattr(self, "dislikes_", None), None)
         x = self._describe(x, told, before)
-        matrix = self._weighed(x.user_items)
-        rows = Rows(x.n_users, x.n_items, self.user_described_, self.item_described_)
-        self._require_memory(rows, matrix)
-        start = tables(rows, self._use())
-        before._write(start, x, rows)
-        self._take(Training(self._kernels(), matrix, rows, start, self._use()), rows)
+        matrix, rows = self._rows_of(x)
+        self._take(self._training(matrix, rows, self._use(), before, x), rows)
         self.user_scale_, self.interactions_ = before.user_scale_, x.without_log
         if pairs is not None:
             self.dislikes_ = disliked(x, pairs, self.loss)
+
+    def _rows_of(self, x: Interactions) -> tuple[CSR, Rows]:
+        """What is trained on, and which rows the tables have for it; ParameterError unless they fit into memory."""
+        matrix = self._weighed(x.user_items)
+        rows = Rows(x.n_users, x.n_items, self.user_described_, self.item_described_)
+        self._require_memory(rows, matrix)
+        return matrix, rows
+
+    def _training(
+        self, matrix: CSR, rows: Rows, use: dict[str, Any], warm_start: SampledFactors | None, x: Interactions
+    ) -> Training:
+        start = tables(rows, use)
+        if warm_start is not None:
+            warm_start._write(start, x, rows)
+        return Training(self._kernels(), matrix, rows, start, use)
 
     def _require_memory(self, rows: Rows, matrix: CSR) -> None:
         use = settled(self.params())

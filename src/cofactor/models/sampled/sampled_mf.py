@@ -41,9 +41,7 @@ from cofactor.models.base.held_out import entries, some_entries, wanted_pairs
 from cofactor.models.sampled.described import categories, disliked, further_dislikes
 from cofactor.models.sampled.learned import SampledFactors
 from cofactor.models.sampled.losses import check_parameters, settled
-from cofactor.models.sampled.rows import Rows
 from cofactor.models.sampled.temperature import chosen_temperature, positive_temperature
-from cofactor.models.sampled.training import Training, tables
 from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -283,9 +281,7 @@ class SampledMF(SampledFactors):
                 "or leave warm_start out"
             )
         x = self._describe(interactions, {"item": item_features, "user": user_features}, warm_start)
-        matrix = self._weighed(x.user_items)
-        rows = Rows(x.n_users, x.n_items, self.user_described_, self.item_described_)
-        self._require_memory(rows, matrix)
+        matrix, rows = self._rows_of(x)
         most = self.epochs or _EPOCHS
         least = min(most // 2, _LEAST_PAIRS // max(1, matrix.nnz))
         plan = Plan(most, self.patience, least, self.lr_schedule == "plateau", self.lr_schedule == "cosine")
@@ -337,14 +333,13 @@ class SampledMF(SampledFactors):
         progress : bool, optional
         """
         check_at_least("epochs", epochs, 1, whole=True)
-        old = self._fitted()
-        news = [] if interactions is None else [as_interactions(interactions).to_frame()]
-        both = pl.concat([old.to_frame(), *news], how="vertical_relaxed")
-        x = Interactions.from_frame(both, weight="weight").widened(old.users, old.items)
-        further = copy(self)
+        further, old = copy(self), self._fitted()
         if interactions is None:
+            x = Interactions(old.users, old.items, old.user_items)
             further._add_described(x, {"item": item_features, "user": user_features}, dislikes)
         else:
+            both = pl.concat([old.to_frame(), as_interactions(interactions).to_frame()], how="vertical_relaxed")
+            x = Interactions.from_frame(both, weight="weight").widened(old.users, old.items)
             further.epochs = epochs
             tables = {"item_features": item_features, "user_features": user_features}
             all_dislikes = further_dislikes(old, getattr(self, "dislikes_", None), dislikes)
@@ -353,14 +348,6 @@ class SampledMF(SampledFactors):
         return self
 
     # Row numbers from here on.
-
-    def _training(
-        self, matrix: CSR, rows: Rows, use: dict[str, Any], warm_start: SampledMF | None, x: Interactions
-    ) -> Training:
-        start = tables(rows, use)
-        if warm_start is not None:
-            warm_start._write(start, x, rows)
-        return Training(self._kernels(), matrix, rows, start, use)
 
     def _parted(
         self, x: Interactions, matrix: CSR, held_out: TableLike | Interactions | None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["IdMap", "IdValues", "check_exact", "exact_bits", "is_id_dtype", "row_numbers"]
+__all__ = ["IdMap", "IdValues", "check_exact", "exact_bits", "is_everyone", "is_id_dtype", "row_numbers"]
 
 IdValues: TypeAlias = "pl.Series | NDArray[Any] | Iterable[Any]"
 """What id lookups accept: a Series of polars or pandas, an array, a list or any other iterable."""
@@ -252,6 +252,11 @@ class IdMap:
             f"{what}: ids of type {values.dtype} such as {received!r} were looked up where ids are "
             f"{self.dtype}{example}; {way_out}"
         )
+
+
+def is_everyone(rows: NDArray[np.int32], n: int) -> bool:
+    """Whether the rows are 0 ... n - 1: then nothing need be taken out of what has a row for each."""
+    return len(rows) == n and bool((rows == np.arange(n, dtype=np.int32)).all())
 
 
 def row_numbers(name: str, values: ArrayLike, n: int, *, least: int = 0) -> NDArray[np.int32]:

@@ -1,4 +1,4 @@
-"""Lists and scores of models whose scores of a few users at a time are a dense matrix."""
+"""Work in pieces; lists and scores of models whose scores of a few users at a time are a dense matrix."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ import numpy as np
 from cofactor.kernels.arrays import Float, Rows, TopK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cofactor.kernels.cpu import Kernels
     from cofactor.kernels.filters import Filters
 
-__all__ = ["batch_bytes", "scores_in_batches", "top_k_in_batches"]
+__all__ = ["batch_bytes", "pieces", "scores_in_batches", "top_k_in_batches"]
 
 _FLOATS = 1 << 24  # of a batch, all its matrices together
+
+
+def pieces(n: int, size: int) -> Iterator[slice]:
+    """Slices of at most ``size`` that ``n`` are made of, in their order."""
+    return (slice(at, at + size) for at in range(0, n, size))
 
 
 def _size(width: int) -> int:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cofactor.checks import check_at_least, check_choice
+from cofactor.data.ids import is_everyone
 from cofactor.kernels.csr import CSR
 from cofactor.kernels.filters import Filters
 from cofactor.models.base.indexes import Indexes
 from cofactor.models.base.model import Model
 from cofactor.models.base.nearest import most_similar
-from cofactor.models.base.recommender import UNKNOWN, Ids, Recommender, Unknown, is_everyone, known_rows, ranked_table
+from cofactor.models.base.recommender import UNKNOWN, Ids, Recommender, Unknown, known_rows, ranked_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,6 +19,7 @@ from cofactor.data.tables import TableLike, read_table
 from cofactor.errors import DataError, ParameterError
 from cofactor.kernels.arrays import Ranks, TopK
 from cofactor.kernels.csr import CSR
+from cofactor.models.base.batches import pieces
 from cofactor.models.base.fitting import LARGEST_WEIGHT, check_weights
 from cofactor.models.base.nearest import most_similar
 from cofactor.models.base.recommender import Recommender
@@ -116,8 +117,7 @@ class RatingModel(Recommender):
     def _ratings(self, users: Rows, items: Rows) -> Float:
         """Rating of each (user, item) pair; with a row of -1, by what is known of the other side."""
         ratings = np.empty(len(users), np.float32)
-        for at in range(0, len(users), _PIECE):
-            piece = slice(at, at + _PIECE)
+        for piece in pieces(len(users), _PIECE):
             vectors = self._user_vectors(users[piece]), self._item_vectors(items[piece])
             np.einsum("ij,ij->i", *vectors, out=ratings[piece])
         return ratings

@@ -11,7 +11,7 @@ import polars as pl
 
 from cofactor.checks import check_at_least, check_choice, check_flag, check_type, warn
 from cofactor.data.histories import read_histories
-from cofactor.data.ids import IdMap, row_numbers
+from cofactor.data.ids import IdMap, is_everyone, row_numbers
 from cofactor.data.log import Log
 from cofactor.data.tables import TableLike, read_table
 from cofactor.errors import ParameterError, UnknownIdError
@@ -24,7 +24,7 @@ from cofactor.models.base.saved import restore, save
 from cofactor.system.forks import require_living_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Self
 
     from numpy.typing import ArrayLike, NDArray
@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from cofactor.data.user_items import UserItems
     from cofactor.kernels.arrays import Float, Ranks, Rows, TopK
 
-__all__ = ["UNKNOWN", "Ids", "Recommender", "Unknown", "is_everyone", "known_rows", "load", "ranked_table"]
+__all__ = ["UNKNOWN", "Ids", "Recommender", "Unknown", "known_rows", "load", "ranked_table"]
 
 Ids: TypeAlias = "pl.Series | NDArray[Any] | Iterable[Any]"
 Unknown: TypeAlias = Literal["error", "skip"]
+_Lists: TypeAlias = "Callable[[pl.Series, CSR, Filters], TopK]"
 _PAIR = ("user_id", "item_id")
 UNKNOWN = ("error", "skip")
 
@@ -180,13 +181,8 @@ class Recommender(Model):
         DataFrame
             As :meth:`recommend`, users in order of their first appearance.
         """
-        x = self._fitted_for_tables()
-        check_at_least("k", k, 1, whole=True)
-        check_choice("unknown", unknown, UNKNOWN)
-        users, csr = self._read_histories(self._of_events(histories) if isinstance(histories, Log) else histories)
-        filters = Filters(allowed=self._allowed(items, unknown))
-        top = self.top_k_for(csr, k, exclude_seen=exclude_seen, filters=filters)
-        return ranked_table(users, "user_id", x.items, "item_id", top)
+        lists = lambda _, csr, filters: self.top_k_for(csr, k, exclude_seen=exclude_seen, filters=filters)  # noqa: E731
+        return self._recommend_by(lists, histories, k, items, unknown)
 
     def similar_items(self, items: Ids | None = None, k: int = 10, *, unknown: Unknown = "error") -> pl.DataFrame:
         """The k most similar items of each given item (default: of every item), itself left out.
@@ -320,6 +316,17 @@ class Recommender(Model):
         require_living_threads()
         return self._fitted()
 
+    def _recommend_by(
+        self, lists: _Lists, histories: TableLike | UserItems | Log, k: int, items: Ids | None, unknown: Unknown
+    ) -> pl.DataFrame:
+        """Lists of the users of histories, as a table; they are asked for with users, histories and filters."""
+        x = self._fitted_for_tables()
+        check_at_least("k", k, 1, whole=True)
+        check_choice("unknown", unknown, UNKNOWN)
+        users, csr = self._read_histories(self._of_events(histories) if isinstance(histories, Log) else histories)
+        top = lists(users, csr, Filters(allowed=self._allowed(items, unknown)))
+        return ranked_table(users, "user_id", x.items, "item_id", top)
+
     def _unseen(self, users: Rows, filters: Filters) -> Filters:
         x = self.interactions_
         return filters.excluding(x.user_items if is_everyone(users, x.n_users) else x.user_items.take(users))
@@ -357,11 +364,6 @@ def known_rows(ids: IdMap, values: Ids, what: str, unknown: Unknown) -> Rows:
     if n := int((rows < 0).sum()):
         warn(f"{n} of {len(rows)} {what} ids are not in the training data; skipped")
     return rows[rows >= 0]
-
-
-def is_everyone(rows: Rows, n: int) -> bool:
-    """Whether the rows are 0 ... n - 1: then nothing need be taken out of what has a row for each."""
-    return len(rows) == n and bool((rows == np.arange(n, dtype=np.int32)).all())
 
 
 def _excluded_pairs(exclude: TableLike, users: Rows, x: UserItems) -> CSR:

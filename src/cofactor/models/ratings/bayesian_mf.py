@@ -27,6 +27,7 @@ import numpy as np
 from cofactor.checks import check_at_least, check_flag, warn
 from cofactor.errors import DataError
 from cofactor.kernels.arrays import width_of
+from cofactor.models.base.batches import pieces
 from cofactor.models.base.epochs import is_part_of_more, part_of_more
 from cofactor.models.base.fitting import in_one_step
 from cofactor.models.base.rating import RatingModel, as_ratings
@@ -308,21 +309,21 @@ class BayesianMF(RatingModel):
             for name, part in sample._asdict().items():
                 setattr(self, f"{name}_", np.asarray(part)[None])
             noise[s] = 1 / sample.noise_precisions
-            for piece in _pieces(len(users)):
+            for piece in pieces(len(users), _PIECE):
                 self._add(sums[:, piece], users[piece], items[piece])
         ratings = np.asarray(self.mean_ + self.std_ * (sums[0] / self.samples), np.float32)
         return ratings, self._spread(sums / self.samples, noise)
 
     def _ratings(self, users: Rows, items: Rows) -> Float:
         ratings = np.empty(len(users), np.float32)
-        for piece in _pieces(len(users)):
+        for piece in pieces(len(users), _PIECE):
             total = sum(own for own, _ in self._by_sample(users[piece], items[piece]))
             ratings[piece] = self.mean_ + self.std_ * (total / len(self.noise_precisions_))
         return ratings
 
     def _stds(self, users: Rows, items: Rows) -> Float:
         n_samples, stds = len(self.noise_precisions_), np.empty(len(users), np.float32)
-        for piece in _pieces(len(users)):
+        for piece in pieces(len(users), _PIECE):
             sums = np.zeros((3, len(users[piece])))
             self._add(sums, users[piece], items[piece])
             stds[piece] = self._spread(sums / n_samples, 1 / self.noise_precisions_)
@@ -358,10 +359,6 @@ class BayesianMF(RatingModel):
                 around[items < 0] += forms(drawn[items < 0], of_item)
                 around[(users < 0) & (items < 0)] += np.sum(of_user[:-1, :-1] * of_item[:-1, :-1])
             yield np.einsum("ij,ij->i", p, with_one) + q[:, -1], around
-
-
-def _pieces(n: int) -> Iterator[slice]:
-    return (slice(at, at + _PIECE) for at in range(0, n, _PIECE))
 
 
 def _bytes(factors: int, samples: int, x: CSR) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from cofactor.models.base.batches import pieces
 from cofactor.models.ratings.fm_entries import add_rows
 from cofactor.models.ratings.fm_spread import around, strangers
 
@@ -64,8 +65,7 @@ class ContextSamples(NamedTuple):
 
     def pieces(self, n: int) -> Iterator[slice]:
         """Pairs that are joined at once, of ``n``."""
-        size = max(1, _FLOATS // self.rows.shape[1])
-        return (slice(at, at + size) for at in range(0, n, size))
+        return pieces(n, max(1, _FLOATS // self.rows.shape[1]))
 
     def joined(self, items: Float, codes: Rows) -> Float:
         """Rows of items, (n, n_samples x c), one for each of the contexts (n, n_columns) in which they are."""

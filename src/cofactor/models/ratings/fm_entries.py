@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cofactor.kernels.csr import CSR, offsets
+from cofactor.models.base.batches import pieces
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,8 +76,7 @@ class Entries:
         order = self._orders[side]
         rows = [self._at[other][order] for other in (first, *more)]
         out = np.empty((self.nnz, totals[0].shape[1]), np.float32)
-        for at in range(0, self.nnz, _PIECE):
-            piece = slice(at, at + _PIECE)
+        for piece in pieces(self.nnz, _PIECE):
             np.take(totals[first], rows[0][piece], axis=0, out=out[piece])
             for other, own in zip(more, rows[1:], strict=True):
                 add_rows(out[piece], totals[other][own[piece]])

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import scipy
 
+from cofactor.models.base.batches import pieces
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -77,7 +79,7 @@ class Spread(NamedTuple):
     def _added(self, users: Rows, items: Rows) -> NDArray[np.float64]:
         """The mean over samples of the variance by who is unknown."""
         out = np.zeros(len(users))
-        for piece in _pieces(len(users)):
+        for piece in pieces(len(users), _PIECE):
             for _, added in self._by_sample(users[piece], items[piece]):
                 out[piece] += added / len(self.users)
         return out
@@ -86,7 +88,7 @@ class Spread(NamedTuple):
         """Mean squared distances of ratings: hidden numbers are as wide as the noise, 1, and who is unknown."""
         cutpoints = np.empty((len(self.users), 0)) if self.samples.cutpoints is None else self.samples.cutpoints
         out = np.zeros(len(users))
-        for piece in _pieces(len(users)):
+        for piece in pieces(len(users), _PIECE):
             away = (levels - predicted[piece, None]) ** 2
             for (z, added), cuts in zip(self._by_sample(users[piece], items[piece]), cutpoints, strict=True):
                 out[piece] += around(away, cuts, z, added) / len(self.users)
@@ -136,10 +138,6 @@ def _with_own(others: NDArray[np.float64], own: NDArray[np.float64], mean: Float
     by = others + own - mean
     by[:, 0] = 1
     return by
-
-
-def _pieces(n: int) -> Iterator[slice]:
-    return (slice(at, at + _PIECE) for at in range(0, n, _PIECE))
 
 
 def _rows(of_known: Float, of_unknown: Float, rows: Rows) -> NDArray[np.float64]:

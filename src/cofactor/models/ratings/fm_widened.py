@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cofactor.checks import check_at_least, check_choice, check_flag, warn
+from cofactor.checks import check_flag, warn
 from cofactor.data.ids import IdMap
-from cofactor.data.log import Log
 from cofactor.errors import ParameterError
-from cofactor.kernels.filters import Filters
-from cofactor.models.base.recommender import UNKNOWN, ranked_table
 from cofactor.models.ratings.fm_predictions import MachinePredictions
 from cofactor.system.memory import require_memory
 
@@ -26,10 +23,12 @@ if TYPE_CHECKING:
     import polars as pl
 
     from cofactor.data.features import Features, Of
+    from cofactor.data.log import Log
     from cofactor.data.ratings import Ratings
     from cofactor.data.tables import TableLike
-    from cofactor.kernels.arrays import Float, Rows
+    from cofactor.kernels.arrays import Float, Rows, TopK
     from cofactor.kernels.csr import CSR
+    from cofactor.kernels.filters import Filters
     from cofactor.models.base.rating import UnknownRated
     from cofactor.models.base.recommender import Ids, Unknown
 
@@ -135,19 +134,16 @@ class WidenedMachine(MachinePredictions):
             return MachinePredictions.recommend_for(
                 model, histories, k, exclude_seen=exclude_seen, items=items, unknown=unknown
             )
-        check_at_least("k", k, 1, whole=True)
-        check_choice("unknown", unknown, UNKNOWN)
-        check_flag("exclude_seen", exclude_seen)
-        model._fitted_for_tables()
-        features = model._features_to_tell("user")
-        given = model._of_events(histories) if isinstance(histories, Log) else histories
-        users, csr = model._read_histories(given)
-        model._check_histories(csr)
-        told = features.encode(user_features, IdMap(users))
-        filters = Filters(allowed=model._allowed(items, unknown))
-        rows_of = lambda rows: model._fold_in(csr.take(rows), told.take(rows))  # noqa: E731
-        top = model._as_fitted._lists(rows_of, len(users), int(k), filters.excluding(csr) if exclude_seen else filters)
-        return ranked_table(users, "user_id", model.interactions_.items, "item_id", top)
+
+        def lists(users: pl.Series, csr: CSR, filters: Filters) -> TopK:
+            check_flag("exclude_seen", exclude_seen)
+            model._check_histories(csr)
+            told = model._features_to_tell("user").encode(user_features, IdMap(users))
+            seen = filters.excluding(csr) if exclude_seen else filters
+            rows_of = lambda rows: model._fold_in(csr.take(rows), told.take(rows))  # noqa: E731
+            return model._as_fitted._lists(rows_of, len(users), int(k), seen)
+
+        return model._recommend_by(lists, histories, k, items, unknown)
 
     def _with(self, user_features: TableLike | None, item_features: TableLike | None) -> Self:
         """The model itself, or among more ids where some are described."""

@@ -23,6 +23,7 @@ import numpy as np
 
 from cofactor.checks import check_at_least
 from cofactor.kernels.arrays import width_of
+from cofactor.models.base.batches import pieces
 from cofactor.models.base.epochs import run_epochs
 from cofactor.models.base.fitting import in_one_step
 from cofactor.models.ratings.descent import Descent, check_settings
@@ -159,8 +160,7 @@ class SVDpp(FactoredRatings):
         items, biases = self.item_factors_ / root, self.item_biases_ / std
         told = _by_items(x, self.implicit_factors_ / root)
         left, rows = x.values.copy(), x.row_index()
-        for at in range(0, x.nnz, _PIECE):
-            piece = slice(at, at + _PIECE)
+        for piece in pieces(x.nnz, _PIECE):
             left[piece] -= np.einsum("ij,ij->i", told[rows[piece]], items[x.indices[piece]])
         fitted = self._as_fitted
         training = _Training(fitted, fitted.epochs, self._kernels(), x.with_values(left))

@@ -120,7 +120,7 @@ double fm_relations_epoch(In1<std::int64_t> indptr, In1<std::int32_t> indices, I
                           std::int64_t n_user_features, In1<std::int64_t> item_indptr, In1<std::int32_t> item_indices,
                           In1<float> item_values, std::int64_t n_item_features,
                           nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu> categories,
-                          std::int64_t n_categories, std::int64_t batches, OutMatrix<float> rows,
+                          std::int64_t n_categories, In1<float> rates, std::int64_t batches, OutMatrix<float> rows,
                           OutMatrix<float> first, OutMatrix<float> second, Out1<std::int32_t> steps,
                           const std::string& optimizer, float learning_rate, float epsilon, float beta1, float beta2,
                           std::int64_t n_coordinates, bool logistic, float span, float offset, float weight_decay,
@@ -140,7 +140,10 @@ double fm_relations_epoch(In1<std::int64_t> indptr, In1<std::int32_t> indices, I
         {categories.data(), categories.size()},
         static_cast<std::int64_t>(categories.shape(0)),
         n_categories,
+        view(rates),
         batches};
+    check(static_cast<std::int64_t>(rates.size()) == n_categories + relations.n_features(),
+          "rates must hold a number for every category and every feature");
     const cofactor::Table table_of =
         padded_table(rows, first, second, steps, optimizer, learning_rate, epsilon, beta1, beta2, n_coordinates);
     check(table_of.n_rows == targets.n_rows() + n_items + n_categories + relations.n_features(),
@@ -198,7 +201,7 @@ void bind_fm(nb::module_& m) {
           "batch_size"_a, "seed"_a, "threads"_a);
     m.def("fm_relations_epoch", &fm_relations_epoch, "indptr"_a, "indices"_a, "values"_a, "n_items"_a, "user_indptr"_a,
           "user_indices"_a, "user_values"_a, "n_user_features"_a, "item_indptr"_a, "item_indices"_a, "item_values"_a,
-          "n_item_features"_a, "categories"_a, "n_categories"_a, "batches"_a, "rows"_a.noconvert(),
+          "n_item_features"_a, "categories"_a, "n_categories"_a, "rates"_a, "batches"_a, "rows"_a.noconvert(),
           "first"_a.noconvert(), "second"_a.noconvert(), "steps"_a.noconvert(), "optimizer"_a, "learning_rate"_a,
           "epsilon"_a, "beta1"_a, "beta2"_a, "n_coordinates"_a, "logistic"_a, "span"_a, "offset"_a, "weight_decay"_a,
           "batch_size"_a, "seed"_a, "threads"_a);

@@ -18,7 +18,8 @@ struct FmRelations {
     std::int64_t n_user_features, n_item_features;
     std::span<const std::int32_t> categories;  // n_columns x nnz: of every rating, counted over all columns
     std::int64_t n_columns, n_categories;
-    std::int64_t batches;  // between steps of features
+    std::span<const float> rates;  // of categories, then of features: what steps of their vectors are multiplied by
+    std::int64_t batches;          // between steps of features
 
     std::int64_t n_features() const { return n_user_features + n_item_features; }
 };

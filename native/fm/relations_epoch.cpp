@@ -35,18 +35,18 @@ public:
           threads_(threads),
           interrupt_(interrupt),
           n_users_(targets.n_rows()),
-          first_feature_(n_users_ + relations.items.n_rows() + relations.n_categories),
+          n_ids_(n_users_ + relations.items.n_rows()),
+          first_feature_(n_ids_ + relations.n_categories),
           size_(std::min<std::int64_t>(options.batch_size, targets.indices.size())),
           group_(std::max<std::int64_t>(kGroupFloats / rows.width, 1)),
           blocks_(targets, relations, rows.width, threads),
           totals_(static_cast<std::size_t>(size_ * (2 + relations.n_columns) * rows.width)),
           sums_(static_cast<std::size_t>(size_ * rows.width)),
-          room_(static_cast<std::size_t>(threads * rows.width)),
+          room_(static_cast<std::size_t>(threads * 2 * rows.width)),
           steps_(rows) {
         if (relations.n_features() > 0) {
-            const std::int64_t n_described = n_users_ + relations.items.n_rows();
-            of_features_ = Buffer(static_cast<std::size_t>(n_described * rows.width));
-            gradients_ = Buffer(static_cast<std::size_t>(n_described * rows.width));
+            of_features_ = Buffer(static_cast<std::size_t>(n_ids_ * rows.width));
+            gradients_ = Buffer(static_cast<std::size_t>(n_ids_ * rows.width));
             feature_gradients_ = Buffer(static_cast<std::size_t>(relations.n_features() * rows.width));
             slope_sums_.assign(relations.n_features(), 0.0f);
             touched_.assign(relations.n_features(), 0);
@@ -135,7 +135,7 @@ private:
                 break;
             case Stage::kStep:
                 for (std::int64_t d = begin; d < least(batch.n_rows()); ++d) {
-                    step<kWidth>(batch, d, start, room_.data() + worker * t_.width);
+                    step<kWidth>(batch, d, start, room_.data() + worker * 2 * t_.width);
                 }
                 break;
             case Stage::kScatter:
@@ -143,7 +143,9 @@ private:
                 break;
             case Stage::kFeatures:
                 for (std::int64_t j = begin; j < least(r_.n_features()); ++j) {
-                    if (touched_[j] != 0) step_feature<kWidth>(j, 1.0f / static_cast<float>(block.n));
+                    if (touched_[j] != 0)
+                        step_feature<kWidth>(j, 1.0f / static_cast<float>(block.n),
+                                             room_.data() + worker * 2 * t_.width);
                 }
         }
     }
@@ -245,7 +247,7 @@ private:
                                         1.0f / static_cast<float>(batch.size()));
     }
 
-    // Of the id of row d, by the ratings that have it; room: for its gradient.
+    // Of the id of row d, by the ratings that have it; room: for its gradient, and for the row.
     template <int kWidth>
     void step(const RelationBatch& batch, std::int64_t d, std::int64_t at, float* room) {
         const std::int64_t row = batch.row(d);
@@ -261,7 +263,7 @@ private:
         const Row<kWidth> own(t_.row(row));
         const float slopes = gradient.first(), of_weight = slopes + o_.weight_decay * own.first();
         axpy(o_.weight_decay - slopes, own, gradient, width<kWidth>());
-        apply(row, own, gradient, of_weight, room);
+        apply(row, own, gradient, of_weight, room, room + width<kWidth>());
     }
 
     // What the users or the items of a block bring their features, in some coordinates.
@@ -287,32 +289,42 @@ private:
         }
     }
 
-    // scale: of the sums of a block, which are those of the mean losses of its batches.
+    // scale: of the sums of a block, which are those of the mean losses of its batches; room: for the row before.
     template <int kWidth>
-    void step_feature(std::int64_t j, float scale) {
+    void step_feature(std::int64_t j, float scale, float* room) {
         float* const sums = feature_gradients_.data() + j * width<kWidth>();
         const Row<kWidth> own(feature(j)), given(sums);
         const float of_weight = scale * given.first() + o_.weight_decay * own.first();
         const Vec by = broadcast(scale), decay = broadcast(o_.weight_decay - scale * slope_sums_[j]);
         Row<kWidth> gradient = Row<kWidth>::in(sums);
         each_vector<kWidth>(width<kWidth>(), [&](auto v) { gradient.set(v, by * given.get(v) + decay * own.get(v)); });
-        apply(first_feature_ + j, own, gradient, of_weight, sums);
+        apply(first_feature_ + j, own, gradient, of_weight, sums, room);
         squares_[j] = squares_after_first(Row<kWidth>(feature(j)), width<kWidth>());
         std::fill_n(sums, width<kWidth>(), 0.0f);
         slope_sums_[j] = 0.0f;
         touched_[j] = 0;
     }
 
-    // gradient: all but its first number, which is of_weight; room: where it lies, or may.
+    // gradient: all but its first number, which is of_weight; its_room: where it lies, or may; room: for the row
+    // before.
     template <int kWidth>
     [[gnu::always_inline]] void apply(std::int64_t row, const Row<kWidth>& own, const Row<kWidth>& gradient,
-                                      float of_weight, float* room) const {
+                                      float of_weight, float* its_room, float* room) const {
+        const bool slower = row >= n_ids_ && r_.rates[row - n_ids_] != 1.0f;
+        const Row<kWidth> before = slower ? copied(own, room) : own;
         if (t_.step.kind == Optimizer::row_adam) {
             steps_.by_row(row, own, gradient, of_weight, squares_after_first(gradient, width<kWidth>()));
-            return;
+        } else {
+            put(gradient, its_room, of_weight);
+            steps_.template step<kWidth>(row, its_room);
         }
-        put(gradient, room, of_weight);
-        steps_.template step<kWidth>(row, room);
+        if (!slower) return;
+        Row<kWidth> now(t_.row(row));
+        const float weight = now.first();
+        const Vec rate = broadcast(r_.rates[row - n_ids_]);
+        each_vector<kWidth>(width<kWidth>(),
+                            [&](auto v) { now.set(v, before.get(v) + rate * (now.get(v) - before.get(v))); });
+        put(now, t_.row(row), weight);
     }
 
     const Csr& targets_;
@@ -321,8 +333,8 @@ private:
     const FmEpoch& o_;
     int threads_;
     Interrupt& interrupt_;
-    std::int64_t n_users_, first_feature_;  // rows of users; of all but features
-    std::int64_t size_, group_;             // ratings of a batch, users of a group
+    std::int64_t n_users_, n_ids_, first_feature_;  // rows of users; of users and items; of all but features
+    std::int64_t size_, group_;                     // ratings of a batch, users of a group
     RelationBlocks blocks_;
     std::vector<float> slopes_;  // and losses, of the batches that are ready
     std::vector<double> losses_;

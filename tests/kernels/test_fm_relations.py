@@ -34,7 +34,8 @@ def problem(n_users=7, n_items=5, *, features=(4, 6), categories=(3, 2), share=0
     ends = np.cumsum([0, *categories])
     codes = [rng.integers(first, end, x.nnz) for first, end in pairwise(ends)]
     codes = np.array(codes, np.int32).reshape(len(categories), x.nnz)
-    relations = FmRelations(users, items, codes, int(ends[-1]))
+    rates = rng.choice([0.25, 0.5, 1], int(ends[-1]) + sum(features)).astype(np.float32)
+    relations = FmRelations(users, items, codes, int(ends[-1]), rates)
     rows = np.zeros((relations.n_rows, WIDTH), np.float32)
     rows[:, : FACTORS + 1] = rng.normal(0, 0.4, (len(rows), FACTORS + 1))
     return x, relations, rows
@@ -72,7 +73,8 @@ def test_a_batch_of_everything_is_one_step_down_the_gradient(cpu_level, loss, wh
         x, table, relations, offset=0.4, weight_decay=0.3, batch_size=x.nnz + 3, rate=0.5, **options
     )
     assert found == pytest.approx(losses.mean(), rel=1e-5)
-    np.testing.assert_allclose(table.values, before - 0.05 * gradient, rtol=1e-4, atol=1e-5)
+    wanted = fm_relations.slowed(before, before - 0.05 * gradient, relations)
+    np.testing.assert_allclose(table.values, wanted, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -95,7 +97,7 @@ def test_gradients_are_finite_differences(cpu_level, loss):
         wanted[at] = (objective(up) - objective(down)) / (2 * by)
     twin = fm_relations.gradient(before, x_all, x.values, 0.4, 0.3, has=has, **options)[0]
     np.testing.assert_allclose(twin, wanted, rtol=1e-6, atol=1e-8)
-    table = Table.new(rows.copy(), "sgd", 0.1)
+    table, relations = Table.new(rows.copy(), "sgd", 0.1), relations._replace(rates=np.ones_like(relations.rates))
     kernels.fm_relations_epoch(x, table, relations, offset=0.4, weight_decay=0.3, batch_size=x.nnz, **options)
     np.testing.assert_allclose((before - table.values) / 0.1, wanted, rtol=2e-3, atol=2e-5)
 
@@ -113,7 +115,9 @@ def test_only_what_a_batch_has_takes_a_step(cpu_level, optimizer, threads):
         some = relations._replace(categories=relations.categories[:, chosen].copy())
         x_all, has = fm_relations.design(x, some)
         gradient, losses = fm_relations.gradient(values, x_all, x.values, 0.1, 0.2, has=has)
+        start = values.copy()
         state.step(gradient, np.flatnonzero(has.any(axis=0)))
+        values[:] = fm_relations.slowed(start, values, relations)
         found = kernels.fm_relations_epoch(
             x, table, some, offset=0.1, weight_decay=0.2, batch_size=x.nnz, n_coordinates=FACTORS + 1, threads=threads
         )
@@ -130,6 +134,7 @@ def test_features_of_a_block_take_the_mean_step_of_its_batches(cpu_level, batche
     kept = np.arange(x.nnz // n_batches * n_batches)  # of equal size
     x = CSR.from_pairs(x.row_index()[kept], x.indices[kept], x.values[kept], x.shape)
     relations, size = relations._replace(categories=relations.categories[:, kept].copy()), x.nnz // n_batches
+    relations = relations._replace(rates=np.ones_like(relations.rates))
     before, rate = rows.astype(float), 1e-4
     x_all, has = fm_relations.design(x, relations)
     wanted = fm_relations.gradient(before, x_all, x.values, 0.0, 0.0, has=has)[0]
@@ -200,7 +205,7 @@ def test_users_of_all_groups_have_their_turn(cpu_level):
     rng = np.random.default_rng(3)
     x = CSR.from_pairs(np.arange(n_users), rng.integers(0, 5, n_users), rng.normal(size=n_users), (n_users, 5))
     kinds = CSR.from_pairs(np.arange(n_users), rng.integers(0, 3, n_users), np.ones(n_users), (n_users, 3))
-    relations = FmRelations(kinds, nothing(5), np.zeros((0, n_users), np.int32), 0)
+    relations = FmRelations(kinds, nothing(5), np.zeros((0, n_users), np.int32), 0, np.ones(3, np.float32))
     found = []
     for threads in (1, 3):
         table = Table.new(np.zeros((relations.n_rows, WIDTH), np.float32), "sgd", 1.0)
@@ -241,6 +246,7 @@ def test_what_does_not_fit_together_is_refused():
         ({"relations": relations._replace(categories=relations.categories[:, 1:])}, "a column for every target"),
         ({"relations": relations._replace(categories=relations.categories + 1)}, "a category is out of range"),
         ({"relations": relations._replace(categories=relations.categories - 1)}, "a category is out of range"),
+        ({"relations": relations._replace(rates=relations.rates[1:])}, "rates must hold a number for every category"),
     ):
         given = {"table": table, "relations": relations, "offset": 0.0, "weight_decay": 0.0, "batch_size": 4} | wrong
         of, what = given.pop("table"), given.pop("relations")

@@ -34,3 +34,11 @@ def gradient(rows, design, targets, offset, weight_decay, *, logistic=False, spa
     touched = (design != 0 if has is None else has).any(axis=0)
     found[touched] += weight_decay * rows[touched]
     return found, losses
+
+
+def slowed(before, after, relations):
+    """Rows after a step, where vectors of categories and features go by rates of their own."""
+    first = relations.users.n_rows + relations.items.n_rows
+    found = after.copy()
+    found[first:, 1:] = before[first:, 1:] + relations.rates[:, None] * (after[first:, 1:] - before[first:, 1:])
+    return found

@@ -82,6 +82,7 @@ class FmRelations(NamedTuple):
     items: CSR  # n_items x n_item_features
     categories: Rows  # (n_columns, nnz): of every rating, in the order of the targets, counted over all columns
     n_categories: int  # of all columns
+    rates: Float  # (n_categories + n_features,): what steps of the vector of each are multiplied by
 
     @property
     def of_ids_alone(self) -> bool:

@@ -129,8 +129,10 @@ def pairs(users, items):
     return pl.DataFrame({"user_id": list(users)}).join(pl.DataFrame({"item_id": list(items)}), how="cross")
 
 
-@pytest.mark.parametrize("kind", [{}, KINDS["sgd"] | {"iterations": 20, "regularization": 2e-3}], ids=["mcmc", "sgd"])
-def test_what_users_rated_tells_of_them(kind):
+@pytest.mark.parametrize(
+    "options", [{}, KINDS["sgd"] | {"iterations": 20, "regularization": 2e-3}], ids=["mcmc", "sgd"]
+)
+def test_what_users_rated_tells_of_them(options):
     """Two kinds of users rate two kinds of items; with one rating each, which item it is tells the taste."""
     rng = np.random.default_rng(3)
     kind = rng.random(400) < 0.5
@@ -144,7 +146,8 @@ def test_what_users_rated_tells_of_them(kind):
     wanted = 3 + np.where(kind[asked["user_id"].to_numpy()], 1.0, -1.0)
     errors = [
         rmse(
-            cf.FactorizationMachine(2, implicit=implicit, **kind).fit(table).predict(asked)["rating"].to_numpy(), wanted
+            cf.FactorizationMachine(2, implicit=implicit, **options).fit(table).predict(asked)["rating"].to_numpy(),
+            wanted,
         )
         for implicit in (False, True)
     ]

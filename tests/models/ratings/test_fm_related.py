@@ -46,6 +46,18 @@ def given(what, tables):
     return tables if "features" in what else {}
 
 
+def rates_of(what, relations, steps):
+    """One over the root of the number of steps, and four times that for sets, which come after other features."""
+    told = [0, 0]
+    if "features" in what:
+        told = [3, 4]  # towns; genres and the year
+    sizes = [relations.n_categories]
+    for own, n in zip((relations.users, relations.items), told, strict=True):
+        sizes += [n, own.n_columns - n]
+    sets = min(1, 4 * steps**-0.5)
+    return np.repeat([steps**-0.5, steps**-0.5, sets, steps**-0.5, sets], sizes).astype(np.float32)
+
+
 def scale(table, kind):
     """Ratings for a task or an output: the parameters, and the table."""
     if kind == "classification":
@@ -82,6 +94,7 @@ def test_a_fit_is_descent_on_the_machine_over_all_features(what, optimizer, kind
     ordered = pairs.join(table, on=["user_id", "item_id"], how="left", maintain_order="left")
     codes = [(ordered["hour"] == "night").to_numpy().astype(np.int32)] if "context" in what else []
     relations = related(sides, codes, [2] * len(codes), x.user_items.nnz)
+    relations = relations._replace(rates=rates_of(what, relations, passes))
     design, has = fm_relations.design(x.user_items, relations)
     rows = np.zeros((relations.n_rows, FACTORS + 1))
     rows[:, 1:] = np.random.default_rng(4).normal(0, 0.1 / np.sqrt(FACTORS), (len(rows), FACTORS)).astype(np.float32)
@@ -100,7 +113,9 @@ def test_a_fit_is_descent_on_the_machine_over_all_features(what, optimizer, kind
         state._rate = rate * 0.5 * (1 + np.cos(np.pi * step / passes))
         gradient, of_ratings = fm_relations.gradient(rows, design, targets, offset, penalty, **options)
         losses.append(of_ratings.mean())
+        before = rows.copy()
         state.step(gradient, np.flatnonzero(has.any(axis=0)))
+        rows[:] = fm_relations.slowed(before, rows, relations)
     z = fm.predicted(design, rows[:, 0], rows[:, 1:], offset)
     if kind == "regression":
         wanted, errors = y.mean() + y.std() * z, y.std() * np.sqrt(losses)

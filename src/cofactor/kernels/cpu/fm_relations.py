@@ -45,8 +45,9 @@ def fm_relations_epoch(
     the features of a user or an item add up to stays as it is in between: it is made once for everybody in these
     batches, not for every rating ("relation blocks", Rendle 2013). With w and v of a feature, x of those whom it
     belongs to, g the slopes of the losses of their ratings and S the sums of all vectors of these ratings, its
-    gradients are the sums of x g, and of ``x g S - x x g v``. O(width) for each id and category of a rating, and
-    O(features width) for everybody in a block.
+    gradients are the sums of x g, and of ``x g S - x x g v``. Vectors of categories and features step by
+    ``relations.rates`` times the rate; their weights, and all ids, by the rate. O(width) for each id and category of a
+    rating, and O(features width) for everybody in a block.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ def fm_relations_epoch(
     return native.lib.fm_relations_epoch(
         targets.indptr, targets.indices, targets.values, targets.n_columns, users.indptr, users.indices, users.values,
         users.n_columns, items.indptr, items.indices, items.values, items.n_columns,
-        np.ascontiguousarray(relations.categories, np.int32), relations.n_categories, batches, *rows.slower(rate),
-        rows.values.shape[1] if n_coordinates is None else n_coordinates, logistic, span, offset, weight_decay,
-        batch_size, seed, resolve_threads(threads),
+        np.ascontiguousarray(relations.categories, np.int32), relations.n_categories, relations.rates, batches,
+        *rows.slower(rate), rows.values.shape[1] if n_coordinates is None else n_coordinates, logistic, span, offset,
+        weight_decay, batch_size, seed, resolve_threads(threads),
     )  # fmt: skip

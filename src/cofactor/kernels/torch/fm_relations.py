@@ -5,7 +5,7 @@ Entries come in a random order of all of them, as in :func:`cofactor.kernels.tor
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cofactor.errors import DataError
 from cofactor.kernels.cpu.shuffle import permuted_rows
@@ -48,7 +48,8 @@ def fm_relations_epoch(
     sides = _sides(place, held, rows, relations, batches)
     nnz, n_ids = held.csr.nnz, sum(held.shape)
     users, codes = torch.repeat_interleave(held.indptr.diff()), place.tensor(relations.categories)
-    options = {"weight_decay": weight_decay, "n_coordinates": n_coordinates}
+    options: dict[str, Any] = {"weight_decay": weight_decay, "n_coordinates": n_coordinates, "n_ids": n_ids}
+    options["rates"] = place.tensor(relations.rates)
     lost = torch.zeros((), dtype=torch.float64, device=place.device)
     for begin in range(0, nnz, batch_size * batches):
         every = place.tensor(permuted_rows(nnz, seed, begin, min(nnz, begin + batch_size * batches)))
@@ -145,6 +146,8 @@ def _sides(place: Place, targets: HeldRows, rows: Table, relations: FmRelations,
         raise ValueError("categories must have a column for every target")
     if codes.numel() and not (int(codes.min()) >= 0 and int(codes.max()) < relations.n_categories):
         raise ValueError("a category is out of range")
+    if len(relations.rates) != relations.n_categories + users.shape[1] + items.shape[1]:
+        raise ValueError("rates must hold a number for every category and every feature")
     first = sum(targets.shape) + relations.n_categories
     if len(rows.values) != first + users.shape[1] + items.shape[1]:
         raise ValueError("the table must have a row for every user, item, category and feature")
@@ -179,10 +182,14 @@ def _predicted(values: Tensor, which: Tensor, blocks: list[_Block]) -> tuple[Ten
 
 
 def _step(
-    table: Table, named: Tensor, sums: Tensor, slopes: Tensor, *, weight_decay: float, n_coordinates: int
-) -> None:
+    table: Table, named: Tensor, sums: Tensor, slopes: Tensor, *, weight_decay: float, n_coordinates: int, n_ids: int,
+    rates: Tensor,
+) -> None:  # fmt: skip
     """One step of each row, by the sums of its derivatives times slopes, and by those of the slopes."""
     own = table.values[named]
     gradient = sums + (weight_decay - slopes)[:, None] * own
     gradient[:, 0] = sums[:, 0] + weight_decay * own[:, 0]
     step_rows(table, named, gradient, n_coordinates=n_coordinates)
+    shared = named >= n_ids
+    named, before = named[shared], own[shared, 1:]
+    table.values[named, 1:] = before + rates[named - n_ids][:, None] * (table.values[named, 1:] - before)

@@ -293,7 +293,7 @@ class FactorizationMachine(WidenedMachine):
         iterations, rate, penalty = self._chosen(targets.nnz, slope_at_mean(targets) if self.output == "sigmoid" else 1)
         descent = BatchDescent(
             iterations, rate, self.batch_size, penalty, self._init_std, self.seed, self.threads,
-            optimizer=self.optimizer, curve=self._curve, sets=self.implicit,
+            optimizer=self.optimizer, curve=self._curve,
         )  # fmt: skip
         return descent.run(self._kernels(), targets, relations, kept, progress)
 

@@ -31,6 +31,7 @@ __all__ = ["BatchDescent"]
 
 _LEAST_VARIANCE = 1e-8  # of a coordinate over users
 _STEPS_OF_SETS = 32  # of features in a pass, where there are sets: a set costs as much as it is long
+_OF_SETS = 4.0  # what their rate is multiplied by, beside that of other features
 _WAY_OUT = "lower regularization, learning_rate or init_std"
 
 
@@ -50,7 +51,6 @@ class BatchDescent(NamedTuple):
     threads: int | None
     optimizer: str = "row_adam"
     curve: Curve | None = None
-    sets: bool = False
 
     def run(
         self, kernels: Kernels, targets: CSR, relations: FmRelations, kept: Kept, progress: bool | None
@@ -70,7 +70,7 @@ class BatchDescent(NamedTuple):
             targets = targets.with_values(np.minimum(targets.values * np.float32(span), np.float32(span)))
         rows, held = kernels.hold(Table.new(values, self.optimizer, self.learning_rate)), kernels.hold(targets)
         options = {"offset": offset, "logistic": logistic, "span": span, "n_coordinates": c}
-        one_pass = self._one_pass(kernels, held, relations, options)
+        one_pass = self._one_pass(kernels, held, relations, kept, options)
 
         def one_epoch(epoch: int, rate: Rate) -> float:
             return one_pass(rows, int(np.random.default_rng([self.seed, epoch]).integers(2**63)), rate.first)
@@ -104,17 +104,31 @@ class BatchDescent(NamedTuple):
         return errors / span
 
     def _one_pass(
-        self, kernels: Kernels, targets: CSR, relations: FmRelations, options: dict[str, Any]
+        self, kernels: Kernels, targets: CSR, relations: FmRelations, kept: Kept, options: dict[str, Any]
     ) -> Callable[[Table, int, float], float]:
         """The kernel of ids alone, or of what there is besides; ``targets`` are held."""
         options |= {"weight_decay": self.weight_decay, "batch_size": self.batch_size, "threads": self.threads}
         if relations.of_ids_alone:
             return lambda rows, seed, rate: kernels.fm_epoch(targets, rows, seed=seed, rate=rate, **options)
-        there, in_batches = kernels.hold(relations), relations.categories.shape[1] / self.batch_size
-        batches = math.ceil(in_batches / _STEPS_OF_SETS) if self.sets else 1
+        n_batches = math.ceil(relations.categories.shape[1] / self.batch_size)
+        between = math.ceil(n_batches / _STEPS_OF_SETS) if len(kept.rated_items) else 1
+        held = kernels.hold(relations._replace(rates=self._rates(relations, kept, n_batches, between)))
         return lambda rows, seed, rate: kernels.fm_relations_epoch(
-            targets, rows, there, batches=batches, seed=seed, rate=rate, **options
+            targets, rows, held, batches=between, seed=seed, rate=rate, **options
         )
+
+    def _rates(self, relations: FmRelations, kept: Kept, n_batches: int, between: int) -> Float:
+        """How fast vectors go that many ratings share: by one over the root of the number of their steps.
+
+        An id is in few batches. Features and categories are in nearly all, and the noise of their steps, a random walk,
+        meets everybody at once.
+        """
+        of_categories, of_features = ((self.epochs * math.ceil(n_batches / each)) ** -0.5 for each in (1, between))
+        rates = [np.full(relations.n_categories, of_categories)]
+        for told, own in ((kept.user_features, relations.users), (kept.item_features, relations.items)):
+            of_sets = min(1.0, _OF_SETS * of_features)
+            rates += [np.full(len(told), of_features), np.full(own.n_columns - len(told), of_sets)]
+        return np.concatenate(rates).astype(np.float32)
 
 
 def _keep_rows(kept: Kept, found: Float, targets: CSR, relations: FmRelations) -> None:

@@ -92,7 +92,8 @@ def related(sides: Sequence[SideFeatures], codes: Sequence[Rows], sizes: Sequenc
     categories = np.zeros((len(codes), nnz), np.int32)
     for row, own, first in zip(categories, codes, np.cumsum([0, *sizes]), strict=False):
         row[:] = own + np.int32(first)
-    return FmRelations(sides[0].features, sides[1].features, categories, sum(sizes))
+    rates = np.ones(sum(sizes) + sides[0].features.n_columns + sides[1].features.n_columns, np.float32)
+    return FmRelations(sides[0].features, sides[1].features, categories, sum(sizes), rates)
 
 
 def rows_of_features(features: CSR, parts: Float, means: Float) -> Float:

@@ -41,7 +41,7 @@ def mixed_up(table, seed):
 
 METHODS = {
     "mcmc": {"iterations": 120, "samples": 40},
-    "sgd": {"method": "sgd", "iterations": 40, "batch_size": 128, "learning_rate": 0.01, "regularization": 1e-2},
+    "sgd": {"method": "sgd", "iterations": 80, "batch_size": 128, "learning_rate": 0.1, "regularization": 5e-3},
 }
 
 

@@ -31,7 +31,8 @@ __all__ = ["BatchDescent"]
 
 _LEAST_VARIANCE = 1e-8  # of a coordinate over users
 _STEPS_OF_SETS = 32  # of features in a pass, where there are sets: a set costs as much as it is long
-_OF_SETS = 4.0  # what their rate is multiplied by, beside that of other features
+_OF_SETS = 4.0  # times one over the root of the number of steps: the rate of items in sets
+_FULL_STEPS = 20.0  # as far as these a vector that many ratings share may go at least
 _WAY_OUT = "lower regularization, learning_rate or init_std"
 
 
@@ -120,13 +121,14 @@ class BatchDescent(NamedTuple):
     def _rates(self, relations: FmRelations, kept: Kept, n_batches: int, between: int) -> Float:
         """How fast vectors go that many ratings share: by one over the root of the number of their steps.
 
-        An id is in few batches. Features and categories are in nearly all, and the noise of their steps, a random walk,
-        meets everybody at once.
+        An id is in few batches. Features and categories are in nearly all, and at the rate of ids they fit what is
+        chance: RMSE of ml-100k .954 instead of .902 on held-out ratings, of ml-1m .855 instead of .842.
         """
-        of_categories, of_features = ((self.epochs * math.ceil(n_batches / each)) ** -0.5 for each in (1, between))
+        in_batches, n = self.epochs * n_batches, self.epochs * math.ceil(n_batches / between)
+        of_categories, of_features = (min(1.0, max(k**-0.5, _FULL_STEPS / k)) for k in (in_batches, n))
         rates = [np.full(relations.n_categories, of_categories)]
         for told, own in ((kept.user_features, relations.users), (kept.item_features, relations.items)):
-            of_sets = min(1.0, _OF_SETS * of_features)
+            of_sets = min(1.0, _OF_SETS * n**-0.5)
             rates += [np.full(len(told), of_features), np.full(own.n_columns - len(told), of_sets)]
         return np.concatenate(rates).astype(np.float32)
 

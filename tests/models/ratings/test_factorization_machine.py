@@ -99,7 +99,11 @@ def test_coordinate_descent_ends_where_no_step_lowers_the_loss():
     assert np.diff(model.error_history_)[-1] == pytest.approx(0, abs=1e-5)
 
 
-@pytest.mark.parametrize("kind", [{"iterations": 150, "samples": 50}, KINDS["sgd"]], ids=["mcmc", "sgd"])
+@pytest.mark.parametrize(
+    "kind",
+    [{"iterations": 150, "samples": 50}, KINDS["sgd"] | {"learning_rate": 0.1, "regularization": 5e-3}],
+    ids=["mcmc", "sgd"],
+)
 def test_what_has_no_ratings_is_rated_by_its_features(kind):
     """Genres that some users like and others do not: of new items, and of new users by their age."""
     rng = np.random.default_rng(0)

@@ -64,6 +64,10 @@ MODELS: dict[str, Callable[[], cf.RatingModel]] = {
     "BiasOnly": cf.BiasOnly,
     "BiasedMF": cf.BiasedMF,
     "FactorizationMachine, sets and features": lambda: Described(implicit=True),
+    "FactorizationMachine by sgd": lambda: cf.FactorizationMachine(120, method="sgd"),
+    "FactorizationMachine by sgd, features": lambda: Described(120, method="sgd"),
+    "FactorizationMachine by sgd, sets": lambda: cf.FactorizationMachine(120, method="sgd", implicit=True),
+    "FactorizationMachine by sgd, sets and features": lambda: Described(120, method="sgd", implicit=True),
     "FactorizationMachine, sets, features and hours": lambda: Described(8, implicit=True, context=["user_hour"]),
     "FactorizationMachine, sets and features, ordinal": lambda: Described(
         8, implicit=True, task="ordinal", iterations=1000, samples=200
@@ -73,6 +77,8 @@ OF_THE_NEW: dict[str, Callable[[], cf.RatingModel]] = {
     "BiasOnly": cf.BiasOnly,
     "FactorizationMachine(8)": lambda: cf.FactorizationMachine(8, iterations=200),
     "FactorizationMachine(8), features": lambda: Described(8, iterations=200),
+    "FactorizationMachine(8) by sgd": lambda: cf.FactorizationMachine(8, method="sgd"),
+    "FactorizationMachine(8) by sgd, features": lambda: Described(8, method="sgd"),
     "FactorizationMachine(8), described when they are rated": lambda: DescribedLater(8, iterations=200),
 }
 SURPRISE = {  # its SVD++ takes a quarter of an hour for each split of ml-1m

@@ -19,6 +19,7 @@ IN_PLACE = {
     "als_sweep": (1,),
     "gaussian_rows": (1,),
     "fm_epoch": (1,),
+    "fm_relations_epoch": (1,),
     "fm_sweep": (1,),
     "invert": (0,),
     "item_pairs_epoch": (3,),

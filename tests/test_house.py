@@ -59,6 +59,7 @@ KERNELS = sorted(p.stem for p in (SOURCE / "kernels" / "cpu").glob("*.py") if p.
 # Kernels that share a folder of native/
 TOPIC = {
     "covisitation": "sessions",
+    "fm_relations": "fm",
     "gaussian_rows": "als",
     "item_pairs": "sgd",
     "pairwise": "sgd",

@@ -29,6 +29,9 @@ MODELS = {
     "FactorizationMachine, by batches": lambda: cf.FactorizationMachine(
         3, method="sgd", iterations=4, batch_size=64, learning_rate=0.05
     ),
+    "FactorizationMachine, by batches with sets": lambda: cf.FactorizationMachine(
+        3, method="sgd", implicit=True, iterations=4, batch_size=64, learning_rate=0.05
+    ),
     "FactorizationMachine, a sigmoid": lambda: cf.FactorizationMachine(
         3, method="sgd", output="sigmoid", optimizer="adagrad", iterations=4, batch_size=64
     ),

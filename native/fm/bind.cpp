@@ -2,6 +2,7 @@
 #include "bindings.hpp"
 #include "core/padded.hpp"
 #include "fm/fm.hpp"
+#include "fm/relations.hpp"
 #include "sgd/bind_table.hpp"
 
 namespace {
@@ -62,20 +63,10 @@ void fm_sweep(In1<std::int64_t> indptr, In1<std::int32_t> indices, In1<float> va
     });
 }
 
-double fm_epoch(In1<std::int64_t> indptr, In1<std::int32_t> indices, In1<float> values, std::int64_t n_items,
-                OutMatrix<float> rows, OutMatrix<float> first, OutMatrix<float> second, Out1<std::int32_t> steps,
-                const std::string& optimizer, float learning_rate, float epsilon, float beta1, float beta2,
-                std::int64_t n_coordinates, bool logistic, float span, float offset, float weight_decay,
-                std::int64_t batch_size, std::uint64_t seed, int threads) {
-    const cofactor::Csr targets = csr(indptr, indices, &values);
-    check(n_coordinates >= 1 && n_coordinates <= static_cast<std::int64_t>(rows.shape(1)),
-          "n_coordinates must be in [1, width]");
-    const cofactor::Table table_of =
-        table(rows, first, second, steps, optimizer, learning_rate, epsilon, beta1, beta2, n_coordinates);
-    check(table_of.n_rows == targets.n_rows() + n_items, "the table must have a row for every user and every item");
-    check(rows.shape(1) % cofactor::kPad == 0, "rows must be padded");
+// What an epoch descends on, or an error.
+cofactor::FmEpoch epoch_options(const In1<float>& values, bool logistic, float span, float offset, float weight_decay,
+                                std::int64_t batch_size, std::uint64_t seed) {
     check(batch_size >= 1, "batch_size must be at least 1");
-    const cofactor::FmEpoch options{logistic, span, offset, weight_decay, batch_size, seed};
     check(span >= 0.0f && !(logistic && span > 0.0f), "span must be at least 0, and 0 with logistic");
     if (logistic) {
         for (const float target : view(values)) check(target == 0.0f || target == 1.0f, "targets must be 0 or 1");
@@ -83,9 +74,85 @@ double fm_epoch(In1<std::int64_t> indptr, In1<std::int32_t> indices, In1<float> 
     for (const float target : span > 0.0f ? view(values) : std::span<const float>()) {
         check(target >= 0.0f && target <= span, "targets must be in [0, span]");
     }
+    return {logistic, span, offset, weight_decay, batch_size, seed};
+}
+
+// Its rows, of a weight and a vector each.
+cofactor::Table padded_table(const OutMatrix<float>& rows, const OutMatrix<float>& first,
+                             const OutMatrix<float>& second, const Out1<std::int32_t>& steps,
+                             const std::string& optimizer, float learning_rate, float epsilon, float beta1, float beta2,
+                             std::int64_t n_coordinates) {
+    check(n_coordinates >= 1 && n_coordinates <= static_cast<std::int64_t>(rows.shape(1)),
+          "n_coordinates must be in [1, width]");
+    check(rows.shape(1) % cofactor::kPad == 0, "rows must be padded");
+    return table(rows, first, second, steps, optimizer, learning_rate, epsilon, beta1, beta2, n_coordinates);
+}
+
+double fm_epoch(In1<std::int64_t> indptr, In1<std::int32_t> indices, In1<float> values, std::int64_t n_items,
+                OutMatrix<float> rows, OutMatrix<float> first, OutMatrix<float> second, Out1<std::int32_t> steps,
+                const std::string& optimizer, float learning_rate, float epsilon, float beta1, float beta2,
+                std::int64_t n_coordinates, bool logistic, float span, float offset, float weight_decay,
+                std::int64_t batch_size, std::uint64_t seed, int threads) {
+    const cofactor::Csr targets = csr(indptr, indices, &values);
+    const cofactor::Table table_of =
+        padded_table(rows, first, second, steps, optimizer, learning_rate, epsilon, beta1, beta2, n_coordinates);
+    check(table_of.n_rows == targets.n_rows() + n_items, "the table must have a row for every user and every item");
+    const cofactor::FmEpoch options = epoch_options(values, logistic, span, offset, weight_decay, batch_size, seed);
     double loss = 0.0;
     run(threads, &targets, n_items, [&](cofactor::Interrupt& interrupt) {
         loss = cofactor::fm_epoch(targets, table_of, options, threads, interrupt);
+    });
+    return loss;
+}
+
+// Features of the rows of one side.
+cofactor::Csr features_of(const In1<std::int64_t>& indptr, const In1<std::int32_t>& indices, const In1<float>& values,
+                          std::int64_t n, std::int64_t n_features, int threads) {
+    const cofactor::Csr found = csr(indptr, indices, &values);
+    check(found.n_rows() == n, "features must have a row for every user, and for every item");
+    check(n_features >= 0, "there must be no fewer than 0 features");
+    run(threads, &found, n_features, [](cofactor::Interrupt&) {});
+    return found;
+}
+
+double fm_relations_epoch(In1<std::int64_t> indptr, In1<std::int32_t> indices, In1<float> values, std::int64_t n_items,
+                          In1<std::int64_t> user_indptr, In1<std::int32_t> user_indices, In1<float> user_values,
+                          std::int64_t n_user_features, In1<std::int64_t> item_indptr, In1<std::int32_t> item_indices,
+                          In1<float> item_values, std::int64_t n_item_features,
+                          nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu> categories,
+                          std::int64_t n_categories, In1<float> rates, std::int64_t batches, OutMatrix<float> rows,
+                          OutMatrix<float> first, OutMatrix<float> second, Out1<std::int32_t> steps,
+                          const std::string& optimizer, float learning_rate, float epsilon, float beta1, float beta2,
+                          std::int64_t n_coordinates, bool logistic, float span, float offset, float weight_decay,
+                          std::int64_t batch_size, std::uint64_t seed, int threads) {
+    const cofactor::Csr targets = csr(indptr, indices, &values);
+    check(indices.size() <= 0x7fffffff, "there are more than 2^31 - 1 targets");
+    check(categories.shape(1) == indices.size(), "categories must have a column for every target");
+    for (std::size_t k = 0; k < categories.size(); ++k) {
+        check(categories.data()[k] >= 0 && categories.data()[k] < n_categories, "a category is out of range");
+    }
+    check(batches >= 1, "batches must be at least 1");
+    const cofactor::FmRelations relations{
+        features_of(user_indptr, user_indices, user_values, targets.n_rows(), n_user_features, threads),
+        features_of(item_indptr, item_indices, item_values, n_items, n_item_features, threads),
+        n_user_features,
+        n_item_features,
+        {categories.data(), categories.size()},
+        static_cast<std::int64_t>(categories.shape(0)),
+        n_categories,
+        view(rates),
+        batches};
+    check(static_cast<std::int64_t>(rates.size()) == n_categories + relations.n_features(),
+          "rates must hold a number for every category and every feature");
+    const cofactor::Table table_of =
+        padded_table(rows, first, second, steps, optimizer, learning_rate, epsilon, beta1, beta2, n_coordinates);
+    check(table_of.n_rows == targets.n_rows() + n_items + n_categories + relations.n_features(),
+          "the table must have a row for every user, item, category and feature");
+    check(table_of.n_rows <= 0x7fffffff, "the table has more than 2^31 - 1 rows");
+    const cofactor::FmEpoch options = epoch_options(values, logistic, span, offset, weight_decay, batch_size, seed);
+    double loss = 0.0;
+    run(threads, &targets, n_items, [&](cofactor::Interrupt& interrupt) {
+        loss = cofactor::fm_relations_epoch(targets, relations, table_of, options, threads, interrupt);
     });
     return loss;
 }
@@ -129,6 +196,12 @@ void bind_fm(nb::module_& m) {
           "precisions"_a, "offset"_a, "noise_precision"_a, "seed"_a, "sampled"_a, "passes"_a, "residuals"_a.noconvert(),
           "row_sums"_a.noconvert(), "threads"_a);
     m.def("fm_epoch", &fm_epoch, "indptr"_a, "indices"_a, "values"_a, "n_items"_a, "rows"_a.noconvert(),
+          "first"_a.noconvert(), "second"_a.noconvert(), "steps"_a.noconvert(), "optimizer"_a, "learning_rate"_a,
+          "epsilon"_a, "beta1"_a, "beta2"_a, "n_coordinates"_a, "logistic"_a, "span"_a, "offset"_a, "weight_decay"_a,
+          "batch_size"_a, "seed"_a, "threads"_a);
+    m.def("fm_relations_epoch", &fm_relations_epoch, "indptr"_a, "indices"_a, "values"_a, "n_items"_a, "user_indptr"_a,
+          "user_indices"_a, "user_values"_a, "n_user_features"_a, "item_indptr"_a, "item_indices"_a, "item_values"_a,
+          "n_item_features"_a, "categories"_a, "n_categories"_a, "rates"_a, "batches"_a, "rows"_a.noconvert(),
           "first"_a.noconvert(), "second"_a.noconvert(), "steps"_a.noconvert(), "optimizer"_a, "learning_rate"_a,
           "epsilon"_a, "beta1"_a, "beta2"_a, "n_coordinates"_a, "logistic"_a, "span"_a, "offset"_a, "weight_decay"_a,
           "batch_size"_a, "seed"_a, "threads"_a);

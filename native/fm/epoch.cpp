@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 #include <iterator>
 #include <numeric>
 #include <span>
@@ -10,6 +9,7 @@
 #include "core/stages.hpp"
 #include "fm/batches.hpp"
 #include "fm/fm.hpp"
+#include "fm/loss.hpp"
 #include "sgd/step.hpp"
 
 namespace cofactor {
@@ -238,29 +238,7 @@ private:
 
     // The slope of the loss in what is predicted.
     float evaluate(std::int64_t at, float target, float score, float scale) {
-        float& slope = slopes_[at];
-        if (o_.logistic || o_.span > 0.0f) {
-            slope = scale * of_curve(losses_[at], target, score);
-        } else {
-            const float error = score - target;
-            losses_[at] = static_cast<double>(error) * error;
-            slope = 2.0f * scale * error;
-        }
-        return slope;
-    }
-
-    // The same of losses that have a sigmoid.
-    [[gnu::noinline]] float of_curve(double& loss, float target, float score) const {
-        const double share = 1.0 / (1.0 + std::exp(-static_cast<double>(score)));
-        if (o_.logistic) {
-            // -log sigmoid(score) of a target of 1, -log sigmoid(-score) of one of 0
-            const double away = target > 0.5f ? -score : score;
-            loss = std::max(away, 0.0) + std::log1p(std::exp(-std::abs(away)));
-            return static_cast<float>(share - target);
-        }
-        const double span = o_.span, error = span * share - target;
-        loss = error * error;
-        return static_cast<float>(2.0 * error * span * share * (1.0 - share));
+        return slopes_[at] = slope_of_loss(o_, losses_[at], target, score, scale);
     }
 
     const Csr& targets_;

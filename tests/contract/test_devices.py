@@ -179,6 +179,24 @@ def test_a_machine_by_batches_learns_as_much_as_on_the_cpu(x, device, task, more
     np.testing.assert_allclose(found["rating"], there.predict(pairs)["rating"], rtol=1e-4, atol=1e-5)
 
 
+@every_device
+def test_a_machine_by_batches_learns_as_much_of_features_sets_and_context(x, device):
+    rng, user, item = np.random.default_rng(0), x.user_items.row_index(), x.user_items.indices
+    scores = (rng.standard_normal((x.n_users, 3))[user] * rng.standard_normal((x.n_items, 3))[item]).sum(1)
+    pairs = pl.DataFrame({"user_id": user, "item_id": item, "rating": scores.round(1), "place": user * item % 3})
+    items = pl.DataFrame(
+        {"item_id": np.arange(x.n_items), "genres": [["a", "b", "c"][i % 3 :] for i in range(x.n_items)]}
+    )
+    options = {"method": "sgd", "implicit": True, "context": ["place"], "iterations": 6}
+    here, there = (
+        cf.FactorizationMachine(8, device=name, **options).fit(pairs, item_features=items) for name in ("cpu", device)
+    )
+    np.testing.assert_allclose(there.error_history_, here.error_history_, rtol=0.02)
+    found = there.predict(pairs)
+    there.device = "cpu"
+    np.testing.assert_allclose(found["rating"], there.predict(pairs)["rating"], rtol=1e-4, atol=1e-5)
+
+
 MACHINES = {
     "sampled": {},
     "ordinal, of sets of items": {"task": "ordinal", "implicit": True, "factors": 1, "iterations": 3},

@@ -33,6 +33,7 @@ TRAINED = {
     "FactorizationMachine",
     "FactorizationMachine, a sigmoid",
     "FactorizationMachine, by batches",
+    "FactorizationMachine, by batches with sets",
     "FactorizationMachine, ordinal",
     "SVDpp",
     "SampledMF",

@@ -13,6 +13,7 @@ from device import in_torch, kernels
 IN_TORCH = {
     "test_als",
     "test_fm",
+    "test_fm_relations",
     "test_gramian",
     "test_item_pairs",
     "test_linear_topk",

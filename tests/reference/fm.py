@@ -81,16 +81,20 @@ def ratings(users, items, samples):
     return np.array(means), np.array(variances)
 
 
+def losses(z, targets, *, logistic=False, span=0.0):
+    """Of ratings of which z is predicted, and their derivatives by that."""
+    if logistic:
+        return np.logaddexp(0, np.where(targets == 1, -z, z)), expit(z) - targets
+    if span > 0:
+        errors = span * expit(z) - targets
+        return errors**2, 2 * errors * span * expit(z) * expit(-z)
+    return (z - targets) ** 2, 2 * (z - targets)
+
+
 def epoch_gradient(rows, pairs, targets, offset, weight_decay, *, logistic=False, span=0.0):
     """Of a batch's mean loss, for every row, a weight and a vector; and the loss of each pair."""
     z = np.array([offset + rows[u, 0] + rows[i, 0] + rows[u, 1:] @ rows[i, 1:] for u, i in pairs])
-    if logistic:
-        losses, slopes = np.logaddexp(0, np.where(targets == 1, -z, z)), expit(z) - targets
-    elif span > 0:
-        errors = span * expit(z) - targets
-        losses, slopes = errors**2, 2 * errors * span * expit(z) * expit(-z)
-    else:
-        losses, slopes = (z - targets) ** 2, 2 * (z - targets)
+    of_pairs, slopes = losses(z, targets, logistic=logistic, span=span)
     gradient = np.zeros_like(rows)
     for (u, i), slope in zip(pairs, slopes / len(pairs), strict=True):
         for own, other in ((u, i), (i, u)):
@@ -98,7 +102,7 @@ def epoch_gradient(rows, pairs, targets, offset, weight_decay, *, logistic=False
             gradient[own, 1:] += slope * rows[other, 1:]
     touched = np.unique(pairs)
     gradient[touched] += weight_decay * rows[touched]
-    return gradient, losses
+    return gradient, of_pairs
 
 
 def row_adam_step(values, first, second, gradient, *, step, learning_rate, n_coordinates):

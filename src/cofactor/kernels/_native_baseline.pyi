@@ -298,6 +298,13 @@ def fm_epoch(
     optimizer: str, learning_rate: float, epsilon: float, beta1: float, beta2: float, n_coordinates: int,
     logistic: bool, span: float, offset: float, weight_decay: float, batch_size: int, seed: int, threads: int
 ) -> float: ...  # fmt: skip
+def fm_relations_epoch(
+    indptr: I64, indices: I32, values: F32, n_items: int, user_indptr: I64, user_indices: I32, user_values: F32,
+    n_user_features: int, item_indptr: I64, item_indices: I32, item_values: F32, n_item_features: int, categories: I32,
+    n_categories: int, rates: F32, batches: int, rows: F32, first: F32, second: F32, steps: I32, optimizer: str,
+    learning_rate: float, epsilon: float, beta1: float, beta2: float, n_coordinates: int, logistic: bool, span: float,
+    offset: float, weight_decay: float, batch_size: int, seed: int, threads: int
+) -> float: ...  # fmt: skip
 def fm_ratings(
     users: I32, items: I32, user_samples: F32, item_samples: F32, unknown_user: F32, unknown_item: F32, offsets: F64,
     cutpoints: F64, levels: F64, means: F32, variances: F32, threads: int

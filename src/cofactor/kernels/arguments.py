@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NO_BIASES",
+    "FmRelations",
     "FmSamples",
     "FmSide",
     "PackedIndex",
@@ -72,6 +73,27 @@ class FmSide(NamedTuple):
     features: CSR  # n x n_features
     columns: CSR | None  # n_features x n, the same entries; None where parts stay
     groups: Rows  # (n_features,), which prior each has; ids have that of group 0
+
+
+class FmRelations(NamedTuple):
+    """What ratings have besides the ids of their users and items, in a machine that is trained by batches."""
+
+    users: CSR  # n_users x n_user_features
+    items: CSR  # n_items x n_item_features
+    categories: Rows  # (n_columns, nnz): of every rating, in the order of the targets, counted over all columns
+    n_categories: int  # of all columns
+    rates: Float  # (n_categories + n_features,): what steps of the vector of each are multiplied by
+
+    @property
+    def of_ids_alone(self) -> bool:
+        """Whether there is nothing besides."""
+        return not (self.n_categories or self.users.n_columns or self.items.n_columns)
+
+    @property
+    def n_rows(self) -> int:
+        """Of a table: users, items, categories, features of users, and of items."""
+        n_features = self.users.n_columns + self.items.n_columns
+        return self.users.n_rows + self.items.n_rows + self.n_categories + n_features
 
 
 class FmSamples(NamedTuple):

@@ -12,6 +12,9 @@ KINDS = {name: make for name, make in MODELS.items() if isinstance(make(), Ratin
     "GlobalMean": cf.GlobalMean,
     "FactorizationMachine, in context": lambda: cf.FactorizationMachine(2, context=["hour"], iterations=9, samples=3),
     "FactorizationMachine, two values": lambda: cf.FactorizationMachine(2, task="classification", iterations=9),
+    "FactorizationMachine, by batches in context": lambda: cf.FactorizationMachine(
+        2, method="sgd", context=["hour"], implicit=True, iterations=3
+    ),
     "FactorizationMachine, logistic": lambda: cf.FactorizationMachine(2, task="classification", method="sgd"),
 }
 OTHER = {

@@ -39,7 +39,13 @@ def mixed_up(table, seed):
     return table.with_columns(table.to_series(1).sample(fraction=1.0, shuffle=True, seed=seed))
 
 
-def errors(side, seed):
+METHODS = {
+    "mcmc": {"iterations": 120, "samples": 40},
+    "sgd": {"method": "sgd", "iterations": 80, "batch_size": 128, "learning_rate": 0.1, "regularization": 5e-3},
+}
+
+
+def errors(side, seed, method):
     """RMSE on held-out ids, of models that know more or less."""
     log, tables = planted(seed)
     split = HELD[side](log, 0.2, seed=seed)
@@ -54,7 +60,7 @@ def errors(side, seed):
         return float(np.sqrt(np.mean((found - truth) ** 2)))
 
     def machine():
-        return cf.FactorizationMachine(4, iterations=120, samples=40, seed=seed, threads=1)
+        return cf.FactorizationMachine(4, seed=seed, threads=1, **METHODS[method])
 
     return {
         "bias only": error(cf.BiasOnly()),
@@ -66,7 +72,8 @@ def errors(side, seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("side", HELD)
-def test_features_tell_of_what_is_new(side, seed):
-    found = errors(side, seed)
+@pytest.mark.parametrize("method", METHODS)
+def test_features_tell_of_what_is_new(side, seed, method):
+    found = errors(side, seed, method)
     assert found["with"] < 1.3 * NOISE
     assert found["with"] < 0.7 * min(found["bias only"], found["without"], found["mixed up"])

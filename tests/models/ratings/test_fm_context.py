@@ -128,7 +128,14 @@ def test_no_context_and_context_of_one_category_are_the_same_descent():
 
 
 @pytest.mark.parametrize(
-    "kind", [{}, {"method": "als", "regularization": 2.0}, {"task": "ordinal"}, {"implicit": True, "user_noise": False}]
+    "kind",
+    [
+        {},
+        {"method": "als", "regularization": 2.0},
+        {"method": "sgd", "learning_rate": 0.02, "batch_size": 128},
+        {"task": "ordinal"},
+        {"implicit": True, "user_noise": False},
+    ],
 )
 def test_tastes_that_change_are_learned(kind):
     table = log()
@@ -284,8 +291,6 @@ def test_what_lacks_the_context_says_so():
     train, test = halves(log(20, 20))
     with pytest.raises(cf.ParameterError, match=r"these Ratings do not hold that column; .*context=\['hour'\]"):
         cf.FactorizationMachine(2, context=["hour"]).fit(cf.Ratings.from_frame(train))
-    with pytest.raises(cf.ParameterError, match="needs method='mcmc' or 'als', got method='sgd'"):
-        cf.FactorizationMachine(2, context=["hour"], method="sgd").fit(train)
     model = cf.FactorizationMachine(2, context=["hour"], iterations=6, samples=2).fit(train)
     with pytest.raises(cf.DataError, match="hour"):
         model.predict(test.drop("hour"))

@@ -9,6 +9,7 @@ from cofactor.kernels.cpu import (
     als,
     covisitation,
     fm,
+    fm_relations,
     gaussian_rows,
     item_pairs,
     metrics,
@@ -116,6 +117,7 @@ class Kernels:
 
     fm_epoch = staticmethod(fm.fm_epoch)
     fm_ratings = staticmethod(fm.fm_ratings)
+    fm_relations_epoch = staticmethod(fm_relations.fm_relations_epoch)
     fm_sweep = staticmethod(fm.fm_sweep)
 
     gather = staticmethod(shuffle.gather)

@@ -12,6 +12,7 @@ from cofactor.kernels.csr import CSR
 from cofactor.kernels.torch import (
     als,
     fm,
+    fm_relations,
     fm_sweep,
     item_pairs,
     neighbours,
@@ -29,7 +30,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Kernels"]
 
-_MODULES = (als, fm, fm_sweep, item_pairs, neighbours, pairwise, products, ranks, shared_negatives, slim, topk)
+_MODULES = (
+    als,
+    fm,
+    fm_relations,
+    fm_sweep,
+    item_pairs,
+    neighbours,
+    pairwise,
+    products,
+    ranks,
+    shared_negatives,
+    slim,
+    topk,
+)
 _KERNELS: dict[str, Callable[..., Any]] = {
     name: getattr(module, name) for module in _MODULES for name in module.__all__
 }

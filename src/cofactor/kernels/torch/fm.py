@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cofactor.kernels.cpu.shuffle import permuted_rows
+from cofactor.kernels.torch.fm_losses import check_epoch, losses_of
 from cofactor.kernels.torch.rows import step_rows
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ def fm_epoch(
     width = rows.values.shape[1]
     n_coordinates = width if n_coordinates is None else n_coordinates
     held, table = place.rows(targets), rows.slower(rate)
-    _check(held, rows, batch_size, n_coordinates, logistic=logistic, span=span)
+    if len(rows.values) != sum(held.shape):
+        raise ValueError("the table must have a row for every user and every item")
+    check_epoch(held, rows, batch_size, n_coordinates, logistic=logistic, span=span)
     nnz, n_users = held.csr.nnz, held.shape[0]
     users = torch.repeat_interleave(held.indptr.diff())
     lost = torch.zeros((), dtype=torch.float64, device=place.device)
@@ -54,7 +57,7 @@ def fm_epoch(
         before = table.values[named]
         u, i = before[places[0]], before[places[1]]
         scores = offset + u[:, 0] + i[:, 0] + (u[:, 1:] * i[:, 1:]).sum(1)
-        losses, slopes = _losses(scores, held.values[at], logistic=logistic, span=span)
+        losses, slopes = losses_of(scores, held.values[at], logistic=logistic, span=span)
         lost += losses.sum(dtype=torch.float64)
         slopes = (slopes / len(at))[:, None]
         gradient = weight_decay * before
@@ -64,39 +67,6 @@ def fm_epoch(
             gradient.index_add_(0, places[own], by)
         step_rows(table, named, gradient, n_coordinates=n_coordinates)
     return float(lost) / max(nnz, 1)
-
-
-def _losses(scores: Tensor, targets: Tensor, *, logistic: bool, span: float) -> tuple[Tensor, Tensor]:
-    """Losses, and their derivatives by the scores."""
-    import torch
-
-    if span > 0:
-        shares = torch.sigmoid(scores.double())
-        error = span * shares - targets
-        return error.square(), (2 * span * error * shares * (1 - shares)).float()
-    if not logistic:
-        error = scores - targets
-        return error.double().square(), 2 * error
-    away = torch.where(targets > 0.5, -scores, scores)
-    return torch.nn.functional.softplus(away.double()), torch.sigmoid(scores) - targets
-
-
-def _check(targets: HeldRows, rows: Table, batch_size: int, n_coordinates: int, *, logistic: bool, span: float) -> None:
-    n, width = rows.values.shape
-    if not 1 <= n_coordinates <= width:
-        raise ValueError("n_coordinates must be in [1, width]")
-    if n != sum(targets.shape):
-        raise ValueError("the table must have a row for every user and every item")
-    if width % 16:
-        raise ValueError("rows must be padded")
-    if batch_size < 1:
-        raise ValueError("batch_size must be at least 1")
-    if not span >= 0 or (logistic and span > 0):
-        raise ValueError("span must be at least 0, and 0 with logistic")
-    if logistic and not np.isin(targets.csr.values, (0, 1)).all():
-        raise ValueError("targets must be 0 or 1")
-    if span > 0 and not ((targets.csr.values >= 0) & (targets.csr.values <= np.float32(span))).all():
-        raise ValueError("targets must be in [0, span]")
 
 
 def fm_ratings(

@@ -13,14 +13,16 @@ steps without noise:
 
 .. math:: \min \sum (y - \hat y(x))^2 + w_0^2 + \lambda \sum_j (w_j^2 + |v_j|^2)
 
-``method="sgd"`` descends on batches of ratings, by Adam or Adagrad, with ids alone: many factors in few passes.
+``method="sgd"`` descends on batches of ratings (Rendle 2010, "Factorization machines", equation 4), by Adam or Adagrad:
+many factors in few passes.
 
 Features of a user or an item are computed once for it, not for every rating (Rendle 2013, "Scaling factorization
-machines to relational data"). With ``task="ordinal"`` a rating is what a hidden normal number around
-:math:`\hat y(x)` was cut into (ordered probit), so that levels need not be equally far from each other; what is
-predicted is the expected rating. Departures: hyperpriors are for standardized ratings, users have noise of their own
-(as in Lakshminarayanan, Bouchard & Archambeau 2011, "Robust Bayesian matrix factorisation"), all coordinates of an id
-come before the next one's, and cutpoints move with the hidden numbers integrated out.
+machines to relational data"); by "sgd" once for a batch, and sets once for a 32nd of a pass. With ``task="ordinal"`` a
+rating is what a hidden normal number around :math:`\hat y(x)` was cut into (ordered probit), so that levels need not be
+equally far from each other; what is predicted is the expected rating. Departures: hyperpriors are for standardized
+ratings, users have noise of their own (as in Lakshminarayanan, Bouchard & Archambeau 2011, "Robust Bayesian matrix
+factorisation"), all coordinates of an id come before the next one's, and cutpoints move with the hidden numbers
+integrated out.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ from cofactor.models.ratings.fm_settings import (
     slope_at_mean,
     targets_of,
 )
-from cofactor.models.ratings.fm_sides import SideFeatures, described, rated
+from cofactor.models.ratings.fm_sides import SideFeatures, described, rated, related
 from cofactor.models.ratings.fm_widened import WidenedMachine
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from cofactor.data.features import Features
     from cofactor.data.ratings import Ratings
     from cofactor.data.tables import TableLike
+    from cofactor.kernels.arguments import FmRelations
     from cofactor.kernels.arrays import Rows
     from cofactor.kernels.csr import CSR
 
@@ -73,7 +76,7 @@ class FactorizationMachine(WidenedMachine):
     method : {"mcmc", "als", "sgd"}
         Samples of the posterior, whose predictions are averaged: nothing to tune, and a standard deviation of every
         prediction. Or coordinate descent, or stochastic gradient descent, to one set of parameters: quicker to predict
-        with, and as good as ``regularization`` is. "sgd" knows no features.
+        with, and as good as ``regularization`` is.
     task : {"regression", "ordinal", "classification"}
         Ratings as numbers, as ordered levels such as stars (at most 50; only with "mcmc"), or as one of two values,
         such as 0 and 1, by the probit curve or, with "sgd", the logistic one. What is predicted of levels is the
@@ -86,8 +89,8 @@ class FactorizationMachine(WidenedMachine):
         Which items a user rated, and which users rated an item, are features of the user and of the item.
     context : names of columns, or dict of names to widths, optional
         Columns of the log that tell the circumstances of a rating, each a field of categories: ``["hour"]``, or in bins
-        ``{"time": "7d"}``, ``{"price": 10}`` (of times and of numbers). Not with "sgd". In lists of recommendations and
-        where a category was never seen, the context is the mean one.
+        ``{"time": "7d"}``, ``{"price": 10}`` (of times and of numbers). In lists of recommendations and where a
+        category was never seen, the context is the mean one.
     user_noise : bool
         Some users rate more consistently than others: every user has noise of its own. Only for "mcmc" and
         "regression".
@@ -98,10 +101,11 @@ class FactorizationMachine(WidenedMachine):
         Of "mcmc": how many sweeps of the last two thirds, evenly spaced, are kept to predict with.
     regularization : float, optional
         Of "als", by default 10; of "sgd" 8e-5 for a million ratings (5e-5 of two values; with a sigmoid times its
-        squared slope at the mean rating, standardized) and more for fewer: the mean
-        loss of each batch gains ``regularization / 2`` times the squared length of every row that the batch has, so
-        that who rates often is held back as often. It is part of the gradient that Adam scales, not a decay beside it;
-        a row that no batch has owes nothing (PyTorch's ``Adam(weight_decay=)`` shrinks and moves such rows, too).
+        squared slope at the mean rating, standardized) and more for fewer: the mean loss of each batch gains
+        ``regularization / 2`` times the squared length of every row that the batch has, so that who rates often is held
+        back as often. It is part of the gradient that Adam scales, not a decay beside it; a row that no batch has owes
+        nothing, be it of an id, a feature or a category (PyTorch's ``Adam(weight_decay=)`` shrinks and moves such
+        rows, too).
     learning_rate : float, optional
         Of "sgd", by default .005; for two values .002 where there are a million, and up to .005 where fewer; with
         "adagrad" .05.
@@ -117,8 +121,8 @@ class FactorizationMachine(WidenedMachine):
     threads : int, optional
         The result does not depend on it.
     device : {"cpu", "torch", "cuda"}
-        The last two have "sgd" in batches of their own, and sweeps with the draws of the CPU; ``implicit=True`` is slow
-        there, since items of a set take one step after the other.
+        The last two have "sgd" in batches of their own, and sweeps with the draws of the CPU; sweeps with
+        ``implicit=True`` are slow there, since items of a set take one step after the other.
 
     Attributes
     ----------
@@ -235,12 +239,6 @@ class FactorizationMachine(WidenedMachine):
             of context, or the samples would not fit into memory.
         """
         check_settings(self)
-        tables = {"user_features": user_features, "item_features": item_features}
-        if self.method == "sgd" and (given := [name for name, table in tables.items() if table is not None]):
-            raise ParameterError(
-                f"{given[0]}: method='sgd' knows ids alone; take method='mcmc' or 'als', or leave "
-                f"{' and '.join(given)} out"
-            )
         codes = self._learn_context(ratings)
         x, self.user_features_, of_users = described(ratings, "user", user_features)
         x, self.item_features_, of_items = described(x, "item", item_features)
@@ -258,7 +256,8 @@ class FactorizationMachine(WidenedMachine):
         kept = Kept.room(n_rows, self._n_samples, self.factors + 1, max(len(self.levels_) - 1, 0))
         if self.method == "sgd":
             unit = np.ptp(self.levels_) if self.output == "sigmoid" else self.std_
-            self.error_history_ = unit * self._descend(targets, kept, progress)
+            relations = related(sides, codes, sizes, targets.nnz)
+            self.error_history_ = unit * self._descend(targets, relations, kept, progress)
         else:
             self.error_history_ = self.std_ * self._sweep(Entries(targets, codes, sizes), sides, kept, progress)
         self._take_over(kept, x)
@@ -290,13 +289,13 @@ class FactorizationMachine(WidenedMachine):
         )  # fmt: skip
         return sampled(chain, kept, self._chosen(entries.nnz).iterations, unit=self.std_, progress=progress)
 
-    def _descend(self, targets: CSR, kept: Kept, progress: bool | None) -> NDArray[np.float64]:
+    def _descend(self, targets: CSR, relations: FmRelations, kept: Kept, progress: bool | None) -> NDArray[np.float64]:
         iterations, rate, penalty = self._chosen(targets.nnz, slope_at_mean(targets) if self.output == "sigmoid" else 1)
         descent = BatchDescent(
             iterations, rate, self.batch_size, penalty, self._init_std, self.seed, self.threads,
             optimizer=self.optimizer, curve=self._curve,
         )  # fmt: skip
-        return descent.run(self._kernels(), targets, kept, progress)
+        return descent.run(self._kernels(), targets, relations, kept, progress)
 
     def _chosen(self, n: int, slope: float = 1.0) -> Chosen:
         """As given, or else as suits the method and so many ratings."""

@@ -118,10 +118,6 @@ def check_settings(model: Settings) -> None:
         raise ParameterError(
             f"output='sigmoid' needs task='regression', got task={model.task!r}, which has a curve of its own"
         )
-    if model.implicit and model.method == "sgd":
-        raise ParameterError("implicit=True needs method='mcmc' or 'als', got method='sgd'")
-    if model.context is not None and model.method == "sgd":
-        raise ParameterError(f"context={model.context!r} needs method='mcmc' or 'als', got method='sgd'")
     if model.optimizer != "row_adam" and model.method != "sgd":
         raise ParameterError(f"optimizer={model.optimizer!r} needs method='sgd', got method={model.method!r}")
     resolve_threads(model.threads)
@@ -177,7 +173,10 @@ def require_room(
     needed = 4 * (n_samples * (model.factors + 1) * rows + copies * c * (x.n_users + x.n_items + n_categories + parts))
     needed += 8 * n_samples * (model.factors + 1) ** 2 + 40 * x.nnz + 16 * entries
     needed += 4 * c * longest * resolve_threads(model.threads)
-    if in_context:  # rows beside each rating, also coordinate by coordinate, and the orders of all sides
+    if model.method == "sgd":  # what features add up to and what they get, and a batch
+        needed += 4 * c * ((2 * (x.n_users + x.n_items) + parts) * bool(parts) + (4 + len(sides)) * model.batch_size)
+        needed += 8 * x.nnz * (len(sides) - 1)
+    elif in_context:  # rows beside each rating, also coordinate by coordinate, and the orders of all sides
         needed += x.nnz * (8 * c + 24 * len(sides))
     what = f"{type(model).__name__}(factors={model.factors}) on {x.n_users:,} users and {x.n_items:,} items"
     require_memory(needed, what, "fewer samples or factors")

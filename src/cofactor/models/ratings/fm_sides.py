@@ -9,19 +9,20 @@ import scipy
 
 from cofactor.data.features import Features
 from cofactor.data.widened import widened
-from cofactor.kernels.arguments import FmSide
+from cofactor.kernels.arguments import FmRelations, FmSide
 from cofactor.kernels.arrays import width_of
 from cofactor.kernels.csr import CSR
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Self
 
     from cofactor.data.features import Of
     from cofactor.data.ratings import Ratings
     from cofactor.data.tables import TableLike
-    from cofactor.kernels.arrays import Rows
+    from cofactor.kernels.arrays import Float, Rows
 
-__all__ = ["SideFeatures", "described", "rated"]
+__all__ = ["SideFeatures", "described", "rated", "related", "rows_of_features"]
 
 
 class SideFeatures(NamedTuple):
@@ -80,6 +81,41 @@ def described(x: Ratings, side: Of, table: TableLike | None) -> tuple[Ratings, F
 def rated(matrix: CSR) -> CSR:
     """Which columns each row has a rating of, weighed by 1 / sqrt(n) where these are n, as in SVD++ (Koren 2008)."""
     return matrix.binary().scaled(rows=1 / np.sqrt(np.maximum(np.diff(matrix.indptr), 1)))
+
+
+def related(sides: Sequence[SideFeatures], codes: Sequence[Rows], sizes: Sequence[int], nnz: int) -> FmRelations:
+    """What gradient descent learns of besides ids: features of users and items, and ``codes`` of context.
+
+    ``codes`` are, for each column of context, the category of every one of ``nnz`` ratings, of which there are
+    ``sizes``.
+    """
+    categories = np.zeros((len(codes), nnz), np.int32)
+    for row, own, first in zip(categories, codes, np.cumsum([0, *sizes]), strict=False):
+        row[:] = own + np.int32(first)
+    rates = np.ones(sum(sizes) + sides[0].features.n_columns + sides[1].features.n_columns, np.float32)
+    return FmRelations(sides[0].features, sides[1].features, categories, sum(sizes), rates)
+
+
+def rows_of_features(features: CSR, parts: Float, means: Float) -> Float:
+    """Rows of ids, (n, n_samples x c), beside what their features tell.
+
+    Parameters
+    ----------
+    features : CSR (n, n_features)
+    parts : (n_features, n_samples x c)
+        What each feature adds.
+    means : (n_samples, c), or (n, n_samples, c)
+        What an id adds, as far as anybody knows; or what each of them does.
+    """
+    x, (n_samples, c) = features.to_scipy(), means.shape[-2:]
+    sums = (x @ parts).reshape(-1, n_samples, c)
+    squares = (x.power(2) @ parts**2).reshape(-1, n_samples, c)
+    vectors, of_ids = sums[:, :, 1:], np.broadcast_to(means, sums.shape)[:, :, 1:]
+    among = np.einsum("nsj,nsj->ns", vectors, of_ids)  # features and id with each other, and features with each other
+    among += (np.einsum("nsj,nsj->ns", vectors, vectors) - squares[:, :, 1:].sum(axis=2)) / 2
+    rows = sums + means
+    rows[:, :, 0] += among
+    return np.asarray(rows.reshape(len(rows), -1), np.float32)
 
 
 def _no_rows() -> Rows:

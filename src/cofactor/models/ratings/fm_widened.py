@@ -15,6 +15,7 @@ from cofactor.checks import check_flag, warn
 from cofactor.data.ids import IdMap
 from cofactor.errors import ParameterError
 from cofactor.models.ratings.fm_predictions import MachinePredictions
+from cofactor.models.ratings.fm_sides import rows_of_features
 from cofactor.system.memory import require_memory
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from cofactor.models.base.rating import UnknownRated
     from cofactor.models.base.recommender import Ids, Unknown
 
-__all__ = ["WidenedMachine", "rows_of_features"]
+__all__ = ["WidenedMachine"]
 
 
 class WidenedMachine(MachinePredictions):
@@ -217,25 +218,3 @@ class WidenedMachine(MachinePredictions):
         placed("item_samples_", rows_of_features(encoded, parts, self.item_prior_means_))
         if len(self.rated_item_samples_):
             placed("rated_item_samples_", 0)  # what they say of users who rate them, nobody knows
-
-
-def rows_of_features(features: CSR, parts: Float, means: Float) -> Float:
-    """Rows of ids, (n, n_samples x c), that are known by features alone.
-
-    Parameters
-    ----------
-    features : CSR (n, n_features)
-    parts : (n_features, n_samples x c)
-        What each feature adds.
-    means : (n_samples, c)
-        What an id adds, as far as anybody knows.
-    """
-    x, (n_samples, c) = features.to_scipy(), means.shape
-    sums = (x @ parts).reshape(-1, n_samples, c)
-    squares = (x.power(2) @ parts**2).reshape(-1, n_samples, c)
-    vectors, of_ids = sums[:, :, 1:], means[:, 1:]
-    among = np.einsum("nsj,sj->ns", vectors, of_ids)  # features and id with each other, and features with each other
-    among += (np.einsum("nsj,nsj->ns", vectors, vectors) - squares[:, :, 1:].sum(axis=2)) / 2
-    rows = sums + means
-    rows[:, :, 0] += among
-    return np.asarray(rows.reshape(len(rows), -1), np.float32)

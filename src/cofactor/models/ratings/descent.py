@@ -102,6 +102,7 @@ class Descent:
 
     def snapshot(self) -> Callable[[], None]:
         """Keep the present values; the result brings them back."""
+        self._require_finite()
         for name in self._STATE:
             value = self._kernels.fetch(getattr(self, name))
             if name in self._kept:  # room that is there already costs half of what new room does

@@ -28,7 +28,8 @@ double ratings_sgd_epoch(In1<std::int64_t> indptr, In1<std::int32_t> indices, In
     const std::size_t width = item_vectors.shape(1);
     const auto n_items = static_cast<std::int64_t>(item_vectors.shape(0));
     check(width >= 1 && width % cofactor::kPad == 0 && user_vectors.shape(1) == width, "vectors must be padded alike");
-    check(item_blocks.size() == 2 * user_blocks.size() - 1, "there must be twice as many blocks of items as of users");
+    check(item_blocks.size() == user_blocks.size() && user_blocks.size() % 2 == 1,
+          "there must be as many blocks of items as of users, and an even number of them");
     check(shift >= 0, "shift must be at least 0");
     const cofactor::RatingsSgd problem{ratings,
                                        static_cast<std::ptrdiff_t>(width),

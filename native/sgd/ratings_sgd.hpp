@@ -25,9 +25,9 @@ struct RatingStep {
 struct RatingsSgd {
     Csr ratings;  // users x items
     std::ptrdiff_t width;
-    RatingSide users, items;  // with twice as many blocks of items: a pair of them meets a block of users
+    RatingSide users, items;  // with as many blocks each, an even number
     RatingStep step;
-    std::int64_t shift;  // the pair of blocks of items that the first block of users begins with
+    std::int64_t shift;  // the block of items that the first block of users begins with
     bool update_items;
 };
 

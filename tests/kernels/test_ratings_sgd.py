@@ -28,9 +28,13 @@ def make(n_users=23, n_items=17, share=0.4, factors=5, seed=0):
 def run(ratings, users, items, blocks=None, **options):
     """Sum of squared errors and both sides afterwards, the given ones as they were."""
     users, items = (kernels_side(side) for side in (users, items))
-    blocks = kernels.rating_blocks(ratings) if blocks is None else blocks
+    blocks = blocks_of(ratings) if blocks is None else blocks
     total = kernels.ratings_sgd_epoch(ratings, users, items, STEP, blocks, **options)
     return total, users, items
+
+
+def blocks_of(ratings):
+    return kernels.rating_blocks(np.diff(ratings.indptr), np.bincount(ratings.indices, minlength=ratings.n_columns))
 
 
 def kernels_side(side):
@@ -54,12 +58,18 @@ def assert_close(found, wanted):
 
 
 @pytest.mark.parametrize("factors", [1, 16, 20, 50, 64, 80, 90, 100, 120, 140])
-@pytest.mark.parametrize("n_blocks", [1, 3])
+@pytest.mark.parametrize("n_blocks", [2, 6])
 def test_steps_are_those_of_a_loop(cpu_level, factors, n_blocks):
     problem = make(factors=factors, seed=factors)
-    blocks = evenly(23, n_blocks), evenly(17, 2 * n_blocks)
+    blocks = evenly(23, n_blocks), evenly(17, n_blocks)
     for options in ({"shift": 0}, {"shift": 4}, {"update_items": False}):
         assert_close(run(*problem, blocks, **options), twin(*problem, blocks, **options))
+
+
+def test_steps_are_the_same_where_items_are_asked_for_ahead(cpu_level):
+    problem = make(23, 9000, 0.003, factors=60)
+    blocks = evenly(23, 2), evenly(9000, 2)
+    assert_close(run(*problem, blocks), twin(*problem, blocks))
 
 
 def test_a_step_goes_down_the_gradient(where):
@@ -86,7 +96,7 @@ def test_a_step_goes_down_the_gradient(where):
 
 def test_the_number_of_threads_changes_no_bit(cpu_level):
     problem = make(90, 70, 0.3, factors=20)
-    blocks = evenly(90, 8), evenly(70, 16)
+    blocks = evenly(90, 16), evenly(70, 16)
     for options in ({}, {"update_items": False}):
         total, *sides = run(*problem, blocks, threads=1, **options)
         for threads in (2, 5, 64):
@@ -105,28 +115,36 @@ def test_users_alone_do_not_depend_on_each_other(where):
     np.testing.assert_array_equal(single.vectors[0], together.vectors[7])
 
 
+def test_users_with_few_ratings_are_cut_less(where):
+    few, many = np.full(500_000, 20), np.full(60_000, 160)
+    items = np.full(5_000, 2_000)
+    assert len(kernels.rating_blocks(few, items)[0]) - 1 == 8
+    assert len(kernels.rating_blocks(many, items)[0]) - 1 == 16
+
+
 @pytest.mark.parametrize("nnz", [0, 5, 200_000, 700_000])
 def test_blocks_have_about_as_many_ratings(where, nnz):
     rng = np.random.default_rng(2)
     n_users, n_items = 3000, 2000
     keys = np.unique((n_items * (rng.random(nnz) ** 2) * n_users).astype(np.int64))
     x = CSR.from_pairs(keys // n_items, keys % n_items, np.ones(len(keys)), (n_users, n_items))
-    users, items = kernels.rating_blocks(x)
-    assert len(items) == 2 * len(users) - 1
+    users, items = blocks_of(x)
+    assert len(items) == len(users)
     assert (users[0], users[-1], items[0], items[-1]) == (0, n_users, 0, n_items)
     n = len(users) - 1
-    assert n == (1 if nnz < 140_000 else 2 if x.nnz < 524_288 else 4)
+    assert n == (2 if nnz < 140_000 else 4 if x.nnz < 524_288 else 8)
     counts = np.diff(x.indptr[users]), np.diff(np.searchsorted(np.sort(x.indices), items))
-    for count, parts in zip(counts, (n, 2 * n), strict=True):
-        assert np.abs(count - x.nnz / parts).max() <= 0.02 * x.nnz + 5
+    for count in counts:
+        assert np.abs(count - x.nnz / n).max() <= 0.02 * x.nnz + 5
 
 
 def test_wrong_shapes_are_refused(where):
     ratings, users, items = make()
-    blocks = evenly(23, 2), evenly(17, 4)
-    with pytest.raises(ValueError, match="twice as many blocks of items as of users"):
-        run(ratings, users, items, (blocks[0], evenly(17, 3)))
+    blocks = evenly(23, 2), evenly(17, 2)
+    for wrong in ((blocks[0], evenly(17, 4)), (evenly(23, 3), evenly(17, 3))):
+        with pytest.raises(ValueError, match="as many blocks of items as of users, and an even number"):
+            run(ratings, users, items, wrong)
     with pytest.raises(ValueError, match="blocks must go from 0"):
-        run(ratings, users, items, (blocks[0], evenly(16, 4)))
+        run(ratings, users, items, (blocks[0], evenly(16, 2)))
     with pytest.raises(ValueError, match="a vector, a bias and a shrinkage"):
         run(ratings, users._replace(biases=users.biases[1:]), items, blocks)

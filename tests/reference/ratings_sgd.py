@@ -14,22 +14,18 @@ def order(ratings, blocks, shift):
     n = len(users) - 1
     for turn in range(n):
         for block in range(n):
-            of_items = 2 * ((block + turn + shift) % n)
-            for first in range(users[block], users[block + 1], 2):
-                pair = range(first, min(first + 2, users[block + 1]))
-                for change in (0, 1):
-                    for user in pair:
-                        half = of_items + (change + user - first) % 2
-                        for entry in range(ratings.indptr[user], ratings.indptr[user + 1]):
-                            if items[half] <= ratings.indices[entry] < items[half + 1]:
-                                yield user, entry
+            of_items = (block + turn + shift) % n
+            for user in range(users[block], users[block + 1]):
+                for entry in range(ratings.indptr[user], ratings.indptr[user + 1]):
+                    if items[of_items] <= ratings.indices[entry] < items[of_items + 1]:
+                        yield user, entry
 
 
 def ratings_sgd_epoch(ratings, users, items, step, blocks, *, shift=0, update_items=True):
     """The sum of squared errors; users and items, in float64, are changed in place."""
     total = 0.0
     if not update_items:
-        blocks, shift = ((0, ratings.n_rows), (0, ratings.n_columns, ratings.n_columns)), 0
+        blocks, shift = ((0, ratings.n_rows), (0, ratings.n_columns)), 0
     for user, entry in order(ratings, blocks, shift):
         item, rating = ratings.indices[entry], float(ratings.values[entry])
         p, q = users.vectors[user].copy(), items.vectors[item].copy()

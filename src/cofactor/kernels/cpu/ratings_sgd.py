@@ -18,25 +18,27 @@ if TYPE_CHECKING:
 
 __all__ = ["rating_blocks", "ratings_sgd_epoch"]
 
-_MOST_BLOCKS = 16
-_LEAST = 1 << 15  # ratings of a pair of blocks, on average: with fewer, users and items are fetched for few of them
+_MOST_BLOCKS, _ENOUGH = 32, 8  # with so many, four threads have work
+_LEAST_RUN = 8  # ratings of a user in a block of items, on average, where there are more blocks than are enough
+_LEAST = 1 << 13  # ratings of two blocks that meet, on average: with fewer, users are fetched for few of them
 
 
-def rating_blocks(ratings: CSR) -> tuple[Rows, Rows]:
-    """Where blocks of users, and twice as many of items, with about as many ratings each begin and end.
+def rating_blocks(of_users: NDArray[np.int64], of_items: NDArray[np.int64]) -> tuple[Rows, Rows]:
+    """Where blocks of users, and as many of items, with about as many ratings each begin and end; an even number.
 
-    They depend on the ratings alone, so that results do not depend on the number of threads.
+    They depend on the numbers of ratings alone, so that results do not depend on the number of threads.
     """
-    blocks = 1
-    while blocks < _MOST_BLOCKS and ratings.nnz >= (2 * blocks) ** 2 * _LEAST:
+    blocks, n = 2, int(of_users.sum())
+    while blocks < _MOST_BLOCKS and n >= (2 * blocks) ** 2 * _LEAST:
+        if blocks >= _ENOUGH and n < 2 * blocks * len(of_users) * _LEAST_RUN:
+            break
         blocks *= 2
 
-    def cut(ends: NDArray[np.int64], n: int, parts: int) -> Rows:
-        shares = np.arange(1, parts) * (ratings.nnz / parts)
-        return np.concatenate([[0], np.searchsorted(ends, shares), [n]]).astype(np.int32)
+    def cut(counts: NDArray[np.int64]) -> Rows:
+        ends = np.searchsorted(np.cumsum(counts), np.arange(1, blocks) * (n / blocks))
+        return np.concatenate([[0], ends, [len(counts)]]).astype(np.int32)
 
-    of_items = np.cumsum(np.bincount(ratings.indices, minlength=ratings.n_columns))
-    return cut(ratings.indptr[1:], ratings.n_rows, blocks), cut(of_items, ratings.n_columns, 2 * blocks)
+    return cut(of_users), cut(of_items)
 
 
 def ratings_sgd_epoch(
@@ -64,7 +66,7 @@ def ratings_sgd_epoch(
     blocks : (n_blocks + 1,) int32 of users, and of items
         See :func:`rating_blocks`.
     shift : int
-        The pair of blocks of items that the first block of users begins with; the second begins with the next one.
+        The block of items that the first block of users begins with; the second begins with the next one.
     """
     return native.lib.ratings_sgd_epoch(
         ratings.indptr, ratings.indices, ratings.values, *users, *items, *blocks, *step,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -9,7 +10,9 @@ import numpy as np
 from cofactor.checks import check_at_least, check_choice
 from cofactor.kernels.arguments import RatingSide, RatingStep
 from cofactor.kernels.arrays import width_of
+from cofactor.models.base.batches import pieces
 from cofactor.models.base.epochs import Plan, require_finite
+from cofactor.system.threads import resolve_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Descent", "Settings", "check_settings"]
 
 _WAY_OUT = "lower regularization, bias_regularization, learning_rate or init_std"
+_PIECE = 512  # rows that are drawn at a time
 _SHIFT = 5  # blocks of items that an epoch begins further on: no order comes again and again
 
 
@@ -70,21 +74,26 @@ class Descent:
 
     def __init__(self, model: Settings, epochs: int, kernels: Kernels, x: CSR) -> None:
         self._model, self._kernels, self._x, self._nnz = model, kernels, kernels.hold(x), x.nnz
-        self._blocks = kernels.rating_blocks(x)
         self._counts = np.diff(x.indptr), np.bincount(x.indices, minlength=x.n_columns)
+        self._blocks = kernels.rating_blocks(*self._counts)
         self._step = RatingStep(
             model.learning_rate, model.bias_learning_rate, model.regularization, model.bias_regularization
         )
+        self._kept: dict[str, RatingSide | Float] = {}
         self.plan = Plan(epochs, cosine=model.lr_schedule == "cosine", start=1.0)
 
     def epoch(self, number: int, rate: Rate) -> float:
         """Take a step for every rating; the mean squared error."""
         if number == 0:
-            self._begin(np.random.default_rng(self._model.seed))
+            self._begin()
         return self._pass(self._step.slower(rate.first), number) / self._nnz
 
-    def _begin(self, rng: np.random.Generator) -> None:
-        self._users, self._items = (self._side(counts, self._random(rng, len(counts))) for counts in self._counts)
+    def _begin(self) -> None:
+        users, items = self._counts
+        self._users, self._items = (
+            self._side(users, self._random(0, len(users))),
+            self._side(items, self._random(1, len(items))),
+        )
 
     def _pass(self, step: RatingStep, number: int) -> float:
         return self._kernels.ratings_sgd_epoch(
@@ -93,24 +102,26 @@ class Descent:
 
     def snapshot(self) -> Callable[[], None]:
         """Keep the present values; the result brings them back."""
-        kept = {name: self._kernels.fetch(getattr(self, name)) for name in self._STATE}
         self._require_finite()
-        kept = {
-            name: RatingSide(*(part.copy() for part in value)) if isinstance(value, RatingSide) else value.copy()
-            for name, value in kept.items()
-        }
+        for name in self._STATE:
+            value = self._kernels.fetch(getattr(self, name))
+            if name in self._kept:  # room that is there already costs half of what new room does
+                for to, part in zip(_parts(self._kept[name]), _parts(value), strict=True):
+                    np.copyto(to, part)
+            else:
+                copies = [part.copy() for part in _parts(value)]
+                self._kept[name] = RatingSide(*copies) if isinstance(value, RatingSide) else copies[0]
 
         def bring_back() -> None:
-            for name, value in kept.items():
+            for name, value in self._kept.items():
                 setattr(self, name, self._kernels.hold(value))
 
         return bring_back
 
     def _require_finite(self) -> None:
         for name in self._STATE:
-            value = self._kernels.fetch(getattr(self, name))
-            parts = value[:2] if isinstance(value, RatingSide) else (value,)  # what shrinks is not learned
-            require_finite(type(self._model).__name__, *parts, way_out=_WAY_OUT)
+            learned = _parts(self._kernels.fetch(getattr(self, name)))[:2]  # what shrinks is not
+            require_finite(type(self._model).__name__, *learned, way_out=_WAY_OUT)
 
     def sides(self) -> tuple[tuple[Float, Float], tuple[Float, Float]]:
         """Factors and biases of users, and of items; CofactorError unless all that was learned is finite."""
@@ -130,8 +141,18 @@ class Descent:
             )
         return self._parts(users)
 
-    def _random(self, rng: np.random.Generator, n: int) -> Float:
-        return np.float32(self._model.init_std) * rng.standard_normal((n, self._model.factors), np.float32)
+    def _random(self, table: int, n: int) -> Float:
+        """Where the vectors of a table begin; what pieces of it are drawn from does not depend on who draws them."""
+        model, start = self._model, np.empty((n, self._model.factors), np.float32)
+
+        def draw(piece: slice) -> None:
+            np.random.default_rng([model.seed, table, piece.start]).standard_normal(out=start[piece], dtype=np.float32)
+            start[piece] *= np.float32(model.init_std)
+
+        with ThreadPoolExecutor(resolve_threads(model.threads)) as pool:
+            for _ in pool.map(draw, pieces(n, _PIECE)):
+                pass
+        return start
 
     def _vectors(self, factors: Float) -> Float:
         """Padded with zeros, and held."""
@@ -151,3 +172,7 @@ class Descent:
     def _parts(self, side: RatingSide) -> tuple[Float, Float]:
         vectors, biases, _ = self._kernels.fetch(side)
         return vectors[:, : self._model.factors], biases
+
+
+def _parts(value: RatingSide | Float) -> tuple[Float, ...]:
+    return value if isinstance(value, RatingSide) else (value,)

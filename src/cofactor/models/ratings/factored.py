@@ -73,5 +73,8 @@ class FactoredRatings(RatingModel):
 def standardized(x: CSR) -> tuple[CSR, float, float]:
     """Ratings with mean 0 and standard deviation 1, so that parameters mean the same in any unit; both as they were."""
     values = x.values.astype(np.float64)
-    mean, std = float(values.mean()), float(values.std())
-    return x.with_values((values - mean) / std), mean, std
+    mean = float(values.mean())
+    values -= mean
+    std = float(np.sqrt(np.einsum("i,i", values, values) / len(values)))
+    values /= std
+    return x.with_values(values), mean, std

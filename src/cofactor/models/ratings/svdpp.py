@@ -174,9 +174,9 @@ class _Training(Descent):
     _STATE = ("_users", "_items", "_implicit")
     _implicit: Float
 
-    def _begin(self, rng: np.random.Generator) -> None:
-        super()._begin(rng)
-        self._implicit = self._vectors(self._random(rng, len(self._counts[1])))
+    def _begin(self) -> None:
+        super()._begin()
+        self._implicit = self._vectors(self._random(2, len(self._counts[1])))
 
     def _pass(self, step: RatingStep, number: int) -> float:
         return self._kernels.ratings_implicit_epoch(

@@ -77,9 +77,10 @@ OF_THE_NEW: dict[str, Callable[[], cf.RatingModel]] = {
     "BiasOnly": cf.BiasOnly,
     "FactorizationMachine(8)": lambda: cf.FactorizationMachine(8, iterations=200),
     "FactorizationMachine(8), features": lambda: Described(8, iterations=200),
-    "FactorizationMachine(8) by sgd": lambda: cf.FactorizationMachine(8, method="sgd"),
-    "FactorizationMachine(8) by sgd, features": lambda: Described(8, method="sgd"),
     "FactorizationMachine(8), described when they are rated": lambda: DescribedLater(8, iterations=200),
+    "FactorizationMachine by sgd": lambda: cf.FactorizationMachine(120, method="sgd"),
+    "FactorizationMachine by sgd, features": lambda: Described(120, method="sgd"),
+    "FactorizationMachine by sgd, described when they are rated": lambda: DescribedLater(120, method="sgd"),
 }
 SURPRISE = {  # its SVD++ takes a quarter of an hour for each split of ml-1m
     "ml-100k": ["SVD", "SVDpp", "CoClustering"],

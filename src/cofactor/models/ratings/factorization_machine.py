@@ -101,14 +101,15 @@ class FactorizationMachine(WidenedMachine):
         Of "mcmc": how many sweeps of the last two thirds, evenly spaced, are kept to predict with.
     regularization : float, optional
         Of "als", by default 10; of "sgd" 8e-5 for a million ratings (5e-5 of two values; with a sigmoid times its
-        squared slope at the mean rating, standardized) and more for fewer: the mean loss of each batch gains
-        ``regularization / 2`` times the squared length of every row that the batch has, so that who rates often is held
-        back as often. It is part of the gradient that Adam scales, not a decay beside it; a row that no batch has owes
-        nothing, be it of an id, a feature or a category (PyTorch's ``Adam(weight_decay=)`` shrinks and moves such
-        rows, too).
+        squared slope at the mean rating, standardized; with sets a quarter more) and more for fewer: the mean loss of
+        each batch gains ``regularization / 2`` times the squared length of every row that the batch has, so that who
+        rates often is held back as often. It is part of the gradient that Adam scales, not a decay beside it; a row
+        that no batch has owes nothing, be it of an id, a feature or a category (PyTorch's ``Adam(weight_decay=)``
+        shrinks and moves such rows, too).
     learning_rate : float, optional
         Of "sgd", by default .005; for two values .002 where there are a million, and up to .005 where fewer; with
-        "adagrad" .05.
+        "adagrad" .05. Vectors of features and categories, which many ratings share, go by it times one over the root of
+        the number of their steps (in sets four times that).
     optimizer : {"row_adam", "adam", "adagrad"}
         Of "sgd". "adam" is Adam, "row_adam" the same with one second moment for the bias of a row and one for its
         vector: less memory, quicker, as good. "adagrad" has half the state of "adam". Each steps only the rows of a

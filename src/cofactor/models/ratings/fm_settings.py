@@ -31,6 +31,7 @@ _PENALTY = 10.0  # of "als"
 _MANY = 900_000  # ratings, from which on "sgd" takes as few passes as it ever does
 _MOST_PASSES, _FASTEST = 30, 0.005
 _OF_ADAGRAD = 0.05  # its learning rate
+_WITH_SETS = 1.25  # what its penalty is multiplied by
 _OUTPUTS = ("identity", "sigmoid")
 _TASKS = ("regression", "ordinal", "classification")
 _OPTIMIZERS = {"row_adam": 2, "adam": 3, "adagrad": 2}  # numbers that each keeps of a parameter, itself among them
@@ -86,6 +87,7 @@ def defaults(model: Settings, n: int, slope: float = 1.0) -> Chosen:
         passes, rate, penalty = 8 * fewer**0.5, min(0.002 * fewer**0.375, _FASTEST), 5e-5 * fewer**0.9
     else:
         passes, rate, penalty = 5 * fewer**0.69, _FASTEST, 8e-5 * fewer**0.715
+    penalty *= _WITH_SETS if model.implicit else 1.0
     rate = _OF_ADAGRAD if model.optimizer == "adagrad" else rate
     return Chosen(min(round(passes), _MOST_PASSES), rate, penalty * slope**2)
 

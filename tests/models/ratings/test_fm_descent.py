@@ -310,3 +310,22 @@ def test_threads_change_no_digit():
 def test_what_does_not_go_together_is_refused(parameters, message):
     with pytest.raises(cf.ParameterError, match=message):
         cf.FactorizationMachine(2, **parameters).fit(planted(20, 15)[0])
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_a_first_pass_that_diverges_is_told(task):
+    matrix, _ = planted()
+    if task == "classification":
+        matrix = matrix.with_values(matrix.values > 3)
+    model = cf.FactorizationMachine(4, task=task, learning_rate=1e6, **SGD)
+    with pytest.raises(cf.CofactorError, match="after epoch 1, training diverged; lower learning_rate"):
+        model.fit(matrix, progress=False)
+
+
+def test_a_batch_is_at_most_all_ratings():
+    matrix, _ = planted()
+    found = [
+        cf.FactorizationMachine(4, **SGD | {"batch_size": size, "iterations": 3}).fit(matrix).rate([1], [2])[0]
+        for size in (10**12, matrix.nnz)
+    ]
+    assert found[0] == found[1]

@@ -88,7 +88,8 @@ class BatchDescent(NamedTuple):
 
             return bring_back
 
-        plan = Plan(self.epochs, cosine=True)
+        start = float(scipy.special.entr([share, 1 - share]).sum()) if logistic else 1.0  # the loss of a constant
+        plan = Plan(self.epochs, cosine=True, start=start)
         course = run_epochs("FactorizationMachine", plan, one_epoch, snapshot, progress=progress)
         found, losses = kernels.fetch(rows).values[:, :c], course.epochs["loss"].to_numpy()
         require_finite("FactorizationMachine", found, way_out=_WAY_OUT)

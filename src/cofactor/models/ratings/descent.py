@@ -101,8 +101,7 @@ class Descent:
         )
 
     def snapshot(self) -> Callable[[], None]:
-        """Keep the present values; the result brings them back."""
-        self._require_finite()
+        """Keep the present values; the result brings them back, and raises CofactorError unless they are finite."""
         for name in self._STATE:
             value = self._kernels.fetch(getattr(self, name))
             if name in self._kept:  # room that is there already costs half of what new room does
@@ -115,6 +114,7 @@ class Descent:
         def bring_back() -> None:
             for name, value in self._kept.items():
                 setattr(self, name, self._kernels.hold(value))
+            self._require_finite()
 
         return bring_back
 

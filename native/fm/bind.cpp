@@ -149,6 +149,8 @@ double fm_relations_epoch(In1<std::int64_t> indptr, In1<std::int32_t> indices, I
     check(table_of.n_rows == targets.n_rows() + n_items + n_categories + relations.n_features(),
           "the table must have a row for every user, item, category and feature");
     check(table_of.n_rows <= 0x7fffffff, "the table has more than 2^31 - 1 rows");
+    check(batch_size <= 0x7fffffff / (2 + relations.n_columns),
+          "a batch has more than 2^31 - 1 users, items and categories");
     const cofactor::FmEpoch options = epoch_options(values, logistic, span, offset, weight_decay, batch_size, seed);
     double loss = 0.0;
     run(threads, &targets, n_items, [&](cofactor::Interrupt& interrupt) {

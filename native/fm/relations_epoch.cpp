@@ -38,7 +38,7 @@ public:
           n_ids_(n_users_ + relations.items.n_rows()),
           first_feature_(n_ids_ + relations.n_categories),
           size_(std::min<std::int64_t>(options.batch_size, targets.indices.size())),
-          group_(std::max<std::int64_t>(kGroupFloats / rows.width, 1)),
+          group_(std::max(kGroupFloats / rows.width, users_of(kBlocks * relations.batches))),
           blocks_(targets, relations, rows.width, threads),
           totals_(static_cast<std::size_t>(size_ * (2 + relations.n_columns) * rows.width)),
           sums_(static_cast<std::size_t>(size_ * rows.width)),
@@ -101,7 +101,14 @@ private:
 
     static constexpr std::int64_t kBatches = 32;           // that are got ready at once, unless a block has more
     static constexpr std::int64_t kGroupFloats = 1 << 20;  // of the rows of a group's users
+    static constexpr std::int64_t kBlocks = 4;             // of a group at least, so that its last one weighs little
     static constexpr std::int64_t kAhead = 4;              // rows that are on their way
+
+    // About as many as rate so many batches; at least one.
+    std::int64_t users_of(std::int64_t batches) const {
+        const double share = static_cast<double>(batches) * size_ / std::max<double>(targets_.indices.size(), 1.0);
+        return std::clamp<std::int64_t>(static_cast<std::int64_t>(std::min(share, 1.0) * n_users_), 1, n_users_ + 1);
+    }
 
     double some_blocks(std::int64_t first, std::int64_t n, std::int64_t of_block) {
         blocks_.ready(first, n, of_block, interrupt_);

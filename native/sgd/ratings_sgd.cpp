@@ -66,7 +66,7 @@ public:
           last_user_(epoch.users.blocks[block + 1]),
           e_(epoch),
           vector_(epoch.users.vectors),
-          own_(vector_) {
+          own_(Row<kWidth>::in(vector_)) {
         next_user();
     }
 

@@ -228,6 +228,19 @@ def test_without_entries_nothing_moves(cpu_level):
     assert np.array_equal(table.values, before)
 
 
+@pytest.mark.parametrize("batches", [140, 35])
+def test_features_step_as_often_as_asked_however_many_users_there_are(where, batches):
+    """Users go in groups, of 65,536 with rows as narrow as these; a block of batches is not cut by them."""
+    n_users, n_items = 140_000, 4
+    items = (np.arange(n_users) % n_items).astype(np.int32)
+    x = CSR(np.arange(n_users + 1), items, np.ones(n_users, np.float32), n_items)
+    features = CSR.from_pairs(np.arange(n_items), np.zeros(n_items, int), np.ones(n_items), (n_items, 1))
+    relations = FmRelations(nothing(n_users), features, np.zeros((0, n_users), np.int32), 0, np.ones(1, np.float32))
+    table = Table.new(np.zeros((relations.n_rows, 16), np.float32), "row_adam", 0.1)
+    kernels.fm_relations_epoch(x, table, relations, offset=0.0, weight_decay=0.0, batch_size=1000, batches=batches)
+    assert table.steps[-1] == 140 // batches
+
+
 def test_what_does_not_fit_together_is_refused():
     x, relations, rows = problem()
     table = Table.new(rows, "sgd", 0.1)

@@ -11,6 +11,7 @@ import pytest
 import cofactor as cf
 from cofactor.kernels.arguments import FmRelations
 from cofactor.kernels.csr import CSR
+from cofactor.models.ratings import fm_settings
 from cofactor.models.ratings.fm_descent import BatchDescent
 from cofactor.models.ratings.fm_sides import SideFeatures, rated, related
 from cofactor.system import memory
@@ -134,7 +135,7 @@ def test_vectors_that_many_ratings_share_go_slower():
 def test_threads_change_no_digit(what, optimizer):
     table, tables = log()
     found = [
-        made(what, batch_size=16, optimizer=optimizer, threads=threads).fit(table, **given(what, tables))
+        made(what, batch_size=200, optimizer=optimizer, threads=threads).fit(table, **given(what, tables))
         for threads in (1, 2, 5)
     ]
     for model in found[1:]:
@@ -221,3 +222,15 @@ def test_memory_is_asked_before_it_is_taken(monkeypatch):
     monkeypatch.setattr(memory, "available_memory", lambda: 10_000)
     with pytest.raises(cf.ParameterError, match=r"FactorizationMachine\(factors=3\) on 24 users .* fewer samples or"):
         made(ALL).fit(table, **tables)
+
+
+def test_memory_is_asked_for_batches_and_what_features_add_up_to(monkeypatch):
+    asked = []
+    monkeypatch.setattr(fm_settings, "require_memory", lambda needed, *_: asked.append(needed))
+    table, tables = log()
+    for what, batch_size in ((set(), 16), (set(), 100), ({"features"}, 100), (ALL, 100)):
+        made(what, batch_size=batch_size, threads=1).fit(table, **given(what, tables))
+    width = 4 * (3 + 17)
+    assert asked[1] - asked[0] >= 84 * width * 4  # rows of a batch
+    assert asked[2] - asked[1] >= 2 * width * (N_USERS + N_ITEMS)
+    assert asked[3] > asked[2]

@@ -155,7 +155,7 @@ def run_epochs(
     -----
     Where nothing is scored the last state is left. A Ctrl-C after the first epoch, and a loss that is not finite or
     three times that of the first epoch or of the start, end training with the best state so far: that of the best
-    score, or of the least loss. A CofactorWarning tells it.
+    score, or of the least loss. A CofactorWarning tells it, unless ``snapshot`` says that this state is useless.
     """
     rows: list[tuple[int, float, float | None]] = []
     rates: list[Rate] = []
@@ -169,8 +169,8 @@ def run_epochs(
             except KeyboardInterrupt:
                 if bring_back is None or plan.rates is not None or is_part_of_more():
                     raise
-                warn(f"{name}: stopped by Ctrl-C in epoch {epoch + 1} of {plan.epochs}; what epoch {kept} left is kept")
                 bring_back()
+                warn(f"{name}: stopped by Ctrl-C in epoch {epoch + 1} of {plan.epochs}; what epoch {kept} left is kept")
                 interrupted = True
                 break
             if not np.isfinite(loss) or any(

@@ -17,12 +17,12 @@ steps without noise:
 many factors in few passes.
 
 Features of a user or an item are computed once for it, not for every rating (Rendle 2013, "Scaling factorization
-machines to relational data"); by "sgd" once for a batch, and sets once for a 32nd of a pass. With ``task="ordinal"`` a
-rating is what a hidden normal number around :math:`\hat y(x)` was cut into (ordered probit), so that levels need not be
-equally far from each other; what is predicted is the expected rating. Departures: hyperpriors are for standardized
-ratings, users have noise of their own (as in Lakshminarayanan, Bouchard & Archambeau 2011, "Robust Bayesian matrix
-factorisation"), all coordinates of an id come before the next one's, and cutpoints move with the hidden numbers
-integrated out.
+machines to relational data"); by "sgd" once for a batch, and where there are sets once for a 32nd of a pass. With
+``task="ordinal"`` a rating is what a hidden normal number around :math:`\hat y(x)` was cut into (ordered probit), so
+that levels need not be equally far from each other; what is predicted is the expected rating. Departures: hyperpriors
+are for standardized ratings, users have noise of their own (as in Lakshminarayanan, Bouchard & Archambeau 2011, "Robust
+Bayesian matrix factorisation"), all coordinates of an id come before the next one's, and cutpoints move with the hidden
+numbers integrated out.
 """
 
 from __future__ import annotations
@@ -103,13 +103,13 @@ class FactorizationMachine(WidenedMachine):
         Of "als", by default 10; of "sgd" 8e-5 for a million ratings (5e-5 of two values; with a sigmoid times its
         squared slope at the mean rating, standardized; with sets a quarter more) and more for fewer: the mean loss of
         each batch gains ``regularization / 2`` times the squared length of every row that the batch has, so that who
-        rates often is held back as often. It is part of the gradient that Adam scales, not a decay beside it; a row
-        that no batch has owes nothing, be it of an id, a feature or a category (PyTorch's ``Adam(weight_decay=)``
-        shrinks and moves such rows, too).
+        rates often is held back as often; of features where they take a step, with sets 32 in a pass. It is part of
+        the gradient that Adam scales, not a decay beside it; a row that no batch has owes nothing, be it of an id, a
+        feature or a category (PyTorch's ``Adam(weight_decay=)`` shrinks and moves such rows, too).
     learning_rate : float, optional
         Of "sgd", by default .005; for two values .002 where there are a million, and up to .005 where fewer; with
         "adagrad" .05. Vectors of features and categories, which many ratings share, go by it times one over the root of
-        the number of their steps (in sets four times that).
+        the number of their steps (in sets four times that), but as far as 20 steps of the full rate go at least.
     optimizer : {"row_adam", "adam", "adagrad"}
         Of "sgd". "adam" is Adam, "row_adam" the same with one second moment for the bias of a row and one for its
         vector: less memory, quicker, as good. "adagrad" has half the state of "adam". Each steps only the rows of a

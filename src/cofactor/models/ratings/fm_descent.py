@@ -109,10 +109,11 @@ class BatchDescent(NamedTuple):
         self, kernels: Kernels, targets: CSR, relations: FmRelations, kept: Kept, options: dict[str, Any]
     ) -> Callable[[Table, int, float], float]:
         """The kernel of ids alone, or of what there is besides; ``targets`` are held."""
-        options |= {"weight_decay": self.weight_decay, "batch_size": self.batch_size, "threads": self.threads}
+        size = min(self.batch_size, relations.categories.shape[1])
+        options |= {"weight_decay": self.weight_decay, "batch_size": size, "threads": self.threads}
         if relations.of_ids_alone:
             return lambda rows, seed, rate: kernels.fm_epoch(targets, rows, seed=seed, rate=rate, **options)
-        n_batches = math.ceil(relations.categories.shape[1] / self.batch_size)
+        n_batches = math.ceil(relations.categories.shape[1] / size)
         between = math.ceil(n_batches / _STEPS_OF_SETS) if len(kept.rated_items) else 1
         held = kernels.hold(relations._replace(rates=self._rates(relations, kept, n_batches, between)))
         return lambda rows, seed, rate: kernels.fm_relations_epoch(

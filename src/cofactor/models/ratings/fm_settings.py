@@ -176,12 +176,10 @@ def require_room(
     needed += 8 * n_samples * (model.factors + 1) ** 2 + 40 * x.nnz + 16 * entries
     needed += 4 * c * longest * resolve_threads(model.threads)
     if model.method == "sgd":  # what features add up to and what they get, and a batch
-        needed += (
-            4
-            * c
-            * ((2 * (x.n_users + x.n_items) + parts) * bool(parts) + (4 + len(sides)) * min(model.batch_size, x.nnz))
-        )
-        needed += 8 * x.nnz * (len(sides) - 1)
+        batch, largest = min(model.batch_size, x.nnz), max(x.n_users, x.n_items, n_categories)
+        needed += 4 * c * ((2 * (x.n_users + x.n_items) + parts) * bool(parts) + (4 + len(sides)) * batch)
+        needed += 8 * x.nnz * (len(sides) - 1) + min(32 * batch, x.nnz) * (12 + 8 * len(sides))
+        needed += 5 * largest * resolve_threads(model.threads)
     elif in_context:  # rows beside each rating, also coordinate by coordinate, and the orders of all sides
         needed += x.nnz * (8 * c + 24 * len(sides))
     what = f"{type(model).__name__}(factors={model.factors}) on {x.n_users:,} users and {x.n_items:,} items"

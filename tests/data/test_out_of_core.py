@@ -213,7 +213,7 @@ import cofactor as cf
 events = cf.read_events(sys.argv[1], user=None, session="session", item="item", time="time", event_type="type")
 held = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmData"))
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-resource.setrlimit(resource.RLIMIT_DATA, (held + 80_000_000,) * 2)
+resource.setrlimit(resource.RLIMIT_DATA, (held + 180_000_000,) * 2)
 sessions = events.sessions(memory_limit=sys.argv[2] if len(sys.argv) > 2 else None)
 print(sessions.n_events, sessions.n_sessions, flush=True)
 """
@@ -221,8 +221,8 @@ print(sessions.n_events, sessions.n_sessions, flush=True)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit on the memory of a process is that of Linux")
 def test_where_sorting_in_memory_is_killed_sorting_out_of_core_goes_on(tmp_path):
-    """1.5 million events take more than 100 MB; the system grants 80, of which the engine that reads takes most."""
-    n, path = 1_500_000, tmp_path / "log.parquet"
+    """2.5 million events take more than 260 MB, and less than 120 out of core; the system grants 180."""
+    n, path = 2_500_000, tmp_path / "log.parquet"
     frame = log(n)
     frame.write_parquet(path)
     environment = os.environ | {"POLARS_MAX_THREADS": "2"}

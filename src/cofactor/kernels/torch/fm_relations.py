@@ -64,7 +64,8 @@ def fm_relations_epoch(
             lost += losses.sum(dtype=torch.float64)
             by = (slopes / len(values))[:, None] * sums
             for block, which in zip(blocks, own, strict=False):
-                block.gradients.index_add_(0, block.places(which), by)
+                if block.side.features.shape[1]:
+                    block.gradients.index_add_(0, block.places(which), by)
             named, places = torch.unique(own, return_inverse=True)
             gradient = torch.zeros((len(named), by.shape[1]), device=place.device)
             for at in places:
